@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// Errors as values: every fallible function returns Result<T>.
+
+#include <expected>
+#include <string>
+#include <string_view>
+
+namespace superd {
+
+/// What was tried, on what, and why it failed: "bind [::]:79: Address already in use".
+struct Error {
+    std::string text;
+    int code = 0;  ///< errno, or 0 where no system call failed
+};
+
+template <class T>
+using Result = std::expected<T, Error>;
+
+/// An error without a system call behind it.
+std::unexpected<Error> fail(std::string text);
+
+/// "WHAT: strerror(code)".
+std::unexpected<Error> fail_errno(std::string_view what, int code);
+
+/// The text that goes with an errno, thread-safe and independent of the locale.
+std::string_view errno_text(int code);
+
+}  // namespace superd

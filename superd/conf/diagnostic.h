@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// What is wrong in a definition file, and where, for the person who has to mend it.
+
+#include <string>
+#include <vector>
+
+namespace superd::conf {
+
+/// A place in a file. line 0: the file as a whole.
+struct Place {
+    std::string file;
+    int line = 0;        ///< from 1
+    int column = 0;      ///< from 1, in characters
+    int length = 1;      ///< characters to underline, at least 1, never past the line's end
+    std::string source;  ///< the line itself, without its end
+};
+
+struct Diagnostic {
+    Place place;
+    std::string message;
+};
+
+/// All that was found, in file and line order once sorted.
+using Diagnostics = std::vector<Diagnostic>;
+
+/// "FILE:LINE:COL: error: MESSAGE", then the source line and its caret; control characters shown escaped.
+std::string format(const Diagnostic& diagnostic);
+std::string format(const Diagnostics& diagnostics);
+
+}  // namespace superd::conf

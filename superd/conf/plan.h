@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// What a reload would change, service by service.
+
+#include <string>
+#include <vector>
+
+#include "conf/catalog.h"
+
+namespace superd::conf {
+
+/// In rising order of what it costs: rebind changes listening sockets, renew only models, handlers and limits.
+enum class Change { unchanged, add, remove, rebind, renew };
+const char* name_of(Change);
+
+struct PlanItem {
+    std::string service;
+    Change change = Change::unchanged;
+    std::vector<std::string> keys;  ///< the keys that differ, as written in the file: "model", "limits.instances"
+};
+
+/// Disabled services count as absent. Ordered by name.
+std::vector<PlanItem> plan(const Catalog& running, const Catalog& next);
+
+}  // namespace superd::conf

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// A service definition as a value: all that a file says, resolved and checked, never changed afterwards.
+
+#include <sys/resource.h>
+#include <sys/types.h>
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/time.h"
+#include "sys/identity.h"
+
+namespace superd::conf {
+
+enum class Model { fork, prefork, iterative, delayed };
+enum class Handoff { connection, listen };
+enum class SocketType { stream, datagram, seqpacket };
+enum class Transport { tcp, udp, unix_stream, unix_datagram, unix_seqpacket, vsock, inherited };
+enum class Stderr { log, socket, null, inherit };
+enum class LogConnections { none, failures, all };
+
+const char* name_of(Model);
+const char* name_of(Handoff);
+const char* name_of(SocketType);
+
+/// One address to listen on. Two of equal uri() are the same address.
+struct Listen {
+    Transport transport = Transport::tcp;
+    std::string host;         ///< tcp, udp: canonical literal ("127.0.0.1", "::1", "fe80::1%eth0") or "*"
+    std::uint32_t port = 0;   ///< tcp, udp: 0..65535; vsock: any
+    std::uint32_t cid = 0;    ///< vsock; VMADDR_CID_ANY for "*"
+    std::string path;         ///< unix: absolute path, or '@' and the abstract name
+    std::string name;         ///< inherited: the name in LISTEN_FDNAMES
+    bool operator==(const Listen&) const = default;
+
+    /// Canonical: "tcp://[::1]:7", "unix:///run/x", "systemd:web".
+    std::string uri() const;
+    /// nullopt for an inherited socket, whose type the service manager decides.
+    std::optional<SocketType> socket_type() const;
+};
+
+struct SocketOptions {
+    int backlog = 4096;
+    bool reuse_port = false;
+    std::optional<bool> v6only;
+    bool freebind = false;
+    std::string bind_to_device;
+    bool keepalive = false;
+    std::optional<Duration> keepalive_time, keepalive_interval;  ///< whole seconds, at least 1 s
+    std::optional<int> keepalive_probes;
+    bool nodelay = false;
+    std::optional<Duration> defer_accept;  ///< whole seconds, at least 1 s
+    std::optional<std::uint64_t> receive_buffer, send_buffer;  ///< bytes
+    std::optional<int> priority, tos;
+    std::optional<std::uint32_t> mark;
+    std::optional<mode_t> mode;  ///< of a unix path
+    std::optional<uid_t> user;
+    std::optional<gid_t> group;
+    bool operator==(const SocketOptions&) const = default;
+};
+
+struct Limits {
+    int instances = 256;
+    bool operator==(const Limits&) const = default;
+};
+
+struct Prefork {
+    int min_spare = 2;
+    int max_spare = 8;
+    std::optional<int> max_requests;
+    std::optional<Duration> max_idle, max_age;
+    Duration grow_after = std::chrono::milliseconds(50);
+    bool operator==(const Prefork&) const = default;
+};
+
+struct ResourceLimit {
+    int resource = 0;  ///< RLIMIT_NOFILE …, getrlimit(2)
+    rlim_t soft = 0, hard = 0;
+    bool operator==(const ResourceLimit&) const = default;
+};
+
+/// How a handler is started: path, words, identity, surroundings.
+struct Handler {
+    std::string path;                        ///< absolute, found at load time
+    std::vector<std::string> argv;           ///< argv[0] is argv0 where that is given, else exec[0]
+    std::vector<std::string> environment;    ///< "NAME=value", complete but for section 4 of the contract
+    std::optional<sys::Identity> identity;   ///< nullopt: superd's own
+    std::string working_directory = "/";
+    std::string root_directory;              ///< empty: none
+    mode_t umask = 022;
+    int nice = 0;
+    Stderr error_output = Stderr::log;
+    std::vector<ResourceLimit> rlimits;
+    bool operator==(const Handler&) const = default;
+};
+
+struct Service {
+    std::string name;
+    std::string description;
+    bool enabled = true;
+    std::vector<Listen> listen;
+    Model model = Model::fork;
+    Handoff handoff = Handoff::connection;  ///< resolved: listen for datagrams
+    Handler handler;
+    int stop_signal = 15;
+    Duration stop_timeout = std::chrono::seconds(10);
+    std::optional<Duration> max_lifetime;
+    SocketOptions socket;
+    Limits limits;
+    Prefork prefork;
+    Duration delay = std::chrono::milliseconds(250);
+    LogConnections log_connections = LogConnections::failures;
+    bool operator==(const Service&) const = default;
+};
+
+/// Why this combination cannot work, or nothing. An inherited socket is asked again once its type is known.
+std::optional<std::string> cannot_serve(Model model, Handoff handoff, SocketType type);
+
+}  // namespace superd::conf

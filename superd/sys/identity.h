@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// Users and groups: the only look-ups in the name service, made at load time and never per connection.
+
+#include <sys/types.h>
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+
+namespace superd::sys {
+
+/// Whom a handler runs as; complete, so that a child needs no look-up.
+struct Identity {
+    uid_t uid = 0;
+    gid_t gid = 0;
+    std::vector<gid_t> groups;  ///< supplementary groups, without duplicates
+    std::string user;           ///< name, or the number where there is none
+    bool operator==(const Identity&) const = default;
+};
+
+struct User {
+    uid_t uid = 0;
+    gid_t gid = 0;  ///< primary group
+    std::string name;
+    std::string home;
+    std::string shell;
+};
+
+/// A user by name or, where `name` is all digits, by number. nullopt: no such user.
+/// Error: the name service failed, which is not the same. getpwnam_r(3)
+Result<std::optional<User>> find_user(const std::string& name);
+/// A group by name or number. getgrnam_r(3)
+Result<std::optional<gid_t>> find_group(const std::string& name);
+/// The groups the database gives a user, its primary one included. getgrouplist(3)
+std::vector<gid_t> groups_of(const User& user);
+
+}  // namespace superd::sys
