@@ -13,7 +13,7 @@ struct Place {
     int line = 0;        ///< from 1
     int column = 0;      ///< from 1, in characters
     int length = 1;      ///< characters to underline, at least 1, never past the line's end
-    std::string source;  ///< the line itself, without its end
+    std::string source;  ///< the line itself, without its end; empty where it is too long to show
 };
 
 struct Diagnostic {
@@ -24,7 +24,11 @@ struct Diagnostic {
 /// All that was found, in file and line order once sorted.
 using Diagnostics = std::vector<Diagnostic>;
 
+/// By file, line and column; what was said twice (of a default that many services share) is said once.
+void sort(Diagnostics& diagnostics);
+
 /// "FILE:LINE:COL: error: MESSAGE", then the source line and its caret; control characters shown escaped.
+/// Each line ends with a newline.
 std::string format(const Diagnostic& diagnostic);
 std::string format(const Diagnostics& diagnostics);
 

@@ -118,7 +118,12 @@ struct Service {
     bool operator==(const Service&) const = default;
 };
 
-/// Why this combination cannot work, or nothing. An inherited socket is asked again once its type is known.
+/// What a service's handoff comes to on sockets of this type: datagrams are always the handler's own socket,
+/// but under fork, where superd hands over one at a time.
+Handoff handoff_for(Model model, Handoff handoff, SocketType type);
+
+/// Why this combination cannot work, or nothing. An inherited socket is asked again once its type is known,
+/// after handoff_for().
 std::optional<std::string> cannot_serve(Model model, Handoff handoff, SocketType type);
 
 }  // namespace superd::conf

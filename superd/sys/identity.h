@@ -4,6 +4,7 @@
 
 #include <sys/types.h>
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
@@ -32,9 +33,13 @@ struct User {
 /// A user by name or, where `name` is all digits, by number. nullopt: no such user.
 /// Error: the name service failed, which is not the same. getpwnam_r(3)
 Result<std::optional<User>> find_user(const std::string& name);
-/// A group by name or number. getgrnam_r(3)
+/// A group by name; a number is taken as it is, with or without an entry. getgrnam_r(3)
 Result<std::optional<gid_t>> find_group(const std::string& name);
 /// The groups the database gives a user, its primary one included. getgrouplist(3)
 std::vector<gid_t> groups_of(const User& user);
+/// superd's own supplementary groups. getgroups(2)
+std::vector<gid_t> own_groups();
+/// A port by its name in the services database; `protocol` is "tcp" or "udp". getservbyname_r(3)
+Result<std::optional<std::uint16_t>> find_port(const std::string& name, const char* protocol);
 
 }  // namespace superd::sys

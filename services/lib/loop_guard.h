@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// Which datagrams a service leaves unanswered so that forged ones cannot turn it against others.
+
+#include <cstdint>
+
+#include "lib/worker.h"
+
+namespace worker {
+
+/// False when an answer could reach another service that answers back (a source port below `min_port` or equal to our
+/// own) or more than one host (a broadcast, multicast or unspecified address at either end). Peers that are not IPv4
+/// or IPv6 cannot be forged and pass. A subnet's broadcast address as the source is the kernel's to refuse: it drops
+/// such datagrams, and our sockets lack SO_BROADCAST.
+bool may_answer(const Datagram& datagram, std::uint16_t min_port);
+
+}  // namespace worker

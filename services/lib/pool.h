@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// A process that takes its clients from a socket which it shares with others: the loop, its threads and its end.
+
+#include <sys/types.h>
+
+#include <atomic>
+#include <functional>
+
+#include "lib/options.h"
+#include "lib/worker.h"
+
+namespace worker {
+
+class Pool {
+  public:
+    /// `service` and `options` outlive it. The socket is on stdin and of `type` (SOCK_STREAM …).
+    Pool(const Service& service, const Options& options, int type);
+
+    /// Until SIGTERM, max_requests or idle; the exit status. Once in the life of a process.
+    int run();
+
+  private:
+    void run_alone();
+    void run_threads();
+    void work();
+    bool take_ticket();
+    ssize_t next(const std::function<ssize_t()>& take);
+    bool serve_connection();
+    bool serve_datagram(class Inbox& inbox);
+    bool wait_readable(int milliseconds) const;
+    void report(std::string_view record) const;
+
+    const Service& service_;
+    const Options& options_;
+    const int type_;
+    const int status_fd_;
+    const int idle_milliseconds_;  ///< -1: never leave
+    int socket_ = -1;  ///< our own descriptor of the shared socket, replaced by decoy_ when it is time to go
+    int decoy_ = -1;   ///< readable at once and no socket: whoever waits or takes after the end fails at once
+    std::uint16_t local_port_ = 0;
+    std::atomic<int> tickets_;  ///< requests still to be taken, where max_requests counts them
+    std::atomic<bool> failed_ = false;
+};
+
+}  // namespace worker

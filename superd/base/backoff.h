@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// How long to wait before the next try: doubling, bounded, with jitter so that many do not try at once.
+
+#include <algorithm>
+#include <random>
+
+#include "base/time.h"
+
+namespace superd {
+
+class Backoff {
+  public:
+    Backoff(Duration first, Duration most) : first_(first), most_(most) {}
+
+    /// Of the current step, between three quarters and all; the step doubles each time.
+    Duration next() {
+        step_ = tries_ == 0 ? first_ : std::min(step_ * 2, most_);
+        ++tries_;
+        std::uniform_int_distribution<Duration::rep> part(step_.count() * 3 / 4, step_.count());
+        return Duration(part(random_));
+    }
+    void reset() { tries_ = 0; }
+    /// Tries since the last reset.
+    unsigned tries() const { return tries_; }
+
+  private:
+    Duration first_, most_, step_{0};
+    unsigned tries_ = 0;
+    std::minstd_rand random_{std::random_device{}()};
+};
+
+}  // namespace superd

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// The one table of all keys: parser, manual, JSON Schema and plan go by it.
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "conf/service.h"
+
+namespace superd::conf {
+
+enum class Type {
+    text,           ///< min..max: bytes
+    words,          ///< array of strings
+    word_or_words,  ///< a string or an array of them
+    pairs,          ///< table of strings
+    boolean,
+    integer,      ///< min..max
+    duration,     ///< min..max: microseconds
+    seconds,      ///< the same, but whole seconds
+    size,         ///< min..max: bytes
+    octal,        ///< min..max
+    choice,       ///< number: index in choices
+    signal,       ///< number
+    count_limit,  ///< a resource limit: number, [soft, hard], "unlimited"
+    size_limit,   ///< the same in bytes, sizes such as "64K" too
+    unsupported,  ///< known, but not there yet
+};
+
+/// What a value must be.
+struct Shape {
+    Type type = Type::text;
+    std::int64_t min = 0, max = 0;
+    std::vector<std::string> choices = {};
+};
+
+/// A value once it has been read; which members count is the type's affair.
+struct Reading {
+    std::string text;
+    std::int64_t number = 0;
+    bool flag = false;
+    rlim_t soft = 0, hard = 0;
+};
+
+struct Key {
+    std::string section;  ///< empty: at the top of the file
+    std::string name;
+    Shape shape;
+    std::string fallback = {};     ///< the default, as a person would write it; empty: none
+    std::string description = {};  ///< one line, without a full stop
+    bool required = false;
+    bool per_service = false;  ///< makes no sense in [defaults]
+    /// nullptr: validate() resolves this key together with others.
+    void (*apply)(Service&, const Reading&) = nullptr;
+    bool (*same)(const Service&, const Service&) = nullptr;
+
+    /// "limits.instances"
+    std::string full_name() const { return section.empty() ? name : section + "." + name; }
+};
+
+const std::vector<Key>& keys();
+/// nullptr: no such key.
+const Key* find_key(std::string_view section, std::string_view name);
+bool is_section(std::string_view name);
+
+}  // namespace superd::conf

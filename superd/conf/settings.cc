@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: MIT
+#include "conf/settings.h"
+
+#include <fmt/format.h>
+
+#include "base/text.h"
+#include "conf/read.h"
+
+namespace superd::conf {
+
+namespace {
+
+using toml::Kind;
+using toml::Value;
+
+const std::vector<std::string> known{"handler_path", "defaults", "control"};
+
+void read_handler_path(const Value& value, Settings& out, Diagnostics& errors) {
+    const Key key{"", "handler_path", {Type::word_or_words}};
+    Reading reading;
+    out.handler_path_known = read_value(key, value, reading, errors);
+    if (!out.handler_path_known) return;
+    out.handler_path.clear();
+    for (const Value* word : words_of(value)) {
+        for (const std::string_view folder : split(word->text, ':')) {
+            if (folder.starts_with('/')) {
+                out.handler_path.emplace_back(folder);
+            } else {
+                errors.push_back({word->spot.place(), fmt::format("handler_path: \"{}\" is not an absolute path", folder)});
+                out.handler_path_known = false;
+            }
+        }
+    }
+}
+
+void read_defaults(const Value& value, Settings& out, Diagnostics& errors) {
+    if (value.kind != Kind::table) {
+        errors.push_back({value.spot.place(), wrong_type("defaults", "a table", value)});
+        return;
+    }
+    // Once by themselves, so that their errors are told even where no service is.
+    Draft draft;
+    read(value, Scope::defaults, draft, errors);
+    out.defaults = value;
+    std::erase_if(out.defaults.entries, [](const auto& entry) {
+        const Key* key = find_key("", entry.first);
+        return key != nullptr && key->per_service;
+    });
+}
+
+void read_control(const Value& value, Diagnostics& errors) {
+    if (value.kind != Kind::table) {
+        errors.push_back({value.spot.place(), wrong_type("control", "a table", value)});
+        return;
+    }
+    for (const auto& [name, entry] : value.entries) {
+        errors.push_back({entry.key.place(), name == "readers" ? "control.readers is not supported yet"
+                                                               : fmt::format("unknown key \"control.{}\"{}", name, did_you_mean(name, {"readers"}))});
+    }
+}
+
+}  // namespace
+
+Settings read_settings(const Value& root, const std::string& handler_path, Diagnostics& errors) {
+    Settings out;
+    for (const std::string_view folder : split(handler_path, ':')) {
+        if (!folder.empty()) out.handler_path.emplace_back(folder);
+    }
+    for (const auto& [name, entry] : root.entries) {
+        if (name == "handler_path") {
+            read_handler_path(entry.value, out, errors);
+        } else if (name == "defaults") {
+            read_defaults(entry.value, out, errors);
+        } else if (name == "control") {
+            read_control(entry.value, errors);
+        } else {
+            const bool of_service = is_section(name) || find_key("", name) != nullptr;
+            errors.push_back({entry.key.place(), fmt::format("unknown key \"{}\"{}", name,
+                                                             of_service ? fmt::format(" (did you mean \"defaults.{}\"?)", name)
+                                                                        : did_you_mean(name, known))});
+        }
+    }
+    return out;
+}
+
+}  // namespace superd::conf

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// superd.toml: what lies under all services.
+
+#include <string>
+#include <vector>
+
+#include "conf/diagnostic.h"
+#include "conf/toml.h"
+
+namespace superd::conf {
+
+struct Settings {
+    std::vector<std::string> handler_path;
+    bool handler_path_known = true;  ///< false: it is given, but broken
+    toml::Value defaults;            ///< a table like a service's file
+};
+
+/// `handler_path`: what holds where the file says nothing, folders separated by colons.
+Settings read_settings(const toml::Value& root, const std::string& handler_path, Diagnostics& errors);
+
+}  // namespace superd::conf

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: MIT
+#include "conf/validate.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+
+#include "conf/listen.h"
+
+namespace superd::conf {
+
+namespace {
+
+using toml::Value;
+
+void require_keys(Draft& draft, Diagnostics& errors) {
+    for (const Key& key : keys()) {
+        const std::string name = key.full_name();
+        if (!key.required || draft.get(name) != nullptr || draft.is_broken(name)) continue;
+        std::string message = name + " is missing";
+        if (!key.shape.choices.empty()) message += fmt::format(": one of {}", fmt::join(key.shape.choices, ", "));
+        draft.reject(name, std::move(message), errors);
+    }
+}
+
+void resolve_listen(Draft& draft, Diagnostics& errors) {
+    const Value* value = draft.get("listen");
+    if (value == nullptr) return;
+    std::vector<Listen>& all = draft.service.listen;
+    const SocketOptions& socket = draft.service.socket;
+    const std::vector<const Value*> words = words_of(*value);
+    if (words.empty()) draft.reject("listen", value->spot, "listen is empty: a service needs an address", errors);
+    for (const Value* word : words) {
+        const auto reject = [&](std::string message) {
+            draft.reject("listen", word->spot, fmt::format("listen \"{}\": {}", word->text, message), errors);
+        };
+        auto listen = parse_listen(word->text);
+        if (!listen) {
+            reject(listen.error().text);
+            continue;
+        }
+        const auto clash = std::ranges::find_if(all, [&](const Listen& other) {
+            const Overlap met = overlap(*listen, socket, other, socket);
+            return met == Overlap::same || (met == Overlap::partial && !socket.reuse_port);
+        });
+        const auto type = listen->socket_type();
+        const auto differs = std::ranges::find_if(all, [&](const Listen& other) {
+            return type && other.socket_type() && other.socket_type() != type;
+        });
+        if (clash != all.end()) {
+            reject(*clash == *listen ? "given twice" : fmt::format("overlaps {}", clash->uri()));
+        } else if (differs != all.end()) {
+            reject(fmt::format("a {} socket, but {} is a {} socket: all of one service must be of one type", name_of(*type),
+                               differs->uri(), name_of(*differs->socket_type())));
+            return;
+        }
+        all.push_back(std::move(*listen));
+    }
+}
+
+void resolve_handoff(Draft& draft, Diagnostics& errors) {
+    Service& service = draft.service;
+    if (draft.get("model") == nullptr || draft.is_broken("handoff") || draft.is_broken("listen") || service.listen.empty()) return;
+    const Value* given = draft.get("handoff");
+    std::optional<SocketType> known;
+    for (const Listen& listen : service.listen) {
+        if (!known) known = listen.socket_type();
+    }
+    // Of an inherited socket's type nothing is known yet: only what holds for all types is an error now.
+    const SocketType type = known.value_or(SocketType::stream);
+    if (given == nullptr) service.handoff = handoff_for(service.model, service.handoff, type);
+    if (const auto why = cannot_serve(service.model, service.handoff, type)) {
+        const Value* at = given != nullptr && cannot_serve(service.model, handoff_for(service.model, Handoff::connection, type), type) == std::nullopt
+                              ? given
+                              : draft.get("model");
+        draft.reject(at == given ? "handoff" : "model", at->spot, *why, errors);
+    }
+}
+
+void resolve_prefork(Draft& draft, Diagnostics& errors) {
+    const Value* min = draft.get("prefork.min_spare");
+    const Value* max = draft.get("prefork.max_spare");
+    Prefork& prefork = draft.service.prefork;
+    if (draft.is_broken("prefork.min_spare") || draft.is_broken("prefork.max_spare")) return;
+    if (min != nullptr && max != nullptr && prefork.min_spare > prefork.max_spare) {
+        draft.reject("prefork.min_spare", min->spot, fmt::format("prefork.min_spare {} is more than max_spare {}", prefork.min_spare, prefork.max_spare), errors);
+        return;
+    }
+    // What nobody wrote gives way to what somebody did.
+    if (max == nullptr) prefork.max_spare = std::max(prefork.max_spare, prefork.min_spare);
+    if (min == nullptr) prefork.min_spare = std::min(prefork.min_spare, prefork.max_spare);
+    if (draft.service.model != Model::prefork || draft.is_broken("limits.instances")) return;
+    const int cap = draft.service.limits.instances;
+    const auto fit = [&](const char* name, const Value* value, int& number) {
+        if (number > cap && value != nullptr) {
+            draft.reject(name, value->spot, fmt::format("{} {} is more than limits.instances {}", name, number, cap), errors);
+        }
+        number = std::min(number, cap);
+    };
+    fit("prefork.min_spare", min, prefork.min_spare);
+    fit("prefork.max_spare", max, prefork.max_spare);
+}
+
+void resolve_socket_owner(Draft& draft, Diagnostics& errors) {
+    if (const Value* value = draft.get("socket.user")) {
+        const auto user = sys::find_user(value->text);
+        if (!user) {
+            draft.reject("socket.user", value->spot, user.error().text, errors);
+        } else if (!*user) {
+            draft.reject("socket.user", value->spot, fmt::format("socket.user \"{}\": no such user", value->text), errors);
+        } else {
+            draft.service.socket.user = (*user)->uid;
+        }
+    }
+    if (const Value* value = draft.get("socket.group")) {
+        const auto group = sys::find_group(value->text);
+        if (!group) {
+            draft.reject("socket.group", value->spot, group.error().text, errors);
+        } else if (!*group) {
+            draft.reject("socket.group", value->spot, fmt::format("socket.group \"{}\": no such group", value->text), errors);
+        } else {
+            draft.service.socket.group = **group;
+        }
+    }
+}
+
+}  // namespace
+
+void validate(Draft& draft, const Context& context, Diagnostics& errors) {
+    if (context.complete) require_keys(draft, errors);
+    resolve_listen(draft, errors);
+    resolve_handoff(draft, errors);
+    resolve_prefork(draft, errors);
+    resolve_socket_owner(draft, errors);
+    resolve_handler(draft, context, errors);
+}
+
+}  // namespace superd::conf

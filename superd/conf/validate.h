@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// What one key means beside the others and beside the machine: the second half of making a Service.
+
+#include <string>
+#include <vector>
+
+#include "conf/catalog.h"
+#include "conf/read.h"
+
+namespace superd::conf {
+
+/// What a draft is resolved against.
+struct Context {
+    const Surroundings& from;
+    std::vector<std::string> handler_path;  ///< folders
+    bool complete = true;                   ///< false: some file could not be read, so what is missing may stand there
+    bool handler_path_known = true;
+};
+
+/// Resolves what read() left: listen, handoff, prefork, socket owner, the handler.
+void validate(Draft& draft, const Context& context, Diagnostics& errors);
+
+/// The handler's part: identity, folders, program, environment, resource limits.
+void resolve_handler(Draft& draft, const Context& context, Diagnostics& errors);
+
+}  // namespace superd::conf

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: MIT
+#include "core/client_environment.h"
+
+#include <sys/socket.h>
+
+#include <string>
+
+namespace superd::core {
+namespace {
+
+void set_remote(proc::Environment& to, const std::string& host, const std::string& port) {
+    to.set("REMOTE_ADDR", host);
+    to.set("REMOTE_PORT", port);
+    to.set("REMOTE_HOST", host);
+}
+
+void set_unix(proc::Environment& to, const model::Client& client) {
+    to.set("PROTO", "UNIX");
+    to.set("UNIXLOCALPATH", client.local.host());
+    ucred peer{};
+    socklen_t size = sizeof peer;
+    if (!client.connection || getsockopt(client.connection.get(), SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) return;
+    to.set("UNIXREMOTEEUID", std::to_string(peer.uid));
+    to.set("UNIXREMOTEEGID", std::to_string(peer.gid));
+    to.set("UNIXREMOTEPID", std::to_string(peer.pid));
+}
+
+void set_inet(proc::Environment& to, const model::Client& client) {
+    const std::string proto = client.connection ? "TCP" : "UDP";
+    const std::string host = client.peer.host();
+    const std::string port = std::to_string(client.peer.port());
+    to.set("PROTO", proto);
+    to.set(proto + "LOCALIP", client.local.host());
+    to.set(proto + "LOCALPORT", std::to_string(client.local.port()));
+    to.set(proto + "REMOTEIP", host);
+    to.set(proto + "REMOTEPORT", port);
+    set_remote(to, host, port);
+}
+
+}  // namespace
+
+proc::Environment client_environment(const model::Client& client) {
+    proc::Environment environment;
+    switch (client.local.family()) {
+        case AF_INET:
+        case AF_INET6: set_inet(environment, client); break;
+        case AF_UNIX: set_unix(environment, client); break;
+        case AF_VSOCK: set_remote(environment, client.peer.host(), std::to_string(client.peer.port())); break;
+        default: break;
+    }
+    return environment;
+}
+
+}  // namespace superd::core

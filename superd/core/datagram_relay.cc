@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: MIT
+#include "core/datagram_relay.h"
+
+#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+
+#include "net/datagram.h"
+
+namespace superd::core {
+namespace {
+
+constexpr int kBatch = 16;
+
+/// A file rather than a pipe: it takes any datagram whole, and a shell can read it line by line.
+Result<sys::Fd> file_with(const std::string& data) {
+    sys::Fd file(memfd_create("datagram", MFD_CLOEXEC));
+    if (!file) return fail_errno("memfd_create", errno);
+    if (pwrite(file.get(), data.data(), data.size(), 0) != static_cast<ssize_t>(data.size()))
+        return fail_errno("memfd", errno != 0 ? errno : ENOSPC);
+    return file;
+}
+
+}  // namespace
+
+DatagramRelay::DatagramRelay(Engine& engine, Stats& stats, const model::Client& client)
+    : engine_(engine), stats_(stats), peer_(client.peer), local_(client.local) {}
+
+Result<std::unique_ptr<DatagramRelay>> DatagramRelay::create(Engine& engine, Stats& stats,
+                                                             const model::Client& client, int listener) {
+    std::unique_ptr<DatagramRelay> relay(new DatagramRelay(engine, stats, client));
+    auto file = file_with(client.datagram);
+    if (!file) return std::unexpected(file.error());
+    relay->input = std::move(*file);
+    int ends[2];
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) return fail_errno("socketpair", errno);
+    relay->output = sys::Fd(ends[0]);
+    relay->answers_ = sys::Fd(ends[1]).lifted();
+    relay->socket_ = sys::Fd(fcntl(listener, F_DUPFD_CLOEXEC, 3)).lifted();
+    if (!relay->socket_) return fail_errno("descriptor for replies", errno);
+    auto source = engine.loop.io(relay->answers_.get(), EPOLLIN, [relay = relay.get()](std::uint32_t) {
+        for (int i = 0; i < kBatch; ++i)
+            if (!relay->pass_on()) return;
+    });
+    if (!source) return std::unexpected(source.error());
+    relay->source_ = std::move(*source);
+    return relay;
+}
+
+DatagramRelay::~DatagramRelay() {
+    source_ = {};
+    for (int i = 0; i < kBatch && answers_ && pass_on(); ++i) {
+    }
+}
+
+bool DatagramRelay::pass_on() {
+    std::array<char, 65536> data;
+    const ssize_t n = recv(answers_.get(), data.data(), data.size(), MSG_DONTWAIT);
+    if (n < 0) return false;
+    if (n == 0) {  // all writers have gone; an empty reply cannot be told from that
+        source_ = {};
+        return false;
+    }
+    // A sender without a name cannot be answered.
+    if (peer_.family() == AF_UNSPEC) return true;
+    if (net::send(socket_.get(), {data.data(), static_cast<std::size_t>(n)}, peer_, local_))
+        ++stats_.replies;
+    else
+        engine_.log.write(Level::debug, "a reply could not be sent", {{"PEER", peer_.text()}, {"ERRNO", errno}});
+    return true;
+}
+
+}  // namespace superd::core

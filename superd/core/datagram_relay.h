@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// The way of one datagram through one handler (model fork): a file that holds it, and a socket whose messages go
+// back to its sender, each as one datagram.
+
+#include "core/engine.h"
+#include "core/stats.h"
+#include "model/host.h"
+
+namespace superd::core {
+
+class DatagramRelay {
+  public:
+    /// `listener`: the socket to answer from; the relay keeps a descriptor of its own.
+    static Result<std::unique_ptr<DatagramRelay>> create(Engine& engine, Stats& stats, const model::Client& client,
+                                                         int listener);
+    DatagramRelay(const DatagramRelay&) = delete;
+    /// Sends what the handler has written so far.
+    ~DatagramRelay();
+
+    /// The handler's ends; each may be taken once.
+    sys::Fd input, output;
+
+  private:
+    DatagramRelay(Engine& engine, Stats& stats, const model::Client& client);
+    bool pass_on();
+
+    Engine& engine_;
+    Stats& stats_;
+    sys::Address peer_, local_;
+    sys::Fd socket_, answers_;
+    sys::Source source_;
+};
+
+}  // namespace superd::core

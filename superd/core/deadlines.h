@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// Deadlines of children that all have the same length, so that they come in the order in which they were set.
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+
+#include "sys/loop.h"
+
+namespace superd::core {
+
+class Deadlines {
+  public:
+    /// A child is named by pid and serial, since a pid may come again.
+    using Handler = std::function<void(pid_t, std::uint64_t serial)>;
+    Deadlines(sys::Loop& loop, Duration length, Handler handler)
+        : loop_(loop), length_(length), handler_(std::move(handler)) {}
+
+    void add(pid_t pid, std::uint64_t serial) {
+        waiting_.push_back({now() + length_, pid, serial});
+        if (waiting_.size() == 1) arm();
+    }
+
+  private:
+    struct Entry {
+        Instant when;
+        pid_t pid;
+        std::uint64_t serial;
+    };
+    void arm() {
+        if (!timer_) {
+            auto timer = loop_.timer([this] { fire(); });
+            if (!timer) return;
+            timer_ = std::move(*timer);
+        }
+        (void)timer_.arm(waiting_.front().when);
+    }
+    void fire() {
+        const Instant time = now();
+        while (!waiting_.empty() && waiting_.front().when <= time) {
+            const Entry entry = waiting_.front();
+            waiting_.pop_front();
+            handler_(entry.pid, entry.serial);
+        }
+        if (!waiting_.empty()) arm();
+    }
+
+    sys::Loop& loop_;
+    Duration length_;
+    Handler handler_;
+    std::deque<Entry> waiting_;
+    sys::Source timer_;
+};
+
+}  // namespace superd::core

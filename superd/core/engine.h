@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// What every running service shares.
+
+#include <sys/resource.h>
+
+#include <unordered_map>
+
+#include "base/log.h"
+#include "proc/spawner.h"
+#include "sys/fd.h"
+#include "sys/loop.h"
+
+namespace superd::core {
+
+class Generation;
+
+struct Engine {
+    sys::Loop& loop;
+    Log& log;
+    proc::Spawner& spawner;
+    rlimit started_nofile{};  ///< what superd was started with, for handlers
+    sys::Fd starter;          ///< superd-exec; of low number
+    sys::Fd null;             ///< /dev/null
+    std::unordered_map<pid_t, Generation*> children;  ///< whose each child is
+};
+
+}  // namespace superd::core

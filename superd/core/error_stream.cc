@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: MIT
+#include "core/error_stream.h"
+
+#include <fcntl.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+namespace superd::core {
+
+ErrorStream::~ErrorStream() {
+    if (!read_) return;
+    while (read_some()) {
+    }
+    if (!partial_.empty()) write_line(partial_);
+}
+
+Result<sys::Fd> ErrorStream::writer() {
+    if (!read_) {
+        int ends[2];
+        if (pipe2(ends, O_CLOEXEC) != 0) return fail_errno("pipe for stderr", errno);
+        sys::Fd read = sys::Fd(ends[0]).lifted();
+        sys::Fd write = sys::Fd(ends[1]).lifted();
+        fcntl(read.get(), F_SETFL, O_NONBLOCK);  // our end alone: handlers may block
+        auto source = engine_.loop.io(read.get(), EPOLLIN, [this](std::uint32_t) { read_some(); });
+        if (!source) return std::unexpected(source.error());
+        source_ = std::move(*source);
+        read_ = std::move(read);
+        write_ = std::move(write);
+    }
+    sys::Fd copy = write_.duplicate();
+    if (!copy) return fail_errno("descriptor for stderr", errno);
+    return copy;
+}
+
+bool ErrorStream::read_some() {
+    char buffer[16384];
+    const ssize_t n = read(read_.get(), buffer, sizeof buffer);
+    if (n <= 0) return false;
+    take({buffer, static_cast<std::size_t>(n)});
+    return true;
+}
+
+void ErrorStream::take(std::string_view bytes) {
+    while (!bytes.empty()) {
+        const auto end = bytes.find('\n');
+        const auto room = kLongestLine - partial_.size();
+        if (end != std::string_view::npos && end <= room) {
+            partial_ += bytes.substr(0, end);
+            write_line(partial_);
+            partial_.clear();
+            bytes.remove_prefix(end + 1);
+        } else if (bytes.size() >= room) {
+            // Longer than a line of the log: in pieces, so that nothing is kept back for ever.
+            partial_ += bytes.substr(0, room);
+            write_line(partial_);
+            partial_.clear();
+            bytes.remove_prefix(room);
+        } else {
+            partial_ += bytes;
+            return;
+        }
+    }
+}
+
+void ErrorStream::write_line(std::string_view line) {
+    if (!line.empty()) engine_.log.write(Level::info, line, {{"SERVICE", service_}, {"STREAM", "stderr"}});
+}
+
+}  // namespace superd::core

@@ -1,0 +1,387 @@
+// SPDX-License-Identifier: MIT
+#include "core/generation.h"
+
+#include <fmt/format.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+
+#include <cerrno>
+
+#include "core/client_environment.h"
+#include "core/service.h"
+#include "proc/parking.h"
+
+namespace superd::core {
+namespace {
+
+/// A worker or parked process that leaves sooner than this without a request is not worth replacing at once.
+constexpr Duration kEarly = std::chrono::seconds(1);
+
+std::string signal_name(int number) {
+    const char* name = sigabbrev_np(number);
+    return name != nullptr ? fmt::format("SIG{}", name) : fmt::format("signal {}", number);
+}
+
+/// The whole session of a handler; before its setsid(2) just the process.
+void signal_child(pid_t pid, int number) {
+    if (kill(-pid, number) != 0 && errno == ESRCH) kill(pid, number);
+}
+
+}  // namespace
+
+Generation::Generation(Engine& engine, Service& service, conf::Service definition, std::size_t listeners)
+    : engine_(engine),
+      service_(service),
+      definition_(std::move(definition)),
+      listeners_(listeners),
+      plan_(definition_.handler, engine.started_nofile),
+      parked_plan_(definition_.handler, engine.started_nofile),
+      lifetimes_(engine.loop, definition_.max_lifetime.value_or(Duration::zero()),
+                 [this](pid_t pid, std::uint64_t serial) {
+                     const auto at = children_.find(pid);
+                     if (at == children_.end() || at->second.serial != serial) return;
+                     engine_.log.write(
+                         Level::notice, fmt::format("handler {} is older than max_lifetime and is ended", pid),
+                         {{"SERVICE", definition_.name}, {"CHILD_PID", pid}, {"PEER", at->second.peer.text()}});
+                     stop_child(pid, at->second);
+                 }),
+      kills_(engine.loop, definition_.stop_timeout,
+             [this](pid_t pid, std::uint64_t serial) {
+                 const auto at = children_.find(pid);
+                 if (at == children_.end() || at->second.serial != serial) return;
+                 engine_.log.write(Level::notice, fmt::format("handler {} did not leave in time and is killed", pid),
+                                   {{"SERVICE", definition_.name}, {"CHILD_PID", pid}});
+                 signal_child(pid, SIGKILL);
+             }),
+      model_(model::make_model(*this, definition_)) {
+    parked_plan_.start_by(engine.starter.get());
+}
+
+Generation::~Generation() {
+    for (const auto& [pid, child] : children_) engine_.children.erase(pid);
+}
+
+void Generation::drain() {
+    if (drained_) return;
+    drained_ = true;
+    model_->drain();
+    wake_ = {};
+    idle_ = {};
+}
+
+void Generation::stop() {
+    drain();
+    for (auto& [pid, child] : children_)
+        if (child.kind != Kind::parked) stop_child(pid, child);
+}
+
+void Generation::kill_all() {
+    for (auto& [pid, child] : children_) {
+        child.stopping = true;
+        signal_child(pid, SIGKILL);
+    }
+}
+
+void Generation::stop_child(pid_t pid, Child& child) {
+    if (child.stopping && child.kind != Kind::worker) return;
+    child.stopping = true;
+    signal_child(pid, definition_.stop_signal);
+    // A stopped process would never see its signal.
+    signal_child(pid, SIGCONT);
+    kills_.add(pid, child.serial);
+}
+
+std::optional<model::Client> Generation::take(std::size_t listener) { return service_.take(listener); }
+bool Generation::others_running() const { return service_.others_running(*this); }
+
+bool Generation::add_errors(proc::Launch& launch) {
+    Result<sys::Fd> fd = sys::Fd();
+    switch (definition_.handler.error_output) {
+        case conf::Stderr::socket:
+            launch.number.push_back(launch.number[1]);
+            return true;
+        case conf::Stderr::log: fd = service_.errors().writer(); break;
+        case conf::Stderr::null: fd = engine_.null.duplicate(); break;
+        case conf::Stderr::inherit: fd = sys::Fd(fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3)); break;
+    }
+    if (fd && !*fd) fd = fail_errno("descriptor for stderr", errno);
+    if (!fd) {
+        service_.back_off(fd.error());
+        return false;
+    }
+    launch.number.push_back(static_cast<int>(launch.descriptors.size()));
+    launch.descriptors.push_back(std::move(*fd));
+    return true;
+}
+
+std::optional<pid_t> Generation::start(proc::Launch& launch, Child child) {
+    launch.environment.set("SUPERD_SERVICE", definition_.name);
+    const auto pid = engine_.spawner.spawn(launch);
+    if (!pid) {
+        service_.back_off(pid.error());
+        return std::nullopt;
+    }
+    child.serial = ++serial_;
+    child.started = now();
+    if (definition_.max_lifetime && child.kind == Kind::handler) lifetimes_.add(*pid, child.serial);
+    if (child.kind == Kind::parked) ++parked_;
+    engine_.children[*pid] = this;
+    const auto at = children_.insert_or_assign(*pid, std::move(child)).first;
+    if (at->second.pair && !watch_pair(*pid, at->second)) {
+        // It cannot be heard, so it must not stay: what it waits on closes, and its end is seen as usual.
+        at->second.pair.reset();
+        signal_child(*pid, SIGKILL);
+    }
+    service_.started();
+    return *pid;
+}
+
+std::optional<pid_t> Generation::serve(model::Client client) {
+    proc::Launch launch;
+    launch.plan = &plan_;
+    launch.environment = client_environment(client);
+    Child child;
+    child.peer = client.peer;
+    const bool datagram = !client.connection;
+    if (datagram) {
+        net::Listener* socket = service_.socket(client.listener);
+        if (socket == nullptr) return std::nullopt;  // its address went with a reload: nowhere to answer from
+        auto relay = DatagramRelay::create(engine_, service_.stats(), client, socket->fd());
+        if (!relay) {
+            service_.back_off(relay.error());
+            service_.stall(std::move(client));
+            return std::nullopt;
+        }
+        child.relay = std::move(*relay);
+        launch.descriptors.push_back(std::move(child.relay->input));
+        launch.descriptors.push_back(std::move(child.relay->output));
+        launch.number = {0, 1};
+    } else {
+        launch.descriptors.push_back(std::move(client.connection));
+        launch.number = {0, 0};
+    }
+    std::optional<pid_t> pid;
+    if (add_errors(launch)) {
+        child.charge = std::move(client.charge);
+        pid = start(launch, std::move(child));
+    }
+    if (!pid) {
+        if (!datagram) client.connection = std::move(launch.descriptors[0]);
+        service_.stall(std::move(client));
+        return std::nullopt;
+    }
+    if (definition_.log_connections == conf::LogConnections::all)
+        engine_.log.write(Level::info, fmt::format("{}: handler {} started", client.peer.text(), *pid),
+                          {{"SERVICE", definition_.name}, {"PEER", client.peer.text()}, {"CHILD_PID", *pid}});
+    return pid;
+}
+
+std::optional<pid_t> Generation::start_owner(std::size_t listener) { return start_with_socket(listener, Kind::owner); }
+std::optional<pid_t> Generation::start_worker(std::size_t listener) {
+    return start_with_socket(listener, Kind::worker);
+}
+
+std::optional<pid_t> Generation::start_with_socket(std::size_t listener, Kind kind) {
+    net::Listener* socket = service_.socket(listener);
+    if (socket == nullptr || !service_.admission().has_room()) return std::nullopt;
+    proc::Launch launch;
+    launch.plan = &plan_;
+    launch.descriptors.push_back(sys::Fd(fcntl(socket->fd(), F_DUPFD_CLOEXEC, 3)));
+    if (!launch.descriptors[0]) {
+        service_.back_off(fail_errno("descriptor for a handler", errno).error());
+        return std::nullopt;
+    }
+    launch.number = {0, 0};
+    if (!add_errors(launch)) return std::nullopt;
+    launch.number.push_back(0);
+    launch.listen_pid = true;
+    launch.environment.set("LISTEN_FDS", "1");
+    launch.environment.set("LISTEN_FDNAMES", definition_.name);
+    Child child;
+    child.kind = kind;
+    if (kind == Kind::worker) {
+        auto pair = proc::make_pair();
+        if (!pair) {
+            service_.back_off(pair.error());
+            return std::nullopt;
+        }
+        child.pair = std::move(pair->ours);
+        launch.number.push_back(static_cast<int>(launch.descriptors.size()));
+        launch.environment.set("SUPERD_STATUS_FD", std::to_string(launch.number.size() - 1));
+        launch.descriptors.push_back(std::move(pair->theirs));
+        if (definition_.prefork.max_requests)
+            launch.environment.set("SUPERD_MAX_REQUESTS", std::to_string(*definition_.prefork.max_requests));
+    }
+    child.charge = service_.admission().charge();
+    return start(launch, std::move(child));
+}
+
+std::optional<pid_t> Generation::park() {
+    auto pair = proc::make_pair();
+    if (!pair) {
+        service_.back_off(pair.error());
+        return std::nullopt;
+    }
+    proc::Launch launch;
+    launch.plan = &parked_plan_;
+    launch.descriptors.push_back(std::move(pair->theirs));
+    launch.descriptors.push_back(engine_.null.duplicate());
+    launch.number = {0, 1};
+    if (!launch.descriptors[1] || !add_errors(launch)) return std::nullopt;
+    Child child;
+    child.kind = Kind::parked;
+    child.pair = std::move(pair->ours);
+    return start(launch, std::move(child));
+}
+
+bool Generation::hand_over(pid_t pid, model::Client& client) {
+    const auto at = children_.find(pid);
+    if (at == children_.end() || !at->second.pair) return false;
+    Child& child = at->second;
+    const bool to_client = definition_.handler.error_output == conf::Stderr::socket;
+    if (!proc::send_client(child.pair.get(), client.connection.get(), client_environment(client), to_client))
+        return false;
+    client.connection.reset();
+    child.kind = Kind::handler;
+    child.peer = client.peer;
+    child.charge = std::move(client.charge);
+    child.started = now();
+    --parked_;
+    if (definition_.max_lifetime) lifetimes_.add(pid, child.serial);
+    service_.started();
+    if (definition_.log_connections == conf::LogConnections::all)
+        engine_.log.write(Level::info, fmt::format("{}: handler {} started", child.peer.text(), pid),
+                          {{"SERVICE", definition_.name}, {"PEER", child.peer.text()}, {"CHILD_PID", pid}});
+    return true;
+}
+
+bool Generation::watch_pair(pid_t pid, Child& child) {
+    auto source = engine_.loop.io(child.pair.get(), EPOLLIN, [this, pid](std::uint32_t) { heard(pid); });
+    if (!source) return false;
+    child.pair_source = std::move(*source);
+    return true;
+}
+
+void Generation::heard(pid_t pid) {
+    const auto at = children_.find(pid);
+    if (at == children_.end()) return;
+    Child& child = at->second;
+    bool closed = true;
+    if (child.kind == Kind::worker) {
+        char record[8];
+        const ssize_t n = recv(child.pair.get(), record, sizeof record, MSG_DONTWAIT);
+        closed = n == 0 || (n < 0 && errno != EAGAIN);
+        const std::string_view text(record, n > 0 ? static_cast<std::size_t>(n) : 0);
+        if (text == "busy\n" || text == "idle\n") {
+            child.reported = true;
+            if (text == "busy\n") ++service_.stats().accepted;
+            model_->reported(pid, text == "busy\n");
+        }
+    } else if (child.kind == Kind::handler) {
+        // It was handed its client: silence means that the handler runs.
+        child.exec_failure = proc::exec_failure(child.pair.get()).value_or(0);
+    }
+    if (!closed) return;
+    child.pair_source = {};
+    child.pair.reset();
+}
+
+void Generation::retire(pid_t pid) {
+    const auto at = children_.find(pid);
+    if (at == children_.end()) return;
+    Child& child = at->second;
+    child.stopping = true;
+    if (child.kind == Kind::parked) {
+        child.pair_source = {};
+        child.pair.reset();
+    } else {
+        signal_child(pid, definition_.stop_signal);
+    }
+}
+
+void Generation::wake_at(Instant when) {
+    if (!wake_) {
+        auto timer = engine_.loop.timer([this] {
+            model_->woken();
+            service_.reconcile();
+        });
+        if (!timer) return service_.back_off(timer.error());
+        wake_ = std::move(*timer);
+    }
+    (void)wake_.arm(when);
+}
+
+void Generation::when_idle() {
+    if (!idle_) {
+        auto source = engine_.loop.idle([this] { model_->refill(); });
+        if (!source) return service_.back_off(source.error());
+        idle_ = std::move(*source);
+    }
+    (void)idle_.enable_once();
+}
+
+void Generation::exited(pid_t pid, int status) {
+    const auto at = children_.find(pid);
+    if (at == children_.end()) return;
+    const Child child = std::move(at->second);
+    children_.erase(at);
+    engine_.children.erase(pid);
+    auto failure = engine_.spawner.reaped(pid);
+    int late_failure = child.exec_failure;
+    if (child.kind == Kind::handler && child.pair && late_failure == 0)
+        late_failure = proc::exec_failure(child.pair.get()).value_or(0);
+    if (late_failure != 0) failure = proc::SpawnFailure{proc::Step::exec, late_failure};
+    if (child.kind == Kind::parked) --parked_;
+    log_exit(pid, child, status, failure);
+    // A worker or parked process has no business to leave at once; whoever serves may, unless it fails.
+    const bool stays = child.kind == Kind::worker || child.kind == Kind::parked;
+    const bool useless = now() - child.started < kEarly && !child.reported && (stays || status != 0);
+    model_->exited(pid, (failure || useless) && !child.stopping);
+}
+
+void Generation::log_exit(pid_t pid, const Child& child, int status,
+                          const std::optional<proc::SpawnFailure>& failure) {
+    static constexpr const char* kWho[] = {"handler", "handler", "worker", "parked process"};
+    const std::string who = kWho[static_cast<int>(child.kind)];
+    const std::string peer = child.peer.family() == AF_UNSPEC ? "" : child.peer.text() + ": ";
+    if (failure) {
+        ++service_.stats().spawn_failures;
+        engine_.log.write(Level::error,
+                          fmt::format("{}cannot start {}: {}: {}", peer, definition_.handler.path,
+                                      proc::name_of(failure->step), errno_text(failure->code)),
+                          {{"SERVICE", definition_.name},
+                           {"STEP", proc::name_of(failure->step)},
+                           {"ERRNO", failure->code},
+                           {"PEER", child.peer.text()},
+                           {"CHILD_PID", pid}});
+        return;
+    }
+    const bool signalled = WIFSIGNALED(status);
+    const bool abnormal = signalled ? !child.stopping : WEXITSTATUS(status) != 0 && !child.stopping;
+    if (abnormal) ++service_.stats().failures;
+    const bool all = definition_.log_connections == conf::LogConnections::all && child.kind != Kind::parked;
+    if (definition_.log_connections == conf::LogConnections::none || (!abnormal && !all)) return;
+    const auto how = signalled ? fmt::format("killed by {}", signal_name(WTERMSIG(status)))
+                               : fmt::format("exit status {}", WEXITSTATUS(status));
+    const auto age = std::chrono::duration_cast<std::chrono::milliseconds>(now() - child.started);
+    engine_.log.write(abnormal ? Level::notice : Level::info,
+                      fmt::format("{}{} {} ended after {}: {}", peer, who, pid, format_duration(age), how),
+                      {{"SERVICE", definition_.name},
+                       {"PEER", child.peer.text()},
+                       {"CHILD_PID", pid},
+                       {"STATUS", signalled ? WTERMSIG(status) : WEXITSTATUS(status)},
+                       {"ENDED", signalled ? "signal" : "exit"},
+                       {"DURATION_USEC", (now() - child.started).count()}});
+}
+
+void Generation::overdue(pid_t pid) {
+    engine_.log.write(Level::error,
+                      fmt::format("{} did not start within {}; process {} is killed", definition_.handler.path,
+                                  format_duration(proc::Spawner::kExecDeadline), pid),
+                      {{"SERVICE", definition_.name}, {"STEP", "exec"}, {"CHILD_PID", pid}});
+}
+
+}  // namespace superd::core

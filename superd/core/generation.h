@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// One definition of a service in force, or that was, with the children that began under it.
+
+#include <memory>
+#include <unordered_map>
+
+#include "core/datagram_relay.h"
+#include "core/deadlines.h"
+#include "core/engine.h"
+#include "model/model.h"
+#include "proc/exec_plan.h"
+
+namespace superd::core {
+
+class Service;
+
+class Generation final : public model::Host {
+  public:
+    /// `listeners`: how many the service has under this definition.
+    Generation(Engine& engine, Service& service, conf::Service definition, std::size_t listeners);
+    ~Generation() override;
+
+    Service& service() { return service_; }
+    const conf::Service& definition() const { return definition_; }
+    model::Model& model() { return *model_; }
+
+    /// No longer in force: what waits for clients leaves, what has one goes on.
+    void drain();
+    bool drained() const { return drained_; }
+    /// Ends every child by stop_signal, then KILL.
+    void stop();
+    void kill_all();
+
+    void exited(pid_t pid, int status);
+    /// The child's exec took too long and was ended.
+    void overdue(pid_t pid);
+
+    bool empty() const { return children_.empty(); }
+    /// Children with a client or a socket; not the parked.
+    std::size_t running() const { return children_.size() - parked_; }
+
+    std::optional<model::Client> take(std::size_t listener) override;
+    std::optional<pid_t> serve(model::Client client) override;
+    std::optional<pid_t> start_owner(std::size_t listener) override;
+    std::optional<pid_t> start_worker(std::size_t listener) override;
+    std::optional<pid_t> park() override;
+    bool hand_over(pid_t parked, model::Client& client) override;
+    void retire(pid_t pid) override;
+    void wake_at(Instant when) override;
+    void when_idle() override;
+    Instant now() const override { return superd::now(); }
+    std::size_t listeners() const override { return listeners_; }
+    bool others_running() const override;
+
+  private:
+    enum class Kind { handler, owner, worker, parked };
+    struct Child {
+        Kind kind = Kind::handler;
+        std::uint64_t serial = 0;
+        Instant started;
+        sys::Address peer;
+        admit::Charge charge;
+        sys::Fd pair;  ///< parked: to hand over; worker: reports
+        sys::Source pair_source;
+        std::unique_ptr<DatagramRelay> relay;
+        bool reported = false;
+        bool stopping = false;
+        int exec_failure = 0;
+    };
+
+    /// Adds stderr and starts. On failure the service backs off and `launch` is as it was.
+    std::optional<pid_t> start(proc::Launch& launch, Child child);
+    bool add_errors(proc::Launch& launch);
+    std::optional<pid_t> start_with_socket(std::size_t listener, Kind kind);
+    bool watch_pair(pid_t pid, Child& child);
+    void heard(pid_t pid);
+    void stop_child(pid_t pid, Child& child);
+    void log_exit(pid_t pid, const Child& child, int status, const std::optional<proc::SpawnFailure>& failure);
+
+    Engine& engine_;
+    Service& service_;
+    const conf::Service definition_;
+    const std::size_t listeners_;
+    proc::ExecPlan plan_, parked_plan_;
+    std::unordered_map<pid_t, Child> children_;
+    std::size_t parked_ = 0;
+    std::uint64_t serial_ = 0;
+    bool drained_ = false;
+    Deadlines lifetimes_, kills_;
+    sys::Source wake_, idle_;
+    std::unique_ptr<model::Model> model_;
+};
+
+}  // namespace superd::core

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: MIT
+#include "core/port.h"
+
+#include <fmt/format.h>
+#include <sys/epoll.h>
+
+#include "core/service.h"
+
+namespace superd::core {
+
+std::optional<net::Listener> Port::install(net::Listener listener) {
+    std::optional<net::Listener> before;
+    source_ = {};
+    watched_ = false;
+    if (listener_) before.emplace(std::move(*listener_));
+    listener_.reset();
+    listener_.emplace(std::move(listener));
+    retry_ = {};
+    attempt_ = nullptr;
+    backoff_.reset();
+    return before;
+}
+
+sys::Fd Port::take_socket() {
+    source_ = {};
+    watched_ = false;
+    sys::Fd fd = std::move(*listener_).release();
+    listener_.reset();
+    return fd;
+}
+
+void Port::wait(const Error& why, std::function<Result<net::Listener>()> attempt) {
+    attempt_ = std::move(attempt);
+    if (retry_) return;
+    engine_.log.write(Level::warning,
+                      fmt::format("waiting for {}: {}; trying again until it can be had", where_.uri(), why.text),
+                      {{"SERVICE", owner_->name()}, {"ADDRESS", where_.uri()}, {"ERRNO", why.code}});
+    auto timer = engine_.loop.timer([this] { this->attempt(); });
+    if (!timer) return;
+    retry_ = std::move(*timer);
+    (void)retry_.arm(now() + backoff_.next());
+}
+
+void Port::attempt() {
+    auto opened = attempt_();
+    if (!opened) {
+        engine_.log.write(Level::debug, fmt::format("still waiting for {}: {}", where_.uri(), opened.error().text),
+                          {{"SERVICE", owner_->name()}, {"ADDRESS", where_.uri()}});
+        (void)retry_.arm(now() + backoff_.next());
+        return;
+    }
+    install(std::move(*opened));
+    owner_->port_came(index_);
+}
+
+void Port::belong(Service* owner, std::size_t index) {
+    owner_ = owner;
+    index_ = index;
+}
+
+void Port::watch(bool on) {
+    if (on == watched_ || !listener_) return;
+    if (!source_) {
+        auto source = engine_.loop.io(listener_->fd(), EPOLLIN, [this](std::uint32_t) { owner_->port_ready(index_); });
+        if (!source) {
+            owner_->back_off(source.error());
+            return;
+        }
+        source_ = std::move(*source);
+        watched_ = on;
+        return;
+    }
+    if (auto enabled = source_.enable(on); !enabled) {
+        owner_->back_off(enabled.error());
+        return;
+    }
+    watched_ = on;
+}
+
+}  // namespace superd::core

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// One address of one service: its socket, or the tries to get one.
+
+#include <functional>
+#include <optional>
+
+#include "base/backoff.h"
+#include "core/engine.h"
+#include "net/listener.h"
+
+namespace superd::core {
+
+class Service;
+
+class Port {
+  public:
+    Port(Engine& engine, conf::Listen where) : engine_(engine), where_(std::move(where)) {}
+    Port(const Port&) = delete;
+
+    const conf::Listen& where() const { return where_; }
+    net::Listener* listener() { return listener_ ? &*listener_ : nullptr; }
+    /// "tcp://127.0.0.1:40123"; what was asked for while there is no socket.
+    std::string uri() const { return listener_ ? listener_->uri() : where_.uri(); }
+
+    /// Puts a socket in place; one that was there before is returned.
+    std::optional<net::Listener> install(net::Listener listener);
+    /// Gives the socket up without closing it.
+    sys::Fd take_socket();
+    /// No socket yet: `attempt` is made again and again, with back-off, until it succeeds. While that goes on
+    /// already, only the attempt changes.
+    void wait(const Error& why, std::function<Result<net::Listener>()> attempt);
+
+    /// Whose clients these are, and as which of its listeners.
+    void belong(Service* owner, std::size_t index);
+    /// Shall the owner hear of clients? Nothing happens where nothing changes.
+    void watch(bool on);
+    bool watched() const { return watched_; }
+
+  private:
+    void attempt();
+
+    Engine& engine_;
+    conf::Listen where_;
+    std::optional<net::Listener> listener_;
+    sys::Source source_, retry_;
+    std::function<Result<net::Listener>()> attempt_;
+    Backoff backoff_{std::chrono::milliseconds(200), std::chrono::seconds(10)};
+    Service* owner_ = nullptr;
+    std::size_t index_ = 0;
+    bool watched_ = false;
+};
+
+}  // namespace superd::core

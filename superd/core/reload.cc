@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: MIT
+// Putting a catalog in force: everything that can fail first, then the swap, which cannot.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <ranges>
+#include <set>
+
+#include "conf/plan.h"
+#include "core/supervisor.h"
+
+namespace superd::core {
+
+/// Sockets that are ready for the swap, and by key those that could not be had.
+struct Supervisor::NewSockets {
+    std::map<std::string, net::Listener> opened;
+    std::map<std::string, Error> missing;
+};
+
+namespace {
+
+bool same_transport_and_port(const conf::Listen& a, const conf::Listen& b) {
+    return a.transport == b.transport && a.port == b.port &&
+           (a.transport == conf::Transport::tcp || a.transport == conf::Transport::udp);
+}
+
+std::vector<std::string> lines_of(const std::string& text) {
+    std::vector<std::string> lines;
+    for (const auto part : std::views::split(text, '\n'))
+        if (!part.empty()) lines.emplace_back(part.begin(), part.end());
+    return lines;
+}
+
+}  // namespace
+
+std::vector<Supervisor::Wanted> Supervisor::wanted_by(const conf::Catalog& catalog) const {
+    std::vector<Wanted> all;
+    for (const auto& [name, service] : catalog.services) {
+        if (!service.enabled) continue;
+        for (std::size_t i = 0; i < service.listen.size(); ++i) {
+            const conf::Listen& where = service.listen[i];
+            std::string key = where.uri();
+            // Each "any free port" is a socket of its own.
+            const bool any_port = (where.transport == conf::Transport::tcp || where.transport == conf::Transport::udp) &&
+                                  where.port == 0;
+            if (any_port) key += fmt::format(" {} {}", name, i);
+            if (where.transport != conf::Transport::inherited) {
+                all.push_back({key, &service, where});
+                continue;
+            }
+            std::size_t count = passed_.count(where.name);
+            for (const auto& [known, port] : ports_) count += known.starts_with(key + " ");
+            for (std::size_t k = 0; k < std::max<std::size_t>(count, 1); ++k)
+                all.push_back({fmt::format("{} {}", key, k), &service, where});
+        }
+    }
+    return all;
+}
+
+/// An address that overlaps one of ours that is about to go ("*" and 127.0.0.1 on one port): both are allowed to
+/// be bound until the older is closed, so that no client meets a closed port.
+Result<net::Listener> Supervisor::open_beside(const Wanted& wanted, const std::vector<Wanted>& all) {
+    auto listener = open_socket(passed_, *wanted.service, wanted.where);
+    if (listener || listener.error().code != EADDRINUSE) return listener;
+    bool found = false;
+    for (const auto& [key, port] : ports_) {
+        const bool stays = std::ranges::any_of(all, [&](const Wanted& other) {
+            return other.key == key && port->listener() != nullptr && port->listener()->can_become(other.service->socket);
+        });
+        if (stays || port->listener() == nullptr || !same_transport_and_port(port->where(), wanted.where)) continue;
+        port->listener()->allow_overlap();
+        found = true;
+    }
+    if (!found) return listener;
+    return open_socket(passed_, *wanted.service, wanted.where, true);
+}
+
+Result<void> Supervisor::open_new(const std::vector<Wanted>& wanted, NewSockets& sockets) {
+    std::optional<Error> first;
+    for (const Wanted& want : wanted) {
+        const auto at = ports_.find(want.key);
+        net::Listener* present = at == ports_.end() ? nullptr : at->second->listener();
+        if (at != ports_.end() && present == nullptr) continue;  // goes on waiting
+        Result<void> result;
+        if (present != nullptr && present->can_become(want.service->socket)) {
+            result = check_type(*want.service, want.where, present->type());
+        } else if (auto listener = open_beside(want, wanted)) {
+            sockets.opened.emplace(want.key, std::move(*listener));
+        } else {
+            result = std::unexpected(listener.error());
+        }
+        if (result) continue;
+        sockets.missing.emplace(want.key, result.error());
+        if (!first) first = Error{fmt::format("{}: {}", want.service->name, result.error().text), result.error().code};
+    }
+    if (first) return std::unexpected(*first);
+    return {};
+}
+
+void Supervisor::drop(Port& port) {
+    net::Listener* listener = port.listener();
+    if (listener == nullptr || !listener->inherited()) return;
+    port.watch(false);
+    const conf::Listen where = port.where();
+    passed_.give_back({where.name, port.take_socket()});
+}
+
+void Supervisor::put_in_force(const conf::Catalog& next, const std::vector<Wanted>& wanted, NewSockets& sockets) {
+    std::set<std::string> keys;
+    for (const Wanted& want : wanted) keys.insert(want.key);
+
+    // Who waits on a socket that goes is taken first: nobody is turned away by the change.
+    for (const auto& [key, port] : ports_) {
+        if (keys.contains(key) && !sockets.opened.contains(key)) continue;
+        for (const auto& [name, service] : services_) service->collect(*port);
+    }
+    std::map<std::string, std::vector<Port*>> ports_of;
+    std::vector<std::pair<Port*, const Wanted*>> waiting;
+    std::vector<net::Listener> replaced;
+    std::map<std::string, std::unique_ptr<Port>> kept;
+    for (const Wanted& want : wanted) {
+        std::unique_ptr<Port> port;
+        if (auto node = ports_.extract(want.key)) port = std::move(node.mapped());
+        const bool is_new = port == nullptr;
+        if (is_new) port = std::make_unique<Port>(*engine_, want.where);
+        if (auto opened = sockets.opened.extract(want.key)) {
+            if (auto before = port->install(std::move(opened.mapped()))) replaced.push_back(std::move(*before));
+            log_.write(Level::info, fmt::format("listening on {}", port->uri()),
+                       {{"SERVICE", want.service->name}, {"ADDRESS", port->uri()}});
+        } else if (port->listener() != nullptr) {
+            if (auto changed = port->listener()->become(want.service->socket); !changed)
+                log_.write(Level::warning, changed.error().text, {{"SERVICE", want.service->name}});
+        } else {
+            waiting.emplace_back(port.get(), &want);
+        }
+        ports_of[want.service->name].push_back(port.get());
+        kept.emplace(want.key, std::move(port));
+    }
+
+    for (const auto& [name, service] : services_)
+        if (!ports_of.contains(name)) service->withdraw();
+    for (auto& [name, ports] : ports_of) {
+        auto& service = services_[name];
+        if (!service) service = std::make_unique<Service>(*engine_, name);
+        conf::Service definition = next.services.at(name);
+        if (ports.front()->listener() != nullptr)
+            definition.handoff = conf::handoff_for(definition.model, definition.handoff, ports.front()->listener()->type());
+        const auto running = catalog_.services.find(name);
+        const bool same = service->current() != nullptr && !service->is_withdrawn() && running != catalog_.services.end() &&
+                          running->second == next.services.at(name);
+        if (!same) service->adopt(std::move(definition), ports);
+    }
+    for (const auto& [port, want] : waiting) {
+        const auto why = sockets.missing.find(want->key);
+        const conf::Service definition = *want->service;
+        const conf::Listen where = want->where;
+        port->wait(why != sockets.missing.end() ? why->second : Error{}, [this, definition, where] { return open_socket(passed_, definition, where); });
+    }
+    for (const auto& [key, port] : ports_) drop(*port);
+    ports_ = std::move(kept);
+    catalog_ = next;
+    forget_finished();
+}
+
+void Supervisor::start(const conf::Catalog& catalog) {
+    const auto wanted = wanted_by(catalog);
+    NewSockets sockets;
+    (void)open_new(wanted, sockets);  // what is missing is waited for
+    put_in_force(catalog, wanted, sockets);
+    for (const auto& socket : passed_.unclaimed())
+        log_.write(Level::warning,
+                   fmt::format("the service manager passed a socket \"{}\" that no service names", socket.name));
+    const auto waiting = sockets.missing.size();
+    log_.write(Level::notice,
+               fmt::format("ready: {} services on {} addresses{}", services_.size(), ports_.size(),
+                           waiting > 0 ? fmt::format(", waiting for {} more", waiting) : ""));
+    report_to_manager();
+}
+
+void Supervisor::reload() {
+    if (stops_ > 0) return;
+    sys::notify_reloading();
+    const auto refuse = [this](const std::string& why) {
+        log_.write(Level::error, fmt::format("reload refused, everything stays as it was: {}", why));
+        sys::notify(fmt::format("READY=1\nSTATUS=Reload refused: {}", why));
+    };
+    auto next = conf::load(settings_.definitions);
+    if (!next) {
+        for (const conf::Diagnostic& diagnostic : next.error())
+            log_.write(Level::error, lines_of(conf::format(diagnostic)).front(),
+                       {{"CONFIG_FILE", diagnostic.place.file}, {"CONFIG_LINE", diagnostic.place.line}});
+        return refuse(fmt::format("{} errors in the definitions", next.error().size()));
+    }
+    const auto wanted = wanted_by(*next);
+    NewSockets sockets;
+    if (auto opened = open_new(wanted, sockets); !opened) return refuse(opened.error().text);
+
+    std::size_t changes = 0;
+    for (const conf::PlanItem& item : conf::plan(catalog_, *next)) {
+        if (item.change == conf::Change::unchanged) continue;
+        ++changes;
+        std::string keys;
+        for (const std::string& key : item.keys) keys += (keys.empty() ? ": " : ", ") + key;
+        log_.write(Level::info, fmt::format("{}{}", conf::name_of(item.change), keys),
+                   {{"SERVICE", item.service}, {"CHANGE", conf::name_of(item.change)}});
+    }
+    put_in_force(*next, wanted, sockets);
+    log_.write(Level::notice, fmt::format("reloaded: {} services on {} addresses, {} changed", services_.size(),
+                                          ports_.size(), changes));
+    report_to_manager();
+}
+
+}  // namespace superd::core

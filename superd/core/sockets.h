@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// Where listening sockets come from: the service manager if it passed one, else the kernel.
+
+#include <string>
+#include <vector>
+
+#include "net/listener.h"
+#include "sys/service_manager.h"
+
+namespace superd::core {
+
+/// The sockets that the service manager passed and that no service has claimed. A socket that a service gave up
+/// comes back here, since it cannot be passed again.
+class PassedSockets {
+  public:
+    explicit PassedSockets(std::vector<sys::PassedSocket> sockets) : sockets_(std::move(sockets)) {}
+
+    /// Sockets under this name that are free; a systemd:NAME stands for all of them.
+    std::size_t count(const std::string& name) const;
+    /// The first free one with this name, or at this address; invalid where there is none.
+    sys::PassedSocket claim(const conf::Listen& where);
+    void give_back(sys::PassedSocket socket) { sockets_.push_back(std::move(socket)); }
+    const std::vector<sys::PassedSocket>& unclaimed() const { return sockets_; }
+
+  private:
+    std::vector<sys::PassedSocket> sockets_;
+};
+
+/// Can the service work on a socket of this type, which for an inherited one is known only now?
+Result<void> check_type(const conf::Service& service, const conf::Listen& where, conf::SocketType type);
+
+/// Passed or new, and of a type that the service can serve. `overlap`: an address in use by a socket of ours that has allowed it may be bound beside it.
+Result<net::Listener> open_socket(PassedSockets& passed, const conf::Service& service, const conf::Listen& where,
+                                  bool overlap = false);
+
+}  // namespace superd::core

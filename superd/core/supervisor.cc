@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: MIT
+#include "core/supervisor.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <signal.h>
+#include <sys/wait.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <set>
+
+namespace superd::core {
+
+Result<std::unique_ptr<Supervisor>> Supervisor::create(sys::Loop& loop, Log& log, Settings settings,
+                                                       std::vector<sys::PassedSocket> passed) {
+    std::unique_ptr<Supervisor> supervisor(new Supervisor(loop, log, std::move(settings), std::move(passed)));
+    if (auto done = supervisor->set_up(); !done) return std::unexpected(done.error());
+    return supervisor;
+}
+
+Supervisor::Supervisor(sys::Loop& loop, Log& log, Settings settings, std::vector<sys::PassedSocket> passed)
+    : loop_(loop), log_(log), settings_(std::move(settings)), passed_(std::move(passed)) {}
+
+Supervisor::~Supervisor() {
+    // Services speak to their ports while they go.
+    services_.clear();
+    ports_.clear();
+}
+
+Result<void> Supervisor::set_up() {
+    auto spawner = proc::Spawner::create(loop_, [this](pid_t pid) {
+        if (const auto at = engine_->children.find(pid); at != engine_->children.end()) at->second->overdue(pid);
+    });
+    if (!spawner) return std::unexpected(spawner.error());
+    spawner_ = std::move(*spawner);
+    engine_.reset(new Engine{loop_, log_, *spawner_, settings_.started_nofile, {}, {}, {}});
+    engine_->starter = sys::Fd(open(settings_.starter.c_str(), O_RDONLY | O_CLOEXEC));
+    if (!engine_->starter) return fail_errno(fmt::format("open {}", settings_.starter), errno);
+    engine_->null = sys::Fd(open("/dev/null", O_RDWR | O_CLOEXEC)).lifted();
+    if (!engine_->null) return fail_errno("open /dev/null", errno);
+
+    const std::pair<int, sys::Loop::Handler> acts[] = {
+        {SIGCHLD, [this] { reap(); }},        {SIGHUP, [this] { reload(); }}, {SIGTERM, [this] { stop(); }},
+        {SIGINT, [this] { stop(); }}, {SIGUSR1, [this] { write_status(); }},
+    };
+    for (const auto& [number, act] : acts) {
+        auto source = loop_.signal(number, act);
+        if (!source) return std::unexpected(source.error());
+        signals_.push_back(std::move(*source));
+    }
+    return {};
+}
+
+void Supervisor::reap() {
+    int status = 0;
+    pid_t pid;
+    while ((pid = wait4(-1, &status, WNOHANG, nullptr)) > 0) {
+        const auto at = engine_->children.find(pid);
+        if (at == engine_->children.end()) continue;  // an orphan that came to us as process 1 or a subreaper
+        Generation* generation = at->second;
+        Service& service = generation->service();
+        generation->exited(pid, status);
+        service.child_left(*generation);
+    }
+    forget_finished();
+}
+
+void Supervisor::forget_finished() {
+    std::erase_if(services_, [](const auto& entry) { return entry.second->finished(); });
+    if (stops_ > 0 && services_.empty()) loop_.exit(0);
+}
+
+void Supervisor::stop() {
+    if (++stops_ == 1) {
+        log_.write(Level::notice, "stopping: no new clients, handlers are asked to leave");
+        sys::notify("STOPPING=1\nSTATUS=Stopping");
+        for (const auto& [name, service] : services_) service->stop();
+        for (const auto& [key, port] : ports_) drop(*port);
+        ports_.clear();
+    } else {
+        log_.write(Level::notice, "stopping at once: handlers are killed");
+        for (const auto& [name, service] : services_) service->kill_all();
+    }
+    forget_finished();
+}
+
+void Supervisor::write_status() {
+    std::size_t handlers = 0;
+    for (const auto& [name, service] : services_) handlers += service->running();
+    log_.write(Level::notice,
+               fmt::format("status: {} services, {} handlers, {} processes", services_.size(), handlers,
+                           engine_->children.size()),
+               {{"SERVICES", services_.size()}, {"ALL_HANDLERS", handlers}, {"PROCESSES", engine_->children.size()}});
+    for (const auto& [name, service] : services_) service->write_status();
+}
+
+void Supervisor::report_to_manager() {
+    const auto enabled = std::ranges::count_if(catalog_.services, [](const auto& entry) { return entry.second.enabled; });
+    std::size_t waiting = 0;
+    for (const auto& [key, port] : ports_) waiting += port->listener() == nullptr;
+    std::string status = fmt::format("{} services on {} addresses", enabled, ports_.size());
+    if (waiting > 0) status += fmt::format(", {} waited for", waiting);
+    sys::notify(fmt::format("READY=1\nSTATUS={}", status));
+}
+
+}  // namespace superd::core

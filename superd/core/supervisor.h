@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// superd itself: all running services, their sockets and children, and what signals and the manager ask of it.
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "conf/catalog.h"
+#include "core/engine.h"
+#include "core/port.h"
+#include "core/service.h"
+#include "core/sockets.h"
+
+namespace superd::core {
+
+struct Settings {
+    conf::Surroundings definitions;  ///< what is read at start and at each reload
+    std::string starter;             ///< path of superd-exec
+    rlimit started_nofile{};
+};
+
+class Supervisor {
+  public:
+    /// Signals that superd acts on must be blocked already.
+    static Result<std::unique_ptr<Supervisor>> create(sys::Loop& loop, Log& log, Settings settings,
+                                                      std::vector<sys::PassedSocket> passed);
+    ~Supervisor();
+
+    /// Puts the definitions in force; an address that cannot be had yet is waited for.
+    void start(const conf::Catalog& catalog);
+    /// Reads everything again and swaps, or changes nothing and logs why.
+    void reload();
+    /// The first call ends handlers by their stop ladder, the second at once. The loop ends when all have gone.
+    void stop();
+    void write_status();
+
+  private:
+    /// One address of one service in a catalog. Two of equal key are the same socket.
+    struct Wanted {
+        std::string key;
+        const conf::Service* service;
+        conf::Listen where;
+    };
+    struct NewSockets;
+
+    Supervisor(sys::Loop& loop, Log& log, Settings settings, std::vector<sys::PassedSocket> passed);
+    Result<void> set_up();
+
+    std::vector<Wanted> wanted_by(const conf::Catalog& catalog) const;
+    Result<void> open_new(const std::vector<Wanted>& wanted, NewSockets& sockets);
+    Result<net::Listener> open_beside(const Wanted& wanted, const std::vector<Wanted>& all);
+    void put_in_force(const conf::Catalog& next, const std::vector<Wanted>& wanted, NewSockets& sockets);
+    void drop(Port& port);
+    void reap();
+    void forget_finished();
+    void report_to_manager();
+
+    sys::Loop& loop_;
+    Log& log_;
+    Settings settings_;
+    std::unique_ptr<proc::Spawner> spawner_;
+    std::unique_ptr<Engine> engine_;
+    PassedSockets passed_;
+    conf::Catalog catalog_;
+    std::map<std::string, std::unique_ptr<Port>> ports_;
+    std::map<std::string, std::unique_ptr<Service>> services_;
+    std::vector<sys::Source> signals_;
+    int stops_ = 0;
+};
+
+}  // namespace superd::core

@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: MIT
+// superd: reads its words, prepares the process, starts the supervisor.
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <filesystem>
+
+#include "conf/catalog.h"
+#include "core/supervisor.h"
+#include "sys/service_manager.h"
+
+namespace {
+
+using namespace superd;
+
+struct Options {
+    std::string config = "/etc/superd/superd.toml";
+    std::string conf_dir = "/etc/superd/conf.d";
+    std::string log_format = "auto";
+    std::string log_level = "info";
+    std::string pid_file;
+    bool config_given = false;
+    bool check = false;
+    bool daemon = false;
+};
+
+/// The folder that holds superd's bin or sbin: handlers and superd-exec are found beside it, installed or not.
+std::string prefix() {
+    std::error_code error;
+    const auto self = std::filesystem::read_symlink("/proc/self/exe", error);
+    return error ? "/usr" : self.parent_path().parent_path().string();
+}
+
+conf::Surroundings surroundings(const Options& options) {
+    conf::Surroundings from;
+    from.config = options.config;
+    from.config_required = options.config_given;
+    from.conf_dir = options.conf_dir;
+    from.handler_path = prefix() + "/libexec/superd";
+    for (char** variable = environ; *variable != nullptr; ++variable) from.environment.emplace_back(*variable);
+    from.uid = geteuid();
+    from.gid = getegid();
+    return from;
+}
+
+/// 0, 1 and 2 must be taken, or the first sockets would be.
+void fill_standard_descriptors() {
+    int fd;
+    while ((fd = open("/dev/null", O_RDWR)) >= 0 && fd <= STDERR_FILENO) {
+    }
+    if (fd > STDERR_FILENO) close(fd);
+}
+
+/// Children inherit dispositions, so all are the default; what superd acts on comes through the loop.
+void prepare_signals() {
+    for (int number = 1; number < NSIG; ++number) signal(number, SIG_DFL);
+    sigset_t blocked;
+    sigemptyset(&blocked);
+    // PIPE is never let through: writes report EPIPE.
+    for (const int number : {SIGCHLD, SIGHUP, SIGTERM, SIGINT, SIGUSR1, SIGUSR2, SIGPIPE}) sigaddset(&blocked, number);
+    sigprocmask(SIG_SETMASK, &blocked, nullptr);
+}
+
+/// Raises superd's own limit of descriptors to the hard one. Returns what handlers are to get back.
+rlimit raise_descriptor_limit() {
+    rlimit started{};
+    getrlimit(RLIMIT_NOFILE, &started);
+    const rlimit raised{started.rlim_max, started.rlim_max};
+    setrlimit(RLIMIT_NOFILE, &raised);
+    return started;
+}
+
+std::unique_ptr<LogSink> choose_sink(const std::string& format) {
+    if (format == "journal" || (format == "auto" && sys::is_journal(STDERR_FILENO))) return sys::journal_sink();
+    LogStyle style = isatty(STDERR_FILENO) ? LogStyle::text : LogStyle::logfmt;
+    if (format == "text") style = LogStyle::text;
+    if (format == "logfmt") style = LogStyle::logfmt;
+    if (format == "json") style = LogStyle::json;
+    return line_sink(STDERR_FILENO, style);
+}
+
+/// Detaches. The first process waits on the pipe whose other end is returned here, and passes on as its exit
+/// status the byte that comes; none is 1.
+sys::Fd detach() {
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC) != 0) return {};
+    const pid_t child = fork();
+    if (child != 0) {
+        close(ends[1]);
+        char status = 1;
+        if (child < 0 || read(ends[0], &status, 1) != 1) status = 1;
+        _exit(status);
+    }
+    close(ends[0]);
+    setsid();
+    const int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    dup2(null, STDIN_FILENO);
+    dup2(null, STDOUT_FILENO);
+    close(null);
+    return sys::Fd(ends[1]).lifted();
+}
+
+Result<void> write_pid_file(const std::string& path) {
+    if (path.empty()) return {};
+    const sys::Fd file(open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644));
+    const std::string text = fmt::format("{}\n", getpid());
+    if (!file || write(file.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()))
+        return fail_errno(fmt::format("pid file {}", path), errno);
+    return {};
+}
+
+int check(const Options& options) {
+    const auto catalog = conf::load(surroundings(options));
+    if (!catalog) {
+        fmt::print(stderr, "{}", conf::format(catalog.error()));
+        fmt::print(stderr, "{} error{}\n", catalog.error().size(), catalog.error().size() == 1 ? "" : "s");
+        return 1;
+    }
+    fmt::print("{} services, no errors\n", catalog->services.size());
+    return 0;
+}
+
+int serve(const Options& options) {
+    Level level{};
+    parse_level(options.log_level, level);
+    sys::Fd starter;
+    if (options.daemon) starter = detach();
+    Log log(choose_sink(options.log_format), level);
+    const auto give_up = [&log](const Error& error) {
+        log.write(Level::error, fmt::format("cannot start: {}", error.text), {{"ERRNO", error.code}});
+        return 1;
+    };
+    if (options.daemon && isatty(STDERR_FILENO))
+        log.write(Level::warning, "the log goes to this terminal; to keep it, start with 2>>FILE");
+
+    core::Settings settings;
+    settings.definitions = surroundings(options);
+    settings.starter = settings.definitions.handler_path + "/superd-exec";
+    settings.started_nofile = raise_descriptor_limit();
+    auto catalog = conf::load(settings.definitions);
+    if (!catalog) {
+        fmt::print(stderr, "{}", conf::format(catalog.error()));
+        return give_up(Error{fmt::format("{} errors in the definitions", catalog.error().size()), 0});
+    }
+    auto loop = sys::Loop::create();
+    if (!loop) return give_up(loop.error());
+    loop->serve_watchdog();
+    auto supervisor = core::Supervisor::create(*loop, log, std::move(settings), sys::passed_sockets());
+    if (!supervisor) return give_up(supervisor.error());
+    if (auto written = write_pid_file(options.pid_file); !written) return give_up(written.error());
+    (*supervisor)->start(*catalog);
+    if (starter) {
+        const char fine = 0;
+        (void)!write(starter.get(), &fine, 1);
+        starter.reset();
+    }
+    const auto code = loop->run();
+    if (!options.pid_file.empty()) unlink(options.pid_file.c_str());
+    if (!code) return give_up(code.error());
+    log.write(Level::notice, "stopped");
+    return *code;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    fill_standard_descriptors();
+    Options options;
+    CLI::App app("superd: listens on many ports and serves each by its declared model", "superd");
+    app.set_version_flag("--version", "superd " SUPERD_VERSION);
+    auto* config = app.add_option("--config", options.config, "settings and [defaults]; may be absent")->type_name("FILE");
+    app.add_option("--conf-dir", options.conf_dir, "service definitions, NAME.toml")->type_name("DIR");
+    app.add_option("--log-format", options.log_format, "how the log on stderr looks")
+        ->check(CLI::IsMember({"auto", "text", "logfmt", "json", "journal"}));
+    app.add_option("--log-level", options.log_level, "least severe level that is logged")
+        ->check(CLI::IsMember({"error", "warning", "notice", "info", "debug"}));
+    app.add_flag("--check", options.check, "check all definitions, print every error, and leave");
+    app.add_flag("--daemon", options.daemon, "detach; returns once all is listened to");
+    app.add_option("--pid-file", options.pid_file, "write the process id here")->type_name("FILE");
+    app.get_formatter()->column_width(36);
+    try {
+        app.parse(argc, argv);
+    } catch (const CLI::ParseError& error) {
+        const bool asked = error.get_exit_code() == static_cast<int>(CLI::ExitCodes::Success);
+        app.exit(error);
+        return asked ? 0 : 2;
+    }
+    options.config_given = config->count() > 0;
+    if (options.check) return check(options);
+    prepare_signals();
+    return serve(options);
+}

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// Iterative while requests are short. A handler that is still busy after `delay` no longer holds the next one up.
+
+#include "model/model.h"
+
+namespace superd::model {
+
+class Delayed final : public Model {
+  public:
+    Delayed(Host& host, Duration delay) : host_(host), delay_(delay) {}
+    bool wants(std::size_t) const override { return fresh_ == 0 && !inherited_; }
+    void ready(std::size_t listener) override;
+    void exited(pid_t pid, bool) override;
+    void resume() override;
+    void woken() override;
+
+  private:
+    Host& host_;
+    Duration delay_;
+    pid_t fresh_ = 0;         ///< the one handler that has not yet run for `delay`
+    bool begun_ = false;
+    bool inherited_ = false;  ///< handlers of the definition before may still be that young
+};
+
+}  // namespace superd::model

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// All that a model may ask of the world. Models are tested with a fake one and no network.
+
+#include <sys/types.h>
+
+#include <cstddef>
+#include <optional>
+#include <string>
+
+#include "admit/admission.h"
+#include "base/time.h"
+#include "sys/address.h"
+#include "sys/fd.h"
+
+namespace superd::model {
+
+/// A client that was let in: a connection, or one datagram and where it came from.
+struct Client {
+    std::size_t listener = 0;
+    sys::Fd connection;    ///< invalid for a datagram
+    std::string datagram;
+    sys::Address peer;
+    sys::Address local;    ///< where it was addressed to
+    admit::Charge charge;
+};
+
+class Host {
+  public:
+    virtual ~Host() = default;
+
+    /// The next client of a listener. nullopt: none waits, or none may be taken now.
+    virtual std::optional<Client> take(std::size_t listener) = 0;
+
+    /// Starts a handler. nullopt: the host keeps the client and offers it again through take(), or has ended it.
+    virtual std::optional<pid_t> serve(Client client) = 0;
+
+    /// Starts a handler that is given the listening socket itself. nullopt: not now; ready() or resume() will
+    /// follow. A worker stays and is one of a pool; an owner serves until it leaves.
+    virtual std::optional<pid_t> start_owner(std::size_t listener) = 0;
+    virtual std::optional<pid_t> start_worker(std::size_t listener) = 0;
+
+    /// Starts a process that waits for its client. nullopt: not now; resume() will follow.
+    virtual std::optional<pid_t> park() = 0;
+    /// False: the parked process has gone and `client` is as it was.
+    virtual bool hand_over(pid_t parked, Client& client) = 0;
+
+    /// Asks a worker or a parked process to leave once it has no client.
+    virtual void retire(pid_t pid) = 0;
+
+    /// Calls Model::woken() at that time; a later call replaces an earlier one.
+    virtual void wake_at(Instant when) = 0;
+    /// Calls Model::refill() once nothing else is to be done.
+    virtual void when_idle() = 0;
+
+    virtual Instant now() const = 0;
+    virtual std::size_t listeners() const = 0;
+    /// Do handlers of an earlier definition of this service still run?
+    virtual bool others_running() const = 0;
+};
+
+}  // namespace superd::model

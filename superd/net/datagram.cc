@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: MIT
+#include "net/datagram.h"
+
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include <array>
+#include <cerrno>
+#include <cstring>
+
+namespace superd::net {
+namespace {
+
+constexpr std::size_t kLargest = 65536;
+
+sys::Address destination(const msghdr& header, const sys::Address& bound) {
+    for (cmsghdr* c = CMSG_FIRSTHDR(&header); c != nullptr; c = CMSG_NXTHDR(const_cast<msghdr*>(&header), c)) {
+        if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_PKTINFO && bound.family() == AF_INET) {
+            in_pktinfo info;
+            std::memcpy(&info, CMSG_DATA(c), sizeof info);
+            sockaddr_in v4{};
+            v4.sin_family = AF_INET;
+            v4.sin_port = htons(static_cast<std::uint16_t>(bound.port()));
+            v4.sin_addr = info.ipi_addr;
+            return {reinterpret_cast<const sockaddr*>(&v4), sizeof v4};
+        }
+        if (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_PKTINFO) {
+            in6_pktinfo info;
+            std::memcpy(&info, CMSG_DATA(c), sizeof info);
+            sockaddr_in6 v6{};
+            v6.sin6_family = AF_INET6;
+            v6.sin6_port = htons(static_cast<std::uint16_t>(bound.port()));
+            v6.sin6_addr = info.ipi6_addr;
+            if (IN6_IS_ADDR_LINKLOCAL(&info.ipi6_addr)) v6.sin6_scope_id = static_cast<std::uint32_t>(info.ipi6_ifindex);
+            return {reinterpret_cast<const sockaddr*>(&v6), sizeof v6};
+        }
+    }
+    return bound;
+}
+
+template <class Info>
+void append_control(msghdr& header, int level, int type, const Info& info) {
+    cmsghdr* c = static_cast<cmsghdr*>(header.msg_control);
+    c->cmsg_level = level;
+    c->cmsg_type = type;
+    c->cmsg_len = CMSG_LEN(sizeof info);
+    std::memcpy(CMSG_DATA(c), &info, sizeof info);
+    header.msg_controllen = CMSG_SPACE(sizeof info);
+}
+
+}  // namespace
+
+Result<Datagram> receive(int fd, const sys::Address& bound) {
+    static_assert(kLargest >= 65507);
+    std::string data(kLargest, '\0');
+    sockaddr_storage from{};
+    alignas(cmsghdr) std::array<char, 256> control{};
+    iovec part{data.data(), data.size()};
+    msghdr header{};
+    header.msg_name = &from;
+    header.msg_namelen = sizeof from;
+    header.msg_iov = &part;
+    header.msg_iovlen = 1;
+    header.msg_control = control.data();
+    header.msg_controllen = control.size();
+    ssize_t n;
+    do n = recvmsg(fd, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    while (n < 0 && errno == EINTR);
+    if (n < 0) return fail_errno("recvmsg", errno);
+    data.resize(static_cast<std::size_t>(n));
+    data.shrink_to_fit();
+    Datagram datagram{std::move(data), {}, destination(header, bound)};
+    if (header.msg_namelen > sizeof(sa_family_t))
+        datagram.peer = sys::Address(reinterpret_cast<const sockaddr*>(&from), header.msg_namelen);
+    return datagram;
+}
+
+Result<void> send(int fd, std::string_view data, const sys::Address& to, const sys::Address& from) {
+    alignas(cmsghdr) std::array<char, 64> control{};
+    iovec part{const_cast<char*>(data.data()), data.size()};
+    msghdr header{};
+    header.msg_name = const_cast<sockaddr*>(to.data());
+    header.msg_namelen = to.size();
+    header.msg_iov = &part;
+    header.msg_iovlen = 1;
+    header.msg_control = control.data();
+    if (from.family() == AF_INET) {
+        in_pktinfo info{};
+        info.ipi_spec_dst = reinterpret_cast<const sockaddr_in*>(from.data())->sin_addr;
+        append_control(header, IPPROTO_IP, IP_PKTINFO, info);
+    } else if (from.family() == AF_INET6) {
+        const auto* v6 = reinterpret_cast<const sockaddr_in6*>(from.data());
+        in6_pktinfo info{};
+        info.ipi6_addr = v6->sin6_addr;
+        info.ipi6_ifindex = v6->sin6_scope_id;
+        append_control(header, IPPROTO_IPV6, IPV6_PKTINFO, info);
+    } else {
+        header.msg_control = nullptr;
+    }
+    ssize_t n;
+    do n = sendmsg(fd, &header, MSG_DONTWAIT | MSG_NOSIGNAL);
+    while (n < 0 && errno == EINTR);
+    if (n < 0) return fail_errno("sendmsg", errno);
+    return {};
+}
+
+}  // namespace superd::net

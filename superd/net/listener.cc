@@ -1,0 +1,287 @@
+// SPDX-License-Identifier: MIT
+#include "net/listener.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <netinet/in.h>
+#include <netinet/ip.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <utility>
+
+#ifndef IPV6_FREEBIND
+#define IPV6_FREEBIND 78
+#endif
+
+namespace superd::net {
+namespace {
+
+using conf::SocketOptions;
+using conf::SocketType;
+using conf::Transport;
+
+int kernel_type(SocketType type) {
+    switch (type) {
+        case SocketType::stream: return SOCK_STREAM;
+        case SocketType::datagram: return SOCK_DGRAM;
+        case SocketType::seqpacket: return SOCK_SEQPACKET;
+    }
+    return SOCK_STREAM;
+}
+
+Result<sys::Address> resolve(const conf::Listen& where, const SocketOptions& options) {
+    switch (where.transport) {
+        case Transport::tcp:
+        case Transport::udp: {
+            const auto port = static_cast<std::uint16_t>(where.port);
+            if (where.host != "*") return sys::Address::inet(where.host, port);
+            // Dual stack; IPv4 alone where the kernel has no IPv6.
+            const sys::Fd probe(socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0));
+            const bool v6 = probe || errno != EAFNOSUPPORT || options.v6only.value_or(false);
+            return sys::Address::inet(v6 ? "::" : "0.0.0.0", port);
+        }
+        case Transport::vsock:
+            return sys::Address::vsock(where.cid, where.port);
+        default:
+            return sys::Address::local(where.path);
+    }
+}
+
+class Setter {
+  public:
+    explicit Setter(int fd) : fd_(fd) {}
+
+    void set(const char* what, int level, int option, int value) {
+        if (setsockopt(fd_, level, option, &value, sizeof value) != 0) note(what);
+    }
+    void set(const char* what, int level, int option, const std::string& value) {
+        if (setsockopt(fd_, level, option, value.c_str(), static_cast<socklen_t>(value.size() + 1)) != 0) note(what);
+    }
+    /// Root may pass the system's ceiling; others get what it allows, as socket(7) says.
+    void set_buffer(const char* what, int forced, int plain, std::uint64_t bytes) {
+        const int value = static_cast<int>(bytes);
+        if (setsockopt(fd_, SOL_SOCKET, forced, &value, sizeof value) != 0) set(what, SOL_SOCKET, plain, value);
+    }
+    Result<void> done() {
+        if (first_) return std::unexpected(*first_);
+        return {};
+    }
+
+  private:
+    void note(const char* what) {
+        if (!first_) first_ = fail_errno(fmt::format("socket option {}", what), errno).error();
+    }
+    int fd_;
+    std::optional<Error> first_;
+};
+
+int seconds(Duration value) { return static_cast<int>(std::chrono::ceil<std::chrono::seconds>(value).count()); }
+
+/// The options that a living socket takes as well.
+Result<void> apply(int fd, int family, SocketType type, const SocketOptions& o, const SocketOptions& before) {
+    Setter socket(fd);
+    const bool tcp = type == SocketType::stream && (family == AF_INET || family == AF_INET6);
+    if (tcp) {
+        if (o.keepalive || before.keepalive) socket.set("keepalive", SOL_SOCKET, SO_KEEPALIVE, o.keepalive);
+        if (o.keepalive_time) socket.set("keepalive_time", IPPROTO_TCP, TCP_KEEPIDLE, seconds(*o.keepalive_time));
+        if (o.keepalive_interval)
+            socket.set("keepalive_interval", IPPROTO_TCP, TCP_KEEPINTVL, seconds(*o.keepalive_interval));
+        if (o.keepalive_probes) socket.set("keepalive_probes", IPPROTO_TCP, TCP_KEEPCNT, *o.keepalive_probes);
+        if (o.nodelay || before.nodelay) socket.set("nodelay", IPPROTO_TCP, TCP_NODELAY, o.nodelay);
+        if (o.defer_accept || before.defer_accept)
+            socket.set("defer_accept", IPPROTO_TCP, TCP_DEFER_ACCEPT, o.defer_accept ? seconds(*o.defer_accept) : 0);
+    }
+    if (o.receive_buffer) socket.set_buffer("receive_buffer", SO_RCVBUFFORCE, SO_RCVBUF, *o.receive_buffer);
+    if (o.send_buffer) socket.set_buffer("send_buffer", SO_SNDBUFFORCE, SO_SNDBUF, *o.send_buffer);
+    if (o.priority || before.priority) socket.set("priority", SOL_SOCKET, SO_PRIORITY, o.priority.value_or(0));
+    if (o.mark || before.mark) socket.set("mark", SOL_SOCKET, SO_MARK, static_cast<int>(o.mark.value_or(0)));
+    if (o.tos || before.tos) {
+        if (family == AF_INET || family == AF_INET6) socket.set("tos", IPPROTO_IP, IP_TOS, o.tos.value_or(0));
+        if (family == AF_INET6) socket.set("tos", IPPROTO_IPV6, IPV6_TCLASS, o.tos.value_or(0));
+    }
+    return socket.done();
+}
+
+/// The options that only a socket without an address takes.
+Result<void> apply_before_bind(int fd, const sys::Address& address, const conf::Listen& where, const SocketOptions& o) {
+    Setter socket(fd);
+    if (where.transport == Transport::tcp) socket.set("SO_REUSEADDR", SOL_SOCKET, SO_REUSEADDR, 1);
+    if (o.reuse_port) socket.set("reuse_port", SOL_SOCKET, SO_REUSEPORT, 1);
+    if (address.family() == AF_INET6) {
+        // Without a word from the definition only "*" is dual stack, whatever bindv6only says.
+        socket.set("v6only", IPPROTO_IPV6, IPV6_V6ONLY, o.v6only.value_or(where.host != "*"));
+        if (o.freebind) socket.set("freebind", IPPROTO_IPV6, IPV6_FREEBIND, 1);
+    } else if (o.freebind && address.family() == AF_INET) {
+        socket.set("freebind", IPPROTO_IP, IP_FREEBIND, 1);
+    }
+    if (!o.bind_to_device.empty()) socket.set("bind_to_device", SOL_SOCKET, SO_BINDTODEVICE, o.bind_to_device);
+    return socket.done();
+}
+
+/// Replies must leave from the address that was asked (ip(7)), so every receiver learns it.
+void ask_for_destination(int fd, int family) {
+    const int on = 1;
+    if (family == AF_INET || family == AF_INET6) setsockopt(fd, IPPROTO_IP, IP_PKTINFO, &on, sizeof on);
+    if (family == AF_INET6) setsockopt(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, &on, sizeof on);
+}
+
+bool is_path(const conf::Listen& where) {
+    return (where.transport == Transport::unix_stream || where.transport == Transport::unix_datagram ||
+            where.transport == Transport::unix_seqpacket) &&
+           where.path.starts_with('/');
+}
+
+/// Nobody answers behind this path: what is left of a socket whose process has gone.
+bool is_stale(const sys::Address& address, int type) {
+    const sys::Fd probe(socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+    return probe && connect(probe.get(), address.data(), address.size()) != 0 && errno == ECONNREFUSED;
+}
+
+void make_parents(const std::string& path) {
+    for (auto slash = path.find('/', 1); slash != std::string::npos; slash = path.find('/', slash + 1))
+        mkdir(path.substr(0, slash).c_str(), 0755);
+}
+
+Result<void> set_owner_and_mode(const std::string& path, const SocketOptions& o) {
+    if ((o.user || o.group) && chown(path.c_str(), o.user.value_or(uid_t(-1)), o.group.value_or(gid_t(-1))) != 0)
+        return fail_errno(fmt::format("chown {}", path), errno);
+    if (chmod(path.c_str(), o.mode.value_or(0666)) != 0) return fail_errno(fmt::format("chmod {}", path), errno);
+    return {};
+}
+
+Result<void> bind_path(int fd, int type, const sys::Address& address, const std::string& path, const SocketOptions& o) {
+    make_parents(path);
+    // From its first moment the path is open to nobody that it will not be open to in the end.
+    const mode_t before = umask(0777 & ~(o.mode.value_or(0666) & (o.user || o.group ? 0700 : 0777)));
+    int r = bind(fd, address.data(), address.size());
+    int code = errno;
+    if (r != 0 && code == EADDRINUSE && is_stale(address, type)) {
+        unlink(path.c_str());
+        r = bind(fd, address.data(), address.size());
+        code = errno;
+    }
+    umask(before);
+    if (r != 0) return fail_errno(fmt::format("bind {}", path), code);
+    if (auto set = set_owner_and_mode(path, o); !set) {
+        unlink(path.c_str());
+        return set;
+    }
+    return {};
+}
+
+}  // namespace
+
+Listener::Listener(sys::Fd fd, conf::Listen where, conf::SocketOptions options, conf::SocketType type)
+    : fd_(std::move(fd)), where_(std::move(where)), options_(std::move(options)), type_(type),
+      address_(sys::Address::of_socket(fd_.get())) {}
+
+Result<Listener> Listener::open(const conf::Listen& where, const conf::SocketOptions& options) {
+    auto address = resolve(where, options);
+    if (!address) return std::unexpected(address.error());
+    const SocketType type = *where.socket_type();
+    const int kind = kernel_type(type);
+    sys::Fd fd = sys::Fd(socket(address->family(), kind | SOCK_CLOEXEC, 0)).lifted();
+    if (!fd) return fail_errno(fmt::format("socket for {}", where.uri()), errno);
+    if (auto set = apply_before_bind(fd.get(), *address, where, options); !set) return std::unexpected(set.error());
+    if (auto set = apply(fd.get(), address->family(), type, options, {}); !set) return std::unexpected(set.error());
+    if (is_path(where)) {
+        if (auto bound = bind_path(fd.get(), kind, *address, where.path, options); !bound)
+            return std::unexpected(bound.error());
+    } else if (bind(fd.get(), address->data(), address->size()) != 0) {
+        return fail_errno(fmt::format("bind {}", address->text()), errno);
+    }
+    Listener listener(std::move(fd), where, options, type);
+    if (struct stat status; is_path(where) && lstat(where.path.c_str(), &status) == 0) {
+        listener.path_ = where.path;
+        listener.device_ = status.st_dev;
+        listener.inode_ = status.st_ino;
+    }
+    if (type == SocketType::datagram)
+        ask_for_destination(listener.fd(), address->family());
+    else if (listen(listener.fd(), options.backlog) != 0)
+        return fail_errno(fmt::format("listen {}", address->text()), errno);
+    return listener;
+}
+
+Result<Listener> Listener::adopt(sys::Fd fd, const conf::Listen& where, const conf::SocketOptions& options) {
+    int kind = 0;
+    socklen_t size = sizeof kind;
+    if (getsockopt(fd.get(), SOL_SOCKET, SO_TYPE, &kind, &size) != 0)
+        return fail_errno(fmt::format("passed socket {}", where.uri()), errno);
+    SocketType type = SocketType::stream;
+    if (kind == SOCK_DGRAM)
+        type = SocketType::datagram;
+    else if (kind == SOCK_SEQPACKET)
+        type = SocketType::seqpacket;
+    else if (kind != SOCK_STREAM)
+        return fail(fmt::format("passed socket {} is neither stream, datagram nor seqpacket", where.uri()));
+    const int family = sys::Address::of_socket(fd.get()).family();
+    if (auto set = apply(fd.get(), family, type, options, {}); !set) return std::unexpected(set.error());
+    if (type == SocketType::datagram) {
+        ask_for_destination(fd.get(), family);
+    } else {
+        int listening = 0;
+        size = sizeof listening;
+        getsockopt(fd.get(), SOL_SOCKET, SO_ACCEPTCONN, &listening, &size);
+        // The manager has chosen a backlog with the socket; ours is for one that nobody listens on yet.
+        if (listening == 0 && listen(fd.get(), options.backlog) != 0)
+            return fail_errno(fmt::format("listen on passed socket {}", where.uri()), errno);
+    }
+    Listener listener(std::move(fd), where, options, type);
+    listener.inherited_ = true;
+    return listener;
+}
+
+Listener::~Listener() {
+    if (!fd_ || path_.empty()) return;
+    struct stat status;
+    if (lstat(path_.c_str(), &status) == 0 && status.st_dev == device_ && status.st_ino == inode_)
+        unlink(path_.c_str());
+}
+
+std::string Listener::uri() const {
+    conf::Listen actual = where_;
+    if (actual.transport == Transport::tcp || actual.transport == Transport::udp) actual.port = address_.port();
+    return actual.uri();
+}
+
+bool Listener::can_become(const conf::SocketOptions& next) const {
+    return inherited_ || (next.reuse_port == options_.reuse_port && next.v6only == options_.v6only &&
+                          next.freebind == options_.freebind && next.bind_to_device == options_.bind_to_device);
+}
+
+Result<void> Listener::become(const conf::SocketOptions& next) {
+    if (next == options_) return {};
+    auto result = apply(fd(), address_.family(), type_, next, options_);
+    if (type_ != SocketType::datagram && !inherited_ && next.backlog != options_.backlog)
+        listen(fd(), next.backlog);  // listen(2) on a listening socket changes its backlog alone
+    if (!path_.empty())
+        if (auto set = set_owner_and_mode(path_, next); !set && result) result = set;
+    options_ = next;
+    return result;
+}
+
+void Listener::set_blocking(bool on) const {
+    const int flags = fcntl(fd(), F_GETFL);
+    fcntl(fd(), F_SETFL, on ? flags & ~O_NONBLOCK : flags | O_NONBLOCK);
+}
+
+void Listener::allow_overlap() const {
+    const int on = 1;
+    setsockopt(fd(), SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
+}
+
+void Listener::overlaps(const conf::SocketOptions& asked) {
+    // Nobody else may join once the change is done.
+    const int off = 0;
+    if (!asked.reuse_port) setsockopt(fd(), SOL_SOCKET, SO_REUSEPORT, &off, sizeof off);
+    options_ = asked;
+}
+
+sys::Fd Listener::release() && { return std::move(fd_); }
+
+}  // namespace superd::net

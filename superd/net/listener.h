@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// A socket that waits for clients.
+
+#include <sys/types.h>
+
+#include <string>
+
+#include "base/error.h"
+#include "conf/service.h"
+#include "sys/address.h"
+#include "sys/fd.h"
+
+namespace superd::net {
+
+class Listener {
+  public:
+    /// Makes, binds and listens. Errors carry errno: EADDRINUSE, EADDRNOTAVAIL, ENODEV … may pass with time.
+    /// A stale unix socket in the way is replaced; a live one is EADDRINUSE.
+    static Result<Listener> open(const conf::Listen& where, const conf::SocketOptions& options);
+    /// Takes a socket from the service manager; it may not be listening yet. Paths stay the manager's.
+    static Result<Listener> adopt(sys::Fd fd, const conf::Listen& where, const conf::SocketOptions& options);
+
+    Listener(Listener&&) noexcept = default;
+    Listener& operator=(Listener&&) = delete;
+    ~Listener();
+
+    int fd() const { return fd_.get(); }
+    const conf::SocketOptions& options() const { return options_; }
+    conf::SocketType type() const { return type_; }
+    bool inherited() const { return inherited_; }
+    /// What the kernel bound: the port is filled in where 0 was asked for.
+    const sys::Address& address() const { return address_; }
+    /// As in a definition: "tcp://127.0.0.1:40123".
+    std::string uri() const;
+
+    /// False where a change needs a new socket: reuse_port, v6only, freebind, bind_to_device.
+    bool can_become(const conf::SocketOptions& options) const;
+    /// Applies what may change on a living socket. A failed option is reported after the others were set.
+    Result<void> become(const conf::SocketOptions& options);
+
+    /// Who accepts wants EAGAIN, a handler that is given the socket expects to block.
+    void set_blocking(bool on) const;
+    /// Lets a second socket be bound beside this one until it is closed, for a change of address that overlaps.
+    void allow_overlap() const;
+    /// This one was bound so: `asked` is what its definition says.
+    void overlaps(const conf::SocketOptions& asked);
+    /// Gives an inherited socket back to who keeps them.
+    sys::Fd release() &&;
+
+  private:
+    Listener(sys::Fd fd, conf::Listen where, conf::SocketOptions options, conf::SocketType type);
+
+    sys::Fd fd_;
+    conf::Listen where_;
+    conf::SocketOptions options_;
+    conf::SocketType type_;
+    sys::Address address_;
+    bool inherited_ = false;
+    std::string path_;  ///< to be removed with the socket, if it is still this inode
+    dev_t device_ = 0;
+    ino_t inode_ = 0;
+};
+
+}  // namespace superd::net

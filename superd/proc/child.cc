@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: MIT
+#include "proc/child.h"
+
+#include <fcntl.h>
+#include <linux/close_range.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+
+#include <cerrno>
+#include <cstdint>
+
+#include "proc/exec_plan.h"
+#include "proc/raw_syscall.h"
+
+namespace superd::proc {
+namespace {
+
+template <class T>
+SUPERD_CHILD static inline long word(T* pointer) {
+    return static_cast<long>(reinterpret_cast<std::intptr_t>(pointer));
+}
+
+SUPERD_CHILD int failed(ChildView* view, Step step, long result) {
+    view->failed_code = static_cast<int>(-result);
+    __atomic_store_n(&view->failed_step, static_cast<int>(step), __ATOMIC_RELEASE);
+    return 127;
+}
+
+/// A table of its own with the sources in place: 0 … count-1 and nothing else.
+SUPERD_CHILD long move_descriptors(ChildView* view) {
+    long r = raw_syscall(SYS_close_range, view->highest + 1, static_cast<long>(~0U), CLOSE_RANGE_UNSHARE);
+    // Before Linux 5.9: the whole table is copied; what is not wanted is CLOEXEC.
+    if (r == -ENOSYS) r = raw_syscall(SYS_unshare, CLONE_FILES);
+    if (r < 0) return r;
+    __atomic_store_n(&view->detached, 1, __ATOMIC_RELEASE);
+    const std::uint64_t one = 1;
+    raw_syscall(SYS_write, view->wake, word(&one), sizeof one);
+
+    // First out of the way of the targets, then into place.
+    for (int i = 0; i <= view->count; ++i) {
+        int* source = i < view->count ? &view->sources[i] : &view->program;
+        if (*source < 0 || *source >= view->count) continue;
+        r = raw_syscall(SYS_fcntl, *source, F_DUPFD_CLOEXEC, view->count);
+        if (r < 0) return r;
+        *source = static_cast<int>(r);
+    }
+    for (int i = 0; i < view->count; ++i) {
+        r = raw_syscall(SYS_dup3, view->sources[i], i, 0);
+        if (r < 0) return r;
+    }
+    // All others are CLOEXEC; but the exec may take its time, and clients wait for their connections to close.
+    if (view->path != nullptr) raw_syscall(SYS_close_range, view->count, static_cast<long>(~0U), 0);
+    return 0;
+}
+
+SUPERD_CHILD long become(ChildView* view) {
+    long r = raw_syscall(SYS_setgroups, static_cast<long>(view->group_count), word(view->groups));
+    if (r < 0) return failed(view, Step::groups, r), r;
+    r = raw_syscall(SYS_setresgid, view->gid, view->gid, view->gid);
+    if (r < 0) return failed(view, Step::group, r), r;
+    r = raw_syscall(SYS_setresuid, view->uid, view->uid, view->uid);
+    if (r < 0) return failed(view, Step::user, r), r;
+    uid_t uid[3];
+    gid_t gid[3];
+    r = raw_syscall(SYS_getresuid, word(uid), word(uid + 1), word(uid + 2));
+    if (r == 0) r = raw_syscall(SYS_getresgid, word(gid), word(gid + 1), word(gid + 2));
+    for (int i = 0; r == 0 && i < 3; ++i)
+        if (uid[i] != view->uid || gid[i] != view->gid) r = -EPERM;
+    if (r < 0) failed(view, Step::credentials, r);
+    return r;
+}
+
+SUPERD_CHILD void write_pid(char* digits) {
+    long pid = raw_syscall(SYS_getpid);
+    char reversed[10];
+    int n = 0;
+    for (; pid > 0; pid /= 10) reversed[n++] = static_cast<char>('0' + pid % 10);
+    while (n > 0) *digits++ = reversed[--n];
+    *digits = '\0';
+}
+
+}  // namespace
+
+SUPERD_CHILD int child_main(void* argument) {
+    auto* view = static_cast<ChildView*>(argument);
+    long r = move_descriptors(view);
+    if (r < 0) return failed(view, Step::descriptors, r);
+    r = raw_syscall(SYS_setsid);
+    if (r < 0) return failed(view, Step::session, r);
+    for (std::size_t i = 0; i < view->limit_count; ++i) {
+        r = raw_syscall(SYS_prlimit64, 0, view->limits[i].resource, word(view->limits[i].value));
+        if (r < 0) return failed(view, Step::resource_limits, r);
+    }
+    raw_syscall(SYS_umask, view->umask);
+    if (view->nice != 0) {
+        r = raw_syscall(SYS_setpriority, 0 /* PRIO_PROCESS */, 0, view->nice);
+        if (r < 0) return failed(view, Step::priority, r);
+    }
+    if (view->root_directory != nullptr) {
+        r = raw_syscall(SYS_chroot, word(view->root_directory));
+        if (r < 0) return failed(view, Step::root_directory, r);
+    }
+    r = raw_syscall(SYS_chdir, word(view->working_directory));
+    if (r < 0) return failed(view, Step::working_directory, r);
+    // Ambient capabilities would pass to any handler (capabilities(7)); EINVAL: a kernel without them.
+    r = raw_syscall(SYS_prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL);
+    if (r < 0 && r != -EINVAL) return failed(view, Step::capabilities, r);
+    if (view->listen_pid != nullptr) write_pid(view->listen_pid);
+    // Last of all, so that the target user can touch this process for as short a time as may be.
+    if (view->change_identity && become(view) < 0) return 127;
+    const std::uint64_t none = 0;
+    r = raw_syscall(SYS_rt_sigprocmask, SIG_SETMASK, word(&none), 0, sizeof none);
+    if (r < 0) return failed(view, Step::signals, r);
+    if (view->path != nullptr)
+        r = raw_syscall(SYS_execve, word(view->path), word(view->argv), word(view->environment));
+    else
+        r = raw_syscall(SYS_execveat, view->program, word(""), word(view->argv), word(view->environment),
+                        0x1000 /* AT_EMPTY_PATH */);
+    return failed(view, Step::exec, r);
+}
+
+}  // namespace superd::proc

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// What one client adds to a handler's environment (contract, section 4).
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace superd::proc {
+
+/// "NAME=value" strings in one block, each ended by NUL: what execve(2) points into and what goes to a parked
+/// process as it is.
+class Environment {
+  public:
+    void set(std::string_view name, std::string_view value) {
+        starts_.push_back(block_.size());
+        block_.append(name).append(1, '=').append(value).append(1, '\0');
+    }
+    const std::string& block() const { return block_; }
+    std::size_t size() const { return starts_.size(); }
+    /// The i-th string, in memory that its owner may change in place.
+    char* at(std::size_t i) { return block_.data() + starts_[i]; }
+
+  private:
+    std::string block_;
+    std::vector<std::size_t> starts_;
+};
+
+}  // namespace superd::proc

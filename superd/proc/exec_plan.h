@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// All that a child reads between clone and exec, prepared by its parent.
+
+#include <sys/resource.h>
+#include <sys/types.h>
+
+#include <string>
+#include <vector>
+
+#include "conf/service.h"
+#include "proc/child.h"
+
+namespace superd::proc {
+
+/// Where a child was when something failed.
+enum class Step {
+    none,
+    descriptors,
+    session,
+    signals,
+    resource_limits,
+    root_directory,
+    working_directory,
+    priority,
+    groups,
+    group,
+    user,
+    capabilities,
+    credentials,
+    exec,
+};
+const char* name_of(Step);
+
+/// The part that is the same for every child of a definition. Immovable: it points into itself.
+class ExecPlan {
+  public:
+    /// `started_nofile`: the descriptor limit that superd was started with, given back to handlers.
+    ExecPlan(const conf::Handler& handler, const rlimit& started_nofile);
+    ExecPlan(const ExecPlan&) = delete;
+
+    /// Starts `program`, a descriptor of low number that outlives the plan, instead of the handler, whose path
+    /// and words become its arguments.
+    void start_by(int program);
+
+    /// All but what differs from child to child: sources, environment, listen_pid, wake.
+    const ChildView& view() const { return view_; }
+    /// Does not end with nullptr.
+    const std::vector<char*>& environment() const { return environment_; }
+
+  private:
+    conf::Handler handler_;
+    std::vector<char*> argv_, environment_;
+    std::vector<ChildLimit> limits_;
+    ChildView view_{};
+};
+
+}  // namespace superd::proc

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: MIT
+// superd-exec PATH ARGV0 [ARGUMENT…]
+//
+// A parked process: everything that a handler needs is already set but its client. It waits on stdin for one
+// message with the connection, then becomes the handler. A pair that closes without a message means: leave.
+
+#include <fcntl.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+
+#include "proc/parked/message.h"
+
+namespace {
+
+using superd::proc::parked::Errors;
+using superd::proc::parked::Failure;
+using superd::proc::parked::kLargest;
+
+constexpr int kMostVariables = 1024;
+char message[kLargest + 1];
+char* environment[kMostVariables];
+
+/// The connection, or -1 where there is none to come. `length` is that of the message.
+int receive(ssize_t& length) {
+    alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))];
+    iovec part{message, kLargest};
+    msghdr header{};
+    header.msg_iov = &part;
+    header.msg_iovlen = 1;
+    header.msg_control = control;
+    header.msg_controllen = sizeof control;
+    do length = recvmsg(STDIN_FILENO, &header, MSG_CMSG_CLOEXEC);
+    while (length < 0 && errno == EINTR);
+    const cmsghdr* rights = length > 0 ? CMSG_FIRSTHDR(&header) : nullptr;
+    if (rights == nullptr || rights->cmsg_type != SCM_RIGHTS) return -1;
+    int fd;
+    std::memcpy(&fd, CMSG_DATA(rights), sizeof fd);
+    return fd;
+}
+
+[[noreturn]] void give_up(int pair, int code) {
+    const Failure failure{code};
+    send(pair, &failure, sizeof failure, MSG_NOSIGNAL);
+    _exit(127);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    // Started by descriptor, the kernel has no better name for it than the descriptor's number.
+    prctl(PR_SET_NAME, "superd-exec");
+    if (argc < 3) {
+        static const char usage[] = "superd-exec: started by superd, not by hand\n";
+        (void)!write(STDERR_FILENO, usage, sizeof usage - 1);
+        return 2;
+    }
+    ssize_t length = 0;
+    const int connection = receive(length);
+    if (connection < 0) return 0;
+    const int pair = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3);
+    if (pair < 0) return 127;
+
+    int count = 0;
+    for (char** variable = environ; *variable != nullptr && count < kMostVariables - 1; ++variable)
+        environment[count++] = *variable;
+    for (char* at = message + 1; at < message + length && count < kMostVariables - 1; at += std::strlen(at) + 1)
+        environment[count++] = at;
+
+    if (dup2(connection, STDIN_FILENO) < 0 || dup2(connection, STDOUT_FILENO) < 0) give_up(pair, errno);
+    if (message[0] == static_cast<char>(Errors::socket) && dup2(connection, STDERR_FILENO) < 0) give_up(pair, errno);
+    execve(argv[1], argv + 2, environment);
+    give_up(pair, errno);
+}

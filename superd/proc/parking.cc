@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: MIT
+#include "proc/parking.h"
+
+#include <sys/socket.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "proc/parked/message.h"
+
+namespace superd::proc {
+
+Result<Pair> make_pair() {
+    int ends[2];
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) return fail_errno("socketpair", errno);
+    return Pair{sys::Fd(ends[0]).lifted(), sys::Fd(ends[1])};
+}
+
+Result<void> send_client(int pair, int connection, const Environment& environment, bool errors_to_client) {
+    char mode = static_cast<char>(errors_to_client ? parked::Errors::socket : parked::Errors::keep);
+    const std::string& variables = environment.block();
+    if (variables.size() + 1 > static_cast<std::size_t>(parked::kLargest)) return fail_errno("parked process", EMSGSIZE);
+    iovec parts[2] = {{&mode, 1}, {const_cast<char*>(variables.data()), variables.size()}};
+    alignas(cmsghdr) char control[CMSG_SPACE(sizeof connection)] = {};
+    msghdr header{};
+    header.msg_iov = parts;
+    header.msg_iovlen = 2;
+    header.msg_control = control;
+    header.msg_controllen = sizeof control;
+    cmsghdr* rights = CMSG_FIRSTHDR(&header);
+    rights->cmsg_level = SOL_SOCKET;
+    rights->cmsg_type = SCM_RIGHTS;
+    rights->cmsg_len = CMSG_LEN(sizeof connection);
+    std::memcpy(CMSG_DATA(rights), &connection, sizeof connection);
+    if (sendmsg(pair, &header, MSG_NOSIGNAL | MSG_DONTWAIT) < 0) return fail_errno("parked process", errno);
+    return {};
+}
+
+std::optional<int> exec_failure(int pair) {
+    parked::Failure failure{};
+    if (recv(pair, &failure, sizeof failure, MSG_DONTWAIT) == sizeof failure) return failure.code;
+    return std::nullopt;
+}
+
+}  // namespace superd::proc

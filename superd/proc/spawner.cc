@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: MIT
+#include "proc/spawner.h"
+
+#include <sched.h>
+#include <signal.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+
+#include "proc/child.h"
+
+namespace superd::proc {
+namespace {
+
+constexpr std::size_t kStack = 32 * 1024;
+constexpr std::size_t kGuard = 4096;
+
+}  // namespace
+
+/// One child on its way to exec: its stack and all that it reads and writes.
+struct Spawner::Slot {
+    Slot() {
+        void* memory = mmap(nullptr, kGuard + kStack, PROT_READ | PROT_WRITE,
+                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK | MAP_NORESERVE, -1, 0);
+        if (memory == MAP_FAILED) return;
+        stack = static_cast<char*>(memory);
+        mprotect(stack, kGuard, PROT_NONE);
+    }
+    ~Slot() {
+        if (stack != nullptr) munmap(stack, kGuard + kStack);
+    }
+    Slot(const Slot&) = delete;
+
+    char* top() const { return stack + kGuard + kStack; }
+    /// The kernel clears `alive` when the child has left this memory, by exec or by its end.
+    bool left() const { return alive.load(std::memory_order_acquire) == 0; }
+
+    char* stack = nullptr;
+    pid_t pid = 0;
+    Instant started;
+    Launch launch;
+    ChildView view{};
+    std::vector<char*> environment;
+    std::vector<int> sources;
+    std::string listen_pid;
+    bool overdue = false;
+    std::atomic<int> alive = 0;
+};
+
+Result<std::unique_ptr<Spawner>> Spawner::create(sys::Loop& loop, std::function<void(pid_t)> overdue) {
+    // Low on purpose: the child must still have it after it has left the shared table.
+    sys::Fd wake(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+    if (!wake) return fail_errno("eventfd", errno);
+    std::unique_ptr<Spawner> spawner(new Spawner(std::move(wake), std::move(overdue)));
+    Spawner* self = spawner.get();
+    auto source = loop.io(self->wake_.get(), EPOLLIN, [self](std::uint32_t) {
+        eventfd_t count = 0;
+        eventfd_read(self->wake_.get(), &count);
+        self->sweep();
+    });
+    if (!source) return std::unexpected(source.error());
+    self->wake_source_ = std::move(*source);
+    auto timer = loop.timer([self] { self->check_deadlines(); });
+    if (!timer) return std::unexpected(timer.error());
+    self->deadline_ = std::move(*timer);
+    return spawner;
+}
+
+Spawner::Spawner(sys::Fd wake, std::function<void(pid_t)> overdue)
+    : wake_(std::move(wake)), overdue_(std::move(overdue)) {}
+
+Spawner::~Spawner() {
+    // The stacks must not go away under children that still run on them.
+    for (const auto& slot : in_flight_) {
+        if (slot->left()) continue;
+        kill(slot->pid, SIGKILL);
+        while (!slot->left()) sched_yield();
+    }
+}
+
+Result<pid_t> Spawner::spawn(Launch& launch) {
+    std::unique_ptr<Slot> slot;
+    if (free_.empty()) {
+        slot = std::make_unique<Slot>();
+        if (slot->stack == nullptr) return fail_errno("stack of a child", ENOMEM);
+    } else {
+        slot = std::move(free_.back());
+        free_.pop_back();
+    }
+    Slot& s = *slot;
+    s.launch = std::move(launch);
+    Launch& l = s.launch;
+    s.environment = l.plan->environment();
+    for (std::size_t i = 0; i < l.environment.size(); ++i) s.environment.push_back(l.environment.at(i));
+    s.view = l.plan->view();
+    if (l.listen_pid) {
+        s.listen_pid = "LISTEN_PID=           ";
+        s.environment.push_back(s.listen_pid.data());
+        s.view.listen_pid = s.listen_pid.data() + 11;
+    }
+    s.environment.push_back(nullptr);
+    s.sources.clear();
+    s.view.wake = wake_.get();
+    s.view.highest = std::max(wake_.get(), s.view.program);
+    for (const int index : l.number) {
+        s.sources.push_back(l.descriptors[static_cast<std::size_t>(index)].get());
+        s.view.highest = std::max(s.view.highest, s.sources.back());
+    }
+    s.view.sources = s.sources.data();
+    s.view.count = static_cast<int>(s.sources.size());
+    s.view.environment = s.environment.data();
+    s.overdue = false;
+    s.started = now();
+    s.alive.store(1, std::memory_order_relaxed);
+
+    const int flags = CLONE_VM | CLONE_FILES | CLONE_CHILD_CLEARTID | SIGCHLD;
+    const int pid = clone(child_main, s.top(), flags, &s.view, nullptr, nullptr, reinterpret_cast<pid_t*>(&s.alive));
+    if (pid < 0) {
+        const int code = errno;
+        launch = std::move(s.launch);
+        free_.push_back(std::move(slot));
+        return fail_errno("clone", code);
+    }
+    s.pid = pid;
+    in_flight_.push_back(std::move(slot));
+    arm_deadline();
+    return pid;
+}
+
+void Spawner::sweep() {
+    for (std::size_t i = 0; i < in_flight_.size();) {
+        Slot& slot = *in_flight_[i];
+        const bool left = slot.left();
+        if (left || __atomic_load_n(&slot.view.detached, __ATOMIC_ACQUIRE) != 0) slot.launch.descriptors.clear();
+        // What failed stays until its child is reaped and somebody asks why.
+        if (left && slot.view.failed_step == 0) {
+            free_.push_back(std::move(in_flight_[i]));
+            in_flight_[i] = std::move(in_flight_.back());
+            in_flight_.pop_back();
+        } else {
+            ++i;
+        }
+    }
+}
+
+std::optional<SpawnFailure> Spawner::reaped(pid_t pid) {
+    std::optional<SpawnFailure> failure;
+    for (auto& slot : in_flight_) {
+        if (slot->pid != pid) continue;
+        if (const int step = slot->view.failed_step; step != 0)
+            failure = SpawnFailure{static_cast<Step>(step), slot->view.failed_code};
+        slot->view.failed_step = 0;
+        slot->pid = 0;
+        break;
+    }
+    sweep();
+    return failure;
+}
+
+void Spawner::arm_deadline() {
+    if (deadline_armed_) return;
+    deadline_armed_ = deadline_.arm(now() + std::chrono::seconds(1)).has_value();
+}
+
+void Spawner::check_deadlines() {
+    deadline_armed_ = false;
+    sweep();
+    const Instant late = now() - kExecDeadline;
+    for (const auto& slot : in_flight_) {
+        if (slot->left() || slot->overdue || slot->started > late) continue;
+        slot->overdue = true;
+        kill(slot->pid, SIGKILL);
+        overdue_(slot->pid);
+    }
+    if (!in_flight_.empty()) arm_deadline();
+}
+
+}  // namespace superd::proc

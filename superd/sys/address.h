@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// A socket address of any family that superd serves.
+
+#include <sys/socket.h>
+
+#include <cstdint>
+#include <string>
+
+#include "base/error.h"
+
+namespace superd::sys {
+
+class Address {
+  public:
+    Address() = default;
+    Address(const sockaddr* address, socklen_t size);
+
+    /// `host`: an IPv4 or IPv6 literal, the latter with an optional "%interface".
+    static Result<Address> inet(const std::string& host, std::uint16_t port);
+    /// `path`: absolute, or '@' and an abstract name. unix(7)
+    static Result<Address> local(const std::string& path);
+    static Address vsock(std::uint32_t cid, std::uint32_t port);
+
+    /// getsockname(2), getpeername(2); AF_UNSPEC where the kernel gives none.
+    static Address of_socket(int fd);
+    static Address of_peer(int fd);
+
+    const sockaddr* data() const { return reinterpret_cast<const sockaddr*>(&storage_); }
+    socklen_t size() const { return size_; }
+    int family() const { return size_ == 0 ? AF_UNSPEC : storage_.ss_family; }
+
+    /// IP: the literal, IPv4-mapped written as IPv4, a link-local one with its scope. vsock: the CID.
+    /// Unix: the path as in local(), empty where unnamed.
+    std::string host() const;
+    /// IP and vsock; 0 otherwise.
+    std::uint32_t port() const;
+    /// For people: "127.0.0.1:79", "[::1]:79", "/run/x", "vsock:2:79".
+    std::string text() const;
+    bool is_wildcard() const;
+
+    bool operator==(const Address& other) const;
+
+  private:
+    sockaddr_storage storage_{};
+    socklen_t size_ = 0;
+};
+
+}  // namespace superd::sys

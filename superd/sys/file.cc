@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: MIT
+#include "sys/file.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <linux/openat2.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <climits>
+#include <memory>
+
+#include "base/text.h"
+#include "sys/fd.h"
+
+namespace superd::sys {
+
+namespace {
+
+std::unexpected<Error> reason(int code) { return std::unexpected(Error{std::string(errno_text(code)), code}); }
+
+FileStatus status_from(const struct stat& about) { return {about.st_mode, about.st_uid, about.st_gid}; }
+
+const char* kind_of(mode_t mode) {
+    if (S_ISDIR(mode)) return "a directory";
+    if (S_ISFIFO(mode)) return "a FIFO";
+    if (S_ISSOCK(mode)) return "a socket";
+    return "a device";
+}
+
+int open_in_root(int root, const std::string& path) {
+    open_how how{};
+    how.flags = O_PATH | O_CLOEXEC;
+    how.resolve = RESOLVE_IN_ROOT;
+    return static_cast<int>(syscall(SYS_openat2, root, path.c_str(), &how, sizeof how));
+}
+
+}  // namespace
+
+Result<FileText> read_file(const std::string& path, std::size_t limit) {
+    // O_NONBLOCK: open(2) of a FIFO waits for a writer otherwise.
+    const Fd file(open(path.c_str(), O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
+    // A socket cannot be opened at all.
+    if (!file) return errno == ENXIO ? fail("is a socket, not a file") : reason(errno);
+    struct stat about {};
+    if (fstat(file.get(), &about) < 0) return reason(errno);
+    if (!S_ISREG(about.st_mode)) return fail(fmt::format("is {}, not a file", kind_of(about.st_mode)));
+    FileText out{{}, status_from(about)};
+    std::array<char, 16384> buffer;
+    for (;;) {
+        const ssize_t count = read(file.get(), buffer.data(), buffer.size());
+        if (count < 0 && errno == EINTR) continue;
+        if (count < 0) return reason(errno);
+        if (count == 0) return out;
+        out.text.append(buffer.data(), static_cast<std::size_t>(count));
+        if (out.text.size() > limit) return fail(fmt::format("is larger than {} bytes", format_size(limit)));
+    }
+}
+
+Result<std::vector<std::string>> list_directory(const std::string& path) {
+    const std::unique_ptr<DIR, int (*)(DIR*)> directory(opendir(path.c_str()), closedir);
+    if (!directory) return reason(errno);
+    std::vector<std::string> names;
+    for (;;) {
+        errno = 0;
+        const dirent* entry = readdir(directory.get());
+        if (entry == nullptr) break;
+        if (const std::string name = entry->d_name; name != "." && name != "..") names.push_back(name);
+    }
+    if (errno != 0) return reason(errno);
+    std::ranges::sort(names);
+    return names;
+}
+
+Result<FileStatus> status_of(const std::string& path) {
+    struct stat about {};
+    if (stat(path.c_str(), &about) < 0) return reason(errno);
+    return status_from(about);
+}
+
+Result<FoundFile> find_in_root(const std::string& root, const std::string& path) {
+    const Fd folder(open(root.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+    if (!folder) return reason(errno);
+    int opened = open_in_root(folder.get(), path);
+    // Before Linux 5.6, and under sandboxes that do not know the call.
+    if (opened < 0 && (errno == ENOSYS || errno == EPERM)) {
+        opened = open((root + path).c_str(), O_PATH | O_CLOEXEC);
+    }
+    const Fd file(opened);
+    if (!file) return reason(errno);
+    struct stat about {};
+    if (fstat(file.get(), &about) < 0) return reason(errno);
+    std::array<char, PATH_MAX> real;
+    const ssize_t length = readlink(fmt::format("/proc/self/fd/{}", file.get()).c_str(), real.data(), real.size());
+    std::string found = length > 0 ? std::string(real.data(), static_cast<std::size_t>(length)) : root + path;
+    return FoundFile{std::move(found), status_from(about)};
+}
+
+bool may_access(const std::string& path, const FileStatus& status, int wanted, uid_t uid, gid_t gid,
+                const std::vector<gid_t>& groups) {
+    if (uid == 0) {
+        return S_ISDIR(status.mode) || (wanted & X_OK) == 0 || (status.mode & (S_IXUSR | S_IXGRP | S_IXOTH)) != 0;
+    }
+    const bool in_group = status.gid == gid || std::ranges::find(groups, status.gid) != groups.end();
+    const unsigned shift = status.uid == uid ? 6 : in_group ? 3 : 0;
+    if (((status.mode >> shift) & static_cast<unsigned>(wanted)) == static_cast<unsigned>(wanted)) return true;
+    return getxattr(path.c_str(), "system.posix_acl_access", nullptr, 0) > 0;
+}
+
+}  // namespace superd::sys

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// Files read at load time. The text of an Error here is the reason alone: the caller knows which file.
+
+#include <sys/types.h>
+
+#include <cstddef>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+
+namespace superd::sys {
+
+struct FileStatus {
+    mode_t mode = 0;  ///< with the type: S_ISREG(mode)
+    uid_t uid = 0;
+    gid_t gid = 0;
+};
+
+struct FileText {
+    std::string text;
+    FileStatus status;  ///< of the very file that was read
+};
+
+/// The whole of a regular file of at most `limit` bytes. Whatever else bears the name (a FIFO, a device,
+/// a directory) is an error at once and never waited for.
+Result<FileText> read_file(const std::string& path, std::size_t limit);
+
+/// Names in a directory, but "." and "..", in byte order.
+Result<std::vector<std::string>> list_directory(const std::string& path);
+
+/// stat(2): of what a symbolic link leads to.
+Result<FileStatus> status_of(const std::string& path);
+
+struct FoundFile {
+    std::string real_path;  ///< as seen from outside of the root, without symbolic links
+    FileStatus status;
+};
+/// What a process would find under the absolute `path` once its root directory were `root` ("/": none).
+Result<FoundFile> find_in_root(const std::string& root, const std::string& path);
+
+/// Whether mode bits allow `wanted` (of R_OK, W_OK, X_OK) to this identity. A file with an access control list
+/// is taken to allow it: only the kernel can tell.
+bool may_access(const std::string& path, const FileStatus& status, int wanted, uid_t uid, gid_t gid,
+                const std::vector<gid_t>& groups);
+
+}  // namespace superd::sys

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: MIT
+#include "sys/loop.h"
+
+#include <sys/epoll.h>
+#include <systemd/sd-event.h>
+
+#include <utility>
+
+namespace superd::sys {
+
+struct Source::State {
+    sd_event_source* source = nullptr;
+    std::function<void(std::uint32_t)> handler;
+    bool* gone = nullptr;  ///< set while the handler runs: it may destroy this
+
+    ~State() {
+        sd_event_source_disable_unref(source);
+        if (gone != nullptr) *gone = true;
+    }
+
+    void call(std::uint32_t events) {
+        // The handler leaves for the time of the call, since it may destroy the state it lives in.
+        bool destroyed = false;
+        gone = &destroyed;
+        auto running = std::move(handler);
+        running(events);
+        if (destroyed) return;
+        handler = std::move(running);
+        gone = nullptr;
+    }
+};
+
+namespace {
+
+Result<void> check(const char* what, int r) {
+    if (r < 0) return fail_errno(what, -r);
+    return {};
+}
+
+int on_io(sd_event_source*, int, std::uint32_t events, void* state) {
+    static_cast<Source::State*>(state)->call(events);
+    return 0;
+}
+int on_time(sd_event_source*, std::uint64_t, void* state) {
+    static_cast<Source::State*>(state)->call(0);
+    return 0;
+}
+int on_signal(sd_event_source*, const signalfd_siginfo*, void* state) {
+    static_cast<Source::State*>(state)->call(0);
+    return 0;
+}
+int on_idle(sd_event_source*, void* state) {
+    static_cast<Source::State*>(state)->call(0);
+    return 0;
+}
+
+}  // namespace
+
+Source::Source() = default;
+Source::Source(std::unique_ptr<State> state) : state_(std::move(state)) {}
+Source::Source(Source&&) noexcept = default;
+Source& Source::operator=(Source&&) noexcept = default;
+Source::~Source() = default;
+
+Result<void> Source::enable(bool on) {
+    return check("epoll", sd_event_source_set_enabled(state_->source, on ? SD_EVENT_ON : SD_EVENT_OFF));
+}
+
+Result<void> Source::enable_once() {
+    return check("event loop", sd_event_source_set_enabled(state_->source, SD_EVENT_ONESHOT));
+}
+
+Result<void> Source::watch(std::uint32_t events) {
+    return check("epoll", sd_event_source_set_io_events(state_->source, events));
+}
+
+Result<void> Source::arm(Instant when) {
+    const auto at = static_cast<std::uint64_t>(when.time_since_epoch().count());
+    if (auto set = check("timer", sd_event_source_set_time(state_->source, at)); !set) return set;
+    return check("timer", sd_event_source_set_enabled(state_->source, SD_EVENT_ONESHOT));
+}
+
+Result<Loop> Loop::create() {
+    sd_event* event = nullptr;
+    if (int r = sd_event_new(&event); r < 0) return fail_errno("event loop", -r);
+    return Loop(event);
+}
+
+Loop::Loop(Loop&& other) noexcept : event_(std::exchange(other.event_, nullptr)) {}
+Loop::~Loop() { sd_event_unref(event_); }
+
+Result<Source> Loop::io(int fd, std::uint32_t events, IoHandler handler) {
+    auto state = std::make_unique<Source::State>();
+    state->handler = std::move(handler);
+    if (int r = sd_event_add_io(event_, &state->source, fd, events, on_io, state.get()); r < 0)
+        return fail_errno("epoll", -r);
+    return Source(std::move(state));
+}
+
+Result<Source> Loop::timer(Handler handler) {
+    auto state = std::make_unique<Source::State>();
+    state->handler = [handler = std::move(handler)](std::uint32_t) { handler(); };
+    // One millisecond of slack lets the kernel fire neighbours together.
+    if (int r = sd_event_add_time(event_, &state->source, CLOCK_MONOTONIC, 0, 1000, on_time, state.get()); r < 0)
+        return fail_errno("timer", -r);
+    if (int r = sd_event_source_set_enabled(state->source, SD_EVENT_OFF); r < 0) return fail_errno("timer", -r);
+    return Source(std::move(state));
+}
+
+Result<Source> Loop::signal(int number, Handler handler) {
+    auto state = std::make_unique<Source::State>();
+    state->handler = [handler = std::move(handler)](std::uint32_t) { handler(); };
+    if (int r = sd_event_add_signal(event_, &state->source, number, on_signal, state.get()); r < 0)
+        return fail_errno("signalfd", -r);
+    // Ends of children free what clients wait for.
+    sd_event_source_set_priority(state->source, SD_EVENT_PRIORITY_IMPORTANT);
+    return Source(std::move(state));
+}
+
+Result<Source> Loop::idle(Handler handler) {
+    auto state = std::make_unique<Source::State>();
+    state->handler = [handler = std::move(handler)](std::uint32_t) { handler(); };
+    if (int r = sd_event_add_defer(event_, &state->source, on_idle, state.get()); r < 0)
+        return fail_errno("event loop", -r);
+    sd_event_source_set_priority(state->source, SD_EVENT_PRIORITY_IDLE);
+    if (int r = sd_event_source_set_enabled(state->source, SD_EVENT_OFF); r < 0) return fail_errno("event loop", -r);
+    return Source(std::move(state));
+}
+
+void Loop::serve_watchdog() { sd_event_set_watchdog(event_, 1); }
+
+Result<int> Loop::run() {
+    const int r = sd_event_loop(event_);
+    if (r < 0) return fail_errno("event loop", -r);
+    return r;
+}
+
+void Loop::exit(int code) { sd_event_exit(event_, code); }
+
+}  // namespace superd::sys

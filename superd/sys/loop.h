@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// The event loop: sd-event(3) with owners for its sources. One thread; callbacks may destroy any source,
+// their own included.
+
+#include <functional>
+#include <memory>
+
+#include "base/error.h"
+#include "base/time.h"
+
+struct sd_event;
+struct sd_event_source;
+
+namespace superd::sys {
+
+/// A registration that ends with its owner. Empty by default.
+class Source {
+  public:
+    Source();
+    Source(Source&&) noexcept;
+    Source& operator=(Source&&) noexcept;
+    ~Source();
+    explicit operator bool() const { return state_ != nullptr; }
+
+    /// Disabled sources cost the kernel nothing and stay registered here. Errors: epoll_ctl(2).
+    Result<void> enable(bool on);
+    /// Idle sources: for one call.
+    Result<void> enable_once();
+    /// I/O sources: EPOLLIN, EPOLLOUT.
+    Result<void> watch(std::uint32_t events);
+    /// Timers: fires once at `when`; enables it.
+    Result<void> arm(Instant when);
+
+    struct State;
+
+  private:
+    friend class Loop;
+    explicit Source(std::unique_ptr<State> state);
+    std::unique_ptr<State> state_;
+};
+
+class Loop {
+  public:
+    using Handler = std::function<void()>;
+    using IoHandler = std::function<void(std::uint32_t events)>;
+
+    static Result<Loop> create();
+    Loop(Loop&&) noexcept;
+    Loop& operator=(Loop&&) = delete;
+    ~Loop();
+
+    /// Does not own the descriptor, which must stay open while the source lives.
+    Result<Source> io(int fd, std::uint32_t events, IoHandler handler);
+    /// Disabled until armed.
+    Result<Source> timer(Handler handler);
+    /// The signal must be blocked in every thread. Dispatched before everything else when `first`.
+    Result<Source> signal(int number, Handler handler);
+    /// Runs before the loop waits, after everything that is ready has been handled; once for each enable.
+    Result<Source> idle(Handler handler);
+
+    /// Answers the service manager's watchdog from within the loop where it asks for one. sd_event_set_watchdog(3)
+    void serve_watchdog();
+
+    /// Until exit(). Returns its code, or what broke the loop.
+    Result<int> run();
+    void exit(int code);
+
+  private:
+    explicit Loop(sd_event* event) : event_(event) {}
+    sd_event* event_;
+};
+
+}  // namespace superd::sys

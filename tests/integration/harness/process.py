@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: MIT
+"""Processes as /proc shows them."""
+
+import ctypes
+import os
+
+PR_SET_CHILD_SUBREAPER = 36
+
+
+def become_subreaper():
+    """What superd leaves behind becomes a child of this process, where it is found."""
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+class Process:
+    """One line of /proc/PID/stat."""
+
+    def __init__(self, pid):
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as stat:
+            text = stat.read()
+        left, right = text.index("("), text.rindex(")")
+        fields = text[right + 2:].split()
+        self.pid = pid
+        self.name = text[left + 1:right]
+        self.state = fields[0]
+        self.parent = int(fields[1])
+        self.session = int(fields[3])
+        self.nice = int(fields[16])
+
+
+def processes():
+    found = []
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            try:
+                found.append(Process(int(entry)))
+            except (FileNotFoundError, ProcessLookupError):
+                pass
+    return found
+
+
+def children(pid):
+    return [process for process in processes() if process.parent == pid]
+
+
+def status(pid):
+    """/proc/PID/status as a dictionary, or {} once it is gone."""
+    try:
+        with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as lines:
+            return dict(line.rstrip("\n").split(":\t", 1) for line in lines if ":\t" in line)
+    except (FileNotFoundError, ProcessLookupError):
+        return {}
+
+
+def executable(pid):
+    """Base name of what a process runs, "" where it may not be seen."""
+    try:
+        return os.path.basename(os.readlink(f"/proc/{pid}/exe").removesuffix(" (deleted)"))
+    except OSError:
+        return ""
+
+
+def alive(pid):
+    try:
+        return Process(pid).state not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def descriptors(pid):
+    """Descriptor numbers to what they are, of a process that may be looked at."""
+    found = {}
+    for entry in os.listdir(f"/proc/{pid}/fd"):
+        try:
+            found[int(entry)] = os.readlink(f"/proc/{pid}/fd/{entry}")
+        except FileNotFoundError:
+            pass
+    return found
+
+
+def resident(pid):
+    """VmRSS in KiB."""
+    return int(status(pid)["VmRSS"].split()[0])
+
+
+def listening_inodes(address, port):
+    """The inodes of the sockets that listen on an IPv4 address and port."""
+    packed = "".join(f"{int(part):02X}" for part in reversed(address.split(".")))
+    wanted = f"{packed}:{port:04X}"
+    inodes = []
+    with open("/proc/net/tcp", encoding="ascii") as table:
+        for line in table:
+            fields = line.split()
+            if fields[1] == wanted and fields[3] == "0A":
+                inodes.append(fields[9])
+    return inodes

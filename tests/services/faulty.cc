@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: MIT
+// An echo that fails where it is told to, to show that a failed request ends alone.
+
+#include <array>
+#include <stdexcept>
+
+#include "lib/stream.h"
+#include "lib/worker.h"
+
+namespace {
+
+std::string echo_or_throw(std::string_view request) {
+    if (request == "throw") throw std::runtime_error("as told");
+    if (request == "throw 1") throw 1;
+    return std::string(request);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    return worker::run(argc, argv,
+                       {.summary = "Fails where it is told to.",
+                        .connection =
+                            [](worker::Connection client) {
+                                std::array<char, 64> buffer;
+                                while (const std::size_t got = worker::read_some(client.in, buffer))
+                                    worker::write_all(client.out, echo_or_throw({buffer.data(), got}));
+                            },
+                        .datagram = [](const worker::Datagram& datagram) { return echo_or_throw(datagram.data); }});
+}

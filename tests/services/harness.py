@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: MIT
+"""Starts handlers on sockets, pipes and files as superd would, and ends them with the test."""
+
+import functools
+import os
+import select
+import signal
+import socket
+import subprocess
+import time
+import unittest
+
+LIBEXEC = os.environ["SUPERD_LIBEXEC"]
+FAULTY = os.environ["SUPERD_TEST_FAULTY"]
+DEADLINE = 20  # seconds; long past what anything here takes, so that only a fault reaches it
+
+# What the sanitizers read must reach the handlers, whose environment is otherwise superd's alone.
+SANITIZER_ENVIRONMENT = {name: value for name, value in os.environ.items() if name.endswith("SAN_OPTIONS")}
+
+
+@functools.cache
+def is_sanitized(path):
+    with open(path, "rb") as binary:
+        code = binary.read()
+    return b"__asan_init" in code or b"__tsan_init" in code
+
+
+class Handler:
+    def __init__(self, program, *arguments, stdin, stdout=None, env=None, shell=None):
+        path = FAULTY if program == "faulty" else os.path.join(LIBEXEC, "superd-" + program)
+        command = [path, *arguments]
+        if shell:
+            command = ["/bin/sh", "-c", shell, *command]
+        environment = {"PATH": "/usr/bin:/bin", **SANITIZER_ENVIRONMENT, **(env or {})}
+        self.sanitized = is_sanitized(path)
+        status = environment.get("SUPERD_STATUS_FD")
+        self._errors = os.memfd_create("stderr")
+        self.process = subprocess.Popen(
+            command, stdin=stdin, stdout=stdin if stdout is None else stdout, stderr=self._errors,
+            env=environment, pass_fds=[int(status)] if status else [])
+
+    def term(self):
+        self.process.send_signal(signal.SIGTERM)
+
+    def wait(self):
+        return self.process.wait(DEADLINE)
+
+    def errors(self):
+        return os.pread(self._errors, 1 << 20, 0).decode()
+
+    def end(self):
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        os.close(self._errors)
+
+
+class HandlerTest(unittest.TestCase):
+    def start(self, program, *arguments, **how):
+        handler = Handler(program, *arguments, **how)
+        self.addCleanup(handler.end)
+        return handler
+
+    def own(self, thing):
+        self.addCleanup(thing.close)
+        return thing
+
+    def expect_exit(self, handler, status=0):
+        self.assertEqual(handler.wait(), status, handler.errors())
+        if status == 0:
+            self.assertEqual(handler.errors(), "")
+
+    def open(self, *kind):
+        made = self.own(socket.socket(*kind))
+        made.settimeout(DEADLINE)
+        return made
+
+    def pair(self, kind=socket.SOCK_STREAM):
+        ours, theirs = socket.socketpair(socket.AF_UNIX, kind)
+        ours.settimeout(DEADLINE)
+        return self.own(ours), self.own(theirs)
+
+    def listener(self):
+        made = self.open(socket.AF_INET, socket.SOCK_STREAM)
+        made.bind(("127.0.0.1", 0))
+        made.listen(128)
+        made.setblocking(True)
+        return made
+
+    def udp(self, address="127.0.0.1", port=0, family=socket.AF_INET):
+        made = self.open(family, socket.SOCK_DGRAM)
+        made.bind((address, port))
+        return made
+
+    def connect(self, listener):
+        client = self.open(socket.AF_INET, socket.SOCK_STREAM)
+        client.connect(listener.getsockname())
+        return client
+
+    def tcp_pair(self):
+        listener = self.listener()
+        client = self.connect(listener)
+        accepted = self.own(listener.accept()[0])
+        listener.close()
+        return client, accepted
+
+    def echo(self, client, text=b"hello"):
+        client.sendall(text)
+        self.assertEqual(read_exactly(client, len(text)), text)
+
+    def nothing_pending(self, sock):
+        self.assertEqual(select.select([sock], [], [], 0)[0], [])
+
+
+def read_exactly(sock, size):
+    data = b""
+    while len(data) < size and (part := sock.recv(size - len(data))):
+        data += part
+    return data
+
+
+def read_all(sock):
+    parts = []
+    while part := sock.recv(1 << 16):
+        parts.append(part)
+    return b"".join(parts)
+
+
+def blocking(sock):
+    """What superd hands over blocks; a time-out would make the shared socket non-blocking."""
+    sock.setblocking(True)
+    return sock
+
+
+def until(condition):
+    end = time.monotonic() + DEADLINE
+    while not condition():
+        if time.monotonic() > end:
+            raise AssertionError("deadline passed")
+        time.sleep(0.005)
