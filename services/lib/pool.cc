@@ -31,8 +31,7 @@ int handler_socket = -1;
 int handler_decoy = -1;
 
 // From here on whoever is about to take a client fails at once instead of waiting for one that need not come, and
-// whoever has just taken one is left in peace. A call that the signal interrupts is started again (SA_RESTART) and
-// finds the decoy, and the socket is closed although this process may still be busy for long.
+// whoever has just taken one is left in peace. The socket is closed even if this process stays busy for long.
 void leave_socket(int) {
     const int kept = errno;
     dup3(handler_decoy, handler_socket, O_CLOEXEC);
@@ -42,7 +41,7 @@ void leave_socket(int) {
 void on_signal(int signal, void (*handler)(int)) {
     struct sigaction action {};
     action.sa_handler = handler;
-    action.sa_flags = SA_RESTART;
+    action.sa_flags = 0;  // not SA_RESTART: who waits is to look again
     sigaction(signal, &action, nullptr);
 }
 

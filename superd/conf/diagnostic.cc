@@ -33,7 +33,8 @@ void append_source(std::string& out, const Place& place) {
     // The end of a line is a place too: something is missing there.
     if (const auto end = static_cast<int>(count_characters(place.source)); place.column > end) caret += '^';
     caret.erase(caret.find_last_of('^') + 1);
-    out += fmt::format("{:>5} | {}\n{:>5} | {}\n", place.line, shown, "", caret);
+    const std::string number = fmt::format("{:>5}", place.line);
+    out += fmt::format("{} | {}\n{:{}} | {}\n", number, shown, "", number.size(), caret);
 }
 
 }  // namespace

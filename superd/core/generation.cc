@@ -118,7 +118,6 @@ bool Generation::add_errors(proc::Launch& launch) {
 }
 
 std::optional<pid_t> Generation::start(proc::Launch& launch, Child child) {
-    launch.environment.set("SUPERD_SERVICE", definition_.name);
     const auto pid = engine_.spawner.spawn(launch);
     if (!pid) {
         service_.back_off(pid.error());

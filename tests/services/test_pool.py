@@ -99,7 +99,7 @@ class Accepting(HandlerTest):
         listener = self.listener()
         worker = self.start("echo", stdin=listener)
         self.echo(self.connect(listener))
-        if not worker.sanitized:
+        if not worker.sanitizer:
             self.assertEqual(len(os.listdir(f"/proc/{worker.process.pid}/task")), 1)
 
     def test_non_blocking_socket_is_waited_for(self):
@@ -169,7 +169,7 @@ class Leaving(HandlerTest):
         listener = self.listener()
         worker = self.start("echo", *arguments, stdin=listener)
         self.ready(listener)
-        for round_number in range(ROUNDS if not worker.sanitized else ROUNDS // 2):
+        for round_number in range(ROUNDS if not worker.sanitizer else ROUNDS // 2):
             clients = []
             term_after = random.randrange(4)
             for number in range(4):

@@ -37,10 +37,10 @@ TEST_CASE("the caret stays under its word where tabs and other alphabets stand b
     const Folder folder;
     folder.define("a", sound + "[environment]\n\tA\t=\t1\n\"\xc3\xa4\" = 2\n");
     CHECK(folder.shown() ==
-          "conf.d/a.toml:5:5: error: environment: expected a table of strings\n"
+          "conf.d/a.toml:5:6: error: environment: expected a string, found an integer\n"
           "    5 | \tA\t=\t1\n"
           "      | \t \t \t^\n"
-          "conf.d/a.toml:6:7: error: environment: expected a table of strings\n"
+          "conf.d/a.toml:6:7: error: environment: expected a string, found an integer\n"
           "    6 | \"\xc3\xa4\" = 2\n"
           "      |       ^\n");
 }

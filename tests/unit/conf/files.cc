@@ -1,0 +1,241 @@
+// SPDX-License-Identifier: MIT
+#include "tests/catch.h"
+
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include "unit/conf/folder.h"
+
+using namespace superd::conf;
+using namespace superd::conf::test;
+
+namespace {
+
+std::vector<std::string> names(const Folder& folder) {
+    std::vector<std::string> out;
+    for (const auto& [name, service] : folder.services()) out.push_back(name);
+    return out;
+}
+
+}  // namespace
+
+TEST_CASE("no service at all is valid") {
+    const Folder folder;
+    CHECK(folder.services().empty());
+}
+
+TEST_CASE("a folder that is not there is an error") {
+    const Folder folder;
+    Surroundings from = folder.surroundings();
+    from.conf_dir = folder.path("elsewhere/");
+    CHECK(folder.errors(from) == "elsewhere: cannot be read: No such file or directory\n");
+}
+
+TEST_CASE("backups, hidden files and what packagers leave behind are no definitions") {
+    const Folder folder;
+    folder.define("echo", sound);
+    for (const char* name : {".hidden.toml", "a.toml~", "a.toml.bak", "a.bak", "a.toml.dpkg-dist", "a.dpkg-old.toml", "a.toml.rpmsave",
+                             "a.rpmnew.toml", "README", "a.tml", ".toml", "a.TOML"}) {
+        folder.write(std::string("conf.d/") + name, "not = toml = at all");
+    }
+    folder.write("conf.d/echo.toml.d/10.toml.bak", "not = toml = at all");
+    folder.write("conf.d/echo.toml.d/.20.toml", "not = toml = at all");
+    CHECK(names(folder) == std::vector<std::string>{"echo"});
+}
+
+TEST_CASE("the file's stem is the service's name, and not every stem is one") {
+    const Folder folder;
+    folder.define("a.B_1@x-y", sound);
+    CHECK(names(folder) == std::vector<std::string>{"a.B_1@x-y"});
+    CHECK(folder.services().at("a.B_1@x-y").name == "a.B_1@x-y");
+    folder.define("two words", sound);
+    folder.define("-dash", sound);
+    CHECK(folder.errors() ==
+          "conf.d/-dash.toml: \"-dash\" is no name for a service: letters, digits and \"._@-\", a letter or digit first\n"
+          "conf.d/two words.toml: \"two words\" is no name for a service: letters, digits and \"._@-\", a letter or digit first\n");
+}
+
+TEST_CASE("what is no readable text is told apart") {
+    const Folder folder;
+    folder.define("nul", std::string("a = 1\nb = \"x\0y\"\n", 16));
+    folder.define("latin1", "a = 1\n# caf\xe9\n");
+    folder.define("large", std::string(10 << 20, '#'));
+    std::filesystem::create_directory(folder.path("conf.d/folder.toml"));
+    REQUIRE(mkfifo(folder.path("conf.d/fifo.toml").c_str(), 0644) == 0);
+    std::filesystem::create_symlink("/dev/zero", folder.path("conf.d/device.toml"));
+    std::filesystem::create_symlink("/nonexistent", folder.path("conf.d/dangling.toml"));
+    const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    folder.path("conf.d/socket.toml").copy(address.sun_path, sizeof address.sun_path - 1);
+    REQUIRE(bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0);
+    close(fd);
+    CHECK(folder.errors() ==
+          "conf.d/dangling.toml: cannot be read: No such file or directory\n"
+          "conf.d/device.toml: is a device, not a file\n"
+          "conf.d/fifo.toml: is a FIFO, not a file\n"
+          "conf.d/folder.toml: is a directory, not a file\n"
+          "conf.d/large.toml: is larger than 1M bytes\n"
+          "conf.d/latin1.toml: is not UTF-8: byte 0xe9 in line 2\n"
+          "conf.d/nul.toml: is not text: a NUL byte in line 2\n"
+          "conf.d/socket.toml: is a socket, not a file\n");
+}
+
+TEST_CASE("a file of exactly one MiB is read") {
+    const Folder folder;
+    folder.define("a", sound + std::string((1 << 20) - sound.size(), '#'));
+    CHECK(folder.errors().empty());
+    folder.define("a", sound + std::string((1 << 20) - sound.size() + 1, '#'));
+    CHECK(folder.errors() == "conf.d/a.toml: is larger than 1M bytes\n");
+}
+
+TEST_CASE("a file that may not be read says so") {
+    if (geteuid() == 0) return;  // root may read all
+    const Folder folder;
+    folder.write("conf.d/a.toml", sound, 0);
+    CHECK(folder.errors() == "conf.d/a.toml: cannot be read: Permission denied\n");
+}
+
+TEST_CASE("what is not TOML is one error, where it stops being so") {
+    CHECK(errors_in("listen = [\n  \"tcp://*:1\"\n").starts_with("2:14: not valid TOML: array: encountered end-of-file"));
+    CHECK(errors_in("model = fork\n").starts_with("1:10: not valid TOML: boolean: "));
+    CHECK(errors_in("model = fork\n").ends_with("(text must be in quotes)\n"));
+    CHECK(errors_in("a = 1\na = 2\n") == "2:5: not valid TOML: key-value pair: cannot redefine existing integer 'a'\n");
+    CHECK(errors_in("\xef\xbb\xbf" + sound + "nice = \n").starts_with("4:8: not valid TOML: "));
+    CHECK(errors_in("a = 1\r\nb = \r\n").starts_with("2:5: not valid TOML: "));
+}
+
+TEST_CASE("names and values nested beyond reason do not end the program") {
+    std::string dots = "a";
+    for (int i = 0; i < 400'000; ++i) dots += ".a";
+    CHECK(errors_in("# x\n" + dots + " = !\n") == "2:1: a name of more than 64 parts\n");
+    CHECK(errors_in("[" + dots + "]\n") == "1:1: a name of more than 64 parts\n");
+    CHECK(errors_in("x = { " + dots + " = 1 }\n") == "1:1: a name of more than 64 parts\n");
+    CHECK(errors_in("x = " + std::string(500'000, '[') + "\n").starts_with("1:"));
+    // Dots in texts and comments are just dots.
+    CHECK(errors_of("description = \"" + std::string(200, '.') + "\"  # " + dots).empty());
+    CHECK(errors_of("description = \"\"\"\n" + std::string(200, '.') + "\"\"\"").empty());
+}
+
+TEST_CASE("an error in one file does not hide those of others, nor what it might have said") {
+    const Folder folder;
+    folder.define("a", "listen = \n");
+    folder.write("conf.d/a.toml.d/x.toml", "nice = 99\n");
+    folder.define("b", "model = \"fork\"\n");
+    const std::string errors = folder.errors();
+    CHECK(errors.starts_with("conf.d/a.toml:1:10: not valid TOML: "));
+    CHECK(errors.ends_with("\n"
+                           "conf.d/a.toml.d/x.toml:1:8: nice 99 is out of range -20 to 19\n"
+                           "conf.d/b.toml: exec is missing\n"
+                           "conf.d/b.toml: listen is missing\n"));
+    CHECK(std::count(errors.begin(), errors.end(), '\n') == 4);
+}
+
+TEST_CASE("a required key that is missing is missed once") {
+    CHECK(errors_in("") == ": exec is missing\n: listen is missing\n: model is missing: one of fork, prefork, iterative, delayed\n");
+}
+
+TEST_CASE("defaults lie under the file, drop-ins over it in name order") {
+    const Folder folder;
+    folder.write("superd.toml", "[defaults]\nnice = 1\nstop_timeout = \"1s\"\nenvironment = { A = \"default\", D = \"default\" }\n"
+                                "[defaults.limits]\ninstances = 7\n[defaults.socket]\nbacklog = 9\n");
+    folder.define("a", sound + "nice = 2\npass_environment = [\"LANG\", \"SECRET\"]\n[environment]\nA = \"file\"\nB = \"file\"\n[socket]\nnodelay = true\n");
+    folder.write("conf.d/a.toml.d/20-late.toml", "nice = 4\npass_environment = [\"LANG\"]\n");
+    folder.write("conf.d/a.toml.d/10-early.toml", "nice = 3\n[environment]\nB = \"early\"\n");
+    const Service service = folder.services().at("a");
+    CHECK(service.handler.nice == 4);
+    CHECK(service.stop_timeout == std::chrono::seconds(1));
+    CHECK(service.limits.instances == 7);
+    CHECK(service.socket.backlog == 9);
+    CHECK(service.socket.nodelay);
+    CHECK(service.handler.environment == std::vector<std::string>{"PATH=/usr/bin:/bin", "LANG=C.UTF-8", "A=file", "B=early",
+                                                                  "D=default", "SUPERD_SERVICE=a"});
+}
+
+TEST_CASE("an error points to the file that the offending value came from") {
+    const Folder folder;
+    folder.write("superd.toml", "[defaults.limits]\ninstances = 0\n");
+    folder.define("a", sound + "\n\nnice = 1\n");
+    folder.write("conf.d/a.toml.d/10.toml", "# more\nnice = 77\n\nmodle = 1\n");
+    CHECK(folder.errors() ==
+          "conf.d/a.toml.d/10.toml:2:8: nice 77 is out of range -20 to 19\n"
+          "conf.d/a.toml.d/10.toml:4:1: unknown key \"modle\" (did you mean \"model\"?)\n"
+          "superd.toml:2:13: limits.instances 0 is out of range 1 to 1000000\n");
+}
+
+TEST_CASE("drop-ins without their file are an error, a file of such a name is not") {
+    const Folder folder;
+    folder.write("conf.d/gone.toml.d/10.toml", "nice = 1\n");
+    folder.write("conf.d/other.toml.d", "text");
+    folder.write("conf.d/.hidden.toml.d/10.toml", "nice = 1\n");
+    CHECK(folder.errors() == "conf.d/gone.toml.d: a folder of drop-ins without its gone.toml\n");
+}
+
+TEST_CASE("superd.toml may be absent unless it was asked for") {
+    const Folder folder;
+    Surroundings from = folder.surroundings();
+    CHECK(folder.errors(from).empty());
+    from.config_required = true;
+    CHECK(folder.errors(from) == "superd.toml: cannot be read: No such file or directory\n");
+}
+
+TEST_CASE("superd.toml has keys of its own, and knows no others") {
+    const Folder folder;
+    folder.write("superd.toml", "handler_pth = \"/x\"\nuser = \"root\"\n[default]\n[control]\nreaders = [\"adm\"]\nreader = 1\n"
+                                "[defaults]\nlisten = \"tcp://*:1\"\nexec = [\"x\"]\nenabled = false\nnise = 1\n");
+    folder.define("a", sound);
+    CHECK(folder.errors() ==
+          "superd.toml:1:1: unknown key \"handler_pth\" (did you mean \"handler_path\"?)\n"
+          "superd.toml:2:1: unknown key \"user\" (did you mean \"defaults.user\"?)\n"
+          "superd.toml:3:2: unknown key \"default\" (did you mean \"defaults\"?)\n"
+          "superd.toml:5:1: control.readers is not supported yet\n"
+          "superd.toml:6:1: unknown key \"control.reader\" (did you mean \"readers\"?)\n"
+          "superd.toml:8:1: listen cannot be a default: it belongs to one service\n"
+          "superd.toml:9:1: exec cannot be a default: it belongs to one service\n"
+          "superd.toml:10:1: enabled cannot be a default: it belongs to one service\n"
+          "superd.toml:11:1: unknown key \"nise\" (did you mean \"nice\"?)\n");
+}
+
+TEST_CASE("a broken superd.toml does not make handlers of sound services unfindable") {
+    const Folder folder;
+    folder.write("superd.toml", "handler_path = 5\n");
+    folder.define("a", "listen = \"tcp://127.0.0.1:1\"\nmodel = \"fork\"\nexec = [\"only-there\"]\n");
+    CHECK(folder.errors() == "superd.toml:1:16: handler_path: expected a string or an array of strings, found an integer\n");
+    folder.write("superd.toml", "handler_path = [\"/a\", \"b\"]\n");
+    CHECK(folder.errors() == "superd.toml:1:23: handler_path: \"b\" is not an absolute path\n");
+    folder.write("superd.toml", "handler_path = \n");
+    CHECK(folder.errors().starts_with("superd.toml:1:16: not valid TOML: "));
+    const std::string errors = folder.errors();
+    CHECK(std::count(errors.begin(), errors.end(), '\n') == 1);
+}
+
+TEST_CASE("a definition that is not enabled is checked as well") {
+    CHECK(errors_of("enabled = false\nnice = 99") == "5:8: nice 99 is out of range -20 to 19\n");
+}
+
+TEST_CASE("what others may write is refused when superd is root") {
+    if (geteuid() != 0) return;  // files must be root's for the rest to be of interest
+    const Folder folder;
+    Surroundings from = folder.surroundings();
+    from.trust_files = false;
+    folder.define("a", sound);
+    CHECK(folder.errors(from).empty());
+    folder.write("conf.d/a.toml", sound, 0664);
+    folder.write("conf.d/a.toml.d/1.toml", "nice = 1\n", 0646);
+    folder.write("superd.toml", "");
+    REQUIRE(chown(folder.path("superd.toml").c_str(), 65534, 0) == 0);
+    chmod(folder.path("conf.d").c_str(), 0777);
+    chmod(folder.path("conf.d/a.toml.d").c_str(), 0775);
+    CHECK(folder.errors(from) ==
+          "conf.d: may be written by others than its owner (mode 0777), but superd is root: chmod go-w\n"
+          "conf.d/a.toml: may be written by others than its owner (mode 0664), but superd is root: chmod go-w\n"
+          "conf.d/a.toml.d: may be written by others than its owner (mode 0775), but superd is root: chmod go-w\n"
+          "conf.d/a.toml.d/1.toml: may be written by others than its owner (mode 0646), but superd is root: chmod go-w\n"
+          "superd.toml: belongs to user 65534, but superd is root: only root may own it\n");
+    from.trust_files = true;
+    CHECK(folder.errors(from).empty());
+    from.trust_files = false;
+    from.uid = 4242;
+    from.gid = 4242;
+    CHECK(folder.errors(from).empty());
+}

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: MIT
+#include "tests/catch.h"
+
+#include "unit/conf/folder.h"
+
+using namespace superd::conf;
+using namespace superd::conf::test;
+
+namespace {
+
+std::string definition(const std::string& listen, const std::string& model, const std::string& handoff) {
+    return "listen = \"" + listen + "\"\nmodel = \"" + model + "\"\nexec = [\"handler\"]\n" +
+           (handoff.empty() ? "" : "handoff = \"" + handoff + "\"\n");
+}
+
+Handoff handoff(const std::string& listen, const std::string& model, const std::string& given = "") {
+    return service_in(definition(listen, model, given)).handoff;
+}
+
+}  // namespace
+
+TEST_CASE("what the handler is given follows from the socket's type and the model") {
+    CHECK(handoff("tcp://*:1", "fork") == Handoff::connection);
+    CHECK(handoff("tcp://*:1", "prefork") == Handoff::connection);
+    CHECK(handoff("tcp://*:1", "prefork", "listen") == Handoff::listen);
+    CHECK(handoff("tcp://*:1", "iterative", "listen") == Handoff::listen);
+    CHECK(handoff("unix-seqpacket://@x", "delayed") == Handoff::connection);
+    CHECK(handoff("udp://*:1", "fork") == Handoff::connection);
+    CHECK(handoff("udp://*:1", "fork", "connection") == Handoff::connection);
+    CHECK(handoff("udp://*:1", "iterative") == Handoff::listen);
+    CHECK(handoff("udp://*:1", "prefork") == Handoff::listen);
+    CHECK(handoff("unix-dgram://@x", "prefork", "listen") == Handoff::listen);
+    CHECK(handoff("systemd:x", "iterative") == Handoff::connection);
+}
+
+TEST_CASE("a model that cannot serve the socket is refused where it or the handoff is written") {
+    const auto errors = [](const std::string& listen, const std::string& model, const std::string& given) {
+        return errors_in(definition(listen, model, given));
+    };
+    const std::string no_datagrams = "2:9: model \"delayed\" cannot serve datagram sockets: use fork, iterative or prefork\n";
+    CHECK(errors("udp://*:1", "delayed", "") == no_datagrams);
+    CHECK(errors("udp://*:1", "delayed", "listen") == no_datagrams);
+    CHECK(errors("tcp://*:1", "delayed", "listen") == "4:11: handoff \"listen\" under model \"delayed\" is not supported yet\n");
+    CHECK(errors("systemd:x", "delayed", "listen") == "4:11: handoff \"listen\" under model \"delayed\" is not supported yet\n");
+    CHECK(errors("tcp://*:1", "fork", "listen") ==
+          "4:11: model \"fork\" cannot hand over the listening socket: it starts a handler for each connection\n");
+    CHECK(errors("udp://*:1", "fork", "listen") ==
+          "4:11: model \"fork\" cannot hand over the listening socket: it starts a handler for each datagram\n");
+    CHECK(errors("udp://*:1", "prefork", "connection") ==
+          "4:11: handoff \"connection\" cannot serve datagram sockets under model \"prefork\": there the handler gets the socket itself\n");
+    CHECK(errors("unix-dgram://@x", "iterative", "connection") ==
+          "4:11: handoff \"connection\" cannot serve datagram sockets under model \"iterative\": there the handler gets the socket itself\n");
+}
+
+TEST_CASE("an inherited socket is judged once its type is known") {
+    CHECK(handoff_for(Model::iterative, Handoff::connection, SocketType::datagram) == Handoff::listen);
+    CHECK(handoff_for(Model::fork, Handoff::connection, SocketType::datagram) == Handoff::connection);
+    CHECK(handoff_for(Model::prefork, Handoff::connection, SocketType::stream) == Handoff::connection);
+    CHECK(cannot_serve(Model::delayed, Handoff::listen, SocketType::datagram));
+    CHECK_FALSE(cannot_serve(Model::iterative, Handoff::listen, SocketType::datagram));
+    CHECK_FALSE(cannot_serve(Model::fork, Handoff::connection, SocketType::seqpacket));
+}
+
+TEST_CASE("a pool's numbers must go together, and defaults give way to what is written") {
+    const std::string pool = "listen = \"tcp://*:1\"\nmodel = \"prefork\"\nexec = [\"handler\"]\n";
+    CHECK(errors_in(pool + "prefork.min_spare = 5\nprefork.max_spare = 4\n") == "4:21: prefork.min_spare 5 is more than max_spare 4\n");
+    CHECK(errors_in(pool + "prefork.max_spare = 9\nlimits.instances = 8\n") == "4:21: prefork.max_spare 9 is more than limits.instances 8\n");
+    CHECK(errors_in(pool + "prefork.max_spare = 300\n") == "4:21: prefork.max_spare 300 is more than limits.instances 256\n");
+    CHECK(errors_in(pool + "prefork.max_spare = 9\nlimits.instances = 0\n") == "5:20: limits.instances 0 is out of range 1 to 1000000\n");
+
+    CHECK(service_in(pool + "limits.instances = 1\n").prefork == Prefork{1, 1, {}, {}, {}});
+    CHECK(service_in(pool + "limits.instances = 5\n").prefork.max_spare == 5);
+    CHECK(service_in(pool + "prefork.min_spare = 20\n").prefork.max_spare == 20);
+    CHECK(service_in(pool + "prefork.max_spare = 1\n").prefork.min_spare == 1);
+    CHECK(service_of("limits.instances = 5\n").prefork.max_spare == 8);  // no pool: nothing to fit
+}

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: MIT
+#include "proc/spawner.h"
+
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+
+#include "catch.h"
+
+using namespace superd;
+
+namespace {
+
+conf::Handler handler(std::vector<std::string> words) {
+    conf::Handler h;
+    h.path = words.front();
+    h.argv = std::move(words);
+    h.environment = {"PATH=/usr/bin:/bin"};
+    return h;
+}
+
+struct World {
+    World() {
+        sigset_t set;
+        sigemptyset(&set);
+        sigaddset(&set, SIGCHLD);
+        sigprocmask(SIG_BLOCK, &set, nullptr);
+        spawner = *proc::Spawner::create(loop, [](pid_t) {});
+    }
+    /// What the child wrote to stdout until it left, and how it left.
+    std::string run(const conf::Handler& what, proc::Environment environment = {}, bool listen_pid = false) {
+        const rlimit nofile{256, 1024};
+        const proc::ExecPlan plan(what, nofile);
+        int ends[2];
+        REQUIRE(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0);
+        sys::Fd ours(ends[0]);
+        proc::Launch launch;
+        launch.plan = &plan;
+        launch.descriptors.emplace_back(ends[1]);
+        launch.number = {0, 0, 0};
+        launch.environment = std::move(environment);
+        launch.listen_pid = listen_pid;
+        pid = *spawner->spawn(launch);
+        REQUIRE(waitpid(pid, &status, 0) == pid);
+        failure = spawner->reaped(pid);
+        std::string text(4096, '\0');
+        std::string all;
+        for (ssize_t n; (n = read(ours.get(), text.data(), text.size())) > 0;) all.append(text, 0, std::size_t(n));
+        return all;
+    }
+    sys::Loop loop = *sys::Loop::create();
+    std::unique_ptr<proc::Spawner> spawner;
+    std::optional<proc::SpawnFailure> failure;
+    pid_t pid = 0;
+    int status = 0;
+};
+
+}  // namespace
+
+TEST_CASE("a child runs with the words, variables and descriptors it was given, and nothing else") {
+    World world;
+    proc::Environment extra;
+    extra.set("CLIENT", "10.0.0.1");
+    CHECK(world.run(handler({"/bin/sh", "-c", "echo $CLIENT $PATH; ls -l /proc/self/fd | grep -c socket; ls /proc/self/fd"}), extra) ==
+          "10.0.0.1 /usr/bin:/bin\n3\n0\n1\n2\n3\n");  // 3 is ls's own
+    CHECK_FALSE(world.failure);
+    CHECK(world.status == 0);
+}
+
+TEST_CASE("the descriptor limit that superd was started with comes back") {
+    World world;
+    CHECK(world.run(handler({"/bin/sh", "-c", "ulimit -Sn; ulimit -Hn"})) == "256\n1024\n");
+}
+
+TEST_CASE("LISTEN_PID is the child's own") {
+    World world;
+    CHECK(world.run(handler({"/bin/sh", "-c", "test $LISTEN_PID = $$ && echo same"}), {}, true) == "same\n");
+}
+
+TEST_CASE("a child leads a session of its own with an empty mask and default dispositions") {
+    World world;
+    const auto text = world.run(handler({"/bin/sh", "-c", "cut -d' ' -f5,6 /proc/$$/stat; echo $$; grep -E 'Sig(Blk|Ign)' /proc/self/status"}));
+    const auto own = std::to_string(world.pid);
+    CHECK(text == own + " " + own + "\n" + own + "\nSigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n");
+}
+
+TEST_CASE("umask, nice and working directory are set") {
+    World world;
+    auto h = handler({"/bin/sh", "-c", "umask; nice; pwd"});
+    h.umask = 027;
+    h.nice = 5;
+    h.working_directory = "/tmp";
+    CHECK(world.run(h) == "0027\n5\n/tmp\n");
+}
+
+TEST_CASE("what keeps a child from its exec is told with its step") {
+    World world;
+    world.run(handler({"/nonexistent/program"}));
+    REQUIRE(world.failure);
+    CHECK(world.failure->step == proc::Step::exec);
+    CHECK(world.failure->code == ENOENT);
+
+    auto h = handler({"/bin/true"});
+    h.working_directory = "/nonexistent";
+    world.run(h);
+    REQUIRE(world.failure);
+    CHECK(world.failure->step == proc::Step::working_directory);
+    CHECK(world.spawner->in_flight() == 0);
+}
+
+TEST_CASE("credentials are dropped completely", "[root]") {
+    if (geteuid() != 0) return;
+    World world;
+    auto h = handler({"/bin/sh", "-c", "grep -E '^(Uid|Gid|Groups|CapEff|CapPrm|CapAmb)' /proc/self/status"});
+    h.identity = sys::Identity{65534, 65533, {65533, 65532}, "nobody"};
+    CHECK(world.run(h) ==
+          "Uid:\t65534\t65534\t65534\t65534\nGid:\t65533\t65533\t65533\t65533\nGroups:\t65532 65533 \n"
+          "CapPrm:\t0000000000000000\nCapEff:\t0000000000000000\nCapAmb:\t0000000000000000\n");
+}
+
+TEST_CASE("a thousand children leave neither descriptor nor slot behind") {
+    World world;
+    const int before = dup(0);
+    close(before);
+    for (int i = 0; i < 1000; ++i) world.run(handler({"/bin/true"}));
+    const int after = dup(0);
+    close(after);
+    CHECK(after == before);
+    CHECK(world.spawner->in_flight() == 0);
+}
