@@ -51,9 +51,12 @@ void close_listen_fd() {
     if (pid != nullptr && atoi(pid) == getpid()) close(3);
 }
 
-// The variable may have come down from an ancestor without the descriptor.
+// -1 if there is none: the variable may have come down from an ancestor without the descriptor. Non-blocking, because a
+// supervisor that does not listen must not hold a client.
 int adopt_status_fd(std::optional<int> fd) {
-    return fd && fcntl(*fd, F_SETFD, FD_CLOEXEC) == 0 ? *fd : -1;
+    if (!fd || fcntl(*fd, F_SETFD, FD_CLOEXEC) != 0) return -1;
+    fcntl(*fd, F_SETFL, fcntl(*fd, F_GETFL) | O_NONBLOCK);
+    return *fd;
 }
 
 }  // namespace
@@ -111,11 +114,10 @@ void Pool::run_threads() {
     sigset_t before;
     pthread_sigmask(SIG_SETMASK, &all_but_wake, &before);  // threads inherit it
 
-    const pthread_t main_thread = pthread_self();
     std::vector<std::thread> threads;
     std::atomic<int> at_work = 1;  // this thread, which counts itself out once all have started
     const auto leave = [&] {
-        if (--at_work == 0) pthread_kill(main_thread, SIGTERM);
+        if (--at_work == 0) kill(getpid(), SIGTERM);  // for the sigwait() below: nobody else takes it
     };
     try {
         while (std::ssize(threads) < options_.threads) {
@@ -210,9 +212,7 @@ bool Pool::serve_datagram(Inbox& inbox) {
 
 void Pool::report(std::string_view record) const {
     if (status_fd_ < 0) return;
-    // A supervisor that does not listen must not hold the client.
-    if (send(status_fd_, record.data(), record.size(), MSG_DONTWAIT | MSG_NOSIGNAL) < 0 && errno == ENOTSOCK)
-        if (write(status_fd_, record.data(), record.size()) < 0) return;
+    [[maybe_unused]] const ssize_t sent = write(status_fd_, record.data(), record.size());
 }
 
 }  // namespace worker

@@ -16,12 +16,8 @@ struct Unit {
     std::int64_t microseconds;
 };
 // Largest first: the order in which both directions go through them.
-constexpr std::array<Unit, 6> units{{{"d", 86'400'000'000},
-                                     {"h", 3'600'000'000},
-                                     {"m", 60'000'000},
-                                     {"s", 1'000'000},
-                                     {"ms", 1'000},
-                                     {"us", 1}}};
+constexpr std::array<Unit, 6> units{
+    {{"d", 86'400'000'000}, {"h", 3'600'000'000}, {"m", 60'000'000}, {"s", 1'000'000}, {"ms", 1'000}, {"us", 1}}};
 constexpr std::int64_t longest = 1000 * units[0].microseconds;
 
 }  // namespace

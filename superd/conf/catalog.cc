@@ -31,9 +31,12 @@ bool is_skipped(const std::string& name) {
 }
 
 bool is_service_name(std::string_view name) {
-    const auto is_plain = [](char c) { return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'); };
-    return !name.empty() && is_plain(name[0]) &&
-           std::ranges::all_of(name, [&](char c) { return is_plain(c) || std::string_view("._@-").find(c) != std::string_view::npos; });
+    const auto is_plain = [](char c) {
+        return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
+    };
+    return !name.empty() && is_plain(name[0]) && std::ranges::all_of(name, [&](char c) {
+        return is_plain(c) || std::string_view("._@-").find(c) != std::string_view::npos;
+    });
 }
 
 struct Definition {
@@ -54,12 +57,15 @@ class Loader {
             return std::unexpected(std::move(errors_));
         }
         Catalog catalog;
-        for (auto& [name, definition] : definitions_) catalog.services.emplace(name, std::move(definition.draft.service));
+        for (auto& [name, definition] : definitions_)
+            catalog.services.emplace(name, std::move(definition.draft.service));
         return catalog;
     }
 
   private:
-    void complain(const std::string& file, std::string message) { errors_.push_back({Place{file, 0, 0, 1, {}}, std::move(message)}); }
+    void complain(const std::string& file, std::string message) {
+        errors_.push_back({Place{file, 0, 0, 1, {}}, std::move(message)});
+    }
 
     // What others may write, they may have root run.
     void check_owner(const std::string& file, const sys::FileStatus& status) {
@@ -67,7 +73,9 @@ class Loader {
         if (status.uid != 0) {
             complain(file, fmt::format("belongs to user {}, but superd is root: only root may own it", status.uid));
         } else if ((status.mode & 022U) != 0) {
-            complain(file, fmt::format("may be written by others than its owner (mode {:04o}), but superd is root: chmod go-w", status.mode & 07777U));
+            complain(file, fmt::format(
+                               "may be written by others than its owner (mode {:04o}), but superd is root: chmod go-w",
+                               status.mode & 07777U));
         }
     }
 
@@ -123,7 +131,10 @@ class Loader {
 
     void read_service(const std::string& file, const std::string& name) {
         if (!is_service_name(name)) {
-            return complain(file, fmt::format("\"{}\" is no name for a service: letters, digits and \"._@-\", a letter or digit first", name));
+            return complain(
+                file,
+                fmt::format("\"{}\" is no name for a service: letters, digits and \"._@-\", a letter or digit first",
+                            name));
         }
         Definition& definition = definitions_[name];
         bool complete = config_read_;
@@ -164,9 +175,12 @@ class Loader {
     // Only addresses in one bucket can be in each other's way.
     static std::string bucket_of(const Listen& listen) {
         switch (listen.transport) {
-            case Transport::tcp: return fmt::format("tcp {}", listen.port);
-            case Transport::udp: return fmt::format("udp {}", listen.port);
-            default: return listen.path.starts_with('/') ? listen.path : listen.uri();
+            case Transport::tcp:
+                return fmt::format("tcp {}", listen.port);
+            case Transport::udp:
+                return fmt::format("udp {}", listen.port);
+            default:
+                return listen.path.starts_with('/') ? listen.path : listen.uri();
         }
     }
 
@@ -181,7 +195,8 @@ class Loader {
         for (const auto& [name, definition] : definitions_) {
             const Draft& draft = definition.draft;
             const Value* value = draft.get("listen");
-            if (value == nullptr || draft.is_broken("listen") || draft.is_broken("enabled") || !draft.service.enabled) continue;
+            if (value == nullptr || draft.is_broken("listen") || draft.is_broken("enabled") || !draft.service.enabled)
+                continue;
             const std::vector<const Value*> words = words_of(*value);
             for (std::size_t i = 0; i < words.size(); ++i) {
                 const Listen& listen = draft.service.listen[i];
@@ -198,10 +213,13 @@ class Loader {
             const Overlap met = overlap(*mine.listen, socket, *other.listen, other_socket);
             const bool shared = socket.reuse_port && other_socket.reuse_port;
             if (met == Overlap::none || (met == Overlap::partial && shared)) continue;
-            const std::string whose = fmt::format("service \"{}\" ({}:{})", other.by->service.name, other.place.file, other.place.line);
-            errors_.push_back({mine.place, met == Overlap::same ? fmt::format("listen \"{}\": already taken by {}", written, whose)
-                                                                : fmt::format("listen \"{}\": overlaps {} of {}: both would need socket.reuse_port",
-                                                                              written, other.listen->uri(), whose)});
+            const std::string whose =
+                fmt::format("service \"{}\" ({}:{})", other.by->service.name, other.place.file, other.place.line);
+            errors_.push_back(
+                {mine.place, met == Overlap::same
+                                 ? fmt::format("listen \"{}\": already taken by {}", written, whose)
+                                 : fmt::format("listen \"{}\": overlaps {} of {}: both would need socket.reuse_port",
+                                               written, other.listen->uri(), whose)});
             return;
         }
         others.push_back(std::move(mine));
@@ -217,6 +235,8 @@ class Loader {
 
 }  // namespace
 
-std::expected<Catalog, Diagnostics> load(const Surroundings& from) { return Loader(from).load(); }
+std::expected<Catalog, Diagnostics> load(const Surroundings& from) {
+    return Loader(from).load();
+}
 
 }  // namespace superd::conf

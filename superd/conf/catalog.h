@@ -16,14 +16,14 @@ namespace superd::conf {
 
 /// Where to read, and what the definitions are resolved against. A parameter, so that tests can choose it.
 struct Surroundings {
-    std::string config;                          ///< superd.toml
-    bool config_required = false;                ///< false: it may be absent
-    std::string conf_dir;                        ///< must exist
-    std::string handler_path;                    ///< where handlers are looked up unless superd.toml says
-    std::vector<std::string> environment;        ///< superd's own, "NAME=value"
-    uid_t uid = 0;                               ///< superd's own effective ids
+    std::string config;                    ///< superd.toml
+    bool config_required = false;          ///< false: it may be absent
+    std::string conf_dir;                  ///< must exist
+    std::string handler_path;              ///< where handlers are looked up unless superd.toml says
+    std::vector<std::string> environment;  ///< superd's own, "NAME=value"
+    uid_t uid = 0;                         ///< superd's own effective ids
     gid_t gid = 0;
-    bool trust_files = false;                    ///< true: leave out the check of owner and mode (tests)
+    bool trust_files = false;  ///< true: leave out the check of owner and mode (tests)
 };
 
 struct Catalog {

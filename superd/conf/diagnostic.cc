@@ -40,7 +40,9 @@ void append_source(std::string& out, const Place& place) {
 }  // namespace
 
 void sort(Diagnostics& diagnostics) {
-    const auto key = [](const Diagnostic& d) { return std::tie(d.place.file, d.place.line, d.place.column, d.message); };
+    const auto key = [](const Diagnostic& d) {
+        return std::tie(d.place.file, d.place.line, d.place.column, d.message);
+    };
     std::ranges::stable_sort(diagnostics, {}, key);
     diagnostics.erase(std::ranges::unique(diagnostics, {}, key).begin(), diagnostics.end());
 }

@@ -53,8 +53,9 @@ class Resolver {
             return std::nullopt;
         }
         if (!*found) {
-            reject("user", value, value != nullptr ? fmt::format("user \"{}\": no such user", name)
-                                                   : "user is missing, and there is no \"nobody\" to take instead");
+            reject("user", value,
+                   value != nullptr ? fmt::format("user \"{}\": no such user", name)
+                                    : "user is missing, and there is no \"nobody\" to take instead");
             return std::nullopt;
         }
         if (!is_root() && (*found)->uid != context_.from.uid) {
@@ -71,7 +72,8 @@ class Resolver {
         } else if (!*found) {
             reject(name, &value, fmt::format("{} \"{}\": no such group", name, value.text));
         } else if (!is_root() && **found != context_.from.gid) {
-            reject(name, &value, fmt::format("{} \"{}\": only root may run a handler in another group", name, value.text));
+            reject(name, &value,
+                   fmt::format("{} \"{}\": only root may run a handler in another group", name, value.text));
         } else {
             return **found;
         }
@@ -115,7 +117,8 @@ class Resolver {
         if (!path.starts_with('/')) return complain("is not an absolute path");
         const auto found = sys::find_in_root(root, path);
         if (!found) {
-            if (found.error().code == ENOENT) return complain(root == "/" ? "does not exist" : "does not exist in root_directory");
+            if (found.error().code == ENOENT)
+                return complain(root == "/" ? "does not exist" : "does not exist in root_directory");
             return complain(fmt::format("cannot be used: {}", found.error().text));
         }
         if (!S_ISDIR(found->status.mode)) return complain("is not a directory");
@@ -126,7 +129,8 @@ class Resolver {
         root_ = "/";
         if (draft_.get("root_directory") != nullptr) {
             root_ = resolve_folder("root_directory", "/", handler_.root_directory);
-            if (!root_.empty() && !is_root()) reject("root_directory", draft_.get("root_directory"), "root_directory: only root may set one");
+            if (!root_.empty() && !is_root())
+                reject("root_directory", draft_.get("root_directory"), "root_directory: only root may set one");
         }
         if (draft_.is_broken("root_directory") || draft_.is_broken("working_directory")) return;
         resolve_folder("working_directory", root_, handler_.working_directory);
@@ -156,7 +160,8 @@ class Resolver {
         if (program.text.starts_with('/')) {
             check_program(program, program.text, sys::find_in_root(root_, program.text));
         } else if (program.text.empty() || program.text.find('/') != std::string::npos) {
-            reject("exec", &program, fmt::format("exec \"{}\" must be an absolute path, or a name without \"/\"", program.text));
+            reject("exec", &program,
+                   fmt::format("exec \"{}\" must be an absolute path, or a name without \"/\"", program.text));
         } else if (context_.handler_path_known) {
             look_up_program(program);
         }
@@ -188,7 +193,8 @@ class Resolver {
         if (!is_executable(found->status)) return complain(" is not executable");
         handler_.path = path;
         if (!runs_as_) return;
-        const std::string who = runs_as_->user.empty() ? fmt::format("user {}", runs_as_->uid) : fmt::format("user \"{}\"", runs_as_->user);
+        const std::string who =
+            runs_as_->user.empty() ? fmt::format("user {}", runs_as_->uid) : fmt::format("user \"{}\"", runs_as_->user);
         if (const std::string folder = folder_in_the_way(found->real_path); !folder.empty()) {
             return complain(fmt::format(": {} may not pass {}", who, folder));
         }
@@ -203,7 +209,8 @@ class Resolver {
         while (end != std::string::npos) {
             const std::string folder = end == 0 ? "/" : real_path.substr(0, end);
             const auto status = sys::status_of(folder);
-            if (status && !sys::may_access(folder, *status, X_OK, runs_as_->uid, runs_as_->gid, runs_as_->groups)) return folder;
+            if (status && !sys::may_access(folder, *status, X_OK, runs_as_->uid, runs_as_->gid, runs_as_->groups))
+                return folder;
             end = real_path.find('/', end + 1);
         }
         return "";
@@ -211,24 +218,30 @@ class Resolver {
 
     std::optional<std::string> own_variable(std::string_view name) const {
         for (const std::string& variable : context_.from.environment) {
-            if (variable.starts_with(name) && variable.size() > name.size() && variable[name.size()] == '=') return variable.substr(name.size() + 1);
+            if (variable.starts_with(name) && variable.size() > name.size() && variable[name.size()] == '=')
+                return variable.substr(name.size() + 1);
         }
         return std::nullopt;
     }
 
     // Contract, section 4: what a handler reads there is superd's word.
     static bool is_reserved(std::string_view name) {
-        static constexpr std::array<std::string_view, 12> prefixes{"TCPLOCAL",  "TCPREMOTE",   "UDPLOCAL",    "UDPREMOTE",
-                                                                   "UNIXLOCAL", "UNIXREMOTE",  "LISTEN_",     "SUPERD_",
-                                                                   "PROTO=",    "REMOTE_ADDR=", "REMOTE_PORT=", "REMOTE_HOST="};
+        static constexpr std::array<std::string_view, 12> prefixes{
+            "TCPLOCAL", "TCPREMOTE", "UDPLOCAL", "UDPREMOTE",    "UNIXLOCAL",    "UNIXREMOTE",
+            "LISTEN_",  "SUPERD_",   "PROTO=",   "REMOTE_ADDR=", "REMOTE_PORT=", "REMOTE_HOST="};
         const std::string whole = fmt::format("{}=", name);
         return std::ranges::any_of(prefixes, [&](std::string_view prefix) { return whole.starts_with(prefix); });
     }
 
     bool check_name(const char* key, const toml::Spot& spot, std::string_view name) {
-        const auto is_word = [](char c) { return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_'; };
+        const auto is_word = [](char c) {
+            return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_';
+        };
         if (name.empty() || (name[0] >= '0' && name[0] <= '9') || !std::ranges::all_of(name, is_word)) {
-            draft_.reject(key, spot, fmt::format("{}: \"{}\" is not a variable's name: letters, digits and \"_\", no digit first", key, name), errors_);
+            draft_.reject(key, spot,
+                          fmt::format("{}: \"{}\" is not a variable's name: letters, digits and \"_\", no digit first",
+                                      key, name),
+                          errors_);
         } else if (is_reserved(name)) {
             draft_.reject(key, spot, fmt::format("{}: {} is set by superd itself", key, name), errors_);
         } else {
@@ -273,7 +286,9 @@ class Resolver {
             rlimit own{};
             getrlimit(static_cast<__rlimit_resource_t>(wanted.resource), &own);
             if (wanted.hard > own.rlim_max) {
-                reject(key.full_name().c_str(), value, fmt::format("{} is above superd's own hard limit of {}, which only root may raise", key.full_name(), own.rlim_max));
+                reject(key.full_name().c_str(), value,
+                       fmt::format("{} is above superd's own hard limit of {}, which only root may raise",
+                                   key.full_name(), own.rlim_max));
             }
         }
     }
@@ -288,6 +303,8 @@ class Resolver {
 
 }  // namespace
 
-void resolve_handler(Draft& draft, const Context& context, Diagnostics& errors) { Resolver(draft, context, errors).resolve(); }
+void resolve_handler(Draft& draft, const Context& context, Diagnostics& errors) {
+    Resolver(draft, context, errors).resolve();
+}
 
 }  // namespace superd::conf

@@ -8,6 +8,7 @@
 #include <net/if.h>
 #include <sys/un.h>
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 
@@ -43,7 +44,8 @@ Result<std::string> canonical_ipv6(std::string_view literal) {
     const std::size_t percent = literal.find('%');
     const std::string address(literal.substr(0, percent));
     in6_addr binary{};
-    if (inet_pton(AF_INET6, address.c_str(), &binary) != 1) return fail(fmt::format("\"{}\" is not an IPv6 address", literal));
+    if (inet_pton(AF_INET6, address.c_str(), &binary) != 1)
+        return fail(fmt::format("\"{}\" is not an IPv6 address", literal));
     std::array<char, INET6_ADDRSTRLEN> text{};
     inet_ntop(AF_INET6, &binary, text.data(), text.size());
     if (IN6_IS_ADDR_V4MAPPED(&binary)) {
@@ -83,7 +85,8 @@ Result<Listen> parse_inet(Listen out, std::string_view rest) {
     if (colon == std::string_view::npos || colon < bracket) return fail("has no port: write ADDRESS:PORT");
     if (bracketed && colon != bracket + 1) return fail("must have a \":\" and the port right after the \"]\"");
     if (!bracketed && rest.find(':') != colon) {
-        return fail(fmt::format("has an IPv6 address without brackets: write [{}]:{}", rest.substr(0, colon), rest.substr(colon + 1)));
+        return fail(fmt::format("has an IPv6 address without brackets: write [{}]:{}", rest.substr(0, colon),
+                                rest.substr(colon + 1)));
     }
     auto host = bracketed ? canonical_ipv6(rest.substr(1, bracket - 1)) : canonical_host(rest.substr(0, colon));
     if (!host) return std::unexpected(host.error());
@@ -98,7 +101,8 @@ Result<Listen> parse_unix(Listen out, std::string_view path) {
     if (path.starts_with('@')) {
         if (path.size() == 1) return fail("has no name after the \"@\"");
         // The name may fill sun_path: it starts after a NUL, which '@' stands for, and needs none at its end.
-        if (path.size() > longest_path + 1) return fail(fmt::format("is longer than the {} bytes of a socket's name", longest_path));
+        if (path.size() > longest_path + 1)
+            return fail(fmt::format("is longer than the {} bytes of a socket's name", longest_path));
         out.path = path;
         return out;
     }
@@ -110,7 +114,8 @@ Result<Listen> parse_unix(Listen out, std::string_view path) {
         out.path += part;
     }
     if (out.path.size() > longest_path) {
-        return fail(fmt::format("has a path of {} bytes; a socket's path has at most {}", out.path.size(), longest_path));
+        return fail(
+            fmt::format("has a path of {} bytes; a socket's path has at most {}", out.path.size(), longest_path));
     }
     return out;
 }
@@ -135,7 +140,9 @@ Result<Listen> parse_inherited(Listen out, std::string_view name) {
     return out;
 }
 
-bool is_inet(const Listen& listen) { return listen.transport == Transport::tcp || listen.transport == Transport::udp; }
+bool is_inet(const Listen& listen) {
+    return listen.transport == Transport::tcp || listen.transport == Transport::udp;
+}
 
 struct Wildcard {
     bool ipv4 = false, ipv6 = false;
@@ -163,18 +170,22 @@ Result<Listen> parse_listen(std::string_view uri) {
         const std::string_view rest = uri.substr(std::string_view(scheme.prefix).size());
         switch (scheme.transport) {
             case Transport::tcp:
-            case Transport::udp: return parse_inet(std::move(out), rest);
+            case Transport::udp:
+                return parse_inet(std::move(out), rest);
             case Transport::unix_stream:
             case Transport::unix_datagram:
-            case Transport::unix_seqpacket: return parse_unix(std::move(out), rest);
-            case Transport::vsock: return parse_vsock(std::move(out), rest);
-            case Transport::inherited: return parse_inherited(std::move(out), rest);
+            case Transport::unix_seqpacket:
+                return parse_unix(std::move(out), rest);
+            case Transport::vsock:
+                return parse_vsock(std::move(out), rest);
+            case Transport::inherited:
+                return parse_inherited(std::move(out), rest);
         }
     }
     std::vector<std::string> known;
     for (const Scheme& scheme : schemes) known.emplace_back(scheme.prefix);
-    const std::size_t end = uri.find("://");
-    const auto meant = closest(uri.substr(0, end == std::string_view::npos ? uri.find(':') : end + 3), known);
+    const std::size_t colon = std::min(uri.find(':'), uri.size());
+    const auto meant = closest(uri.substr(0, uri.find_first_not_of(":/", colon)), known);
     return fail(fmt::format("must begin with one of {}{}", fmt::join(known, ", "),
                             meant ? fmt::format(" (did you mean \"{}\"?)", *meant) : ""));
 }

@@ -35,11 +35,16 @@ PlanItem compare(const std::string& name, const Service* running, const Service*
 
 const char* name_of(Change change) {
     switch (change) {
-        case Change::unchanged: return "unchanged";
-        case Change::add: return "add";
-        case Change::remove: return "remove";
-        case Change::rebind: return "rebind";
-        case Change::renew: return "renew";
+        case Change::unchanged:
+            return "unchanged";
+        case Change::add:
+            return "add";
+        case Change::remove:
+            return "remove";
+        case Change::rebind:
+            return "rebind";
+        case Change::renew:
+            return "renew";
     }
     return "";
 }
@@ -52,7 +57,8 @@ std::vector<PlanItem> plan(const Catalog& running, const Catalog& next) {
         }
     }
     std::vector<PlanItem> items;
-    for (const std::string& name : names) items.push_back(compare(name, find_enabled(running, name), find_enabled(next, name)));
+    for (const std::string& name : names)
+        items.push_back(compare(name, find_enabled(running, name), find_enabled(next, name)));
     return items;
 }
 

@@ -32,7 +32,8 @@ std::vector<std::string> section_names() {
 // The key that was meant: near in the same section, or the same name in another one.
 std::optional<std::string> meant_key(std::string_view section, const std::string& name) {
     const std::string prefix = section.empty() ? "" : std::string(section) + ".";
-    if (const auto near = closest(name, names_in(section)); near && edit_distance(name, *near) <= 1) return prefix + *near;
+    if (const auto near = closest(name, names_in(section)); near && edit_distance(name, *near) <= 1)
+        return prefix + *near;
     for (const Key& key : keys()) {
         if (key.name == name) return key.full_name();
     }
@@ -40,15 +41,18 @@ std::optional<std::string> meant_key(std::string_view section, const std::string
     return std::nullopt;
 }
 
-void reject_unknown(std::string_view section, const std::string& name, const toml::Entry& entry, Draft& draft, Diagnostics& errors) {
+void reject_unknown(std::string_view section, const std::string& name, const toml::Entry& entry, Draft& draft,
+                    Diagnostics& errors) {
     if (section.empty() && entry.value.kind == Kind::table) {
         const auto meant = closest(name, section_names());
-        errors.push_back({entry.key.place(), fmt::format("unknown section [{}]{}", name, meant ? fmt::format(" (did you mean [{}]?)", *meant) : "")});
+        errors.push_back({entry.key.place(), fmt::format("unknown section [{}]{}", name,
+                                                         meant ? fmt::format(" (did you mean [{}]?)", *meant) : "")});
         return;
     }
     const auto meant = meant_key(section, name);
     const std::string full = section.empty() ? name : fmt::format("{}.{}", section, name);
-    errors.push_back({entry.key.place(), fmt::format("unknown key \"{}\"{}", full, meant ? fmt::format(" (did you mean \"{}\"?)", *meant) : "")});
+    errors.push_back({entry.key.place(), fmt::format("unknown key \"{}\"{}", full,
+                                                     meant ? fmt::format(" (did you mean \"{}\"?)", *meant) : "")});
     // It need not be told as well that the key that was meant is missing.
     if (meant) draft.broken.insert(*meant);
 }
@@ -72,7 +76,8 @@ void read_key(const Key& key, const toml::Entry& entry, Scope scope, Draft& draf
     if (key.apply != nullptr) key.apply(draft.service, reading);
 }
 
-void read_section(const std::string& section, const toml::Entry& entry, Scope scope, Draft& draft, Diagnostics& errors) {
+void read_section(const std::string& section, const toml::Entry& entry, Scope scope, Draft& draft,
+                  Diagnostics& errors) {
     if (entry.value.kind != Kind::table) {
         errors.push_back({entry.value.spot.place(), wrong_type(section, "a table", entry.value)});
         return;

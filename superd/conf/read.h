@@ -19,9 +19,9 @@ namespace superd::conf {
 /// A service of which each key has been read, and none yet looked at beside another.
 struct Draft {
     Service service;
-    std::string file;  ///< where what is missing is missed
+    std::string file;                                              ///< where what is missing is missed
     std::map<std::string, const toml::Value*, std::less<>> given;  ///< sound values by full name
-    std::set<std::string, std::less<>> broken;  ///< full names that an error has been reported for
+    std::set<std::string, std::less<>> broken;                     ///< full names that an error has been reported for
 
     /// nullptr: not given, or broken.
     const toml::Value* get(std::string_view name) const {

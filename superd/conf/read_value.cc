@@ -25,21 +25,34 @@ class Reader {
 
     bool read(const Value& value) {
         switch (shape_.type) {
-            case Type::text: return text(value);
-            case Type::words: return words(value, false);
-            case Type::word_or_words: return words(value, true);
-            case Type::pairs: return pairs(value);
-            case Type::boolean: return boolean(value);
-            case Type::integer: return integer(value);
+            case Type::text:
+                return text(value);
+            case Type::words:
+                return words(value, false);
+            case Type::word_or_words:
+                return words(value, true);
+            case Type::pairs:
+                return pairs(value);
+            case Type::boolean:
+                return boolean(value);
+            case Type::integer:
+                return integer(value);
             case Type::duration:
-            case Type::seconds: return duration(value);
-            case Type::size: return size(value);
-            case Type::octal: return octal(value);
-            case Type::choice: return choice(value);
-            case Type::signal: return signal(value);
+            case Type::seconds:
+                return duration(value);
+            case Type::size:
+                return size(value);
+            case Type::octal:
+                return octal(value);
+            case Type::choice:
+                return choice(value);
+            case Type::signal:
+                return signal(value);
             case Type::count_limit:
-            case Type::size_limit: return limit(value);
-            case Type::unsupported: break;
+            case Type::size_limit:
+                return limit(value);
+            case Type::unsupported:
+                break;
         }
         return false;
     }
@@ -95,7 +108,8 @@ class Reader {
 
     bool in_range(const Value& at, std::int64_t number) {
         if (number < shape_.min || number > shape_.max) {
-            return complain(at, fmt::format("{} {} is out of range {} to {}", name_, shown(at), shape_.min, shape_.max));
+            return complain(at,
+                            fmt::format("{} {} is out of range {} to {}", name_, shown(at), shape_.min, shape_.max));
         }
         out_.number = number;
         return true;
@@ -109,24 +123,29 @@ class Reader {
     }
 
     bool no_unit(const Value& value, const char* what, std::string_view example) {
-        return complain(value, fmt::format("{} {} has no unit: write a {} with its unit, such as \"{}\"", name_, shown(value), what, example));
+        return complain(value, fmt::format("{} {} has no unit: write a {} with its unit, such as \"{}\"", name_,
+                                           shown(value), what, example));
     }
 
     bool duration(const Value& value) {
         const bool bare = value.kind == Kind::integer || (value.kind == Kind::string && all_digits(value.text));
         if (bare) {
-            const std::string guess = value.kind == Kind::integer ? fmt::format("{}s", value.integer) : value.text + "s";
+            const std::string guess =
+                value.kind == Kind::integer ? fmt::format("{}s", value.integer) : value.text + "s";
             return no_unit(value, "duration", parse_duration(guess) ? guess : "10s");
         }
         if (!string(value, "a duration such as \"10s\"")) return false;
         const auto read = parse_duration(value.text);
         if (!read) {
-            return complain(value, fmt::format("{} {} is not a duration: write whole numbers with units (us, ms, s, m, h, d), "
-                                               "largest first, such as \"1h30m\"", name_, shown(value)));
+            return complain(value,
+                            fmt::format("{} {} is not a duration: write whole numbers with units (us, ms, s, m, h, d), "
+                                        "largest first, such as \"1h30m\"",
+                                        name_, shown(value)));
         }
         if (read->count() < shape_.min || read->count() > shape_.max) {
-            return complain(value, fmt::format("{} {} is out of range {} to {}", name_, shown(value),
-                                               format_duration(Duration(shape_.min)), format_duration(Duration(shape_.max))));
+            return complain(value,
+                            fmt::format("{} {} is out of range {} to {}", name_, shown(value),
+                                        format_duration(Duration(shape_.min)), format_duration(Duration(shape_.max))));
         }
         if (shape_.type == Type::seconds && *read % std::chrono::seconds(1) != Duration(0)) {
             return complain(value, fmt::format("{} {} must be whole seconds", name_, shown(value)));
@@ -138,7 +157,8 @@ class Reader {
     bool size(const Value& value) {
         const bool integer = value.kind == Kind::integer;
         if (integer || (value.kind == Kind::string && all_digits(value.text))) {
-            const auto bytes = integer ? std::optional(static_cast<std::uint64_t>(value.integer)) : parse_size(value.text);
+            const auto bytes =
+                integer ? std::optional(static_cast<std::uint64_t>(value.integer)) : parse_size(value.text);
             const std::string guess = bytes && (!integer || value.integer > 0) ? format_size(*bytes) : "";
             return no_unit(value, "size", guess.empty() || all_digits(guess) ? "64K" : guess);
         }
@@ -154,7 +174,8 @@ class Reader {
     }
 
     std::string not_a_size(const Value& value) const {
-        return fmt::format("{} {} is not a size: write a whole number with K, M, G or T, such as \"64K\"", name_, shown(value));
+        return fmt::format("{} {} is not a size: write a whole number with K, M, G or T, such as \"64K\"", name_,
+                           shown(value));
     }
 
     bool octal(const Value& value) {
@@ -164,8 +185,9 @@ class Reader {
             if (!value.octal && value.integer != 0) {
                 digits = fmt::format("{}", value.integer);
                 const bool plausible = digits.size() <= 4 && digits.find_first_not_of("01234567") == std::string::npos;
-                return complain(value, fmt::format("{} {} is a decimal number: write its octal digits in quotes, such as \"{}\"",
-                                                   name_, digits, plausible ? "0" + digits : "0660"));
+                return complain(
+                    value, fmt::format("{} {} is a decimal number: write its octal digits in quotes, such as \"{}\"",
+                                       name_, digits, plausible ? "0" + digits : "0660"));
             }
             digits = fmt::format("{:o}", value.integer);
         } else if (!string(value, "octal digits in quotes, such as \"0660\"")) {
@@ -173,23 +195,27 @@ class Reader {
         }
         std::int64_t number = -1;
         const auto [end, status] = std::from_chars(digits.data(), digits.data() + digits.size(), number, 8);
-        if (status == std::errc{} && end == digits.data() + digits.size() && number >= shape_.min && number <= shape_.max) {
+        if (status == std::errc{} && end == digits.data() + digits.size() && number >= shape_.min &&
+            number <= shape_.max) {
             out_.number = number;
             return true;
         }
         const std::string written = value.kind == Kind::integer ? fmt::format("0o{}", digits) : shown(value);
         if (!digits.empty() && digits.find_first_not_of("01234567") == std::string::npos) {
-            return complain(value, fmt::format("{} {} is out of range {:04o} to {:04o}", name_, written, shape_.min, shape_.max));
+            return complain(
+                value, fmt::format("{} {} is out of range {:04o} to {:04o}", name_, written, shape_.min, shape_.max));
         }
-        return complain(value, fmt::format("{} {} is not octal: write digits from 0 to 7, such as \"0660\"", name_, written));
+        return complain(value,
+                        fmt::format("{} {} is not octal: write digits from 0 to 7, such as \"0660\"", name_, written));
     }
 
     bool choice(const Value& value) {
         if (!string(value, fmt::format("one of {}", fmt::join(shape_.choices, ", ")))) return false;
         const auto found = std::ranges::find(shape_.choices, value.text);
         if (found == shape_.choices.end()) {
-            return complain(value, fmt::format("{} {} is not one of {}{}", name_, shown(value), fmt::join(shape_.choices, ", "),
-                                               did_you_mean(value.text, shape_.choices)));
+            return complain(
+                value, fmt::format("{} {} is not one of {}{}", name_, shown(value), fmt::join(shape_.choices, ", "),
+                                   did_you_mean(value.text, shape_.choices)));
         }
         out_.number = found - shape_.choices.begin();
         return true;
@@ -216,8 +242,8 @@ class Reader {
             }
             names.emplace_back(name);
         }
-        return complain(value, fmt::format("{} {} is not a signal: write a name such as \"TERM\", or a number{}", name_, shown(value),
-                                           did_you_mean(wanted, names)));
+        return complain(value, fmt::format("{} {} is not a signal: write a name such as \"TERM\", or a number{}", name_,
+                                           shown(value), did_you_mean(wanted, names)));
     }
 
     bool one_limit(const Value& value, rlim_t& out) {
@@ -227,7 +253,8 @@ class Reader {
             return true;
         }
         if (value.kind == Kind::integer) return complain(value, fmt::format("{} {} is negative", name_, value.integer));
-        if (!string(value, bytes ? "a size, [soft, hard] or \"unlimited\"" : "a number, [soft, hard] or \"unlimited\"")) return false;
+        if (!string(value, bytes ? "a size, [soft, hard] or \"unlimited\"" : "a number, [soft, hard] or \"unlimited\""))
+            return false;
         if (value.text == "unlimited") {
             out = RLIM_INFINITY;
             return true;
@@ -250,11 +277,13 @@ class Reader {
             return true;
         }
         if (value.items.size() != 2) {
-            return complain(value, fmt::format("{} must be [soft, hard]: two limits, not {}", name_, value.items.size()));
+            return complain(value,
+                            fmt::format("{} must be [soft, hard]: two limits, not {}", name_, value.items.size()));
         }
         const bool soft = one_limit(value.items[0], out_.soft);
         if (!one_limit(value.items[1], out_.hard) || !soft) return false;
-        if (out_.soft > out_.hard) return complain(value.items[0], fmt::format("{}: the soft limit is above the hard one", name_));
+        if (out_.soft > out_.hard)
+            return complain(value.items[0], fmt::format("{}: the soft limit is above the hard one", name_));
         return true;
     }
 

@@ -77,68 +77,130 @@ Key per_service(Key key) {
     return key;
 }
 
-Shape text(std::int64_t min, std::int64_t max) { return {Type::text, min, max}; }
-Shape integer(std::int64_t min, std::int64_t max) { return {Type::integer, min, max}; }
-Shape octal() { return {Type::octal, 0, 0777}; }
-Shape size(std::int64_t min, std::int64_t max) { return {Type::size, min, max}; }
-Shape duration(Duration min, Duration max) { return {Type::duration, min.count(), max.count()}; }
-Shape seconds(Duration min, Duration max) { return {Type::seconds, min.count(), max.count()}; }
-Shape choice(std::vector<std::string> names) { return {Type::choice, 0, 0, std::move(names)}; }
+Shape text(std::int64_t min, std::int64_t max) {
+    return {Type::text, min, max};
+}
+Shape integer(std::int64_t min, std::int64_t max) {
+    return {Type::integer, min, max};
+}
+Shape octal() {
+    return {Type::octal, 0, 0777};
+}
+Shape size(std::int64_t min, std::int64_t max) {
+    return {Type::size, min, max};
+}
+Shape duration(Duration min, Duration max) {
+    return {Type::duration, min.count(), max.count()};
+}
+Shape seconds(Duration min, Duration max) {
+    return {Type::seconds, min.count(), max.count()};
+}
+Shape choice(std::vector<std::string> names) {
+    return {Type::choice, 0, 0, std::move(names)};
+}
 
 constexpr Duration day = 24h;
 
-#define FIELD(member) [](auto& service) -> auto& { return service.member; }
+#define FIELD(member)            \
+    [](auto& service) -> auto& { \
+        return service.member;   \
+    }
 
 std::vector<Key> general() {
     return {
-        per_service(field({"", "description", text(0, 1000), "", "What the service is, in a few words"}, FIELD(description))),
-        per_service(field({"", "enabled", {Type::boolean}, "true", "Whether to run it; a definition that is not run is checked as well"}, FIELD(enabled))),
-        per_service(required(resolved({"", "listen", {Type::word_or_words}, "", "Addresses to listen on"}, FIELD(listen)))),
-        required(field({"", "model", choice({"fork", "prefork", "iterative", "delayed"}), "", "How clients are turned into processes"}, FIELD(model))),
-        field({"", "handoff", choice({"connection", "listen"}), "connection", "What the handler finds on stdin and stdout: the accepted connection or the listening socket"}, FIELD(handoff)),
-        per_service(required(resolved({"", "exec", {Type::words}, "", "The handler and its arguments"}, [](auto& service) {
-            const auto& argv = service.handler.argv;
-            return std::pair(service.handler.path, std::vector<std::string>(argv.begin() + (argv.empty() ? 0 : 1), argv.end()));
-        }))),
-        per_service(resolved({"", "argv0", text(1, PATH_MAX), "", "What the handler sees as its name instead of exec[0]"}, [](auto& service) {
-            return service.handler.argv.empty() ? std::string() : service.handler.argv[0];
-        })),
-        resolved({"", "user", text(1, 255), "nobody", "Whom the handler runs as; superd's own user where superd is not root"}, [](auto& service) {
-            return service.handler.identity ? std::optional(service.handler.identity->uid) : std::nullopt;
-        }),
-        resolved({"", "group", text(1, 255), "", "Its group instead of the user's primary one"}, [](auto& service) {
-            return service.handler.identity ? std::optional(service.handler.identity->gid) : std::nullopt;
-        }),
-        resolved({"", "supplementary_groups", {Type::words}, "", "Its other groups instead of those that the database gives the user"}, [](auto& service) {
-            return service.handler.identity ? service.handler.identity->groups : std::vector<gid_t>();
-        }),
-        field({"", "working_directory", text(1, PATH_MAX), "/", "Where the handler starts, inside root_directory"}, FIELD(handler.working_directory)),
-        field({"", "root_directory", text(1, PATH_MAX), "", "The handler's root directory; exec is looked up inside"}, FIELD(handler.root_directory)),
+        per_service(
+            field({"", "description", text(0, 1000), "", "What the service is, in a few words"}, FIELD(description))),
+        per_service(field({"",
+                           "enabled",
+                           {Type::boolean},
+                           "true",
+                           "Whether to run it; a definition that is not run is checked as well"},
+                          FIELD(enabled))),
+        per_service(
+            required(resolved({"", "listen", {Type::word_or_words}, "", "Addresses to listen on"}, FIELD(listen)))),
+        required(field({"", "model", choice({"fork", "prefork", "iterative", "delayed"}), "",
+                        "How clients are turned into processes"},
+                       FIELD(model))),
+        field({"", "handoff", choice({"connection", "listen"}), "connection",
+               "What the handler finds on stdin and stdout: the accepted connection or the listening socket"},
+              FIELD(handoff)),
+        per_service(required(resolved({"", "exec", {Type::words}, "", "The handler and its arguments"},
+                                      [](auto& service) {
+                                          const auto& argv = service.handler.argv;
+                                          return std::pair(service.handler.path,
+                                                           std::vector<std::string>(
+                                                               argv.begin() + (argv.empty() ? 0 : 1), argv.end()));
+                                      }))),
+        per_service(resolved(
+            {"", "argv0", text(1, PATH_MAX), "", "What the handler sees as its name instead of exec[0]"},
+            [](auto& service) { return service.handler.argv.empty() ? std::string() : service.handler.argv[0]; })),
+        resolved({"", "user", text(1, 255), "nobody",
+                  "Whom the handler runs as; superd's own user where superd is not root"},
+                 [](auto& service) {
+                     return service.handler.identity ? std::optional(service.handler.identity->uid) : std::nullopt;
+                 }),
+        resolved({"", "group", text(1, 255), "", "Its group instead of the user's primary one"},
+                 [](auto& service) {
+                     return service.handler.identity ? std::optional(service.handler.identity->gid) : std::nullopt;
+                 }),
+        resolved({"",
+                  "supplementary_groups",
+                  {Type::words},
+                  "",
+                  "Its other groups instead of those that the database gives the user"},
+                 [](auto& service) {
+                     return service.handler.identity ? service.handler.identity->groups : std::vector<gid_t>();
+                 }),
+        field({"", "working_directory", text(1, PATH_MAX), "/", "Where the handler starts, inside root_directory"},
+              FIELD(handler.working_directory)),
+        field({"", "root_directory", text(1, PATH_MAX), "", "The handler's root directory; exec is looked up inside"},
+              FIELD(handler.root_directory)),
         field({"", "umask", octal(), "022", "Permissions that files of the handler do not get"}, FIELD(handler.umask)),
         field({"", "nice", integer(-20, 19), "0", "Scheduling priority"}, FIELD(handler.nice)),
         resolved({"", "environment", {Type::pairs}, "", "Variables for the handler"}, FIELD(handler.environment)),
         // What comes of it is part of the environment, and compared there.
-        resolved({"", "pass_environment", {Type::words}, "", "Names of variables that the handler gets from superd's own environment"}, [](auto&) { return 0; }),
-        field({"", "stderr", choice({"log", "socket", "null", "inherit"}), "log", "Where the handler's stderr goes"}, FIELD(handler.error_output)),
+        resolved({"",
+                  "pass_environment",
+                  {Type::words},
+                  "",
+                  "Names of variables that the handler gets from superd's own environment"},
+                 [](auto&) { return 0; }),
+        field({"", "stderr", choice({"log", "socket", "null", "inherit"}), "log", "Where the handler's stderr goes"},
+              FIELD(handler.error_output)),
         field({"", "stop_signal", {Type::signal}, "TERM", "Signal that asks a handler to end"}, FIELD(stop_signal)),
-        field({"", "stop_timeout", duration(0s, day), "10s", "How long a handler may take to end before it is killed"}, FIELD(stop_timeout)),
-        field({"", "max_lifetime", duration(1ms, 1000 * day), "", "A handler older than this is ended"}, FIELD(max_lifetime)),
+        field({"", "stop_timeout", duration(0s, day), "10s", "How long a handler may take to end before it is killed"},
+              FIELD(stop_timeout)),
+        field({"", "max_lifetime", duration(1ms, 1000 * day), "", "A handler older than this is ended"},
+              FIELD(max_lifetime)),
     };
 }
 
 std::vector<Key> socket() {
     return {
-        field({"socket", "backlog", integer(1, 65535), "4096", "Clients that may wait in the kernel"}, FIELD(socket.backlog)),
-        field({"socket", "reuse_port", {Type::boolean}, "false", "SO_REUSEPORT: others may listen on the same address"}, FIELD(socket.reuse_port)),
-        field({"socket", "v6only", {Type::boolean}, "", "IPV6_V6ONLY: an IPv6 socket does not take IPv4"}, FIELD(socket.v6only)),
-        field({"socket", "freebind", {Type::boolean}, "false", "IP_FREEBIND: bind an address that does not exist yet"}, FIELD(socket.freebind)),
-        field({"socket", "bind_to_device", text(1, 15), "", "Serve only what comes in by this interface"}, FIELD(socket.bind_to_device)),
-        field({"socket", "keepalive", {Type::boolean}, "false", "SO_KEEPALIVE on accepted connections"}, FIELD(socket.keepalive)),
-        field({"socket", "keepalive_time", seconds(1s, 32767s), "", "Silence before the first keepalive probe"}, FIELD(socket.keepalive_time)),
-        field({"socket", "keepalive_interval", seconds(1s, 32767s), "", "Time between keepalive probes"}, FIELD(socket.keepalive_interval)),
-        field({"socket", "keepalive_probes", integer(1, 127), "", "Probes without an answer before the connection is given up"}, FIELD(socket.keepalive_probes)),
-        field({"socket", "nodelay", {Type::boolean}, "false", "TCP_NODELAY on accepted connections"}, FIELD(socket.nodelay)),
-        field({"socket", "defer_accept", seconds(1s, 3600s), "", "TCP_DEFER_ACCEPT: wait this long for a client's first byte"}, FIELD(socket.defer_accept)),
+        field({"socket", "backlog", integer(1, 65535), "4096", "Clients that may wait in the kernel"},
+              FIELD(socket.backlog)),
+        field({"socket", "reuse_port", {Type::boolean}, "false", "SO_REUSEPORT: others may listen on the same address"},
+              FIELD(socket.reuse_port)),
+        field({"socket", "v6only", {Type::boolean}, "", "IPV6_V6ONLY: an IPv6 socket does not take IPv4"},
+              FIELD(socket.v6only)),
+        field({"socket", "freebind", {Type::boolean}, "false", "IP_FREEBIND: bind an address that does not exist yet"},
+              FIELD(socket.freebind)),
+        field({"socket", "bind_to_device", text(1, 15), "", "Serve only what comes in by this interface"},
+              FIELD(socket.bind_to_device)),
+        field({"socket", "keepalive", {Type::boolean}, "false", "SO_KEEPALIVE on accepted connections"},
+              FIELD(socket.keepalive)),
+        field({"socket", "keepalive_time", seconds(1s, 32767s), "", "Silence before the first keepalive probe"},
+              FIELD(socket.keepalive_time)),
+        field({"socket", "keepalive_interval", seconds(1s, 32767s), "", "Time between keepalive probes"},
+              FIELD(socket.keepalive_interval)),
+        field({"socket", "keepalive_probes", integer(1, 127), "",
+               "Probes without an answer before the connection is given up"},
+              FIELD(socket.keepalive_probes)),
+        field({"socket", "nodelay", {Type::boolean}, "false", "TCP_NODELAY on accepted connections"},
+              FIELD(socket.nodelay)),
+        field({"socket", "defer_accept", seconds(1s, 3600s), "",
+               "TCP_DEFER_ACCEPT: wait this long for a client's first byte"},
+              FIELD(socket.defer_accept)),
         field({"socket", "receive_buffer", size(1, 1 << 30), "", "SO_RCVBUF"}, FIELD(socket.receive_buffer)),
         field({"socket", "send_buffer", size(1, 1 << 30), "", "SO_SNDBUF"}, FIELD(socket.send_buffer)),
         field({"socket", "priority", integer(0, INT_MAX), "", "SO_PRIORITY"}, FIELD(socket.priority)),
@@ -169,13 +231,24 @@ std::vector<Key> limits() {
 
 std::vector<Key> models() {
     return {
-        field({"prefork", "min_spare", integer(0, 1'000'000), "2", "Handlers that are always ready"}, FIELD(prefork.min_spare)),
-        field({"prefork", "max_spare", integer(1, 1'000'000), "8", "Ready handlers past this number are ended"}, FIELD(prefork.max_spare)),
-        field({"prefork", "max_requests", integer(1, INT_MAX), "", "Clients that a handler serves before it is replaced"}, FIELD(prefork.max_requests)),
-        field({"prefork", "max_idle", duration(1ms, 1000 * day), "", "A handler without a client for this long is ended"}, FIELD(prefork.max_idle)),
-        field({"prefork", "max_age", duration(1ms, 1000 * day), "", "A handler of this age is replaced"}, FIELD(prefork.max_age)),
-        field({"prefork", "grow_after", duration(1ms, day), "50ms", "How long clients may wait in the queue before a pool whose workers do not report grows"}, FIELD(prefork.grow_after)),
-        field({"delayed", "delay", duration(1ms, day), "250ms", "A handler busy for longer no longer holds up the next client"}, FIELD(delay)),
+        field({"prefork", "min_spare", integer(0, 1'000'000), "2", "Handlers that are always ready"},
+              FIELD(prefork.min_spare)),
+        field({"prefork", "max_spare", integer(1, 1'000'000), "8", "Ready handlers past this number are ended"},
+              FIELD(prefork.max_spare)),
+        field(
+            {"prefork", "max_requests", integer(1, INT_MAX), "", "Clients that a handler serves before it is replaced"},
+            FIELD(prefork.max_requests)),
+        field(
+            {"prefork", "max_idle", duration(1ms, 1000 * day), "", "A handler without a client for this long is ended"},
+            FIELD(prefork.max_idle)),
+        field({"prefork", "max_age", duration(1ms, 1000 * day), "", "A handler of this age is replaced"},
+              FIELD(prefork.max_age)),
+        field({"prefork", "grow_after", duration(1ms, day), "50ms",
+               "How long clients may wait in the queue before a pool whose workers do not report grows"},
+              FIELD(prefork.grow_after)),
+        field({"delayed", "delay", duration(1ms, day), "250ms",
+               "A handler busy for longer no longer holds up the next client"},
+              FIELD(delay)),
     };
 }
 
@@ -194,7 +267,9 @@ std::vector<Key> others() {
         rlimit<RLIMIT_FSIZE>("fsize", Type::size_limit, "Size of a file it writes"),
         rlimit<RLIMIT_MEMLOCK>("memlock", Type::size_limit, "Locked memory"),
         rlimit<RLIMIT_STACK>("stack", Type::size_limit, "Stack"),
-        field({"log", "connections", choice({"none", "failures", "all"}), "failures", "Which connections are logged: failures are refusals and abnormal ends"}, FIELD(log_connections)),
+        field({"log", "connections", choice({"none", "failures", "all"}), "failures",
+               "Which connections are logged: failures are refusals and abnormal ends"},
+              FIELD(log_connections)),
     };
 }
 
@@ -214,7 +289,8 @@ const std::vector<Key>& keys() {
 }
 
 const Key* find_key(std::string_view section, std::string_view name) {
-    const auto found = std::ranges::find_if(keys(), [&](const Key& key) { return key.section == section && key.name == name; });
+    const auto found =
+        std::ranges::find_if(keys(), [&](const Key& key) { return key.section == section && key.name == name; });
     return found != keys().end() ? &*found : nullptr;
 }
 

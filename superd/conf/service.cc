@@ -8,21 +8,30 @@ namespace superd::conf {
 
 const char* name_of(Model model) {
     switch (model) {
-        case Model::fork: return "fork";
-        case Model::prefork: return "prefork";
-        case Model::iterative: return "iterative";
-        case Model::delayed: return "delayed";
+        case Model::fork:
+            return "fork";
+        case Model::prefork:
+            return "prefork";
+        case Model::iterative:
+            return "iterative";
+        case Model::delayed:
+            return "delayed";
     }
     return "";
 }
 
-const char* name_of(Handoff handoff) { return handoff == Handoff::listen ? "listen" : "connection"; }
+const char* name_of(Handoff handoff) {
+    return handoff == Handoff::listen ? "listen" : "connection";
+}
 
 const char* name_of(SocketType type) {
     switch (type) {
-        case SocketType::stream: return "stream";
-        case SocketType::datagram: return "datagram";
-        case SocketType::seqpacket: return "seqpacket";
+        case SocketType::stream:
+            return "stream";
+        case SocketType::datagram:
+            return "datagram";
+        case SocketType::seqpacket:
+            return "seqpacket";
     }
     return "";
 }
@@ -33,14 +42,20 @@ std::string Listen::uri() const {
         return fmt::format("{}://{}{}{}:{}", scheme, ipv6 ? "[" : "", host, ipv6 ? "]" : "", port);
     };
     switch (transport) {
-        case Transport::tcp: return inet("tcp");
-        case Transport::udp: return inet("udp");
-        case Transport::unix_stream: return "unix://" + path;
-        case Transport::unix_datagram: return "unix-dgram://" + path;
-        case Transport::unix_seqpacket: return "unix-seqpacket://" + path;
+        case Transport::tcp:
+            return inet("tcp");
+        case Transport::udp:
+            return inet("udp");
+        case Transport::unix_stream:
+            return "unix://" + path;
+        case Transport::unix_datagram:
+            return "unix-dgram://" + path;
+        case Transport::unix_seqpacket:
+            return "unix-seqpacket://" + path;
         case Transport::vsock:
             return cid == VMADDR_CID_ANY ? fmt::format("vsock://*:{}", port) : fmt::format("vsock://{}:{}", cid, port);
-        case Transport::inherited: return "systemd:" + name;
+        case Transport::inherited:
+            return "systemd:" + name;
     }
     return "";
 }
@@ -49,11 +64,15 @@ std::optional<SocketType> Listen::socket_type() const {
     switch (transport) {
         case Transport::tcp:
         case Transport::unix_stream:
-        case Transport::vsock: return SocketType::stream;
+        case Transport::vsock:
+            return SocketType::stream;
         case Transport::udp:
-        case Transport::unix_datagram: return SocketType::datagram;
-        case Transport::unix_seqpacket: return SocketType::seqpacket;
-        case Transport::inherited: break;
+        case Transport::unix_datagram:
+            return SocketType::datagram;
+        case Transport::unix_seqpacket:
+            return SocketType::seqpacket;
+        case Transport::inherited:
+            break;
     }
     return std::nullopt;
 }
@@ -75,9 +94,10 @@ std::optional<std::string> cannot_serve(Model model, Handoff handoff, SocketType
         return "handoff \"listen\" under model \"delayed\" is not supported yet";
     }
     if (datagram && model != Model::fork && handoff == Handoff::connection) {
-        return fmt::format("handoff \"connection\" cannot serve datagram sockets under model \"{}\": "
-                           "there the handler gets the socket itself",
-                           name_of(model));
+        return fmt::format(
+            "handoff \"connection\" cannot serve datagram sockets under model \"{}\": "
+            "there the handler gets the socket itself",
+            name_of(model));
     }
     return std::nullopt;
 }

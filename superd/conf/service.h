@@ -31,11 +31,11 @@ const char* name_of(SocketType);
 /// One address to listen on. Two of equal uri() are the same address.
 struct Listen {
     Transport transport = Transport::tcp;
-    std::string host;         ///< tcp, udp: canonical literal ("127.0.0.1", "::1", "fe80::1%eth0") or "*"
-    std::uint32_t port = 0;   ///< tcp, udp: 0..65535; vsock: any
-    std::uint32_t cid = 0;    ///< vsock; VMADDR_CID_ANY for "*"
-    std::string path;         ///< unix: absolute path, or '@' and the abstract name
-    std::string name;         ///< inherited: the name in LISTEN_FDNAMES
+    std::string host;        ///< tcp, udp: canonical literal ("127.0.0.1", "::1", "fe80::1%eth0") or "*"
+    std::uint32_t port = 0;  ///< tcp, udp: 0..65535; vsock: any
+    std::uint32_t cid = 0;   ///< vsock; VMADDR_CID_ANY for "*"
+    std::string path;        ///< unix: absolute path, or '@' and the abstract name
+    std::string name;        ///< inherited: the name in LISTEN_FDNAMES
     bool operator==(const Listen&) const = default;
 
     /// Canonical: "tcp://[::1]:7", "unix:///run/x", "systemd:web".
@@ -54,7 +54,7 @@ struct SocketOptions {
     std::optional<Duration> keepalive_time, keepalive_interval;  ///< whole seconds, at least 1 s
     std::optional<int> keepalive_probes;
     bool nodelay = false;
-    std::optional<Duration> defer_accept;  ///< whole seconds, at least 1 s
+    std::optional<Duration> defer_accept;                      ///< whole seconds, at least 1 s
     std::optional<std::uint64_t> receive_buffer, send_buffer;  ///< bytes
     std::optional<int> priority, tos;
     std::optional<std::uint32_t> mark;
@@ -86,12 +86,12 @@ struct ResourceLimit {
 
 /// How a handler is started: path, words, identity, surroundings.
 struct Handler {
-    std::string path;                        ///< absolute, found at load time
-    std::vector<std::string> argv;           ///< argv[0] is argv0 where that is given, else exec[0]
-    std::vector<std::string> environment;    ///< "NAME=value", complete but for section 4 of the contract
-    std::optional<sys::Identity> identity;   ///< nullopt: superd's own
+    std::string path;                       ///< absolute, found at load time
+    std::vector<std::string> argv;          ///< argv[0] is argv0 where that is given, else exec[0]
+    std::vector<std::string> environment;   ///< "NAME=value", complete but for section 4 of the contract
+    std::optional<sys::Identity> identity;  ///< nullopt: superd's own
     std::string working_directory = "/";
-    std::string root_directory;              ///< empty: none
+    std::string root_directory;  ///< empty: none
     mode_t umask = 022;
     int nice = 0;
     Stderr error_output = Stderr::log;

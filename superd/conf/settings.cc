@@ -26,7 +26,8 @@ void read_handler_path(const Value& value, Settings& out, Diagnostics& errors) {
             if (folder.starts_with('/')) {
                 out.handler_path.emplace_back(folder);
             } else {
-                errors.push_back({word->spot.place(), fmt::format("handler_path: \"{}\" is not an absolute path", folder)});
+                errors.push_back(
+                    {word->spot.place(), fmt::format("handler_path: \"{}\" is not an absolute path", folder)});
                 out.handler_path_known = false;
             }
         }
@@ -55,7 +56,8 @@ void read_control(const Value& value, Diagnostics& errors) {
     }
     for (const auto& [name, entry] : value.entries) {
         errors.push_back({entry.key.place(), name == "readers" ? "control.readers is not supported yet"
-                                                               : fmt::format("unknown key \"control.{}\"{}", name, did_you_mean(name, {"readers"}))});
+                                                               : fmt::format("unknown key \"control.{}\"{}", name,
+                                                                             did_you_mean(name, {"readers"}))});
     }
 }
 
@@ -75,9 +77,10 @@ Settings read_settings(const Value& root, const std::string& handler_path, Diagn
             read_control(entry.value, errors);
         } else {
             const bool of_service = is_section(name) || find_key("", name) != nullptr;
-            errors.push_back({entry.key.place(), fmt::format("unknown key \"{}\"{}", name,
-                                                             of_service ? fmt::format(" (did you mean \"defaults.{}\"?)", name)
-                                                                        : did_you_mean(name, known))});
+            errors.push_back(
+                {entry.key.place(), fmt::format("unknown key \"{}\"{}", name,
+                                                of_service ? fmt::format(" (did you mean \"defaults.{}\"?)", name)
+                                                           : did_you_mean(name, known))});
         }
     }
     return out;

@@ -3,8 +3,8 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <toml++/toml.h>
+#include <algorithm>
 
 #include "base/text.h"
 
@@ -46,17 +46,26 @@ int find_too_deep(std::string_view text) {
     for (std::size_t at = 0; at < text.size();) {
         switch (text[at]) {
             case '"':
-            case '\'': at = skip_string(text, at, line); continue;
-            case '#': at = std::min(text.find('\n', at), text.size()); continue;
-            case '\n': ++line; [[fallthrough]];
+            case '\'':
+                at = skip_string(text, at, line);
+                continue;
+            case '#':
+                at = std::min(text.find('\n', at), text.size());
+                continue;
+            case '\n':
+                ++line;
+                [[fallthrough]];
             case '=':
             case ',':
             case '{':
-            case '[': dots = 0; break;
+            case '[':
+                dots = 0;
+                break;
             case '.':
                 if (++dots > deepest_name) return line;
                 break;
-            default: break;
+            default:
+                break;
         }
         ++at;
     }
@@ -65,9 +74,10 @@ int find_too_deep(std::string_view text) {
 
 Spot spot_of(const Source& source, const ::toml::source_region& region) {
     Spot spot{&source, static_cast<int>(region.begin.line), static_cast<int>(region.begin.column), 1};
-    const int last = region.end.line == region.begin.line
-                         ? static_cast<int>(region.end.column)
-                         : static_cast<int>(count_characters(source.line(spot.line))) + 1;
+    // What is missing at a line's end is missed by toml++ on either side of the newline.
+    const int end = static_cast<int>(count_characters(source.line(spot.line))) + 1;
+    spot.column = std::min(spot.column, end);
+    const int last = region.end.line == region.begin.line ? std::min(static_cast<int>(region.end.column), end) : end;
     spot.length = std::max(1, last - spot.column);
     return spot;
 }
@@ -93,15 +103,19 @@ Value convert(const Source& source, const ::toml::node& node) {
         case ::toml::node_type::integer:
             value.kind = Kind::integer;
             value.integer = node.as_integer()->get();
-            value.octal = (node.as_integer()->flags() & ::toml::value_flags::format_as_octal) !=
-                          ::toml::value_flags::none;
+            value.octal =
+                (node.as_integer()->flags() & ::toml::value_flags::format_as_octal) != ::toml::value_flags::none;
             break;
-        case ::toml::node_type::floating_point: value.kind = Kind::real; break;
+        case ::toml::node_type::floating_point:
+            value.kind = Kind::real;
+            break;
         case ::toml::node_type::boolean:
             value.kind = Kind::boolean;
             value.boolean = node.as_boolean()->get();
             break;
-        default: value.kind = Kind::date; break;
+        default:
+            value.kind = Kind::date;
+            break;
     }
     return value;
 }
@@ -143,13 +157,20 @@ Place Spot::place() const {
 
 const char* name_of(Kind kind) {
     switch (kind) {
-        case Kind::table: return "a table";
-        case Kind::array: return "an array";
-        case Kind::string: return "a string";
-        case Kind::integer: return "an integer";
-        case Kind::real: return "a fraction";
-        case Kind::boolean: return "true or false";
-        case Kind::date: return "a date or time";
+        case Kind::table:
+            return "a table";
+        case Kind::array:
+            return "an array";
+        case Kind::string:
+            return "a string";
+        case Kind::integer:
+            return "an integer";
+        case Kind::real:
+            return "a fraction";
+        case Kind::boolean:
+            return "true or false";
+        case Kind::date:
+            return "a date or time";
     }
     return "";
 }
@@ -161,7 +182,9 @@ const Value* Value::find(std::string_view name) const {
 
 std::expected<Value, Diagnostic> parse(const Source& source) {
     const std::string& text = source.text();
-    const auto line_of = [&](std::size_t at) { return 1 + std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(at), '\n'); };
+    const auto line_of = [&](std::size_t at) {
+        return 1 + std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(at), '\n');
+    };
     if (const std::size_t at = text.find('\0'); at != std::string::npos) {
         return std::unexpected(whole_file(source, fmt::format("is not text: a NUL byte in line {}", line_of(at))));
     }

@@ -45,14 +45,13 @@ void resolve_listen(Draft& draft, Diagnostics& errors) {
             return met == Overlap::same || (met == Overlap::partial && !socket.reuse_port);
         });
         const auto type = listen->socket_type();
-        const auto differs = std::ranges::find_if(all, [&](const Listen& other) {
-            return type && other.socket_type() && other.socket_type() != type;
-        });
+        const auto differs = std::ranges::find_if(
+            all, [&](const Listen& other) { return type && other.socket_type() && other.socket_type() != type; });
         if (clash != all.end()) {
             reject(*clash == *listen ? "given twice" : fmt::format("overlaps {}", clash->uri()));
         } else if (differs != all.end()) {
-            reject(fmt::format("a {} socket, but {} is a {} socket: all of one service must be of one type", name_of(*type),
-                               differs->uri(), name_of(*differs->socket_type())));
+            reject(fmt::format("a {} socket, but {} is a {} socket: all of one service must be of one type",
+                               name_of(*type), differs->uri(), name_of(*differs->socket_type())));
             return;
         }
         all.push_back(std::move(*listen));
@@ -61,7 +60,9 @@ void resolve_listen(Draft& draft, Diagnostics& errors) {
 
 void resolve_handoff(Draft& draft, Diagnostics& errors) {
     Service& service = draft.service;
-    if (draft.get("model") == nullptr || draft.is_broken("handoff") || draft.is_broken("listen") || service.listen.empty()) return;
+    if (draft.get("model") == nullptr || draft.is_broken("handoff") || draft.is_broken("listen") ||
+        service.listen.empty())
+        return;
     const Value* given = draft.get("handoff");
     std::optional<SocketType> known;
     for (const Listen& listen : service.listen) {
@@ -71,9 +72,11 @@ void resolve_handoff(Draft& draft, Diagnostics& errors) {
     const SocketType type = known.value_or(SocketType::stream);
     if (given == nullptr) service.handoff = handoff_for(service.model, service.handoff, type);
     if (const auto why = cannot_serve(service.model, service.handoff, type)) {
-        const Value* at = given != nullptr && cannot_serve(service.model, handoff_for(service.model, Handoff::connection, type), type) == std::nullopt
-                              ? given
-                              : draft.get("model");
+        const Value* at =
+            given != nullptr && cannot_serve(service.model, handoff_for(service.model, Handoff::connection, type),
+                                             type) == std::nullopt
+                ? given
+                : draft.get("model");
         draft.reject(at == given ? "handoff" : "model", at->spot, *why, errors);
     }
 }
@@ -84,7 +87,10 @@ void resolve_prefork(Draft& draft, Diagnostics& errors) {
     Prefork& prefork = draft.service.prefork;
     if (draft.is_broken("prefork.min_spare") || draft.is_broken("prefork.max_spare")) return;
     if (min != nullptr && max != nullptr && prefork.min_spare > prefork.max_spare) {
-        draft.reject("prefork.min_spare", min->spot, fmt::format("prefork.min_spare {} is more than max_spare {}", prefork.min_spare, prefork.max_spare), errors);
+        draft.reject(
+            "prefork.min_spare", min->spot,
+            fmt::format("prefork.min_spare {} is more than max_spare {}", prefork.min_spare, prefork.max_spare),
+            errors);
         return;
     }
     // What nobody wrote gives way to what somebody did.
@@ -94,7 +100,8 @@ void resolve_prefork(Draft& draft, Diagnostics& errors) {
     const int cap = draft.service.limits.instances;
     const auto fit = [&](const char* name, const Value* value, int& number) {
         if (number > cap && value != nullptr) {
-            draft.reject(name, value->spot, fmt::format("{} {} is more than limits.instances {}", name, number, cap), errors);
+            draft.reject(name, value->spot, fmt::format("{} {} is more than limits.instances {}", name, number, cap),
+                         errors);
         }
         number = std::min(number, cap);
     };
@@ -108,7 +115,8 @@ void resolve_socket_owner(Draft& draft, Diagnostics& errors) {
         if (!user) {
             draft.reject("socket.user", value->spot, user.error().text, errors);
         } else if (!*user) {
-            draft.reject("socket.user", value->spot, fmt::format("socket.user \"{}\": no such user", value->text), errors);
+            draft.reject("socket.user", value->spot, fmt::format("socket.user \"{}\": no such user", value->text),
+                         errors);
         } else {
             draft.service.socket.user = (*user)->uid;
         }
@@ -118,7 +126,8 @@ void resolve_socket_owner(Draft& draft, Diagnostics& errors) {
         if (!group) {
             draft.reject("socket.group", value->spot, group.error().text, errors);
         } else if (!*group) {
-            draft.reject("socket.group", value->spot, fmt::format("socket.group \"{}\": no such group", value->text), errors);
+            draft.reject("socket.group", value->spot, fmt::format("socket.group \"{}\": no such group", value->text),
+                         errors);
         } else {
             draft.service.socket.group = **group;
         }

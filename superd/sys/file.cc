@@ -23,9 +23,13 @@ namespace superd::sys {
 
 namespace {
 
-std::unexpected<Error> reason(int code) { return std::unexpected(Error{std::string(errno_text(code)), code}); }
+std::unexpected<Error> reason(int code) {
+    return std::unexpected(Error{std::string(errno_text(code)), code});
+}
 
-FileStatus status_from(const struct stat& about) { return {about.st_mode, about.st_uid, about.st_gid}; }
+FileStatus status_from(const struct stat& about) {
+    return {about.st_mode, about.st_uid, about.st_gid};
+}
 
 const char* kind_of(mode_t mode) {
     if (S_ISDIR(mode)) return "a directory";

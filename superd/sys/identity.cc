@@ -52,8 +52,7 @@ Result<std::optional<User>> find_user(const std::string& name) {
     if (all_digits(name)) {
         const std::optional<uid_t> uid = parse_id<uid_t>(name);
         if (!uid) return std::nullopt;
-        found = look_up("look up user " + name, entry, buffer,
-                        [&](auto... rest) { return getpwuid_r(*uid, rest...); });
+        found = look_up("look up user " + name, entry, buffer, [&](auto... rest) { return getpwuid_r(*uid, rest...); });
     } else {
         found = look_up("look up user " + name, entry, buffer,
                         [&](auto... rest) { return getpwnam_r(name.c_str(), rest...); });
@@ -98,9 +97,8 @@ std::vector<gid_t> own_groups() {
 Result<std::optional<std::uint16_t>> find_port(const std::string& name, const char* protocol) {
     servent entry{};
     std::vector<char> buffer;
-    const Result<bool> found = look_up("look up port " + name, entry, buffer, [&](auto... rest) {
-        return getservbyname_r(name.c_str(), protocol, rest...);
-    });
+    const Result<bool> found = look_up("look up port " + name, entry, buffer,
+                                       [&](auto... rest) { return getservbyname_r(name.c_str(), protocol, rest...); });
     if (!found) return std::unexpected(found.error());
     if (!*found) return std::nullopt;
     return ntohs(static_cast<std::uint16_t>(entry.s_port));

@@ -368,8 +368,11 @@ class Program(SuperdCase):
         uri = f"tcp://{own_loopback()}:7821"
         daemon.service("cat", listen=uri, model="fork", exec=["cat"])
         pid_file = daemon.path("superd.pid")
-        status, output = daemon.run("--control", daemon.path("control.sock"), "--daemon", "--pid-file", pid_file)
-        self.assertEqual(status, 0, output)
+        with open(daemon.path("output"), "wb") as output:
+            done = subprocess.run(daemon.command("--control", daemon.path("control.sock"), "--daemon", "--pid-file",
+                                                 pid_file), env=daemon.environment, stdin=subprocess.DEVNULL,
+                                  stdout=output, stderr=output, timeout=60, check=False)
+        self.assertEqual(done.returncode, 0)
         with open(pid_file, encoding="ascii") as file:
             pid = int(file.read())
         try:

@@ -13,8 +13,8 @@ exec >&2
 printf 'colour \033[31mred\033[0m bell \007 return \r tab \t delete \177\n'
 printf 'quote " backslash \\ equals a=b level=error {"level": "error"}\n'
 printf 'bad utf-8 \377\376 and c1 \302\233 and unfinished \303\n'
+printf 'ends in a backslash \134\n'
 printf 'nul \000 inside\n'
-printf 'no end'
 """
 
 
@@ -33,14 +33,14 @@ class Formats(SuperdCase):
         """text: lines for people, with the service's name and its address."""
         daemon = self.served("text")
         daemon.wait_line(r"listening on")
-        daemon.wait_line(r"no end")
+        daemon.wait_line(r"inside")
         self.clean(daemon)
 
     def test_logfmt(self):
         """logfmt: each line is key=value pairs; values with spaces or quotes are quoted."""
         daemon = self.served("logfmt")
-        daemon.wait_line(r"no end")
-        daemon.wait_line(r'(^| )message="?listening on .* address="?tcp://')
+        daemon.wait_line(r"inside")
+        daemon.wait_line(r'(^| )(msg|message)="?listening on .* address="?tcp://')
         pair = r'[A-Za-z_][A-Za-z0-9_.]*=(?:"(?:[^"\\]|\\.)*"|[^" =]*)'
         for line in daemon.lines:
             self.assertRegex(line, rf"^{pair}( {pair})*$")
@@ -51,7 +51,7 @@ class Formats(SuperdCase):
     def test_json(self):
         """json: each line is an object with time, level and message; a handler's text stays inside message."""
         daemon = self.served("json")
-        daemon.wait_for(lambda r: "no end" in r["message"], service="hostile")
+        daemon.wait_for(lambda r: "inside" in r["message"], service="hostile")
         self.assertEqual(daemon.lines, [])
         for record in daemon.records:
             self.assertRegex(record["time"], r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")
@@ -67,7 +67,7 @@ class Formats(SuperdCase):
 
     def test_level(self):
         """--log-level error leaves out what is only information."""
-        daemon = self.prepare(arguments=["--log-level", "error"], log_format="text")
+        daemon = self.prepare(log_level="error", log_format="text")
         uri = f"tcp://{own_loopback()}:7831"
         daemon.service("cat", listen=uri, model="fork", exec=["cat"])
         daemon.start(wait=False)
@@ -108,6 +108,18 @@ class Stderr(SuperdCase):
                 daemon.start()
                 self.assertEqual(exchange(daemon.address("talk")), b"to the client\n")
                 daemon.wait_for(lambda r: "to the log" in r["message"], service="talk")
+
+    def test_unfinished_lines(self):
+        """What a handler leaves without a newline is logged soon, and not joined to what the next one says."""
+        daemon = self.prepare()
+        script = daemon.script("talk", "#!/bin/sh\nprintf unfinished >&2\necho done\n")
+        daemon.service("talk", listen="tcp://127.0.0.1:0", model="fork", exec=[script])
+        daemon.start()
+        for _ in range(2):
+            since = daemon.mark()
+            self.assertEqual(exchange(daemon.address("talk")), b"done\n")
+            record = daemon.wait_for(lambda r: "unfinished" in r["message"], service="talk", since=since)
+            self.assertEqual(record["message"], "unfinished")
 
     def test_socket(self):
         """stderr = "socket": it goes to the client."""

@@ -260,7 +260,7 @@ class PreforkConnection(SuperdCase):
 
     def test_instances_caps_the_pool(self):
         """prefork: handlers never number more than instances, and waiting clients are served in the end."""
-        daemon = self.pool(exec=["cat"], limits={"instances": 4}, rlimits={})
+        daemon = self.pool(exec=["cat"], limits={"instances": 4}, rlimits={}, prefork={"min_spare": 2, "max_spare": 3})
         uri = daemon.address("pool")
         clients = [self.client(uri) for _ in range(4)]
         for client in clients:

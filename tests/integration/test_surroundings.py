@@ -120,14 +120,14 @@ class Environment(Probed):
 
     def test_defaults_lie_under_every_service(self):
         """[defaults] of superd.toml gives what a service does not say, and drop-ins lie over its file."""
-        daemon = self.prepare(config='[defaults]\numask = "077"\nnice = 3\n')
-        daemon.service("probe", listen="tcp://127.0.0.1:0", model="fork", exec=[handler("probe")], nice=4)
+        daemon = self.prepare(config='[defaults]\numask = "077"\nnice = 13\n')
+        daemon.service("probe", listen="tcp://127.0.0.1:0", model="fork", exec=[handler("probe")], nice=14)
         os.mkdir(daemon.path("conf.d/probe.toml.d"))
         daemon.write("conf.d/probe.toml.d/20-b.toml", 'argv0 = "second"\n')
         daemon.write("conf.d/probe.toml.d/10-a.toml", 'argv0 = "first"\nworking_directory = "/usr"\n')
         daemon.start()
         report = self.report(daemon)
-        self.assertEqual((report.facts["umask"], report.number("nice"), report.facts["cwd"]), ("077", 4, "/usr"))
+        self.assertEqual((report.facts["umask"], report.number("nice"), report.facts["cwd"]), ("077", 14, "/usr"))
         self.assertEqual(report.arguments, ["second"])
 
 
@@ -248,7 +248,7 @@ class Surroundings(Probed):
                 self.assertEqual((report.facts.get("blocked", ""), report.facts.get("ignored", ""),
                                   report.facts.get("caught", "")), ("", "", ""))
                 self.assertEqual(report.facts["umask"], "022")
-                self.assertEqual(report.number("nice"), 0)
+                self.assertEqual(report.number("nice"), os.getpriority(os.PRIO_PROCESS, 0))
                 self.assertEqual(report.facts["cwd"], "/")
 
     def test_workers_have_them_too(self):
@@ -261,10 +261,10 @@ class Surroundings(Probed):
         """umask, nice, working_directory and argv0 as the definition says, arguments untouched."""
         for model in ("fork", "prefork"):
             with self.subTest(model=model):
-                report = self.report(self.probe(model=model, umask="027", nice=7, working_directory="/usr",
+                report = self.report(self.probe(model=model, umask="027", nice=17, working_directory="/usr",
                                                 argv0="-probe", words=["two words", "", "ünï", "*"]))
                 self.assertEqual(report.facts["umask"], "027")
-                self.assertEqual(report.number("nice"), 7)
+                self.assertEqual(report.number("nice"), 17)
                 self.assertEqual(report.facts["cwd"], "/usr")
                 self.assertEqual(report.arguments, ["-probe", "two words", "", "ünï", "*"])
 

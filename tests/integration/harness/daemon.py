@@ -43,7 +43,7 @@ def definition(**keys):
 class Superd:
     """Used through SuperdCase.superd(), which sees to its end."""
 
-    def __init__(self, *, user=None, config=None, log_format="json", arguments=(), environment=None,
+    def __init__(self, *, user=None, config=None, log_format="json", log_level="debug", arguments=(), environment=None,
                  prefix=(), sockets=()):
         self.installation = installation()
         self.user = user
@@ -52,7 +52,7 @@ class Superd:
         self.conf_dir = os.path.join(self.directory, "conf.d")
         os.mkdir(self.conf_dir, 0o755)
         self.config = os.path.join(self.directory, "superd.toml")
-        self.log_format = log_format
+        self.log_format, self.log_level = log_format, log_level
         self.arguments = list(arguments)
         self.environment = {
             "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -130,8 +130,8 @@ class Superd:
         return {} if self.user is None else {"user": self.user, "group": process_group(self.user), "extra_groups": []}
 
     def start(self, wait=True):
-        command = self.command("--control", self.path("control.sock"), "--log-format", self.log_format,
-                               "--log-level", "debug", *self.arguments)
+        command = self.command("--log-format", self.log_format,
+                               "--log-level", self.log_level, *self.arguments)
         pass_fds = []
         if self.sockets:
             pass_fds = [sock.fileno() for _, sock in self.sockets]

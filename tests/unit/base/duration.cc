@@ -19,8 +19,26 @@ TEST_CASE("a duration is whole numbers with units, largest first") {
 }
 
 TEST_CASE("what is not quite a duration is none") {
-    for (const char* text : {"", "10", "s", "-1s", "+1s", "1.5s", "10 s", " 10s", "10s ", "10S", "10sec", "1m1h", "1s1s", "1h30",
-                             "1001d", "999d25h", "99999999999999999999s", "9223372036854775807us", "0x1s", "1\xc2\xb5s"}) {
+    for (const char* text : {"",
+                             "10",
+                             "s",
+                             "-1s",
+                             "+1s",
+                             "1.5s",
+                             "10 s",
+                             " 10s",
+                             "10s ",
+                             "10S",
+                             "10sec",
+                             "1m1h",
+                             "1s1s",
+                             "1h30",
+                             "1001d",
+                             "999d25h",
+                             "99999999999999999999s",
+                             "9223372036854775807us",
+                             "0x1s",
+                             "1\xc2\xb5s"}) {
         INFO(text);
         CHECK(parse_duration(text) == std::nullopt);
     }
@@ -36,7 +54,8 @@ TEST_CASE("a duration reads back as it was written out") {
     CHECK(format_duration(90min) == "1h30m");
     CHECK(format_duration(250ms) == "250ms");
     CHECK(format_duration(0s) == "0s");
-    for (const Duration value : {Duration(1), Duration(999), Duration(1000), Duration(1'500'000), Duration(86'399'999'999)}) {
+    for (const Duration value :
+         {Duration(1), Duration(999), Duration(1000), Duration(1'500'000), Duration(86'399'999'999)}) {
         CHECK(parse_duration(format_duration(value)) == value);
     }
 }

@@ -56,8 +56,8 @@ TEST_CASE("nothing that a terminal would obey is shown as it is") {
     CHECK(escape("a\nb\tc\r") == "a\\nb\\tc\\r");
     CHECK(escape(std::string_view("\0", 1)) == "\\x00");
     CHECK(escape("\x7f") == "\\x7f");
-    CHECK(escape("\xc2\x9b") == "\\x9b");             // C1: CSI
-    CHECK(escape("\xe2\x80\xae") == "\\u202e");       // right-to-left override
+    CHECK(escape("\xc2\x9b") == "\\x9b");        // C1: CSI
+    CHECK(escape("\xe2\x80\xae") == "\\u202e");  // right-to-left override
     CHECK(escape("\xff") == "\\xff");
     CHECK(escape("\xc3\xa4 \xe2\x82\xac") == "\xc3\xa4 \xe2\x82\xac");
 }

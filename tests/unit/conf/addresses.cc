@@ -16,7 +16,8 @@ std::string canonical(const std::string& uri) {
     return listen ? listen->uri() : "error: " + listen.error().text;
 }
 
-Overlap met(const std::string& a, const std::string& b, const SocketOptions& a_options = {}, const SocketOptions& b_options = {}) {
+Overlap met(const std::string& a, const std::string& b, const SocketOptions& a_options = {},
+            const SocketOptions& b_options = {}) {
     const Overlap forth = overlap(*parse_listen(a), a_options, *parse_listen(b), b_options);
     CHECK(forth == overlap(*parse_listen(b), b_options, *parse_listen(a), a_options));
     return forth;
@@ -88,7 +89,9 @@ TEST_CASE("an address that cannot be is refused with the reason") {
         {"vsock://4294967296:1", "must be vsock://CID:PORT: two numbers, or \"*\" for any CID"},
         {"systemd:", "must name a socket as its FileDescriptorName= does: 1 to 255 characters, no colon"},
         {"systemd:a:b", "must name a socket as its FileDescriptorName= does: 1 to 255 characters, no colon"},
-        {"tpc://*:1", "must begin with one of tcp://, udp://, unix://, unix-dgram://, unix-seqpacket://, vsock://, systemd: (did you mean \"tcp://\"?)"},
+        {"tpc://*:1",
+         "must begin with one of tcp://, udp://, unix://, unix-dgram://, unix-seqpacket://, vsock://, systemd: (did "
+         "you mean \"tcp://\"?)"},
         {"", "must begin with one of tcp://, udp://, unix://, unix-dgram://, unix-seqpacket://, vsock://, systemd:"}};
     for (const auto& [uri, reason] : cases) CHECK(canonical(uri) == "error: " + reason);
 }
@@ -131,22 +134,30 @@ TEST_CASE("addresses that the kernel would not bind side by side overlap") {
 }
 
 TEST_CASE("each wrong address of a list is told at its own place, and nothing else is said about it") {
-    CHECK(errors_in("listen = [\"tcp://127.0.0.1:1\", \"tcp://x:1\",\n  \"udp:/\"]\nmodel = \"delayed\"\nhandoff = \"listen\"\nexec = [\"handler\"]\n") ==
+    CHECK(errors_in("listen = [\"tcp://127.0.0.1:1\", \"tcp://x:1\",\n  \"udp:/\"]\nmodel = \"delayed\"\nhandoff = "
+                    "\"listen\"\nexec = [\"handler\"]\n") ==
           "1:32: listen \"tcp://x:1\": \"x\" is neither an IP address nor \"*\"\n"
-          "2:3: listen \"udp:/\": must begin with one of tcp://, udp://, unix://, unix-dgram://, unix-seqpacket://, vsock://, systemd: "
+          "2:3: listen \"udp:/\": must begin with one of tcp://, udp://, unix://, unix-dgram://, unix-seqpacket://, "
+          "vsock://, systemd: "
           "(did you mean \"udp://\"?)\n");
-    CHECK(errors_in("listen = []\nmodel = \"fork\"\nexec = [\"handler\"]\n") == "1:10: listen is empty: a service needs an address\n");
-    CHECK(errors_in("listen = 7\nmodel = \"fork\"\nexec = [\"handler\"]\n") == "1:10: listen: expected a string or an array of strings, found an integer\n");
-    CHECK(errors_in("listen = [\"tcp://*:1\", \"unix:///a\\u0000b\"]\nmodel = \"fork\"\nexec = [\"handler\"]\n") == "1:24: listen contains a NUL byte\n");
+    CHECK(errors_in("listen = []\nmodel = \"fork\"\nexec = [\"handler\"]\n") ==
+          "1:10: listen is empty: a service needs an address\n");
+    CHECK(errors_in("listen = 7\nmodel = \"fork\"\nexec = [\"handler\"]\n") ==
+          "1:10: listen: expected a string or an array of strings, found an integer\n");
+    CHECK(errors_in("listen = [\"tcp://*:1\", \"unix:///a\\u0000b\"]\nmodel = \"fork\"\nexec = [\"handler\"]\n") ==
+          "1:24: listen contains a NUL byte\n");
 }
 
 TEST_CASE("all sockets of one service are of one type, none is given twice") {
     const std::string rest = "\nmodel = \"fork\"\nexec = [\"handler\"]\n";
     CHECK(errors_in("listen = [\"tcp://*:1\", \"udp://*:1\"]" + rest) ==
-          "1:24: listen \"udp://*:1\": a datagram socket, but tcp://*:1 is a stream socket: all of one service must be of one type\n");
+          "1:24: listen \"udp://*:1\": a datagram socket, but tcp://*:1 is a stream socket: all of one service must be "
+          "of one type\n");
     CHECK(errors_in("listen = [\"tcp://*:1\", \"unix:///x\", \"systemd:x\"]" + rest).empty());
-    CHECK(errors_in("listen = [\"tcp://[::1]:1\", \"tcp://[0::1]:1\"]" + rest) == "1:28: listen \"tcp://[0::1]:1\": given twice\n");
-    CHECK(errors_in("listen = [\"tcp://*:1\", \"tcp://[::1]:1\"]" + rest) == "1:24: listen \"tcp://[::1]:1\": overlaps tcp://*:1\n");
+    CHECK(errors_in("listen = [\"tcp://[::1]:1\", \"tcp://[0::1]:1\"]" + rest) ==
+          "1:28: listen \"tcp://[0::1]:1\": given twice\n");
+    CHECK(errors_in("listen = [\"tcp://*:1\", \"tcp://[::1]:1\"]" + rest) ==
+          "1:24: listen \"tcp://[::1]:1\": overlaps tcp://*:1\n");
     CHECK(errors_in("listen = [\"tcp://*:1\", \"tcp://[::1]:1\"]" + rest + "socket.reuse_port = true\n").empty());
     CHECK(errors_in("listen = [\"tcp://*:0\", \"tcp://*:0\"]" + rest).empty());
 }
@@ -155,10 +166,12 @@ TEST_CASE("two services on one address are an error that names the other") {
     const Folder folder;
     folder.define("a", "\n" + definition("tcp://[::1]:7"));
     folder.define("b", definition("tcp://[0::1]:7"));
-    CHECK(folder.errors() == "conf.d/b.toml:1:10: listen \"tcp://[0::1]:7\": already taken by service \"a\" (conf.d/a.toml:2)\n");
+    CHECK(folder.errors() ==
+          "conf.d/b.toml:1:10: listen \"tcp://[0::1]:7\": already taken by service \"a\" (conf.d/a.toml:2)\n");
     folder.define("b", definition("tcp://*:7"));
     CHECK(folder.errors() ==
-          "conf.d/b.toml:1:10: listen \"tcp://*:7\": overlaps tcp://[::1]:7 of service \"a\" (conf.d/a.toml:2): both would need socket.reuse_port\n");
+          "conf.d/b.toml:1:10: listen \"tcp://*:7\": overlaps tcp://[::1]:7 of service \"a\" (conf.d/a.toml:2): both "
+          "would need socket.reuse_port\n");
     folder.define("b", definition("tcp://*:7", "socket.reuse_port = true\n"));
     CHECK_FALSE(folder.errors().empty());
     folder.define("a", definition("tcp://[::1]:7", "socket.reuse_port = true\n"));

@@ -13,7 +13,8 @@ TEST_CASE("a wrong word is shown with file, line, column, caret and what would b
     const Folder folder;
     folder.define("echo", "listen = \"tcp://127.0.0.1:7007\"\nexec = [\"handler\"]\nmodel = \"frok\"\n");
     CHECK(folder.shown() ==
-          "conf.d/echo.toml:3:9: error: model \"frok\" is not one of fork, prefork, iterative, delayed (did you mean \"fork\"?)\n"
+          "conf.d/echo.toml:3:9: error: model \"frok\" is not one of fork, prefork, iterative, delayed (did you mean "
+          "\"fork\"?)\n"
           "    3 | model = \"frok\"\n"
           "      |         ^^^^^^\n");
 }
@@ -24,9 +25,11 @@ TEST_CASE("thirty errors in ten files are all reported, each at its place, in or
     for (int i = 0; i < 10; ++i) {
         const std::string name = std::string("s") + std::to_string(i);
         folder.define(name, fmt::format("listen = \"tcp://127.0.0.1:70{:02}\"\nmodel = \"frok\"\nexec = [\"handler\"]\n"
-                                        "stop_timeout = 10\n\n[limits]\n  instances = 0\n", i));
+                                        "stop_timeout = 10\n\n[limits]\n  instances = 0\n",
+                                        i));
         const std::string file = "conf.d/" + name + ".toml";
-        expected += file + ":2:9: model \"frok\" is not one of fork, prefork, iterative, delayed (did you mean \"fork\"?)\n";
+        expected +=
+            file + ":2:9: model \"frok\" is not one of fork, prefork, iterative, delayed (did you mean \"fork\"?)\n";
         expected += file + ":4:16: stop_timeout 10 has no unit: write a duration with its unit, such as \"10s\"\n";
         expected += file + ":7:15: limits.instances 0 is out of range 1 to 1000000\n";
     }
@@ -54,7 +57,8 @@ TEST_CASE("control characters of a file reach the terminal escaped, and the care
 }
 
 TEST_CASE("what is missing at the end of a line is pointed at there") {
-    CHECK(format(Diagnostic{{"f", 12345678, 5, 1, "a = "}, "m"}) == "f:12345678:5: error: m\n12345678 | a = \n         |     ^\n");
+    CHECK(format(Diagnostic{{"f", 12345678, 5, 1, "a = "}, "m"}) ==
+          "f:12345678:5: error: m\n12345678 | a = \n         |     ^\n");
 }
 
 TEST_CASE("a value of many lines is underlined to the end of its first one") {

@@ -34,8 +34,8 @@ TEST_CASE("a folder that is not there is an error") {
 TEST_CASE("backups, hidden files and what packagers leave behind are no definitions") {
     const Folder folder;
     folder.define("echo", sound);
-    for (const char* name : {".hidden.toml", "a.toml~", "a.toml.bak", "a.bak", "a.toml.dpkg-dist", "a.dpkg-old.toml", "a.toml.rpmsave",
-                             "a.rpmnew.toml", "README", "a.tml", ".toml", "a.TOML"}) {
+    for (const char* name : {".hidden.toml", "a.toml~", "a.toml.bak", "a.bak", "a.toml.dpkg-dist", "a.dpkg-old.toml",
+                             "a.toml.rpmsave", "a.rpmnew.toml", "README", "a.tml", ".toml", "a.TOML"}) {
         folder.write(std::string("conf.d/") + name, "not = toml = at all");
     }
     folder.write("conf.d/echo.toml.d/10.toml.bak", "not = toml = at all");
@@ -50,9 +50,11 @@ TEST_CASE("the file's stem is the service's name, and not every stem is one") {
     CHECK(folder.services().at("a.B_1@x-y").name == "a.B_1@x-y");
     folder.define("two words", sound);
     folder.define("-dash", sound);
-    CHECK(folder.errors() ==
-          "conf.d/-dash.toml: \"-dash\" is no name for a service: letters, digits and \"._@-\", a letter or digit first\n"
-          "conf.d/two words.toml: \"two words\" is no name for a service: letters, digits and \"._@-\", a letter or digit first\n");
+    CHECK(
+        folder.errors() ==
+        "conf.d/-dash.toml: \"-dash\" is no name for a service: letters, digits and \"._@-\", a letter or digit first\n"
+        "conf.d/two words.toml: \"two words\" is no name for a service: letters, digits and \"._@-\", a letter or "
+        "digit first\n");
 }
 
 TEST_CASE("what is no readable text is told apart") {
@@ -97,7 +99,8 @@ TEST_CASE("a file that may not be read says so") {
 }
 
 TEST_CASE("what is not TOML is one error, where it stops being so") {
-    CHECK(errors_in("listen = [\n  \"tcp://*:1\"\n").starts_with("2:14: not valid TOML: array: encountered end-of-file"));
+    CHECK(
+        errors_in("listen = [\n  \"tcp://*:1\"\n").starts_with("2:14: not valid TOML: array: encountered end-of-file"));
     CHECK(errors_in("model = fork\n").starts_with("1:10: not valid TOML: boolean: "));
     CHECK(errors_in("model = fork\n").ends_with("(text must be in quotes)\n"));
     CHECK(errors_in("a = 1\na = 2\n") == "2:5: not valid TOML: key-value pair: cannot redefine existing integer 'a'\n");
@@ -124,22 +127,27 @@ TEST_CASE("an error in one file does not hide those of others, nor what it might
     folder.define("b", "model = \"fork\"\n");
     const std::string errors = folder.errors();
     CHECK(errors.starts_with("conf.d/a.toml:1:10: not valid TOML: "));
-    CHECK(errors.ends_with("\n"
-                           "conf.d/a.toml.d/x.toml:1:8: nice 99 is out of range -20 to 19\n"
-                           "conf.d/b.toml: exec is missing\n"
-                           "conf.d/b.toml: listen is missing\n"));
+    CHECK(
+        errors.ends_with("\n"
+                         "conf.d/a.toml.d/x.toml:1:8: nice 99 is out of range -20 to 19\n"
+                         "conf.d/b.toml: exec is missing\n"
+                         "conf.d/b.toml: listen is missing\n"));
     CHECK(std::count(errors.begin(), errors.end(), '\n') == 4);
 }
 
 TEST_CASE("a required key that is missing is missed once") {
-    CHECK(errors_in("") == ": exec is missing\n: listen is missing\n: model is missing: one of fork, prefork, iterative, delayed\n");
+    CHECK(errors_in("") ==
+          " exec is missing\n listen is missing\n model is missing: one of fork, prefork, iterative, delayed\n");
 }
 
 TEST_CASE("defaults lie under the file, drop-ins over it in name order") {
     const Folder folder;
-    folder.write("superd.toml", "[defaults]\nnice = 1\nstop_timeout = \"1s\"\nenvironment = { A = \"default\", D = \"default\" }\n"
-                                "[defaults.limits]\ninstances = 7\n[defaults.socket]\nbacklog = 9\n");
-    folder.define("a", sound + "nice = 2\npass_environment = [\"LANG\", \"SECRET\"]\n[environment]\nA = \"file\"\nB = \"file\"\n[socket]\nnodelay = true\n");
+    folder.write("superd.toml",
+                 "[defaults]\nnice = 1\nstop_timeout = \"1s\"\nenvironment = { A = \"default\", D = \"default\" }\n"
+                 "[defaults.limits]\ninstances = 7\n[defaults.socket]\nbacklog = 9\n");
+    folder.define("a", sound +
+                           "nice = 2\npass_environment = [\"LANG\", \"SECRET\"]\n[environment]\nA = \"file\"\nB = "
+                           "\"file\"\n[socket]\nnodelay = true\n");
     folder.write("conf.d/a.toml.d/20-late.toml", "nice = 4\npass_environment = [\"LANG\"]\n");
     folder.write("conf.d/a.toml.d/10-early.toml", "nice = 3\n[environment]\nB = \"early\"\n");
     const Service service = folder.services().at("a");
@@ -148,8 +156,8 @@ TEST_CASE("defaults lie under the file, drop-ins over it in name order") {
     CHECK(service.limits.instances == 7);
     CHECK(service.socket.backlog == 9);
     CHECK(service.socket.nodelay);
-    CHECK(service.handler.environment == std::vector<std::string>{"PATH=/usr/bin:/bin", "LANG=C.UTF-8", "A=file", "B=early",
-                                                                  "D=default", "SUPERD_SERVICE=a"});
+    CHECK(service.handler.environment == std::vector<std::string>{"PATH=/usr/bin:/bin", "LANG=C.UTF-8", "A=file",
+                                                                  "B=early", "D=default", "SUPERD_SERVICE=a"});
 }
 
 TEST_CASE("an error points to the file that the offending value came from") {
@@ -181,8 +189,9 @@ TEST_CASE("superd.toml may be absent unless it was asked for") {
 
 TEST_CASE("superd.toml has keys of its own, and knows no others") {
     const Folder folder;
-    folder.write("superd.toml", "handler_pth = \"/x\"\nuser = \"root\"\n[default]\n[control]\nreaders = [\"adm\"]\nreader = 1\n"
-                                "[defaults]\nlisten = \"tcp://*:1\"\nexec = [\"x\"]\nenabled = false\nnise = 1\n");
+    folder.write("superd.toml",
+                 "handler_pth = \"/x\"\nuser = \"root\"\n[default]\n[control]\nreaders = [\"adm\"]\nreader = 1\n"
+                 "[defaults]\nlisten = \"tcp://*:1\"\nexec = [\"x\"]\nenabled = false\nnise = 1\n");
     folder.define("a", sound);
     CHECK(folder.errors() ==
           "superd.toml:1:1: unknown key \"handler_pth\" (did you mean \"handler_path\"?)\n"
@@ -200,7 +209,8 @@ TEST_CASE("a broken superd.toml does not make handlers of sound services unfinda
     const Folder folder;
     folder.write("superd.toml", "handler_path = 5\n");
     folder.define("a", "listen = \"tcp://127.0.0.1:1\"\nmodel = \"fork\"\nexec = [\"only-there\"]\n");
-    CHECK(folder.errors() == "superd.toml:1:16: handler_path: expected a string or an array of strings, found an integer\n");
+    CHECK(folder.errors() ==
+          "superd.toml:1:16: handler_path: expected a string or an array of strings, found an integer\n");
     folder.write("superd.toml", "handler_path = [\"/a\", \"b\"]\n");
     CHECK(folder.errors() == "superd.toml:1:23: handler_path: \"b\" is not an absolute path\n");
     folder.write("superd.toml", "handler_path = \n");
@@ -226,12 +236,13 @@ TEST_CASE("what others may write is refused when superd is root") {
     REQUIRE(chown(folder.path("superd.toml").c_str(), 65534, 0) == 0);
     chmod(folder.path("conf.d").c_str(), 0777);
     chmod(folder.path("conf.d/a.toml.d").c_str(), 0775);
-    CHECK(folder.errors(from) ==
-          "conf.d: may be written by others than its owner (mode 0777), but superd is root: chmod go-w\n"
-          "conf.d/a.toml: may be written by others than its owner (mode 0664), but superd is root: chmod go-w\n"
-          "conf.d/a.toml.d: may be written by others than its owner (mode 0775), but superd is root: chmod go-w\n"
-          "conf.d/a.toml.d/1.toml: may be written by others than its owner (mode 0646), but superd is root: chmod go-w\n"
-          "superd.toml: belongs to user 65534, but superd is root: only root may own it\n");
+    CHECK(
+        folder.errors(from) ==
+        "conf.d: may be written by others than its owner (mode 0777), but superd is root: chmod go-w\n"
+        "conf.d/a.toml: may be written by others than its owner (mode 0664), but superd is root: chmod go-w\n"
+        "conf.d/a.toml.d: may be written by others than its owner (mode 0775), but superd is root: chmod go-w\n"
+        "conf.d/a.toml.d/1.toml: may be written by others than its owner (mode 0646), but superd is root: chmod go-w\n"
+        "superd.toml: belongs to user 65534, but superd is root: only root may own it\n");
     from.trust_files = true;
     CHECK(folder.errors(from).empty());
     from.trust_files = false;

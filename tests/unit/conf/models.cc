@@ -37,19 +37,24 @@ TEST_CASE("a model that cannot serve the socket is refused where it or the hando
     const auto errors = [](const std::string& listen, const std::string& model, const std::string& given) {
         return errors_in(definition(listen, model, given));
     };
-    const std::string no_datagrams = "2:9: model \"delayed\" cannot serve datagram sockets: use fork, iterative or prefork\n";
+    const std::string no_datagrams =
+        "2:9: model \"delayed\" cannot serve datagram sockets: use fork, iterative or prefork\n";
     CHECK(errors("udp://*:1", "delayed", "") == no_datagrams);
     CHECK(errors("udp://*:1", "delayed", "listen") == no_datagrams);
-    CHECK(errors("tcp://*:1", "delayed", "listen") == "4:11: handoff \"listen\" under model \"delayed\" is not supported yet\n");
-    CHECK(errors("systemd:x", "delayed", "listen") == "4:11: handoff \"listen\" under model \"delayed\" is not supported yet\n");
+    CHECK(errors("tcp://*:1", "delayed", "listen") ==
+          "4:11: handoff \"listen\" under model \"delayed\" is not supported yet\n");
+    CHECK(errors("systemd:x", "delayed", "listen") ==
+          "4:11: handoff \"listen\" under model \"delayed\" is not supported yet\n");
     CHECK(errors("tcp://*:1", "fork", "listen") ==
           "4:11: model \"fork\" cannot hand over the listening socket: it starts a handler for each connection\n");
     CHECK(errors("udp://*:1", "fork", "listen") ==
           "4:11: model \"fork\" cannot hand over the listening socket: it starts a handler for each datagram\n");
     CHECK(errors("udp://*:1", "prefork", "connection") ==
-          "4:11: handoff \"connection\" cannot serve datagram sockets under model \"prefork\": there the handler gets the socket itself\n");
+          "4:11: handoff \"connection\" cannot serve datagram sockets under model \"prefork\": there the handler gets "
+          "the socket itself\n");
     CHECK(errors("unix-dgram://@x", "iterative", "connection") ==
-          "4:11: handoff \"connection\" cannot serve datagram sockets under model \"iterative\": there the handler gets the socket itself\n");
+          "4:11: handoff \"connection\" cannot serve datagram sockets under model \"iterative\": there the handler "
+          "gets the socket itself\n");
 }
 
 TEST_CASE("an inherited socket is judged once its type is known") {
@@ -63,10 +68,14 @@ TEST_CASE("an inherited socket is judged once its type is known") {
 
 TEST_CASE("a pool's numbers must go together, and defaults give way to what is written") {
     const std::string pool = "listen = \"tcp://*:1\"\nmodel = \"prefork\"\nexec = [\"handler\"]\n";
-    CHECK(errors_in(pool + "prefork.min_spare = 5\nprefork.max_spare = 4\n") == "4:21: prefork.min_spare 5 is more than max_spare 4\n");
-    CHECK(errors_in(pool + "prefork.max_spare = 9\nlimits.instances = 8\n") == "4:21: prefork.max_spare 9 is more than limits.instances 8\n");
-    CHECK(errors_in(pool + "prefork.max_spare = 300\n") == "4:21: prefork.max_spare 300 is more than limits.instances 256\n");
-    CHECK(errors_in(pool + "prefork.max_spare = 9\nlimits.instances = 0\n") == "5:20: limits.instances 0 is out of range 1 to 1000000\n");
+    CHECK(errors_in(pool + "prefork.min_spare = 5\nprefork.max_spare = 4\n") ==
+          "4:21: prefork.min_spare 5 is more than max_spare 4\n");
+    CHECK(errors_in(pool + "prefork.max_spare = 9\nlimits.instances = 8\n") ==
+          "4:21: prefork.max_spare 9 is more than limits.instances 8\n");
+    CHECK(errors_in(pool + "prefork.max_spare = 300\n") ==
+          "4:21: prefork.max_spare 300 is more than limits.instances 256\n");
+    CHECK(errors_in(pool + "prefork.max_spare = 9\nlimits.instances = 0\n") ==
+          "5:20: limits.instances 0 is out of range 1 to 1000000\n");
 
     CHECK(service_in(pool + "limits.instances = 1\n").prefork == Prefork{1, 1, {}, {}, {}});
     CHECK(service_in(pool + "limits.instances = 5\n").prefork.max_spare == 5);

@@ -21,7 +21,9 @@ Catalog catalog(const std::map<std::string, std::string>& definitions) {
 }
 
 const std::string cat = "model = \"fork\"\nexec = [\"cat\"]\nlisten = \"tcp://127.0.0.1:70";
-std::string on(int port, const std::string& more = "") { return cat + std::to_string(port) + "\"\n" + more + "\n"; }
+std::string on(int port, const std::string& more = "") {
+    return cat + std::to_string(port) + "\"\n" + more + "\n";
+}
 
 /// The change that `more` makes to a service.
 PlanItem change(const std::string& before, const std::string& after) {
@@ -33,14 +35,20 @@ PlanItem change(const std::string& before, const std::string& after) {
 }  // namespace
 
 TEST_CASE("a plan tells what comes, what goes and what stays, by name") {
-    const auto items = plan(catalog({{"stays", on(10)}, {"goes", on(11)}, {"off", on(12)}, {"never", on(13, "enabled = false")}}),
-                            catalog({{"stays", on(10)}, {"comes", on(11)}, {"off", on(12, "enabled = false")}, {"never", on(13, "enabled = false\nnice = 1")}}));
+    const auto items =
+        plan(catalog({{"stays", on(10)}, {"goes", on(11)}, {"off", on(12)}, {"never", on(13, "enabled = false")}}),
+             catalog({{"stays", on(10)},
+                      {"comes", on(11)},
+                      {"off", on(12, "enabled = false")},
+                      {"never", on(13, "enabled = false\nnice = 1")}}));
     std::string shown;
     for (const PlanItem& item : items) shown += item.service + " " + name_of(item.change) + "\n";
     CHECK(shown == "comes add\ngoes remove\noff remove\nstays unchanged\n");
 }
 
-TEST_CASE("nothing against nothing is an empty plan") { CHECK(plan({}, {}).empty()); }
+TEST_CASE("nothing against nothing is an empty plan") {
+    CHECK(plan({}, {}).empty());
+}
 
 TEST_CASE("a change to a socket binds anew, any other renews what stands behind it") {
     CHECK(change("", "nice = 1").change == Change::renew);
@@ -54,23 +62,27 @@ TEST_CASE("a change to a socket binds anew, any other renews what stands behind 
 }
 
 TEST_CASE("every kind of key is found when it differs") {
-    for (const auto& [text, key] : std::map<std::string, std::string>{{"user = \"root\"\ngroup = \"65534\"\nsupplementary_groups = [\"65534\"]", "user"},
-                                                                      {"group = \"0\"\nsupplementary_groups = [\"65534\"]", "group"},
-                                                                      {"supplementary_groups = [\"1\"]", "supplementary_groups"},
-                                                                      {"argv0 = \"x\"", "argv0"},
-                                                                      {"environment.A = \"x\"", "environment"},
-                                                                      {"pass_environment = [\"LANG\"]", "environment"},
-                                                                      {"stop_timeout = \"1s\"", "stop_timeout"},
-                                                                      {"limits.instances = 2", "limits.instances"},
-                                                                      {"prefork.max_age = \"1s\"", "prefork.max_age"},
-                                                                      {"delayed.delay = \"1s\"", "delayed.delay"},
-                                                                      {"rlimits.nofile = 10", "rlimits.nofile"},
-                                                                      {"socket.v6only = false", "socket.v6only"},
-                                                                      {"socket.user = \"root\"", "socket.user"},
-                                                                      {"log.connections = \"all\"", "log.connections"}}) {
+    for (const auto& [text, key] : std::map<std::string, std::string>{
+             {"user = \"root\"\ngroup = \"65534\"\nsupplementary_groups = [\"65534\"]", "user"},
+             {"group = \"0\"\nsupplementary_groups = [\"65534\"]", "group"},
+             {"supplementary_groups = [\"1\"]", "supplementary_groups"},
+             {"argv0 = \"x\"", "argv0"},
+             {"environment.A = \"x\"", "environment"},
+             {"pass_environment = [\"LANG\"]", "environment"},
+             {"stop_timeout = \"1s\"", "stop_timeout"},
+             {"limits.instances = 2", "limits.instances"},
+             {"prefork.max_age = \"1s\"", "prefork.max_age"},
+             {"delayed.delay = \"1s\"", "delayed.delay"},
+             {"rlimits.nofile = 10", "rlimits.nofile"},
+             {"socket.v6only = false", "socket.v6only"},
+             {"socket.user = \"root\"", "socket.user"},
+             {"log.connections = \"all\"", "log.connections"}}) {
         INFO(text);
-        CHECK(change("supplementary_groups = [\"65534\"]", text.find("supplementary") == std::string::npos ? text + "\nsupplementary_groups = [\"65534\"]" : text).keys ==
-              std::vector<std::string>{key});
+        CHECK(change("supplementary_groups = [\"65534\"]", text.find("supplementary") == std::string::npos
+                                                               ? text + "\nsupplementary_groups = [\"65534\"]"
+                                                               : text)
+                  .keys == std::vector<std::string>{key});
     }
-    CHECK(change("", "stderr = \"null\"\ndescription = \"x\"").keys == std::vector<std::string>{"description", "stderr"});
+    CHECK(change("", "stderr = \"null\"\ndescription = \"x\"").keys ==
+          std::vector<std::string>{"description", "stderr"});
 }

@@ -137,7 +137,8 @@ TEST_CASE("every key of the table is known to the parser, and its default is a v
         const bool is_number = key.shape.type == Type::integer || key.shape.type == Type::boolean;
         std::string text = "1979-05-27";  // no key is a date
         if (!key.fallback.empty()) text = is_number ? key.fallback : "\"" + key.fallback + "\"";
-        const std::string errors = key.required || key.name == "exec" ? "" : errors_of(section + key.name + " = " + text);
+        const std::string errors =
+            key.required || key.name == "exec" ? "" : errors_of(section + key.name + " = " + text);
         CHECK(errors.find("unknown") == std::string::npos);
         if (key.shape.type == Type::unsupported) {
             CHECK(errors.find(key.full_name() + " is not supported yet") != std::string::npos);
@@ -201,15 +202,18 @@ TEST_CASE("numbers have ranges, and the message tells them") {
 
 TEST_CASE("a bare number where a unit is due is an error that shows the right spelling") {
     check({{"stop_timeout = 10", "4:16: stop_timeout 10 has no unit: write a duration with its unit, such as \"10s\""},
-           {"stop_timeout = \"10\"", "4:16: stop_timeout \"10\" has no unit: write a duration with its unit, such as \"10s\""},
+           {"stop_timeout = \"10\"",
+            "4:16: stop_timeout \"10\" has no unit: write a duration with its unit, such as \"10s\""},
            {"stop_timeout = \"ten\"",
-            "4:16: stop_timeout \"ten\" is not a duration: write whole numbers with units (us, ms, s, m, h, d), largest first, "
+            "4:16: stop_timeout \"ten\" is not a duration: write whole numbers with units (us, ms, s, m, h, d), "
+            "largest first, "
             "such as \"1h30m\""},
            {"socket.send_buffer = 65536",
             "4:22: socket.send_buffer 65536 has no unit: write a size with its unit, such as \"64K\""},
            {"socket.send_buffer = \"1MB\"",
             "4:22: socket.send_buffer \"1MB\" is not a size: write a whole number with K, M, G or T, such as \"64K\""},
-           {"socket.send_buffer = -5", "4:22: socket.send_buffer -5 has no unit: write a size with its unit, such as \"64K\""}});
+           {"socket.send_buffer = -5",
+            "4:22: socket.send_buffer -5 has no unit: write a size with its unit, such as \"64K\""}});
 }
 
 TEST_CASE("permissions are octal, in quotes or as 0o660, and never decimal") {
@@ -217,7 +221,8 @@ TEST_CASE("permissions are octal, in quotes or as 0o660, and never decimal") {
     CHECK(service_of("umask = 0o077").handler.umask == 077);
     CHECK(service_of("umask = 0").handler.umask == 0);
     check({{"umask = 22", "4:9: umask 22 is a decimal number: write its octal digits in quotes, such as \"022\""},
-           {"socket.mode = 660", "4:15: socket.mode 660 is a decimal number: write its octal digits in quotes, such as \"0660\""},
+           {"socket.mode = 660",
+            "4:15: socket.mode 660 is a decimal number: write its octal digits in quotes, such as \"0660\""},
            {"umask = \"089\"", "4:9: umask \"089\" is not octal: write digits from 0 to 7, such as \"0660\""},
            {"umask = \"-22\"", "4:9: umask \"-22\" is not octal: write digits from 0 to 7, such as \"0660\""},
            {"umask = \"1000\"", "4:9: umask \"1000\" is out of range 0000 to 0777"},
@@ -228,7 +233,9 @@ TEST_CASE("a stop signal is a name with or without SIG, or a number") {
     CHECK(service_of("stop_signal = \"USR1\"").stop_signal == SIGUSR1);
     CHECK(service_of("stop_signal = \"SIGHUP\"").stop_signal == SIGHUP);
     CHECK(service_of("stop_signal = 9").stop_signal == SIGKILL);
-    check({{"stop_signal = \"TREM\"", "4:15: stop_signal \"TREM\" is not a signal: write a name such as \"TERM\", or a number (did you mean \"TERM\"?)"},
+    check({{"stop_signal = \"TREM\"",
+            "4:15: stop_signal \"TREM\" is not a signal: write a name such as \"TERM\", or a number (did you mean "
+            "\"TERM\"?)"},
            {"stop_signal = 0", "4:15: stop_signal 0 is out of range 1 to 64"}});
 }
 
@@ -238,6 +245,8 @@ TEST_CASE("a resource limit is a number, a pair or unlimited") {
            {"rlimits.nofile = \"64K\"", "4:18: rlimits.nofile \"64K\" is neither a number nor \"unlimited\""},
            {"rlimits.nofile = -1", "4:18: rlimits.nofile -1 is negative"},
            {"rlimits.nofile = [\"unlimited\", 5]", "4:19: rlimits.nofile: the soft limit is above the hard one"},
-           {"rlimits.as = \"lots\"", "4:14: rlimits.as \"lots\" is not a size: write a whole number with K, M, G or T, such as \"64K\", or \"unlimited\""},
+           {"rlimits.as = \"lots\"",
+            "4:14: rlimits.as \"lots\" is not a size: write a whole number with K, M, G or T, such as \"64K\", or "
+            "\"unlimited\""},
            {"rlimits.bogus = 1", "4:9: unknown key \"rlimits.bogus\""}});
 }
