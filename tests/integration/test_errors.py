@@ -285,7 +285,7 @@ class BadInput(SuperdCase):
                 status, output = daemon.check()
                 self.assertEqual(status, 1, output)
                 self.assertRegex(output, pattern)
-                status, output = daemon.run("--control", daemon.path("control.sock"), "--log-format", "text")
+                status, output = daemon.run("--log-format", "text")
                 self.assertEqual(status, 1, output)
                 self.assertRegex(output, pattern)
 
@@ -338,7 +338,7 @@ class Program(SuperdCase):
         """--help tells the options and ends with 0."""
         status, output = self.prepare().run("--help")
         self.assertEqual(status, 0)
-        for option in ("--config", "--conf-dir", "--control", "--log-format", "--log-level", "--check", "--daemon",
+        for option in ("--config", "--conf-dir", "--log-format", "--log-level", "--check", "--daemon",
                        "--pid-file"):
             self.assertIn(option, output)
 
@@ -369,7 +369,7 @@ class Program(SuperdCase):
         daemon.service("cat", listen=uri, model="fork", exec=["cat"])
         pid_file = daemon.path("superd.pid")
         with open(daemon.path("output"), "wb") as output:
-            done = subprocess.run(daemon.command("--control", daemon.path("control.sock"), "--daemon", "--pid-file",
+            done = subprocess.run(daemon.command("--daemon", "--pid-file",
                                                  pid_file), env=daemon.environment, stdin=subprocess.DEVNULL,
                                   stdout=output, stderr=output, timeout=60, check=False)
         self.assertEqual(done.returncode, 0)

@@ -15,7 +15,7 @@ SANITIZED = bool(os.environ.get("SUPERD_SANITIZE"))
 class NothingLeft(SuperdCase):
     MODELS = {
         "fork": dict(model="fork", exec=["cat"]),
-        "prefork": dict(model="prefork", exec=["cat"], prefork={"min_spare": 2, "max_spare": 4}),
+        "prefork": dict(model="prefork", exec=["cat"], prefork={"min_spare": 3, "max_spare": 3}),
         "iterative": dict(model="iterative", exec=["cat"]),
         "delayed": dict(model="delayed", exec=["cat"]),
         "pool": dict(model="prefork", handoff="listen", exec=["superd-echo"], prefork={"min_spare": 2}),
