@@ -26,15 +26,14 @@ std::string lower(std::string_view name) {
 }
 
 std::string as_logfmt(std::string_view value) {
-    const std::string clean = escape(value);
-    if (!clean.empty() && clean.find_first_of(" =\"\\") == std::string::npos) return clean;
-    std::string out = "\"";
-    // escape() has already written control characters with a backslash; only the quote is left to do.
-    for (char c : clean) {
-        if (c == '"') out += '\\';
-        out += c;
+    std::string quoted;
+    for (const char c : value) {
+        if (c == '"' || c == '\\') quoted += '\\';
+        quoted += c;
     }
-    return out += '"';
+    quoted = escape(quoted);
+    const bool plain = !quoted.empty() && quoted.find_first_of(" =\"\\") == std::string::npos;
+    return plain ? quoted : fmt::format("\"{}\"", quoted);
 }
 
 std::string_view value_of(std::span<const Field> fields, std::string_view name) {

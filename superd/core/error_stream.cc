@@ -13,7 +13,7 @@ ErrorStream::~ErrorStream() {
     if (!read_) return;
     while (read_some()) {
     }
-    if (!partial_.empty()) write_line(partial_);
+    write_partial();
 }
 
 Result<sys::Fd> ErrorStream::writer() {
@@ -25,7 +25,10 @@ Result<sys::Fd> ErrorStream::writer() {
         fcntl(read.get(), F_SETFL, O_NONBLOCK);  // our end alone: handlers may block
         auto source = engine_.loop.io(read.get(), EPOLLIN, [this](std::uint32_t) { read_some(); });
         if (!source) return std::unexpected(source.error());
+        auto patience = engine_.loop.timer([this] { write_partial(); });
+        if (!patience) return std::unexpected(patience.error());
         source_ = std::move(*source);
+        patience_ = std::move(*patience);
         read_ = std::move(read);
         write_ = std::move(write);
     }
@@ -48,20 +51,24 @@ void ErrorStream::take(std::string_view bytes) {
         const auto room = kLongestLine - partial_.size();
         if (end != std::string_view::npos && end <= room) {
             partial_ += bytes.substr(0, end);
-            write_line(partial_);
-            partial_.clear();
+            write_partial();
             bytes.remove_prefix(end + 1);
         } else if (bytes.size() >= room) {
             // Longer than a line of the log: in pieces, so that nothing is kept back for ever.
             partial_ += bytes.substr(0, room);
-            write_line(partial_);
-            partial_.clear();
+            write_partial();
             bytes.remove_prefix(room);
         } else {
             partial_ += bytes;
+            (void)patience_.arm(now() + kPatience);
             return;
         }
     }
+}
+
+void ErrorStream::write_partial() {
+    write_line(partial_);
+    partial_.clear();
 }
 
 void ErrorStream::write_line(std::string_view line) {

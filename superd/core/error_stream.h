@@ -19,16 +19,19 @@ class ErrorStream {
     Result<sys::Fd> writer();
 
     static constexpr std::size_t kLongestLine = 2048;
+    /// A line without an end is written after so long.
+    static constexpr Duration kPatience = std::chrono::milliseconds(500);
 
   private:
     bool read_some();
     void take(std::string_view bytes);
     void write_line(std::string_view line);
+    void write_partial();
 
     Engine& engine_;
     std::string service_;
     sys::Fd read_, write_;
-    sys::Source source_;
+    sys::Source source_, patience_;
     std::string partial_;
 };
 

@@ -219,6 +219,8 @@ std::optional<pid_t> Generation::start_with_socket(std::size_t listener, Kind ki
 }
 
 std::optional<pid_t> Generation::park() {
+    const admit::Admission& admission = service_.admission();
+    if (admission.in_use() + static_cast<int>(parked_) >= admission.instances()) return std::nullopt;
     auto pair = proc::make_pair();
     if (!pair) {
         service_.back_off(pair.error());

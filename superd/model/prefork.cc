@@ -35,9 +35,12 @@ void PreforkConnection::ready(std::size_t listener) {
 
 void PreforkConnection::exited(pid_t pid, bool early) {
     const auto at = std::ranges::find(parked_, pid);
-    if (at == parked_.end()) return;  // it had its client
-    parked_.erase(at);
     if (drained_) return;
+    if (at == parked_.end()) {  // it had its client, and has made room
+        if (parked_.size() < target_) host_.when_idle();
+        return;
+    }
+    parked_.erase(at);
     if (early) {
         throttled_ = true;
         host_.wake_at(host_.now() + backoff_.next());

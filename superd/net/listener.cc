@@ -136,7 +136,9 @@ bool is_path(const conf::Listen& where) {
 }
 
 /// Nobody answers behind this path: what is left of a socket whose process has gone.
-bool is_stale(const sys::Address& address, int type) {
+bool is_stale(const std::string& path, const sys::Address& address, int type) {
+    struct stat status;
+    if (lstat(path.c_str(), &status) != 0 || !S_ISSOCK(status.st_mode)) return false;
     const sys::Fd probe(socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
     return probe && connect(probe.get(), address.data(), address.size()) != 0 && errno == ECONNREFUSED;
 }
@@ -159,7 +161,7 @@ Result<void> bind_path(int fd, int type, const sys::Address& address, const std:
     const mode_t before = umask(0777 & ~(o.mode.value_or(0666) & (o.user || o.group ? 0700 : 0777)));
     int r = bind(fd, address.data(), address.size());
     int code = errno;
-    if (r != 0 && code == EADDRINUSE && is_stale(address, type)) {
+    if (r != 0 && code == EADDRINUSE && is_stale(path, address, type)) {
         unlink(path.c_str());
         r = bind(fd, address.data(), address.size());
         code = errno;
