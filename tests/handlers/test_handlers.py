@@ -289,7 +289,8 @@ class Fcgiwrap(HandlerCase):
         workers = self.eventually(lambda: len(daemon.children()) == 3 and {c.pid for c in daemon.children()},
                                   "three workers before the first request")
         for pid in workers:
-            self.assertEqual(process.status(pid)["Uid"].split()[0], str(self.handler_uid))
+            self.eventually(lambda pid=pid: process.status(pid)["Uid"].split() == [str(self.handler_uid)] * 4,
+                            "each worker under the target user")
         seen = set()
         for number in range(12):
             text = self.request(path, script, f"n={number}").decode()
