@@ -173,7 +173,8 @@ int main(int argc, char** argv) {
     Options options;
     CLI::App app("superd: listens on many ports and serves each by its declared model", "superd");
     app.set_version_flag("--version", "superd " SUPERD_VERSION);
-    auto* config = app.add_option("--config", options.config, "settings and [defaults]; may be absent")->type_name("FILE");
+    auto* config =
+        app.add_option("--config", options.config, "settings and [defaults]; may be absent")->type_name("FILE");
     app.add_option("--conf-dir", options.conf_dir, "service definitions, NAME.toml")->type_name("DIR");
     app.add_option("--log-format", options.log_format, "how the log on stderr looks")
         ->check(CLI::IsMember({"auto", "text", "logfmt", "json", "journal"}));

@@ -9,7 +9,9 @@ Charge::~Charge() {
     if (admission_ != nullptr) --admission_->in_use_;
 }
 
-Admission::~Admission() { assert(in_use_ == 0); }
+Admission::~Admission() {
+    assert(in_use_ == 0);
+}
 
 Charge Admission::charge() {
     ++in_use_;

@@ -128,10 +128,13 @@ std::string format_record(LogStyle style, std::string_view clock, Level level, s
     }
     std::string line = fmt::format("{} ", clock);
     if (level <= Level::warning) line += fmt::format("{}: ", name_of(level));
-    if (const auto service = value_of(fields, "SERVICE"); !service.empty()) line += fmt::format("{}: ", escape(service));
+    if (const auto service = value_of(fields, "SERVICE"); !service.empty())
+        line += fmt::format("{}: ", escape(service));
     return line += escape(message);
 }
 
-std::unique_ptr<LogSink> line_sink(int fd, LogStyle style) { return std::make_unique<LineSink>(fd, style); }
+std::unique_ptr<LogSink> line_sink(int fd, LogStyle style) {
+    return std::make_unique<LineSink>(fd, style);
+}
 
 }  // namespace superd

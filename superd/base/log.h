@@ -22,8 +22,8 @@ bool parse_level(std::string_view name, Level& level);
 struct Field {
     Field(std::string_view n, std::string_view v) : name(n), value(v) {}
     template <class Int>
-        requires std::is_integral_v<Int>
-    Field(std::string_view n, Int v) : name(n), value(std::to_string(v)), number(true) {}
+    requires std::is_integral_v<Int> Field(std::string_view n, Int v)
+        : name(n), value(std::to_string(v)), number(true) {}
     std::string_view name;
     std::string value;
     bool number = false;

@@ -43,10 +43,17 @@ proc::Environment client_environment(const model::Client& client) {
     proc::Environment environment;
     switch (client.local.family()) {
         case AF_INET:
-        case AF_INET6: set_inet(environment, client); break;
-        case AF_UNIX: set_unix(environment, client); break;
-        case AF_VSOCK: set_remote(environment, client.peer.host(), std::to_string(client.peer.port())); break;
-        default: break;
+        case AF_INET6:
+            set_inet(environment, client);
+            break;
+        case AF_UNIX:
+            set_unix(environment, client);
+            break;
+        case AF_VSOCK:
+            set_remote(environment, client.peer.host(), std::to_string(client.peer.port()));
+            break;
+        default:
+            break;
     }
     return environment;
 }

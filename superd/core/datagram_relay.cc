@@ -30,8 +30,8 @@ Result<sys::Fd> file_with(const std::string& data) {
 DatagramRelay::DatagramRelay(Engine& engine, Stats& stats, const model::Client& client)
     : engine_(engine), stats_(stats), peer_(client.peer), local_(client.local) {}
 
-Result<std::unique_ptr<DatagramRelay>> DatagramRelay::create(Engine& engine, Stats& stats,
-                                                             const model::Client& client, int listener) {
+Result<std::unique_ptr<DatagramRelay>> DatagramRelay::create(Engine& engine, Stats& stats, const model::Client& client,
+                                                             int listener) {
     std::unique_ptr<DatagramRelay> relay(new DatagramRelay(engine, stats, client));
     auto file = file_with(client.datagram);
     if (!file) return std::unexpected(file.error());

@@ -19,9 +19,9 @@ struct Engine {
     sys::Loop& loop;
     Log& log;
     proc::Spawner& spawner;
-    rlimit started_nofile{};  ///< what superd was started with, for handlers
-    sys::Fd starter;          ///< superd-exec; of low number
-    sys::Fd null;             ///< /dev/null
+    rlimit started_nofile{};                          ///< what superd was started with, for handlers
+    sys::Fd starter;                                  ///< superd-exec; of low number
+    sys::Fd null;                                     ///< /dev/null
     std::unordered_map<pid_t, Generation*> children;  ///< whose each child is
 };
 

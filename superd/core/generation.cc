@@ -94,8 +94,12 @@ void Generation::stop_child(pid_t pid, Child& child) {
     kills_.add(pid, child.serial);
 }
 
-std::optional<model::Client> Generation::take(std::size_t listener) { return service_.take(listener); }
-bool Generation::others_running() const { return service_.others_running(*this); }
+std::optional<model::Client> Generation::take(std::size_t listener) {
+    return service_.take(listener);
+}
+bool Generation::others_running() const {
+    return service_.others_running(*this);
+}
 
 bool Generation::add_errors(proc::Launch& launch) {
     Result<sys::Fd> fd = sys::Fd();
@@ -103,9 +107,15 @@ bool Generation::add_errors(proc::Launch& launch) {
         case conf::Stderr::socket:
             launch.number.push_back(launch.number[1]);
             return true;
-        case conf::Stderr::log: fd = service_.errors().writer(); break;
-        case conf::Stderr::null: fd = engine_.null.duplicate(); break;
-        case conf::Stderr::inherit: fd = sys::Fd(fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3)); break;
+        case conf::Stderr::log:
+            fd = service_.errors().writer();
+            break;
+        case conf::Stderr::null:
+            fd = engine_.null.duplicate();
+            break;
+        case conf::Stderr::inherit:
+            fd = sys::Fd(fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3));
+            break;
     }
     if (fd && !*fd) fd = fail_errno("descriptor for stderr", errno);
     if (!fd) {
@@ -178,7 +188,9 @@ std::optional<pid_t> Generation::serve(model::Client client) {
     return pid;
 }
 
-std::optional<pid_t> Generation::start_owner(std::size_t listener) { return start_with_socket(listener, Kind::owner); }
+std::optional<pid_t> Generation::start_owner(std::size_t listener) {
+    return start_with_socket(listener, Kind::owner);
+}
 std::optional<pid_t> Generation::start_worker(std::size_t listener) {
     return start_with_socket(listener, Kind::worker);
 }
@@ -343,8 +355,7 @@ void Generation::exited(pid_t pid, int status) {
     model_->exited(pid, (failure || useless) && !child.stopping);
 }
 
-void Generation::log_exit(pid_t pid, const Child& child, int status,
-                          const std::optional<proc::SpawnFailure>& failure) {
+void Generation::log_exit(pid_t pid, const Child& child, int status, const std::optional<proc::SpawnFailure>& failure) {
     static constexpr const char* kWho[] = {"handler", "handler", "worker", "parked process"};
     const std::string who = kWho[static_cast<int>(child.kind)];
     const std::string peer = child.peer.family() == AF_UNSPEC ? "" : child.peer.text() + ": ";

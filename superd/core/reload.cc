@@ -42,8 +42,8 @@ std::vector<Supervisor::Wanted> Supervisor::wanted_by(const conf::Catalog& catal
             const conf::Listen& where = service.listen[i];
             std::string key = where.uri();
             // Each "any free port" is a socket of its own.
-            const bool any_port = (where.transport == conf::Transport::tcp || where.transport == conf::Transport::udp) &&
-                                  where.port == 0;
+            const bool any_port =
+                (where.transport == conf::Transport::tcp || where.transport == conf::Transport::udp) && where.port == 0;
             if (any_port) key += fmt::format(" {} {}", name, i);
             if (where.transport != conf::Transport::inherited) {
                 all.push_back({key, &service, where});
@@ -66,7 +66,8 @@ Result<net::Listener> Supervisor::open_beside(const Wanted& wanted, const std::v
     bool found = false;
     for (const auto& [key, port] : ports_) {
         const bool stays = std::ranges::any_of(all, [&](const Wanted& other) {
-            return other.key == key && port->listener() != nullptr && port->listener()->can_become(other.service->socket);
+            return other.key == key && port->listener() != nullptr &&
+                   port->listener()->can_become(other.service->socket);
         });
         if (stays || port->listener() == nullptr || !same_transport_and_port(port->where(), wanted.where)) continue;
         port->listener()->allow_overlap();
@@ -145,17 +146,19 @@ void Supervisor::put_in_force(const conf::Catalog& next, const std::vector<Wante
         if (!service) service = std::make_unique<Service>(*engine_, name);
         conf::Service definition = next.services.at(name);
         if (ports.front()->listener() != nullptr)
-            definition.handoff = conf::handoff_for(definition.model, definition.handoff, ports.front()->listener()->type());
+            definition.handoff =
+                conf::handoff_for(definition.model, definition.handoff, ports.front()->listener()->type());
         const auto running = catalog_.services.find(name);
-        const bool same = service->current() != nullptr && !service->is_withdrawn() && running != catalog_.services.end() &&
-                          running->second == next.services.at(name);
+        const bool same = service->current() != nullptr && !service->is_withdrawn() &&
+                          running != catalog_.services.end() && running->second == next.services.at(name);
         if (!same) service->adopt(std::move(definition), ports);
     }
     for (const auto& [port, want] : waiting) {
         const auto why = sockets.missing.find(want->key);
         const conf::Service definition = *want->service;
         const conf::Listen where = want->where;
-        port->wait(why != sockets.missing.end() ? why->second : Error{}, [this, definition, where] { return open_socket(passed_, definition, where); });
+        port->wait(why != sockets.missing.end() ? why->second : Error{},
+                   [this, definition, where] { return open_socket(passed_, definition, where); });
     }
     for (const auto& [key, port] : ports_) drop(*port);
     ports_ = std::move(kept);
@@ -172,9 +175,8 @@ void Supervisor::start(const conf::Catalog& catalog) {
         log_.write(Level::warning,
                    fmt::format("the service manager passed a socket \"{}\" that no service names", socket.name));
     const auto waiting = sockets.missing.size();
-    log_.write(Level::notice,
-               fmt::format("ready: {} services on {} addresses{}", services_.size(), ports_.size(),
-                           waiting > 0 ? fmt::format(", waiting for {} more", waiting) : ""));
+    log_.write(Level::notice, fmt::format("ready: {} services on {} addresses{}", services_.size(), ports_.size(),
+                                          waiting > 0 ? fmt::format(", waiting for {} more", waiting) : ""));
     report_to_manager();
 }
 

@@ -130,8 +130,7 @@ void Service::reconcile() {
 void Service::back_off(const Error& why) {
     if (backing_off_) return;
     if (backoff_.tries() == 0)
-        engine_.log.write(Level::warning,
-                          fmt::format("cannot take clients: {}; they wait, nothing is lost", why.text),
+        engine_.log.write(Level::warning, fmt::format("cannot take clients: {}; they wait, nothing is lost", why.text),
                           {{"SERVICE", name_}, {"ERRNO", why.code}});
     if (!retry_) {
         auto timer = engine_.loop.timer([this] { retry(); });
@@ -234,9 +233,10 @@ void Service::tidy() {
 }
 
 bool Service::others_running(const Generation& but) const {
-    return std::ranges::any_of(former_, [&](const auto& generation) {
-        return generation.get() != &but && generation->running() > 0;
-    }) || (current_ && current_.get() != &but && current_->running() > 0);
+    return std::ranges::any_of(
+               former_,
+               [&](const auto& generation) { return generation.get() != &but && generation->running() > 0; }) ||
+           (current_ && current_.get() != &but && current_->running() > 0);
 }
 
 std::size_t Service::running() const {
@@ -254,8 +254,9 @@ const char* Service::state() const {
 }
 
 void Service::write_status() {
-    const conf::Service* definition =
-        current_ ? &current_->definition() : former_.empty() ? nullptr : &former_.back()->definition();
+    const conf::Service* definition = current_          ? &current_->definition()
+                                      : former_.empty() ? nullptr
+                                                        : &former_.back()->definition();
     const char* model = definition != nullptr ? conf::name_of(definition->model) : "none";
     const std::size_t spare = current_ ? current_->model().spare() : 0;
     std::string addresses;

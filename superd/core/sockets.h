@@ -30,7 +30,8 @@ class PassedSockets {
 /// Can the service work on a socket of this type, which for an inherited one is known only now?
 Result<void> check_type(const conf::Service& service, const conf::Listen& where, conf::SocketType type);
 
-/// Passed or new, and of a type that the service can serve. `overlap`: an address in use by a socket of ours that has allowed it may be bound beside it.
+/// Passed or new, and of a type that the service can serve. `overlap`: an address in use by a socket of ours that has
+/// allowed it may be bound beside it.
 Result<net::Listener> open_socket(PassedSockets& passed, const conf::Service& service, const conf::Listen& where,
                                   bool overlap = false);
 

@@ -41,8 +41,8 @@ Result<void> Supervisor::set_up() {
     if (!engine_->null) return fail_errno("open /dev/null", errno);
 
     const std::pair<int, sys::Loop::Handler> acts[] = {
-        {SIGCHLD, [this] { reap(); }},        {SIGHUP, [this] { reload(); }}, {SIGTERM, [this] { stop(); }},
-        {SIGINT, [this] { stop(); }}, {SIGUSR1, [this] { write_status(); }},
+        {SIGCHLD, [this] { reap(); }}, {SIGHUP, [this] { reload(); }},        {SIGTERM, [this] { stop(); }},
+        {SIGINT, [this] { stop(); }},  {SIGUSR1, [this] { write_status(); }},
     };
     for (const auto& [number, act] : acts) {
         auto source = loop_.signal(number, act);
@@ -96,7 +96,8 @@ void Supervisor::write_status() {
 }
 
 void Supervisor::report_to_manager() {
-    const auto enabled = std::ranges::count_if(catalog_.services, [](const auto& entry) { return entry.second.enabled; });
+    const auto enabled =
+        std::ranges::count_if(catalog_.services, [](const auto& entry) { return entry.second.enabled; });
     std::size_t waiting = 0;
     for (const auto& [key, port] : ports_) waiting += port->listener() == nullptr;
     std::string status = fmt::format("{} services on {} addresses", enabled, ports_.size());

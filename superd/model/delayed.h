@@ -18,7 +18,7 @@ class Delayed final : public Model {
   private:
     Host& host_;
     Duration delay_;
-    pid_t fresh_ = 0;         ///< the one handler that has not yet run for `delay`
+    pid_t fresh_ = 0;  ///< the one handler that has not yet run for `delay`
     bool begun_ = false;
     bool inherited_ = false;  ///< handlers of the definition before may still be that young
 };

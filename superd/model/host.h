@@ -18,10 +18,10 @@ namespace superd::model {
 /// A client that was let in: a connection, or one datagram and where it came from.
 struct Client {
     std::size_t listener = 0;
-    sys::Fd connection;    ///< invalid for a datagram
+    sys::Fd connection;  ///< invalid for a datagram
     std::string datagram;
     sys::Address peer;
-    sys::Address local;    ///< where it was addressed to
+    sys::Address local;  ///< where it was addressed to
     admit::Charge charge;
 };
 

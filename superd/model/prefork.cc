@@ -145,8 +145,7 @@ void PreforkListen::woken() {
 
 void PreforkListen::wake_for_age() {
     if (!max_age_ || throttled_ || drained_ || workers_.empty()) return;
-    const auto oldest = std::ranges::min_element(
-        workers_, {}, [](const auto& entry) { return entry.second.started; });
+    const auto oldest = std::ranges::min_element(workers_, {}, [](const auto& entry) { return entry.second.started; });
     host_.wake_at(oldest->second.started + *max_age_);
 }
 

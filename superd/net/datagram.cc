@@ -31,7 +31,8 @@ sys::Address destination(const msghdr& header, const sys::Address& bound) {
             v6.sin6_family = AF_INET6;
             v6.sin6_port = htons(static_cast<std::uint16_t>(bound.port()));
             v6.sin6_addr = info.ipi6_addr;
-            if (IN6_IS_ADDR_LINKLOCAL(&info.ipi6_addr)) v6.sin6_scope_id = static_cast<std::uint32_t>(info.ipi6_ifindex);
+            if (IN6_IS_ADDR_LINKLOCAL(&info.ipi6_addr))
+                v6.sin6_scope_id = static_cast<std::uint32_t>(info.ipi6_ifindex);
             return {reinterpret_cast<const sockaddr*>(&v6), sizeof v6};
         }
     }

@@ -26,9 +26,12 @@ using conf::Transport;
 
 int kernel_type(SocketType type) {
     switch (type) {
-        case SocketType::stream: return SOCK_STREAM;
-        case SocketType::datagram: return SOCK_DGRAM;
-        case SocketType::seqpacket: return SOCK_SEQPACKET;
+        case SocketType::stream:
+            return SOCK_STREAM;
+        case SocketType::datagram:
+            return SOCK_DGRAM;
+        case SocketType::seqpacket:
+            return SOCK_SEQPACKET;
     }
     return SOCK_STREAM;
 }
@@ -79,7 +82,9 @@ class Setter {
     std::optional<Error> first_;
 };
 
-int seconds(Duration value) { return static_cast<int>(std::chrono::ceil<std::chrono::seconds>(value).count()); }
+int seconds(Duration value) {
+    return static_cast<int>(std::chrono::ceil<std::chrono::seconds>(value).count());
+}
 
 /// The options that a living socket takes as well.
 Result<void> apply(int fd, int family, SocketType type, const SocketOptions& o, const SocketOptions& before) {
@@ -178,7 +183,10 @@ Result<void> bind_path(int fd, int type, const sys::Address& address, const std:
 }  // namespace
 
 Listener::Listener(sys::Fd fd, conf::Listen where, conf::SocketOptions options, conf::SocketType type)
-    : fd_(std::move(fd)), where_(std::move(where)), options_(std::move(options)), type_(type),
+    : fd_(std::move(fd)),
+      where_(std::move(where)),
+      options_(std::move(options)),
+      type_(type),
       address_(sys::Address::of_socket(fd_.get())) {}
 
 Result<Listener> Listener::open(const conf::Listen& where, const conf::SocketOptions& options) {
@@ -284,6 +292,8 @@ void Listener::overlaps(const conf::SocketOptions& asked) {
     options_ = asked;
 }
 
-sys::Fd Listener::release() && { return std::move(fd_); }
+sys::Fd Listener::release() && {
+    return std::move(fd_);
+}
 
 }  // namespace superd::net

@@ -17,18 +17,18 @@ struct ChildLimit {
 
 /// What a child reads, and the few words that it writes for its parent.
 struct ChildView {
-    int* sources;             ///< sources[i] becomes descriptor i
+    int* sources;  ///< sources[i] becomes descriptor i
     int count;
-    int highest;              ///< of sources, program and wake
-    int wake;                 ///< eventfd
-    int program;              ///< what to execute by descriptor where `path` is nullptr; CLOEXEC
+    int highest;  ///< of sources, program and wake
+    int wake;     ///< eventfd
+    int program;  ///< what to execute by descriptor where `path` is nullptr; CLOEXEC
     const char* path;
     char** argv;
     char** environment;
-    char* listen_pid;         ///< eleven bytes for the child's pid, or nullptr
+    char* listen_pid;  ///< eleven bytes for the child's pid, or nullptr
     const ChildLimit* limits;
     std::size_t limit_count;
-    const char* root_directory;     ///< or nullptr
+    const char* root_directory;  ///< or nullptr
     const char* working_directory;
     mode_t umask;
     int nice;
@@ -38,9 +38,9 @@ struct ChildView {
     const gid_t* groups;
     std::size_t group_count;
 
-    int detached;             ///< written by the child: it has a descriptor table of its own
+    int detached;  ///< written by the child: it has a descriptor table of its own
     int failed_code;
-    int failed_step;          ///< a Step; written after failed_code, just before the child's end
+    int failed_step;  ///< a Step; written after failed_code, just before the child's end
 };
 
 /// For clone(2). Never returns but with 127, after failed_step was written.

@@ -7,20 +7,34 @@ namespace superd::proc {
 
 const char* name_of(Step step) {
     switch (step) {
-        case Step::none: return "none";
-        case Step::descriptors: return "descriptors";
-        case Step::session: return "session";
-        case Step::signals: return "signals";
-        case Step::resource_limits: return "rlimits";
-        case Step::root_directory: return "root_directory";
-        case Step::working_directory: return "working_directory";
-        case Step::priority: return "nice";
-        case Step::groups: return "supplementary_groups";
-        case Step::group: return "group";
-        case Step::user: return "user";
-        case Step::capabilities: return "capabilities";
-        case Step::credentials: return "credentials";
-        case Step::exec: return "exec";
+        case Step::none:
+            return "none";
+        case Step::descriptors:
+            return "descriptors";
+        case Step::session:
+            return "session";
+        case Step::signals:
+            return "signals";
+        case Step::resource_limits:
+            return "rlimits";
+        case Step::root_directory:
+            return "root_directory";
+        case Step::working_directory:
+            return "working_directory";
+        case Step::priority:
+            return "nice";
+        case Step::groups:
+            return "supplementary_groups";
+        case Step::group:
+            return "group";
+        case Step::user:
+            return "user";
+        case Step::capabilities:
+            return "capabilities";
+        case Step::credentials:
+            return "credentials";
+        case Step::exec:
+            return "exec";
     }
     return "unknown";
 }

@@ -19,7 +19,8 @@ Result<Pair> make_pair() {
 Result<void> send_client(int pair, int connection, const Environment& environment, bool errors_to_client) {
     char mode = static_cast<char>(errors_to_client ? parked::Errors::socket : parked::Errors::keep);
     const std::string& variables = environment.block();
-    if (variables.size() + 1 > static_cast<std::size_t>(parked::kLargest)) return fail_errno("parked process", EMSGSIZE);
+    if (variables.size() + 1 > static_cast<std::size_t>(parked::kLargest))
+        return fail_errno("parked process", EMSGSIZE);
     iovec parts[2] = {{&mode, 1}, {const_cast<char*>(variables.data()), variables.size()}};
     alignas(cmsghdr) char control[CMSG_SPACE(sizeof connection)] = {};
     msghdr header{};

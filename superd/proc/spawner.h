@@ -27,11 +27,11 @@ namespace superd::proc {
 
 /// One child to start. Descriptor i of `descriptors` becomes number i of the child; no other stays open.
 struct Launch {
-    const ExecPlan* plan = nullptr;      ///< outlives the child's exec
+    const ExecPlan* plan = nullptr;  ///< outlives the child's exec
     std::vector<sys::Fd> descriptors;
-    std::vector<int> number;             ///< for each target, the index in `descriptors` it comes from
+    std::vector<int> number;  ///< for each target, the index in `descriptors` it comes from
     Environment environment;
-    bool listen_pid = false;             ///< adds LISTEN_PID, which only the child knows
+    bool listen_pid = false;  ///< adds LISTEN_PID, which only the child knows
 };
 
 struct SpawnFailure {

@@ -15,8 +15,7 @@
 
 namespace superd::sys {
 
-Address::Address(const sockaddr* address, socklen_t size)
-    : size_(std::min<socklen_t>(size, sizeof storage_)) {
+Address::Address(const sockaddr* address, socklen_t size) : size_(std::min<socklen_t>(size, sizeof storage_)) {
     std::memcpy(&storage_, address, size_);
 }
 
@@ -89,8 +88,8 @@ std::string Address::host() const {
         std::string host = text;
         char name[IF_NAMESIZE];
         if (v6->sin6_scope_id != 0)
-            host += fmt::format("%{}", if_indextoname(v6->sin6_scope_id, name) ? std::string(name)
-                                                                               : std::to_string(v6->sin6_scope_id));
+            host += fmt::format(
+                "%{}", if_indextoname(v6->sin6_scope_id, name) ? std::string(name) : std::to_string(v6->sin6_scope_id));
         return host;
     }
     if (family() == AF_VSOCK) return std::to_string(reinterpret_cast<const sockaddr_vm*>(&storage_)->svm_cid);

@@ -87,7 +87,9 @@ Result<Loop> Loop::create() {
 }
 
 Loop::Loop(Loop&& other) noexcept : event_(std::exchange(other.event_, nullptr)) {}
-Loop::~Loop() { sd_event_unref(event_); }
+Loop::~Loop() {
+    sd_event_unref(event_);
+}
 
 Result<Source> Loop::io(int fd, std::uint32_t events, IoHandler handler) {
     auto state = std::make_unique<Source::State>();
@@ -127,7 +129,9 @@ Result<Source> Loop::idle(Handler handler) {
     return Source(std::move(state));
 }
 
-void Loop::serve_watchdog() { sd_event_set_watchdog(event_, 1); }
+void Loop::serve_watchdog() {
+    sd_event_set_watchdog(event_, 1);
+}
 
 Result<int> Loop::run() {
     const int r = sd_event_loop(event_);
@@ -135,6 +139,8 @@ Result<int> Loop::run() {
     return r;
 }
 
-void Loop::exit(int code) { sd_event_exit(event_, code); }
+void Loop::exit(int code) {
+    sd_event_exit(event_, code);
+}
 
 }  // namespace superd::sys

@@ -45,7 +45,9 @@ std::vector<PassedSocket> passed_sockets() {
     return sockets;
 }
 
-void notify(const std::string& state) { sd_notify(0, state.c_str()); }
+void notify(const std::string& state) {
+    sd_notify(0, state.c_str());
+}
 
 void notify_reloading() {
     notify(fmt::format("RELOADING=1\nMONOTONIC_USEC={}", now().time_since_epoch().count()));
@@ -54,10 +56,11 @@ void notify_reloading() {
 bool is_journal(int fd) {
     const char* stream = std::getenv("JOURNAL_STREAM");
     struct stat status {};
-    return stream != nullptr && fstat(fd, &status) == 0 &&
-           fmt::format("{}:{}", status.st_dev, status.st_ino) == stream;
+    return stream != nullptr && fstat(fd, &status) == 0 && fmt::format("{}:{}", status.st_dev, status.st_ino) == stream;
 }
 
-std::unique_ptr<LogSink> journal_sink() { return std::make_unique<JournalSink>(); }
+std::unique_ptr<LogSink> journal_sink() {
+    return std::make_unique<JournalSink>();
+}
 
 }  // namespace superd::sys

@@ -78,19 +78,22 @@ std::string describe_signals() {
     return "blocked" + blocked + "\nignored" + ignored + "\ncaught" + caught + "\n";
 }
 
-std::string limit_text(rlim_t value) { return value == RLIM_INFINITY ? "unlimited" : std::to_string(value); }
+std::string limit_text(rlim_t value) {
+    return value == RLIM_INFINITY ? "unlimited" : std::to_string(value);
+}
 
 std::string describe_limits() {
     const std::pair<const char*, __rlimit_resource_t> all[] = {
-        {"nofile", RLIMIT_NOFILE}, {"nproc", RLIMIT_NPROC}, {"as", RLIMIT_AS},
-        {"core", RLIMIT_CORE},     {"cpu", RLIMIT_CPU},     {"data", RLIMIT_DATA},
+        {"nofile", RLIMIT_NOFILE}, {"nproc", RLIMIT_NPROC},     {"as", RLIMIT_AS},
+        {"core", RLIMIT_CORE},     {"cpu", RLIMIT_CPU},         {"data", RLIMIT_DATA},
         {"fsize", RLIMIT_FSIZE},   {"memlock", RLIMIT_MEMLOCK}, {"stack", RLIMIT_STACK},
     };
     std::string text;
     for (const auto& [name, resource] : all) {
         struct rlimit limit {};
         getrlimit(resource, &limit);
-        text += std::string("rlimit ") + name + " " + limit_text(limit.rlim_cur) + " " + limit_text(limit.rlim_max) + "\n";
+        text +=
+            std::string("rlimit ") + name + " " + limit_text(limit.rlim_cur) + " " + limit_text(limit.rlim_max) + "\n";
     }
     return text;
 }
@@ -154,7 +157,9 @@ void wait_for_end(int fd) {
 }
 
 void serve_datagrams(int fd, int idle, char** argv, char** envp) {
-    struct pollfd ready {fd, POLLIN, 0};
+    struct pollfd ready {
+        fd, POLLIN, 0
+    };
     while (poll(&ready, 1, idle) > 0) {
         char buffer[65536];
         struct sockaddr_storage sender {};

@@ -79,7 +79,8 @@ TEST_CASE("LISTEN_PID is the child's own") {
 
 TEST_CASE("a child leads a session of its own with an empty mask and default dispositions") {
     World world;
-    const auto text = world.run(handler({"/bin/sh", "-c", "cut -d' ' -f5,6 /proc/$$/stat; echo $$; grep -E 'Sig(Blk|Ign)' /proc/self/status"}));
+    const auto text = world.run(
+        handler({"/bin/sh", "-c", "cut -d' ' -f5,6 /proc/$$/stat; echo $$; grep -E 'Sig(Blk|Ign)' /proc/self/status"}));
     const auto own = std::to_string(world.pid);
     CHECK(text == own + " " + own + "\n" + own + "\nSigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n");
 }
