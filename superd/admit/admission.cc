@@ -6,16 +6,65 @@
 namespace superd::admit {
 
 Charge::~Charge() {
-    if (admission_ != nullptr) --admission_->in_use_;
+    if (admission_ != nullptr) admission_->leave(source_);
+}
+
+void Charge::undo() && {
+    if (admission_ == nullptr) return;
+    const conf::Limits& limits = admission_->limits_;
+    if (limits.rate) admission_->bucket_.give_back(*limits.rate);
+    if (source_ != Sources::kNone && limits.per_source_rate)
+        admission_->sources_.at(source_).bucket.give_back(*limits.per_source_rate);
+    std::exchange(admission_, nullptr)->leave(source_);
 }
 
 Admission::~Admission() {
     assert(in_use_ == 0);
 }
 
-Charge Admission::charge() {
+void Admission::configure(const conf::Limits& limits, Instant now) {
+    limits_ = limits;
+    if (limits_.rate) bucket_.configure(*limits_.rate, now);
+}
+
+Instant Admission::rate_opens_at() const {
+    return limits_.rate ? bucket_.ready_at(*limits_.rate) : Instant{};
+}
+
+std::optional<Refusal> Admission::refuses(const SourceKey& key, Instant now) const {
+    const Source* source = sources_.find(key);
+    if (source == nullptr) return std::nullopt;
+    if (limits_.per_source && source->in_use >= *limits_.per_source) return Refusal::per_source;
+    if (limits_.per_source_rate && source_opens_at(key) > now) return Refusal::per_source_rate;
+    return std::nullopt;
+}
+
+Instant Admission::source_opens_at(const SourceKey& key) const {
+    const Source* source = sources_.find(key);
+    if (source == nullptr || !limits_.per_source_rate) return Instant{};
+    return source->bucket.ready_at(*limits_.per_source_rate);
+}
+
+Charge Admission::charge(const SourceKey& key, Instant now) {
+    latest_ = now;
     ++in_use_;
-    return Charge(this);
+    if (limits_.rate) bucket_.take(*limits_.rate, now);
+    if (key.kind == SourceKey::Kind::none || !counts_sources()) return {this, Sources::kNone};
+    const auto index = sources_.get(key, now);
+    Source& source = sources_.at(index);
+    ++source.in_use;
+    if (limits_.per_source_rate) {
+        source.bucket.configure(*limits_.per_source_rate, now);
+        source.bucket.take(*limits_.per_source_rate, now);
+    }
+    return {this, index};
+}
+
+void Admission::leave(Sources::Index index) {
+    --in_use_;
+    if (index == Sources::kNone) return;
+    --sources_.at(index).in_use;
+    sources_.release(index, latest_);
 }
 
 }  // namespace superd::admit

@@ -1,30 +1,39 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// How many handlers a service may have at once. Pure counting: no sockets, no clock of its own.
+// Who is let in: counts and rates of a service and of each of its sources. Pure: no sockets, and `now` is a parameter.
 
+#include <optional>
 #include <utility>
 
+#include "admit/refusal.h"
+#include "admit/sources.h"
 #include "conf/service.h"
 
 namespace superd::admit {
 
 class Admission;
 
-/// One handler's place. It goes back by itself, so no error path can lose it.
+/// One handler's place, in the service's count and its source's. It goes back by itself, so no error path can
+/// lose it.
 class Charge {
   public:
     Charge() = default;
-    Charge(Charge&& other) noexcept : admission_(std::exchange(other.admission_, nullptr)) {}
+    Charge(Charge&& other) noexcept
+        : admission_(std::exchange(other.admission_, nullptr)), source_(std::exchange(other.source_, Sources::kNone)) {}
     Charge& operator=(Charge&& other) noexcept {
         std::swap(admission_, other.admission_);
+        std::swap(source_, other.source_);
         return *this;
     }
     ~Charge();
+    /// The client could not be served after all: its tokens go back as well.
+    void undo() &&;
 
   private:
     friend class Admission;
-    explicit Charge(Admission* admission) : admission_(admission) {}
+    Charge(Admission* admission, Sources::Index source) : admission_(admission), source_(source) {}
     Admission* admission_ = nullptr;
+    Sources::Index source_ = Sources::kNone;
 };
 
 /// Outlives the charges it hands out: it belongs to the running service, not to a definition, so counts hold
@@ -36,17 +45,38 @@ class Admission {
     ~Admission();
 
     /// New limits count from the next client on; handlers past a lowered limit finish.
-    void configure(const conf::Limits& limits) { instances_ = limits.instances; }
-    bool has_room() const { return in_use_ < instances_; }
-    /// Takes a place whether there is room or not: who asks has looked at has_room() before accepting.
-    Charge charge();
+    void configure(const conf::Limits& limits, Instant now);
+
+    /// Is there a place among `instances`?
+    bool has_room() const { return in_use_ < limits_.instances; }
+    /// From when on the service's rate lets the next client in; in the past: now.
+    Instant rate_opens_at() const;
+
+    /// Are sources told apart at all?
+    bool counts_sources() const { return limits_.per_source || limits_.per_source_rate; }
+    /// per_source or per_source_rate, if one of them keeps a client of this source out now.
+    std::optional<Refusal> refuses(const SourceKey& source, Instant now) const;
+    /// When per_source_rate lets the next client of this source in.
+    Instant source_opens_at(const SourceKey& source) const;
+
+    /// Takes a place and the tokens, whether they are there or not: who asks has looked before. `source` of kind
+    /// none counts for no source.
+    Charge charge(const SourceKey& source, Instant now);
+
     int in_use() const { return in_use_; }
-    int instances() const { return instances_; }
+    int instances() const { return limits_.instances; }
+    const conf::Limits& limits() const { return limits_; }
+    const Sources& sources() const { return sources_; }
 
   private:
     friend class Charge;
-    int instances_ = 0;
+    void leave(Sources::Index source);
+
+    conf::Limits limits_;
     int in_use_ = 0;
+    Bucket bucket_;
+    Sources sources_;
+    Instant latest_{};  ///< of all that was passed as now
 };
 
 }  // namespace superd::admit

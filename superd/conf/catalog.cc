@@ -149,7 +149,10 @@ class Loader {
         draft.file = file;
         draft.service.name = name;
         read(definition.root, Scope::service, draft, errors_);
-        validate(draft, {from_, settings_.handler_path, complete, settings_.handler_path_known}, errors_);
+        validate(
+            draft,
+            {from_, settings_.handler_path, complete, settings_.handler_path_known, settings_.defaults.spot.source},
+            errors_);
     }
 
     bool read_drop_ins(const std::string& folder, Value& root) {

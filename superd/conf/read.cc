@@ -63,10 +63,6 @@ void read_key(const Key& key, const toml::Entry& entry, Scope scope, Draft& draf
         draft.reject(name, entry.key, fmt::format("{} cannot be a default: it belongs to one service", name), errors);
         return;
     }
-    if (key.shape.type == Type::unsupported) {
-        draft.reject(name, entry.key, name + " is not supported yet", errors);
-        return;
-    }
     Reading reading;
     if (!read_value(key, entry.value, reading, errors)) {
         draft.broken.insert(name);

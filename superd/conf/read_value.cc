@@ -6,10 +6,13 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 #include <cstring>
+#include <set>
 
 #include "base/text.h"
 #include "conf/read.h"
+#include "conf/time_window.h"
 
 namespace superd::conf {
 
@@ -51,8 +54,14 @@ class Reader {
             case Type::count_limit:
             case Type::size_limit:
                 return limit(value);
-            case Type::unsupported:
-                break;
+            case Type::number:
+                return number(value);
+            case Type::rate:
+                return rate(value);
+            case Type::prefixes:
+                return prefixes(value);
+            case Type::windows:
+                return windows(value);
         }
         return false;
     }
@@ -66,7 +75,8 @@ class Reader {
 
     /// As it stands in the file, for messages.
     static std::string shown(const Value& value) {
-        return value.kind == Kind::string ? fmt::format("\"{}\"", value.text) : fmt::format("{}", value.integer);
+        if (value.kind == Kind::string) return fmt::format("\"{}\"", value.text);
+        return value.kind == Kind::real ? fmt::format("{}", value.real) : fmt::format("{}", value.integer);
     }
 
     bool string(const Value& value, std::string_view expected = "a string") {
@@ -285,6 +295,69 @@ class Reader {
         if (out_.soft > out_.hard)
             return complain(value.items[0], fmt::format("{}: the soft limit is above the hard one", name_));
         return true;
+    }
+
+    bool number(const Value& value) {
+        if (value.kind != Kind::integer && value.kind != Kind::real) return mistyped(value, "a number above 0");
+        out_.real = value.kind == Kind::real ? value.real : static_cast<double>(value.integer);
+        if (out_.real > 0 && std::isfinite(out_.real)) return true;
+        return complain(value, fmt::format("{} {} is not a finite number above 0", name_, shown(value)));
+    }
+
+    bool rate(const Value& value) {
+        if (value.kind == Kind::integer || (value.kind == Kind::string && all_digits(value.text)))
+            return no_unit(value, "rate", "100/s");
+        if (!string(value, "a rate such as \"100/s\"")) return false;
+        constexpr int most = 1'000'000;
+        const std::string_view written = value.text;
+        const std::size_t slash = written.find('/');
+        const std::string_view digits = written.substr(0, slash);
+        const auto unit =
+            parse_duration(slash != std::string_view::npos ? fmt::format("1{}", written.substr(slash + 1)) : "");
+        if (!all_digits(digits) || !unit || written.size() != digits.size() + 2) {
+            return complain(value,
+                            fmt::format("{} {} is not a rate: write a whole number per s, m, h or d, such as \"100/s\"",
+                                        name_, shown(value)));
+        }
+        int number = 0;
+        const auto status = std::from_chars(digits.data(), digits.data() + digits.size(), number).ec;
+        if (status != std::errc{} || number < 1 || number > most)
+            return complain(value, fmt::format("{} {} is out of range 1 to {}", name_, shown(value), most));
+        out_.rate = {*unit / number, number};
+        return true;
+    }
+
+    bool prefixes(const Value& value) {
+        if (!words(value, true)) return false;
+        bool sound = true;
+        std::set<std::pair<sys::IpBytes, int>> seen;
+        for (const Value* word : words_of(value)) {
+            const auto prefix = sys::parse_prefix(word->text);
+            if (!prefix) {
+                sound = complain(*word, fmt::format("{} {} is not a prefix: write addresses such as \"10.0.0.0/8\", "
+                                                    "\"192.0.2.1\" or \"2001:db8::/32\"",
+                                                    name_, shown(*word)));
+            } else if (!seen.emplace(prefix->base, prefix->length).second) {
+                sound = complain(*word, fmt::format("{} {}: {} is given twice", name_, shown(*word), prefix->text()));
+            } else {
+                out_.prefixes.push_back(*prefix);
+            }
+        }
+        return sound;
+    }
+
+    bool windows(const Value& value) {
+        if (!words(value, true)) return false;
+        bool sound = true;
+        for (const Value* word : words_of(value)) {
+            const auto window = parse_time_window(word->text);
+            if (window) {
+                out_.windows.push_back(*window);
+            } else {
+                sound = complain(*word, fmt::format("{} {}: {}", name_, shown(*word), window.error().text));
+            }
+        }
+        return sound;
     }
 
     std::string name_;

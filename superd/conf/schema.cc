@@ -26,6 +26,14 @@ void assign(T& field, const Reading& value) {
         field = value.flag;
     } else if constexpr (std::is_same_v<T, Duration>) {
         field = Duration(value.number);
+    } else if constexpr (std::is_same_v<T, double>) {
+        field = value.real;
+    } else if constexpr (std::is_same_v<T, Rate>) {
+        field = value.rate;
+    } else if constexpr (std::is_same_v<T, std::vector<sys::Prefix>>) {
+        field = value.prefixes;
+    } else if constexpr (std::is_same_v<T, std::vector<TimeWindow>>) {
+        field = value.windows;
     } else {
         field = static_cast<T>(value.number);
     }
@@ -63,8 +71,24 @@ Key rlimit(const char* name, Type type, const char* description) {
     return key;
 }
 
-Key unsupported(const char* section, const char* name, const char* fallback, const char* description) {
-    return {section, name, {Type::unsupported}, fallback, description};
+template <auto member>
+Key rate(Key key) {
+    key.apply = [](Service& service, const Reading& value) { service.limits.*member = value.rate; };
+    key.same = [](const Service& a, const Service& b) {
+        const auto interval = [](const std::optional<Rate>& rate) { return rate ? rate->interval : Duration(0); };
+        return interval(a.limits.*member) == interval(b.limits.*member);
+    };
+    return key;
+}
+
+/// validate() puts it into the rate, and no burst differs from that of no rate.
+template <auto member>
+Key burst(Key key) {
+    key.same = [](const Service& a, const Service& b) {
+        const auto &x = a.limits.*member, &y = b.limits.*member;
+        return !x || !y || x->burst == y->burst;
+    };
+    return key;
 }
 
 Key required(Key key) {
@@ -213,19 +237,30 @@ std::vector<Key> socket() {
 }
 
 std::vector<Key> limits() {
+    const Shape count = integer(1, 1'000'000);
     return {
-        field({"limits", "instances", integer(1, 1'000'000), "256", "Handlers at one time"}, FIELD(limits.instances)),
-        unsupported("limits", "per_source", "", "Handlers at one time for one source"),
-        unsupported("limits", "rate", "", "New clients in a time: \"100/s\", \"30/m\""),
-        unsupported("limits", "burst", "", "Clients that may come at once before rate counts"),
-        unsupported("limits", "per_source_rate", "", "New clients of one source in a time"),
-        unsupported("limits", "per_source_burst", "", "Clients of one source that may come at once"),
-        unsupported("limits", "source_prefix_ipv4", "32", "Bits of an IPv4 address that make one source"),
-        unsupported("limits", "source_prefix_ipv6", "64", "Bits of an IPv6 address that make one source"),
-        unsupported("limits", "max_load", "", "Load average above which no client is taken"),
-        unsupported("limits", "on_excess", "queue", "What becomes of clients over a limit"),
-        unsupported("limits", "wait_timeout", "10s", "How long a client over its source's limit is held"),
-        unsupported("limits", "reject_text", "", "What a rejected client is told"),
+        field({"limits", "instances", count, "256", "Handlers at one time"}, FIELD(limits.instances)),
+        field({"limits", "per_source", count, "", "Handlers at one time for one source"}, FIELD(limits.per_source)),
+        rate<&Limits::rate>({"limits", "rate", {Type::rate}, "", "New clients in a time: \"100/s\", \"30/m\""}),
+        burst<&Limits::rate>(
+            {"limits", "burst", count, "", "Clients that may come at once before rate counts; the rate's number"}),
+        rate<&Limits::per_source_rate>(
+            {"limits", "per_source_rate", {Type::rate}, "", "New clients of one source in a time"}),
+        burst<&Limits::per_source_rate>({"limits", "per_source_burst", count, "",
+                                         "Clients of one source that may come at once; the rate's number"}),
+        field({"limits", "source_prefix_ipv4", integer(0, 32), "32", "Bits of an IPv4 address that make one source"},
+              FIELD(limits.source_prefix_ipv4)),
+        field({"limits", "source_prefix_ipv6", integer(0, 128), "64", "Bits of an IPv6 address that make one source"},
+              FIELD(limits.source_prefix_ipv6)),
+        field({"limits", "max_load", {Type::number}, "", "Load average above which no client is taken"},
+              FIELD(limits.max_load)),
+        field({"limits", "on_excess", choice({"queue", "close", "reset", "reject"}), "queue",
+               "What becomes of clients over a limit"},
+              FIELD(limits.on_excess)),
+        field({"limits", "wait_timeout", duration(1us, 1h), "10s", "How long a client over its source's limit is held"},
+              FIELD(limits.wait_timeout)),
+        field({"limits", "reject_text", text(0, 4096), "", "What a rejected client is told"},
+              FIELD(limits.reject_text)),
     };
 }
 
@@ -254,10 +289,14 @@ std::vector<Key> models() {
 
 std::vector<Key> others() {
     return {
-        unsupported("access", "allow", "", "Prefixes that may connect; the rest may not"),
-        unsupported("access", "deny", "", "Prefixes that may not connect"),
-        unsupported("access", "times", "", "When clients are taken: \"Mon-Fri 08:00-18:00\""),
-        unsupported("access", "on_deny", "close", "How a denied client is sent away"),
+        field({"access", "allow", {Type::prefixes}, "", "Prefixes that may connect; the rest may not"},
+              FIELD(access.allow)),
+        field({"access", "deny", {Type::prefixes}, "", "Prefixes that may not connect"}, FIELD(access.deny)),
+        field(
+            {"access", "times", {Type::windows}, "", "When clients are taken, in local time: \"Mon-Fri 08:00-18:00\""},
+            FIELD(access.times)),
+        field({"access", "on_deny", choice({"close", "reset", "drop"}), "close", "How a denied client is sent away"},
+              FIELD(access.on_deny)),
         rlimit<RLIMIT_NOFILE>("nofile", Type::count_limit, "Open files"),
         rlimit<RLIMIT_NPROC>("nproc", Type::count_limit, "Processes of the user"),
         rlimit<RLIMIT_AS>("as", Type::size_limit, "Address space"),

@@ -26,7 +26,10 @@ enum class Type {
     signal,       ///< number
     count_limit,  ///< a resource limit: number, [soft, hard], "unlimited"
     size_limit,   ///< the same in bytes, sizes such as "64K" too
-    unsupported,  ///< known, but not there yet
+    number,       ///< above 0, whole or not
+    rate,         ///< "100/s"
+    prefixes,     ///< a string or an array of them
+    windows,      ///< the same: times of the week
 };
 
 /// What a value must be.
@@ -42,6 +45,10 @@ struct Reading {
     std::int64_t number = 0;
     bool flag = false;
     rlim_t soft = 0, hard = 0;
+    double real = 0;
+    Rate rate;
+    std::vector<sys::Prefix> prefixes;
+    std::vector<TimeWindow> windows;
 };
 
 struct Key {

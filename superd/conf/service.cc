@@ -77,6 +77,13 @@ std::optional<SocketType> Listen::socket_type() const {
     return std::nullopt;
 }
 
+std::optional<SocketType> Service::socket_type() const {
+    for (const Listen& one : listen) {
+        if (const auto type = one.socket_type()) return type;
+    }
+    return std::nullopt;
+}
+
 Handoff handoff_for(Model model, Handoff handoff, SocketType type) {
     return type == SocketType::datagram && model != Model::fork ? Handoff::listen : handoff;
 }

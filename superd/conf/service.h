@@ -14,6 +14,7 @@
 
 #include "base/time.h"
 #include "sys/identity.h"
+#include "sys/prefix.h"
 
 namespace superd::conf {
 
@@ -64,9 +65,46 @@ struct SocketOptions {
     bool operator==(const SocketOptions&) const = default;
 };
 
+/// "30/m" with a burst: a bucket of `burst` tokens that fills by one each `interval`.
+struct Rate {
+    Duration interval{};
+    int burst = 1;
+    bool operator==(const Rate&) const = default;
+};
+
+/// What becomes of a client that a limit keeps out.
+enum class Excess { queue, close, reset, reject };
+
 struct Limits {
     int instances = 256;
+    std::optional<int> per_source;
+    std::optional<Rate> rate, per_source_rate;
+    int source_prefix_ipv4 = 32;
+    int source_prefix_ipv6 = 64;
+    std::optional<double> max_load;
+    Excess on_excess = Excess::queue;
+    std::string reject_text;
+    Duration wait_timeout = std::chrono::seconds(10);
     bool operator==(const Limits&) const = default;
+};
+
+/// Part of a week in local time. Days are of the week from Sunday = 0, as bits; minutes from midnight; `until`
+/// past `from` by wrap means that it ends on the day after it began.
+struct TimeWindow {
+    unsigned days = 0x7f;
+    int from = 0;         ///< 0..1439
+    int until = 24 * 60;  ///< 0..1440, excluded; not above `from`: on the next day
+    bool operator==(const TimeWindow&) const = default;
+};
+
+enum class Denial { close, reset, drop };
+
+struct Access {
+    std::vector<sys::Prefix> allow, deny;
+    std::vector<TimeWindow> times;  ///< empty: always
+    Denial on_deny = Denial::close;
+    bool operator==(const Access&) const = default;
+    bool restricts_sources() const { return !allow.empty() || !deny.empty(); }
 };
 
 struct Prefork {
@@ -112,10 +150,14 @@ struct Service {
     std::optional<Duration> max_lifetime;
     SocketOptions socket;
     Limits limits;
+    Access access;
     Prefork prefork;
     Duration delay = std::chrono::milliseconds(250);
     LogConnections log_connections = LogConnections::failures;
     bool operator==(const Service&) const = default;
+
+    /// Of all its sockets; nullopt where all of them are inherited.
+    std::optional<SocketType> socket_type() const;
 };
 
 /// What a service's handoff comes to on sockets of this type: datagrams are always the handler's own socket,

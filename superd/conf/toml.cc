@@ -108,6 +108,7 @@ Value convert(const Source& source, const ::toml::node& node) {
             break;
         case ::toml::node_type::floating_point:
             value.kind = Kind::real;
+            value.real = node.as_floating_point()->get();
             break;
         case ::toml::node_type::boolean:
             value.kind = Kind::boolean;

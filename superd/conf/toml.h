@@ -49,6 +49,7 @@ struct Value {
     bool octal = false;  ///< an integer written as 0o…
     bool boolean = false;
     std::int64_t integer = 0;
+    double real = 0;
     std::string text;
     std::vector<Value> items;
     std::map<std::string, Entry, std::less<>> entries;

@@ -64,12 +64,8 @@ void resolve_handoff(Draft& draft, Diagnostics& errors) {
         service.listen.empty())
         return;
     const Value* given = draft.get("handoff");
-    std::optional<SocketType> known;
-    for (const Listen& listen : service.listen) {
-        if (!known) known = listen.socket_type();
-    }
     // Of an inherited socket's type nothing is known yet: only what holds for all types is an error now.
-    const SocketType type = known.value_or(SocketType::stream);
+    const SocketType type = service.socket_type().value_or(SocketType::stream);
     if (given == nullptr) service.handoff = handoff_for(service.model, service.handoff, type);
     if (const auto why = cannot_serve(service.model, service.handoff, type)) {
         const Value* at =
@@ -141,6 +137,7 @@ void validate(Draft& draft, const Context& context, Diagnostics& errors) {
     resolve_listen(draft, errors);
     resolve_handoff(draft, errors);
     resolve_prefork(draft, errors);
+    resolve_limits(draft, context, errors);
     resolve_socket_owner(draft, errors);
     resolve_handler(draft, context, errors);
 }

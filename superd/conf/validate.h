@@ -16,10 +16,14 @@ struct Context {
     std::vector<std::string> handler_path;  ///< folders
     bool complete = true;                   ///< false: some file could not be read, so what is missing may stand there
     bool handler_path_known = true;
+    const toml::Source* defaults = nullptr;  ///< where [defaults] stand, if anywhere
 };
 
 /// Resolves what read() left: listen, handoff, prefork, socket owner, the handler.
 void validate(Draft& draft, const Context& context, Diagnostics& errors);
+
+/// The part of limits and access: which of them can be held for these sockets, under this model.
+void resolve_limits(Draft& draft, const Context& context, Diagnostics& errors);
 
 /// The handler's part: identity, folders, program, environment, resource limits.
 void resolve_handler(Draft& draft, const Context& context, Diagnostics& errors);

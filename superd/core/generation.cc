@@ -19,6 +19,8 @@ namespace {
 
 /// A worker or parked process that leaves sooner than this without a request is not worth replacing at once.
 constexpr Duration kEarly = std::chrono::seconds(1);
+/// A handler that fails sooner than this has hardly looked at its client.
+constexpr Duration kBadStart = std::chrono::milliseconds(100);
 
 std::string signal_name(int number) {
     const char* name = sigabbrev_np(number);
@@ -88,9 +90,9 @@ void Generation::kill_all() {
 void Generation::stop_child(pid_t pid, Child& child) {
     if (child.stopping && child.kind != Kind::worker) return;
     child.stopping = true;
-    signal_child(pid, definition_.stop_signal);
     // A stopped process would never see its signal.
     signal_child(pid, SIGCONT);
+    signal_child(pid, definition_.stop_signal);
     kills_.add(pid, child.serial);
 }
 
@@ -226,7 +228,7 @@ std::optional<pid_t> Generation::start_with_socket(std::size_t listener, Kind ki
         if (definition_.prefork.max_requests)
             launch.environment.set("SUPERD_MAX_REQUESTS", std::to_string(*definition_.prefork.max_requests));
     }
-    child.charge = service_.admission().charge();
+    child.charge = service_.admission().charge({}, now());
     return start(launch, std::move(child));
 }
 
@@ -339,16 +341,30 @@ void Generation::when_idle() {
 void Generation::exited(pid_t pid, int status) {
     const auto at = children_.find(pid);
     if (at == children_.end()) return;
-    const Child child = std::move(at->second);
+    Child child = std::move(at->second);
     children_.erase(at);
     engine_.children.erase(pid);
     auto failure = engine_.spawner.reaped(pid);
     int late_failure = child.exec_failure;
     if (child.kind == Kind::handler && child.pair && late_failure == 0)
         late_failure = proc::exec_failure(child.pair.get()).value_or(0);
-    if (late_failure != 0) failure = proc::SpawnFailure{proc::Step::exec, late_failure};
+    if (late_failure != 0) failure = proc::SpawnFailure{proc::Step::exec, late_failure, {}};
     if (child.kind == Kind::parked) --parked_;
-    log_exit(pid, child, status, failure);
+    if (failure && child.kind == Kind::handler && proc::is_scarcity(failure->code) && failure->connection) {
+        // Not the handler's fault, and not its client's: it goes on waiting.
+        service_.back_off(fail_errno(fmt::format("start {}", definition_.handler.path), failure->code).error());
+        model::Client client;
+        client.local = sys::Address::of_socket(failure->connection.get());
+        client.connection = std::move(failure->connection);
+        client.peer = child.peer;
+        client.charge = std::move(child.charge);
+        service_.stall(std::move(client));
+    } else {
+        log_exit(pid, child, status, failure);
+        const bool failed = status != 0 && !child.stopping;
+        if (child.kind == Kind::handler)
+            service_.start_went(!failure && !(failed && now() - child.started < kBadStart), failure.has_value());
+    }
     // A worker or parked process has no business to leave at once; whoever serves may, unless it fails.
     const bool stays = child.kind == Kind::worker || child.kind == Kind::parked;
     const bool useless = now() - child.started < kEarly && !child.reported && (stays || status != 0);
@@ -360,7 +376,7 @@ void Generation::log_exit(pid_t pid, const Child& child, int status, const std::
     const std::string who = kWho[static_cast<int>(child.kind)];
     const std::string peer = child.peer.family() == AF_UNSPEC ? "" : child.peer.text() + ": ";
     if (failure) {
-        ++service_.stats().spawn_failures;
+        service_.exec_failed(child.peer);
         engine_.log.write(Level::error,
                           fmt::format("{}cannot start {}: {}: {}", peer, definition_.handler.path,
                                       proc::name_of(failure->step), errno_text(failure->code)),

@@ -7,37 +7,24 @@
 #include <algorithm>
 #include <cerrno>
 
-#include "net/datagram.h"
-
 namespace superd::core {
 namespace {
 
-/// accept(2): errors of the one connection that was about to be accepted.
-bool is_of_connection(int code) {
-    switch (code) {
-        case EINTR:
-        case ECONNABORTED:
-        case EPROTO:
-        case ENETDOWN:
-        case ENOPROTOOPT:
-        case EHOSTDOWN:
-        case ENONET:
-        case EHOSTUNREACH:
-        case EOPNOTSUPP:
-        case ENETUNREACH:
-        case EPERM:
-            return true;
-        default:
-            return false;
-    }
-}
+/// So many handlers in a row that end badly within so short a time do not start at all, as far as can be told.
+constexpr int kBadStarts = 20;
 
 }  // namespace
 
-Service::Service(Engine& engine, std::string name) : engine_(engine), name_(std::move(name)), errors_(engine, name_) {}
+Service::Service(Engine& engine, std::string name)
+    : engine_(engine),
+      name_(std::move(name)),
+      errors_(engine, name_),
+      intake_(
+          engine, name_, stats_, [this] { reconcile(); }, [this](const Error& why) { back_off(why); }),
+      gate_(engine, [this] { set_gates(); }) {}
 
 Service::~Service() {
-    stalled_.clear();
+    intake_.clear();
     current_.reset();
     former_.clear();
 }
@@ -45,13 +32,18 @@ Service::~Service() {
 void Service::adopt(conf::Service definition, std::vector<Port*> ports) {
     withdrawn_ = false;
     ports_ = std::move(ports);
-    admission_.configure(definition.limits);
+    intake_.configure(definition);
+    gate_.configure(definition);
+    on_excess_ = definition.limits.on_excess;
+    throttled_until_ = {};
+    bad_starts_ = 0;
     const bool given = definition.handoff == conf::Handoff::listen;
     auto next = std::make_unique<Generation>(engine_, *this, std::move(definition), ports_.size());
     for (std::size_t i = 0; i < ports_.size(); ++i) {
         ports_[i]->belong(this, i);
         if (net::Listener* listener = ports_[i]->listener()) listener->set_blocking(given);
     }
+    set_gates();
     if (current_) former_.push_back(std::move(current_));
     current_ = std::move(next);
     // Successors first: the pool never stands empty.
@@ -76,14 +68,14 @@ void Service::collect(Port& port) {
         return;
     const auto at = std::ranges::find(ports_, &port);
     if (at == ports_.end()) return;
-    while (auto client = accept(static_cast<std::size_t>(at - ports_.begin()))) stall(std::move(*client));
+    intake_.take_all(*listener, static_cast<std::size_t>(at - ports_.begin()));
 }
 
 void Service::stop() {
     withdrawn_ = true;
     for (Port* port : ports_) port->watch(false);
     ports_.clear();
-    stalled_.clear();
+    intake_.clear();
     if (current_) former_.push_back(std::move(current_));
     for (const auto& generation : former_) generation->stop();
     tidy();
@@ -102,6 +94,7 @@ void Service::port_came(std::size_t index) {
     Port& port = *ports_[index];
     announce(port);
     if (!current_) return;
+    set_gates();
     port.listener()->set_blocking(current_->definition().handoff == conf::Handoff::listen);
     current_->model().resume();
     reconcile();
@@ -117,17 +110,29 @@ void Service::reconcile() {
     reconciling_ = true;
     model::Model& model = current_->model();
     // Whoever was taken before goes before the backlog.
-    while (!stalled_.empty() && !backing_off_ && admission_.has_room() && model.wants(0)) {
-        const auto before = stalled_.size();
+    const bool ready = !backing_off_ && (!throttled() || on_excess_ != conf::Excess::queue);
+    while (ready && !backing_off_ && model.wants(0) && intake_.has_next()) {
+        const auto before = intake_.stalled();
         model.ready(0);
-        if (stalled_.size() >= before) break;
+        if (intake_.stalled() >= before) break;
     }
-    const bool open = !withdrawn_ && !backing_off_ && stalled_.empty() && admission_.has_room();
+    const bool open = !withdrawn_ && ready && !backing_off_ && intake_.stalled() == 0 && intake_.is_open();
     for (std::size_t i = 0; i < ports_.size(); ++i) ports_[i]->watch(open && model.wants(i));
     reconciling_ = false;
 }
 
+void Service::set_gates() {
+    for (Port* port : ports_) {
+        if (port->listener() == nullptr) continue;
+        if (auto applied = gate_.apply(*port->listener()); !applied)
+            engine_.log.write(Level::error, fmt::format("{}: the access filter: {}", port->uri(), applied.error().text),
+                              {{"SERVICE", name_}, {"ADDRESS", port->uri()}});
+    }
+}
+
 void Service::back_off(const Error& why) {
+    const bool descriptors = why.code == EMFILE || why.code == ENFILE;
+    intake_.count(descriptors ? admit::Refusal::no_descriptors : admit::Refusal::no_processes);
     if (backing_off_) return;
     if (backoff_.tries() == 0)
         engine_.log.write(Level::warning, fmt::format("cannot take clients: {}; they wait, nothing is lost", why.text),
@@ -156,68 +161,50 @@ void Service::started() {
     backoff_.reset();
 }
 
-void Service::stall(model::Client client) {
-    client.charge = {};
-    stalled_.push_back(std::move(client));
+void Service::start_went(bool well, bool certain) {
+    if (well) {
+        bad_starts_ = 0;
+        if (throttle_.tries() > 0 && !throttled()) {
+            engine_.log.write(Level::notice, "handlers start again", {{"SERVICE", name_}});
+            throttle_.reset();
+        }
+        return;
+    }
+    if (!certain && ++bad_starts_ < kBadStarts) return;
+    if (throttled()) return;
+    if (throttle_.tries() == 0)
+        engine_.log.write(Level::warning,
+                          "handlers fail as soon as they start; clients are slowed down until one works",
+                          {{"SERVICE", name_}});
+    if (!throttle_timer_) {
+        auto timer = engine_.loop.timer([this] { retry(); });
+        if (!timer) return;
+        throttle_timer_ = std::move(*timer);
+    }
+    throttled_until_ = now() + throttle_.next();
+    (void)throttle_timer_.arm(throttled_until_);
+    reconcile();
+}
+
+void Service::exec_failed(const sys::Address& peer) {
+    ++stats_.spawn_failures;
+    if (peer.family() != AF_UNSPEC) intake_.count(admit::Refusal::exec_failed);
 }
 
 std::optional<model::Client> Service::take(std::size_t listener) {
-    if (backing_off_ || !admission_.has_room()) return std::nullopt;
-    std::optional<model::Client> client;
-    if (!stalled_.empty()) {
-        client.emplace(std::move(stalled_.front()));
-        stalled_.pop_front();
-    } else if (net::Listener* socket = this->socket(listener)) {
-        client = socket->type() == conf::SocketType::datagram ? receive(listener) : accept(listener);
+    if (backing_off_) return std::nullopt;
+    // Under queue nobody is watched then; else whoever comes is told.
+    while (throttled() && on_excess_ != conf::Excess::queue) {
+        auto client = intake_.take(socket(listener), listener);
+        if (!client) return std::nullopt;
+        std::move(client->charge).undo();
+        intake_.refuse(std::move(*client), admit::Refusal::exec_failed);
     }
-    if (client) client->charge = admission_.charge();
-    return client;
-}
-
-std::optional<model::Client> Service::accept(std::size_t listener) {
-    const int fd = socket(listener)->fd();
-    for (int i = 0; i < 100; ++i) {
-        sockaddr_storage from{};
-        socklen_t size = sizeof from;
-        sys::Fd connection(accept4(fd, reinterpret_cast<sockaddr*>(&from), &size, SOCK_CLOEXEC));
-        if (connection) {
-            ++stats_.accepted;
-            model::Client client;
-            client.listener = listener;
-            client.local = sys::Address::of_socket(connection.get());
-            client.peer = sys::Address(reinterpret_cast<const sockaddr*>(&from), size);
-            client.connection = std::move(connection);
-            return client;
-        }
-        if (errno == EAGAIN) return std::nullopt;
-        if (!is_of_connection(errno)) {
-            back_off(fail_errno("accept", errno).error());
-            return std::nullopt;
-        }
-        if (errno != EINTR) ++stats_.gone;
-    }
-    return std::nullopt;
-}
-
-std::optional<model::Client> Service::receive(std::size_t listener) {
-    net::Listener* from = socket(listener);
-    auto datagram = net::receive(from->fd(), from->address());
-    if (!datagram) {
-        const int code = datagram.error().code;
-        // A pending error of the socket (ICMP of an earlier reply) is taken by reading it.
-        if (code == ENOMEM || code == ENOBUFS) back_off(datagram.error());
-        return std::nullopt;
-    }
-    ++stats_.accepted;
-    model::Client client;
-    client.listener = listener;
-    client.local = datagram->local;
-    client.peer = datagram->peer;
-    client.datagram = std::move(datagram->data);
-    return client;
+    return intake_.take(socket(listener), listener);
 }
 
 void Service::child_left(const Generation& generation) {
+    intake_.released();
     // Its place may be what a new definition's pool was waiting for.
     if (current_ && &generation != current_.get()) current_->model().resume();
     reconcile();
@@ -225,7 +212,7 @@ void Service::child_left(const Generation& generation) {
 }
 
 void Service::tidy() {
-    if (withdrawn_ && stalled_.empty() && current_) {
+    if (withdrawn_ && intake_.stalled() + intake_.held() == 0 && current_) {
         current_->drain();
         former_.push_back(std::move(current_));
     }
@@ -245,12 +232,12 @@ std::size_t Service::running() const {
     return count;
 }
 
-const char* Service::state() const {
+const char* Service::state() {
     if (withdrawn_) return "draining";
-    if (backing_off_) return "backoff";
+    if (backing_off_ || throttled()) return "backoff";
     if (std::ranges::any_of(ports_, [](Port* port) { return port->listener() == nullptr; })) return "waiting";
-    if (!admission_.has_room()) return "full";
-    return "listening";
+    const char* closed = intake_.closed_by();
+    return closed != nullptr ? closed : "listening";
 }
 
 void Service::write_status() {
@@ -261,24 +248,35 @@ void Service::write_status() {
     const std::size_t spare = current_ ? current_->model().spare() : 0;
     std::string addresses;
     for (Port* port : ports_) addresses += (addresses.empty() ? "" : " ") + port->uri();
+    const std::string refused = intake_.refusals().summary();
+    std::vector<Field> fields = {{"SERVICE", name_},
+                                 {"STATE", state()},
+                                 {"MODEL", model},
+                                 {"ADDRESS", addresses},
+                                 {"HANDLERS", running()},
+                                 {"LIMIT", admission().instances()},
+                                 {"SPARE", spare},
+                                 {"ACCEPTED", stats_.accepted},
+                                 {"STARTED", stats_.started},
+                                 {"FAILURES", stats_.failures},
+                                 {"SPAWN_FAILURES", stats_.spawn_failures},
+                                 {"HELD", intake_.held()},
+                                 {"STALLED", intake_.stalled()}};
+    std::vector<std::string> names;
+    for (std::size_t i = 0; i < admit::kRefusals; ++i) {
+        names.push_back("REFUSED_");
+        for (const char* c = admit::name_of(static_cast<admit::Refusal>(i)); *c != 0; ++c)
+            names.back() += static_cast<char>(*c >= 'a' && *c <= 'z' ? *c - 'a' + 'A' : *c);
+    }
+    for (std::size_t i = 0; i < admit::kRefusals; ++i) fields.emplace_back(names[i], intake_.refusals().counts()[i]);
     engine_.log.write(
         Level::notice,
-        fmt::format("{}, {}, {}: handlers {}/{}, spare {}, accepted {}, failures {}, not started {}", state(), model,
-                    addresses.empty() ? "no address" : addresses, running(), admission_.instances(), spare,
-                    stats_.accepted, stats_.failures, stats_.spawn_failures),
-        {{"SERVICE", name_},
-         {"STATE", state()},
-         {"MODEL", model},
-         {"ADDRESS", addresses},
-         {"HANDLERS", running()},
-         {"LIMIT", admission_.instances()},
-         {"SPARE", spare},
-         {"ACCEPTED", stats_.accepted},
-         {"STARTED", stats_.started},
-         {"FAILURES", stats_.failures},
-         {"SPAWN_FAILURES", stats_.spawn_failures},
-         {"GONE", stats_.gone},
-         {"WAITING", stalled_.size()}});
+        fmt::format(
+            "{}, {}, {}: handlers {}/{}, spare {}, held {}, accepted {}, failures {}, not started {}; refused: {}",
+            state(), model, addresses.empty() ? "no address" : addresses, running(), admission().instances(), spare,
+            intake_.held(), stats_.accepted, stats_.failures, stats_.spawn_failures,
+            refused.empty() ? "none" : refused),
+        fields);
 }
 
 }  // namespace superd::core

@@ -2,14 +2,14 @@
 #pragma once
 // A running service: its ports, its counts, the definition in force and those before it that still have children.
 
-#include <deque>
 #include <memory>
 #include <string>
 #include <vector>
 
-#include "admit/admission.h"
 #include "core/error_stream.h"
+#include "core/gate.h"
 #include "core/generation.h"
+#include "core/intake.h"
 #include "core/port.h"
 #include "core/stats.h"
 
@@ -40,15 +40,18 @@ class Service {
     void back_off(const Error& why);
     /// A handler was started: what was scarce is there again.
     void started();
-    /// A client that could not be served yet; take() returns it before any other.
-    void stall(model::Client client);
+    /// How a handler's start went: a service whose handlers fail over and over is slowed down, never closed.
+    void start_went(bool well, bool certain);
+    void stall(model::Client client) { intake_.stall(std::move(client)); }
     std::optional<model::Client> take(std::size_t listener);
+    /// A client whose handler did not start.
+    void exec_failed(const sys::Address& peer);
     /// A child of `generation` left.
     void child_left(const Generation& generation);
 
     /// nullptr: the address is not there, or not yet.
     net::Listener* socket(std::size_t index) { return index < ports_.size() ? ports_[index]->listener() : nullptr; }
-    admit::Admission& admission() { return admission_; }
+    admit::Admission& admission() { return intake_.admission(); }
     Stats& stats() { return stats_; }
     ErrorStream& errors() { return errors_; }
 
@@ -61,9 +64,10 @@ class Service {
     void write_status();
 
   private:
-    std::optional<model::Client> accept(std::size_t listener);
-    std::optional<model::Client> receive(std::size_t listener);
-    const char* state() const;
+    const char* state();
+    void set_gates();
+    /// Are clients turned away because their handlers do not start?
+    bool throttled() const { return throttled_until_ > now(); }
     void retry();
     /// Forgets definitions that have no children left.
     void tidy();
@@ -71,15 +75,19 @@ class Service {
 
     Engine& engine_;
     const std::string name_;
-    admit::Admission admission_;
     Stats stats_;
     ErrorStream errors_;
+    Intake intake_;
+    Gate gate_;
     std::vector<Port*> ports_;
-    std::deque<model::Client> stalled_;
     std::vector<std::unique_ptr<Generation>> former_;
     std::unique_ptr<Generation> current_;
     Backoff backoff_{std::chrono::milliseconds(10), std::chrono::seconds(1)};
-    sys::Source retry_;
+    Backoff throttle_{std::chrono::milliseconds(10), std::chrono::milliseconds(900)};
+    Instant throttled_until_{};
+    int bad_starts_ = 0;  ///< one after the other
+    conf::Excess on_excess_ = conf::Excess::queue;
+    sys::Source retry_, throttle_timer_;
     bool backing_off_ = false;
     bool withdrawn_ = false;
     bool reconciling_ = false;

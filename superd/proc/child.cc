@@ -6,6 +6,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 
 #include <cerrno>
@@ -22,7 +23,34 @@ SUPERD_CHILD static inline long word(T* pointer) {
     return static_cast<long>(reinterpret_cast<std::intptr_t>(pointer));
 }
 
+/// The client must not be lost for want of a process: its connection goes back. {pid, SCM_RIGHTS}
+SUPERD_CHILD void give_back(const ChildView* view) {
+    union {
+        char bytes[CMSG_SPACE(sizeof(int))];
+        cmsghdr header;
+    } control;
+    long pid = raw_syscall(SYS_getpid);
+    iovec part;
+    part.iov_base = &pid;
+    part.iov_len = sizeof pid;
+    msghdr message;
+    message.msg_name = nullptr;
+    message.msg_namelen = 0;
+    message.msg_iov = &part;
+    message.msg_iovlen = 1;
+    message.msg_control = control.bytes;
+    message.msg_controllen = sizeof control.bytes;
+    message.msg_flags = 0;
+    control.header.cmsg_level = SOL_SOCKET;
+    control.header.cmsg_type = SCM_RIGHTS;
+    control.header.cmsg_len = CMSG_LEN(sizeof(int));
+    *reinterpret_cast<int*>(CMSG_DATA(&control.header)) = 0;  // stdin
+    raw_syscall(SYS_sendmsg, view->count, word(&message), MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
 SUPERD_CHILD int failed(ChildView* view, Step step, long result) {
+    // Before that it is still the parent's, in the table that both share.
+    if (view->give_back >= 0 && view->moved != 0 && is_scarcity(static_cast<int>(-result))) give_back(view);
     view->failed_code = static_cast<int>(-result);
     __atomic_store_n(&view->failed_step, static_cast<int>(step), __ATOMIC_RELEASE);
     return 127;
@@ -39,10 +67,10 @@ SUPERD_CHILD long move_descriptors(ChildView* view) {
     raw_syscall(SYS_write, view->wake, word(&one), sizeof one);
 
     // First out of the way of the targets, then into place.
-    for (int i = 0; i <= view->count; ++i) {
-        int* source = i < view->count ? &view->sources[i] : &view->program;
-        if (*source < 0 || *source >= view->count) continue;
-        r = raw_syscall(SYS_fcntl, *source, F_DUPFD_CLOEXEC, view->count);
+    for (int i = 0; i <= view->count + 1; ++i) {
+        int* source = i < view->count ? &view->sources[i] : i == view->count ? &view->program : &view->give_back;
+        if (*source < 0 || *source > view->count) continue;
+        r = raw_syscall(SYS_fcntl, *source, F_DUPFD_CLOEXEC, view->count + 1);
         if (r < 0) return r;
         *source = static_cast<int>(r);
     }
@@ -50,8 +78,13 @@ SUPERD_CHILD long move_descriptors(ChildView* view) {
         r = raw_syscall(SYS_dup3, view->sources[i], i, 0);
         if (r < 0) return r;
     }
+    if (view->give_back >= 0) {
+        r = raw_syscall(SYS_dup3, view->give_back, view->count, O_CLOEXEC);
+        if (r < 0) return r;
+    }
+    view->moved = 1;
     // All others are CLOEXEC; but the exec may take its time, and clients wait for their connections to close.
-    if (view->path != nullptr) raw_syscall(SYS_close_range, view->count, static_cast<long>(~0U), 0);
+    if (view->path != nullptr) raw_syscall(SYS_close_range, view->count + 1, static_cast<long>(~0U), 0);
     return 0;
 }
 

@@ -5,6 +5,7 @@
 
 #include <sys/types.h>
 
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 
@@ -19,9 +20,10 @@ struct ChildLimit {
 struct ChildView {
     int* sources;  ///< sources[i] becomes descriptor i
     int count;
-    int highest;  ///< of sources, program and wake
-    int wake;     ///< eventfd
-    int program;  ///< what to execute by descriptor where `path` is nullptr; CLOEXEC
+    int highest;    ///< of sources, program, give_back and wake
+    int give_back;  ///< socket on which stdin goes back to the parent if a scarce exec fails; or -1
+    int wake;       ///< eventfd
+    int program;    ///< what to execute by descriptor where `path` is nullptr; CLOEXEC
     const char* path;
     char** argv;
     char** environment;
@@ -39,9 +41,15 @@ struct ChildView {
     std::size_t group_count;
 
     int detached;  ///< written by the child: it has a descriptor table of its own
+    int moved;     ///< written by the child, for itself: its descriptors are in place
     int failed_code;
     int failed_step;  ///< a Step; written after failed_code, just before the child's end
 };
+
+/// Failures that pass by themselves: no processes, no memory, no descriptors, a program being written.
+constexpr bool is_scarcity(int code) {
+    return code == EAGAIN || code == ENOMEM || code == ENFILE || code == EMFILE || code == ETXTBSY;
+}
 
 /// For clone(2). Never returns but with 127, after failed_step was written.
 int child_main(void* view);

@@ -6,10 +6,12 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <cstring>
 
 #include "proc/child.h"
 
@@ -52,10 +54,12 @@ struct Spawner::Slot {
 };
 
 Result<std::unique_ptr<Spawner>> Spawner::create(sys::Loop& loop, std::function<void(pid_t)> overdue) {
-    // Low on purpose: the child must still have it after it has left the shared table.
     sys::Fd wake(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
     if (!wake) return fail_errno("eventfd", errno);
-    std::unique_ptr<Spawner> spawner(new Spawner(std::move(wake), std::move(overdue)));
+    int ends[2];
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) return fail_errno("socketpair", errno);
+    std::unique_ptr<Spawner> spawner(
+        new Spawner(std::move(wake), sys::Fd(ends[0]), sys::Fd(ends[1]).lifted(), std::move(overdue)));
     Spawner* self = spawner.get();
     auto source = loop.io(self->wake_.get(), EPOLLIN, [self](std::uint32_t) {
         eventfd_t count = 0;
@@ -70,8 +74,11 @@ Result<std::unique_ptr<Spawner>> Spawner::create(sys::Loop& loop, std::function<
     return spawner;
 }
 
-Spawner::Spawner(sys::Fd wake, std::function<void(pid_t)> overdue)
-    : wake_(std::move(wake)), overdue_(std::move(overdue)) {}
+Spawner::Spawner(sys::Fd wake, sys::Fd give_back, sys::Fd returns, std::function<void(pid_t)> overdue)
+    : wake_(std::move(wake)),
+      give_back_(std::move(give_back)),
+      returns_(std::move(returns)),
+      overdue_(std::move(overdue)) {}
 
 Spawner::~Spawner() {
     // The stacks must not go away under children that still run on them.
@@ -105,7 +112,9 @@ Result<pid_t> Spawner::spawn(Launch& launch) {
     s.environment.push_back(nullptr);
     s.sources.clear();
     s.view.wake = wake_.get();
-    s.view.highest = std::max(wake_.get(), s.view.program);
+    // Who waits for its client has none to give back.
+    s.view.give_back = s.view.program < 0 ? give_back_.get() : -1;
+    s.view.highest = std::max({wake_.get(), give_back_.get(), s.view.program});
     for (const int index : l.number) {
         s.sources.push_back(l.descriptors[static_cast<std::size_t>(index)].get());
         s.view.highest = std::max(s.view.highest, s.sources.back());
@@ -152,13 +161,39 @@ std::optional<SpawnFailure> Spawner::reaped(pid_t pid) {
     for (auto& slot : in_flight_) {
         if (slot->pid != pid) continue;
         if (const int step = slot->view.failed_step; step != 0)
-            failure = SpawnFailure{static_cast<Step>(step), slot->view.failed_code};
+            failure = SpawnFailure{static_cast<Step>(step), slot->view.failed_code, returned(pid)};
+        if (failure && !failure->connection && is_scarcity(failure->code) && !slot->launch.descriptors.empty())
+            failure->connection = std::move(slot->launch.descriptors[0]);
         slot->view.failed_step = 0;
         slot->pid = 0;
         break;
     }
     sweep();
     return failure;
+}
+
+sys::Fd Spawner::returned(pid_t pid) {
+    for (;;) {
+        long from = 0;
+        alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))];
+        iovec part{&from, sizeof from};
+        msghdr header{};
+        header.msg_iov = &part;
+        header.msg_iovlen = 1;
+        header.msg_control = control;
+        header.msg_controllen = sizeof control;
+        if (recvmsg(returns_.get(), &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC) != sizeof from) break;
+        const cmsghdr* rights = CMSG_FIRSTHDR(&header);
+        if (rights == nullptr || rights->cmsg_type != SCM_RIGHTS) continue;  // no descriptor was free for it
+        int fd;
+        std::memcpy(&fd, CMSG_DATA(rights), sizeof fd);
+        returned_.emplace_back(static_cast<pid_t>(from), sys::Fd(fd));
+    }
+    const auto at = std::ranges::find(returned_, pid, &std::pair<pid_t, sys::Fd>::first);
+    if (at == returned_.end()) return {};
+    sys::Fd connection = std::move(at->second);
+    returned_.erase(at);
+    return connection;
 }
 
 void Spawner::arm_deadline() {

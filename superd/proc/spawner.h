@@ -36,7 +36,8 @@ struct Launch {
 
 struct SpawnFailure {
     Step step = Step::none;
-    int code = 0;  ///< errno
+    int code = 0;        ///< errno
+    sys::Fd connection;  ///< what was to be its stdin, where the failure is one that passes (is_scarcity)
 };
 
 class Spawner {
@@ -59,12 +60,16 @@ class Spawner {
     struct Slot;
 
   private:
-    Spawner(sys::Fd wake, std::function<void(pid_t)> overdue);
+    Spawner(sys::Fd wake, sys::Fd give_back, sys::Fd returns, std::function<void(pid_t)> overdue);
+    /// Takes in the connections that came back; the one of this child, if it is among them.
+    sys::Fd returned(pid_t pid);
     void sweep();
     void check_deadlines();
     void arm_deadline();
 
-    sys::Fd wake_;
+    sys::Fd wake_, give_back_;  ///< of low number: children still have them after they have left the shared table
+    sys::Fd returns_;           ///< other end of give_back_
+    std::vector<std::pair<pid_t, sys::Fd>> returned_;
     std::function<void(pid_t)> overdue_;
     sys::Source wake_source_, deadline_;
     bool deadline_armed_ = false;

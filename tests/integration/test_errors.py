@@ -178,16 +178,6 @@ class Check(SuperdCase):
         self.assertNotIn("\x1b", output)
         self.assertNotIn("\x07", output)
 
-    def test_parts_that_come_later(self):
-        """[access] and limits other than instances are rejected as not supported yet."""
-        for text in ("[access]\nallow = [\"127.0.0.0/8\"]\n", "[limits]\nper_source = 3\n", "[limits]\nrate = \"9/s\"\n"):
-            with self.subTest(text=text):
-                daemon = self.prepare()
-                daemon.service("cat", 'listen = "tcp://127.0.0.1:0"\nmodel = "fork"\nexec = ["cat"]\n' + text)
-                status, output = daemon.check()
-                self.assertEqual(status, 1)
-                self.assertIn("not supported yet", output)
-
 
 GOOD = 'listen = "tcp://127.0.0.1:0"\nmodel = "fork"\nexec = ["cat"]\n'
 

@@ -85,7 +85,9 @@ class Stop(SuperdCase):
         """TERM with every model busy: nothing is left."""
         daemon = self.superd({
             "prefork": dict(listen="tcp://127.0.0.1:0", model="prefork", exec=["cat"]),
-            "pool": dict(listen="tcp://127.0.0.1:0", model="prefork", handoff="listen", exec=["superd-echo"]),
+            # Its workers let their clients finish, and are killed after this.
+            "pool": dict(listen="tcp://127.0.0.1:0", model="prefork", handoff="listen", exec=["superd-echo"],
+                         stop_timeout="1s"),
             "iterative": dict(listen="tcp://127.0.0.1:0", model="iterative", exec=["cat"]),
             "delayed": dict(listen="tcp://127.0.0.1:0", model="delayed", exec=["cat"]),
             "wait": dict(listen="udp://127.0.0.1:0", model="iterative", exec=["superd-echo"]),

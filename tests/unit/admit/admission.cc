@@ -4,15 +4,34 @@
 #include "catch.h"
 
 using namespace superd;
+using namespace std::chrono_literals;
+
+namespace {
+
+admit::SourceKey source(std::uint32_t number) {
+    admit::SourceKey key;
+    key.kind = admit::SourceKey::Kind::ipv6;
+    for (int i = 0; i < 4; ++i) key.bytes[std::size_t(4 + i)] = std::uint8_t(number >> (8 * i));
+    return key;
+}
+
+const admit::SourceKey kNobody;
+const Instant kStart = Instant{} + 1000s;
+
+conf::Limits limits(int instances) {
+    conf::Limits all;
+    all.instances = instances;
+    return all;
+}
+
+}  // namespace
 
 TEST_CASE("a charge gives its place back once, wherever it was moved") {
     admit::Admission admission;
-    conf::Limits limits;
-    limits.instances = 2;
-    admission.configure(limits);
+    admission.configure(limits(2), kStart);
     {
-        admit::Charge a = admission.charge();
-        admit::Charge b = admission.charge();
+        admit::Charge a = admission.charge(kNobody, kStart);
+        admit::Charge b = admission.charge(kNobody, kStart);
         CHECK_FALSE(admission.has_room());
         admit::Charge moved = std::move(a);
         CHECK(admission.in_use() == 2);
@@ -23,17 +42,122 @@ TEST_CASE("a charge gives its place back once, wherever it was moved") {
     CHECK(admission.in_use() == 0);
 }
 
-TEST_CASE("a lowered limit counts the handlers that are there") {
+TEST_CASE("limits that change while clients are there count those who are") {
     admit::Admission admission;
-    conf::Limits limits;
-    limits.instances = 3;
-    admission.configure(limits);
-    auto a = admission.charge(), b = admission.charge();
-    limits.instances = 1;
-    admission.configure(limits);
+    auto all = limits(3);
+    all.per_source = 2;
+    admission.configure(all, kStart);
+    auto a = admission.charge(source(1), kStart);
+    auto b = admission.charge(source(1), kStart);
+    CHECK(admission.refuses(source(1), kStart) == admit::Refusal::per_source);
+    all.instances = 1;
+    all.per_source = 3;
+    admission.configure(all, kStart);
     CHECK_FALSE(admission.has_room());
+    CHECK_FALSE(admission.refuses(source(1), kStart));
     a = {};
     CHECK_FALSE(admission.has_room());
     b = {};
     CHECK(admission.has_room());
+    CHECK(admission.sources().size() == 0);
+}
+
+TEST_CASE("per_source counts each source for itself") {
+    admit::Admission admission;
+    auto all = limits(100);
+    all.per_source = 1;
+    admission.configure(all, kStart);
+    auto a = admission.charge(source(1), kStart);
+    CHECK(admission.refuses(source(1), kStart) == admit::Refusal::per_source);
+    CHECK_FALSE(admission.refuses(source(2), kStart));
+    a = {};
+    CHECK_FALSE(admission.refuses(source(1), kStart));
+}
+
+TEST_CASE("a rate lets its burst through, then one each interval, and is full again after burst intervals") {
+    admit::Admission admission;
+    auto all = limits(100);
+    all.rate = conf::Rate{100ms, 3};
+    admission.configure(all, kStart);
+    Instant time = kStart;
+    for (int i = 0; i < 3; ++i) {
+        CHECK(admission.rate_opens_at() <= time);
+        (void)admission.charge(kNobody, time);
+    }
+    CHECK(admission.rate_opens_at() == time + 100ms);
+    time += 100ms;
+    CHECK(admission.rate_opens_at() <= time);
+    (void)admission.charge(kNobody, time);
+    CHECK(admission.rate_opens_at() == time + 100ms);
+    time += 300ms;
+    for (int i = 0; i < 3; ++i) {
+        CHECK(admission.rate_opens_at() <= time);
+        (void)admission.charge(kNobody, time);
+    }
+    CHECK(admission.rate_opens_at() > time);
+}
+
+TEST_CASE("a start that failed gives its tokens back as well as its place") {
+    admit::Admission admission;
+    auto all = limits(100);
+    all.rate = conf::Rate{1s, 1};
+    all.per_source_rate = conf::Rate{1s, 1};
+    admission.configure(all, kStart);
+    admission.charge(source(1), kStart).undo();
+    CHECK(admission.in_use() == 0);
+    CHECK(admission.rate_opens_at() <= kStart);
+    CHECK_FALSE(admission.refuses(source(1), kStart));
+    (void)admission.charge(source(1), kStart);
+    CHECK(admission.rate_opens_at() > kStart);
+    CHECK(admission.refuses(source(1), kStart) == admit::Refusal::per_source_rate);
+}
+
+TEST_CASE("per_source_rate outlives the source's handlers, and the source is forgotten once its bucket is full") {
+    admit::Admission admission;
+    auto all = limits(100);
+    all.per_source_rate = conf::Rate{1s, 2};
+    admission.configure(all, kStart);
+    (void)admission.charge(source(1), kStart);
+    (void)admission.charge(source(1), kStart);
+    CHECK(admission.refuses(source(1), kStart) == admit::Refusal::per_source_rate);
+    CHECK(admission.source_opens_at(source(1)) == kStart + 1s);
+    CHECK_FALSE(admission.refuses(source(1), kStart + 1s));
+    CHECK(admission.sources().size() == 1);
+    for (std::uint32_t i = 0; i < 10; ++i) (void)admission.charge(source(2 + i), kStart + 10s + i * 10s);
+    CHECK(admission.sources().find(source(1)) == nullptr);
+}
+
+TEST_CASE("100,000 sources stay under the table's ceiling, and those with clients are never forgotten") {
+    admit::Admission admission;
+    auto all = limits(1000000);
+    all.per_source = 1;
+    all.per_source_rate = conf::Rate{3600s, 10};
+    admission.configure(all, kStart);
+    auto kept = admission.charge(source(1), kStart);
+    for (std::uint32_t i = 2; i < 100002; ++i) (void)admission.charge(source(i), kStart);
+    CHECK(admission.sources().size() <= admit::Sources::kMost);
+    CHECK(admission.sources().size() > admit::Sources::kMost / 2);
+    CHECK(admission.refuses(source(1), kStart) == admit::Refusal::per_source);
+}
+
+TEST_CASE("rotating through addresses does not wipe out the record of one that used up its share") {
+    admit::Admission admission;
+    auto all = limits(1000000);
+    all.per_source_rate = conf::Rate{3600s, 5};
+    admission.configure(all, kStart);
+    for (int i = 0; i < 5; ++i) (void)admission.charge(source(1), kStart);
+    REQUIRE(admission.refuses(source(1), kStart) == admit::Refusal::per_source_rate);
+    for (std::uint32_t i = 2; i < 500002; ++i) (void)admission.charge(source(i), kStart);
+    CHECK(admission.refuses(source(1), kStart) == admit::Refusal::per_source_rate);
+}
+
+TEST_CASE("a shorter rate after a reload shuts nobody out for longer than itself") {
+    admit::Admission admission;
+    auto all = limits(10);
+    all.rate = conf::Rate{3600s, 1};
+    admission.configure(all, kStart);
+    (void)admission.charge(kNobody, kStart);
+    all.rate = conf::Rate{1s, 1};
+    admission.configure(all, kStart);
+    CHECK(admission.rate_opens_at() <= kStart + 1s);
 }

@@ -61,6 +61,18 @@ TEST_CASE("a change to a socket binds anew, any other renews what stands behind 
     CHECK(moved[0].keys == std::vector<std::string>{"listen"});
 }
 
+TEST_CASE("limits and access are renewed without touching a socket, and a burst is told apart from its rate") {
+    const std::string rate = "limits.rate = \"10/s\"\n";
+    CHECK(change("", rate + "access.deny = \"::1\"").change == Change::renew);
+    CHECK(change(rate, rate + "limits.burst = 10").change == Change::unchanged);
+    CHECK(change(rate, rate + "limits.burst = 20").keys == std::vector<std::string>{"limits.burst"});
+    CHECK(change(rate, "limits.rate = \"10/m\"").keys == std::vector<std::string>{"limits.rate"});
+    CHECK(change(rate + "limits.burst = 20", "").keys == std::vector<std::string>{"limits.rate"});
+    CHECK(change("limits.on_excess = \"reject\"\nlimits.reject_text = \"x\"",
+                 "limits.on_excess = \"reject\"\nlimits.reject_text = \"y\"")
+              .keys == std::vector<std::string>{"limits.reject_text"});
+}
+
 TEST_CASE("every kind of key is found when it differs") {
     for (const auto& [text, key] : std::map<std::string, std::string>{
              {"user = \"root\"\ngroup = \"65534\"\nsupplementary_groups = [\"65534\"]", "user"},
@@ -71,6 +83,18 @@ TEST_CASE("every kind of key is found when it differs") {
              {"pass_environment = [\"LANG\"]", "environment"},
              {"stop_timeout = \"1s\"", "stop_timeout"},
              {"limits.instances = 2", "limits.instances"},
+             {"limits.per_source = 2", "limits.per_source"},
+             {"limits.rate = \"10/s\"", "limits.rate"},
+             {"limits.per_source_rate = \"10/s\"", "limits.per_source_rate"},
+             {"limits.source_prefix_ipv4 = 24", "limits.source_prefix_ipv4"},
+             {"limits.source_prefix_ipv6 = 56", "limits.source_prefix_ipv6"},
+             {"limits.max_load = 4", "limits.max_load"},
+             {"limits.on_excess = \"close\"", "limits.on_excess"},
+             {"limits.wait_timeout = \"1s\"", "limits.wait_timeout"},
+             {"access.allow = \"10.0.0.0/8\"", "access.allow"},
+             {"access.deny = \"10.0.0.0/8\"", "access.deny"},
+             {"access.times = \"Mon 08:00-18:00\"", "access.times"},
+             {"access.on_deny = \"drop\"", "access.on_deny"},
              {"prefork.max_age = \"1s\"", "prefork.max_age"},
              {"delayed.delay = \"1s\"", "delayed.delay"},
              {"rlimits.nofile = 10", "rlimits.nofile"},

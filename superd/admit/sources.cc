@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: MIT
+#include "admit/sources.h"
+
+#include <cstring>
+
+namespace superd::admit {
+namespace {
+
+/// Both halves of the 128-bit product, folded: one multiplication mixes all bits.
+std::uint64_t mix(std::uint64_t a, std::uint64_t b) {
+    __extension__ using Wide = unsigned __int128;
+    const Wide product = static_cast<Wide>(a) * b;
+    return static_cast<std::uint64_t>(product) ^ static_cast<std::uint64_t>(product >> 64);
+}
+
+bool is_forgettable(const Source& source, Instant now) {
+    return source.in_use == 0 && source.bucket.full_at() <= now;
+}
+
+}  // namespace
+
+Sources::Sources() : random_(std::random_device{}()), index_(16, Hash{this}, Same{this}) {
+    std::random_device device;
+    for (std::uint64_t& word : seed_) word = (std::uint64_t{device()} << 32) | device() | 1;
+}
+
+std::size_t Sources::Hash::operator()(const SourceKey& key) const {
+    std::uint64_t high;
+    std::uint64_t low;
+    std::memcpy(&high, key.bytes.data(), 8);
+    std::memcpy(&low, key.bytes.data() + 8, 8);
+    const auto kind = static_cast<std::uint64_t>(key.kind);
+    return mix(mix(high ^ table->seed_[0], low ^ table->seed_[1]) ^ kind, table->seed_[1]);
+}
+
+const Source* Sources::find(const SourceKey& key) const {
+    const auto at = index_.find(key);
+    return at == index_.end() ? nullptr : &slots_[*at];
+}
+
+Sources::Index Sources::get(const SourceKey& key, Instant now) {
+    if (const auto at = index_.find(key); at != index_.end()) return *at;
+    clean_some(now);
+    if (index_.size() >= kMost) forget_one(now);
+    Index index;
+    if (free_.empty()) {
+        index = static_cast<Index>(slots_.size());
+        slots_.push_back({key, 0, {}});
+    } else {
+        index = free_.back();
+        free_.pop_back();
+        slots_[index] = {key, 0, {}};
+    }
+    index_.insert(index);
+    return index;
+}
+
+void Sources::release(Index index, Instant now) {
+    if (is_forgettable(slots_[index], now)) forget(index);
+}
+
+void Sources::forget(Index index) {
+    index_.erase(index);
+    slots_[index] = {};
+    free_.push_back(index);
+}
+
+/// A few slots with each new source, so that the table shrinks as fast as it can grow and no sweep ever holds
+/// anybody up.
+void Sources::clean_some(Instant now) {
+    for (int i = 0; i < 4 && !slots_.empty(); ++i) {
+        next_to_clean_ = static_cast<Index>((next_to_clean_ + 1) % slots_.size());
+        const Source& source = slots_[next_to_clean_];
+        if (source.key.kind != SourceKey::Kind::none && is_forgettable(source, now)) forget(next_to_clean_);
+    }
+}
+
+void Sources::forget_one(Instant) {
+    constexpr int kPicked = 8;
+    std::uniform_int_distribution<Index> any(0, static_cast<Index>(slots_.size() - 1));
+    Index fullest = kNone;
+    // Those with clients stay, however many: their number is bounded by `instances`.
+    for (int tries = 0; tries < 64; ++tries) {
+        const Index index = any(random_);
+        const Source& source = slots_[index];
+        if (source.key.kind == SourceKey::Kind::none || source.in_use > 0) continue;
+        if (fullest == kNone || source.bucket.full_at() < slots_[fullest].bucket.full_at()) fullest = index;
+        if (tries >= kPicked) break;
+    }
+    if (fullest != kNone) forget(fullest);
+}
+
+}  // namespace superd::admit

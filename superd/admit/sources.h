@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// What is remembered of each source: how many of its clients are served, and its bucket.
+//
+// A source without clients whose bucket is full again is as one never seen, and is forgotten. The table holds at most
+// kMost sources beyond those with clients. When it is full, the fullest bucket of a few picked at random is
+// forgotten: whoever has used most is remembered longest, so rotating addresses wipes out the records of the
+// addresses rotated through, not that of one that has used up its share.
+
+#include <array>
+#include <cstdint>
+#include <random>
+#include <unordered_set>
+#include <vector>
+
+#include "admit/bucket.h"
+
+namespace superd::admit {
+
+/// Who a client counts as: the prefix of its address, its uid, or its CID.
+struct SourceKey {
+    enum class Kind : std::uint8_t { none, ipv4, ipv6, uid, cid };
+    Kind kind = Kind::none;
+    std::array<std::uint8_t, 16> bytes{};
+    bool operator==(const SourceKey&) const = default;
+};
+
+struct Source {
+    SourceKey key;
+    int in_use = 0;
+    Bucket bucket;
+};
+
+class Sources {
+  public:
+    using Index = std::uint32_t;
+    static constexpr Index kNone = ~Index{0};
+    static constexpr std::size_t kMost = 65536;
+    /// Bytes that a full table takes: its slots, and a node and a bucket of the index for each.
+    static constexpr std::size_t kCeiling = 8u << 20;
+
+    Sources();
+    /// nullptr: as one never seen.
+    const Source* find(const SourceKey& key) const;
+    /// The source's slot, which stays its own while it has clients.
+    Index get(const SourceKey& key, Instant now);
+    Source& at(Index index) { return slots_[index]; }
+    /// After in_use went down: forgets the source if there is nothing to remember.
+    void release(Index index, Instant now);
+    std::size_t size() const { return index_.size(); }
+
+  private:
+    struct Hash {
+        using is_transparent = void;
+        const Sources* table;
+        std::size_t operator()(Index index) const { return (*this)(table->slots_[index].key); }
+        std::size_t operator()(const SourceKey& key) const;
+    };
+    struct Same {
+        using is_transparent = void;
+        const Sources* table;
+        bool operator()(Index a, Index b) const { return a == b; }
+        bool operator()(Index a, const SourceKey& b) const { return table->slots_[a].key == b; }
+        bool operator()(const SourceKey& a, Index b) const { return table->slots_[b].key == a; }
+    };
+
+    void forget(Index index);
+    void forget_one(Instant now);
+    void clean_some(Instant now);
+
+    std::minstd_rand random_;
+    std::uint64_t seed_[2];  ///< so that nobody can choose addresses that collide
+    std::vector<Source> slots_;
+    std::vector<Index> free_;
+    std::unordered_set<Index, Hash, Same> index_;
+    Index next_to_clean_ = 0;
+};
+
+}  // namespace superd::admit

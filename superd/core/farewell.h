@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// How clients that are not served are let go.
+
+#include <list>
+#include <string_view>
+
+#include "core/engine.h"
+
+namespace superd::core {
+
+class Farewell {
+  public:
+    explicit Farewell(Engine& engine) : engine_(engine) {}
+    Farewell(const Farewell&) = delete;
+
+    /// With RST, by SO_LINGER of no time. socket(7)
+    static void reset(sys::Fd connection);
+    /// Sends `text`, if any, and FIN. A close with unread data would be a RST that may overtake both, so what the
+    /// client has sent is read away, for up to kLinger where it goes on sending.
+    void close(sys::Fd connection, std::string_view text);
+
+    static constexpr Duration kLinger = std::chrono::seconds(1);
+    static constexpr std::size_t kMost = 64;
+
+  private:
+    struct Entry {
+        sys::Fd connection;
+        Instant until;
+        sys::Source source;
+    };
+    void expire();
+
+    Engine& engine_;
+    std::list<Entry> leaving_;
+    sys::Source timer_;
+};
+
+}  // namespace superd::core

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// The part of [access] that the kernel enforces: a socket filter on each listener. It is how access holds at all where
+// handlers accept for themselves, and with on_deny = "drop" it keeps denied clients from costing anything.
+
+#include <functional>
+#include <optional>
+
+#include "core/engine.h"
+#include "net/filter.h"
+#include "net/listener.h"
+
+namespace superd::core {
+
+class Gate {
+  public:
+    /// `changed`: the times of the week opened or closed it: apply() to all listeners.
+    Gate(Engine& engine, std::function<void()> changed) : engine_(engine), changed_(std::move(changed)) {}
+    Gate(const Gate&) = delete;
+
+    void configure(const conf::Service& definition);
+    /// What could not be attached is an error; then superd's own judgement still holds where it sees the clients.
+    Result<void> apply(const net::Listener& listener) const;
+
+  private:
+    void look_at_clock();
+
+    Engine& engine_;
+    std::function<void()> changed_;
+    bool needed_ = false;
+    bool open_ = true;
+    std::vector<conf::TimeWindow> times_;
+    std::optional<net::filter::Program> lists_;
+    sys::Source minute_;
+};
+
+}  // namespace superd::core

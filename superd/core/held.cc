@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: MIT
+#include "core/held.h"
+
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+
+namespace superd::core {
+
+bool Held::add(model::Client& client, const admit::SourceKey& source, Instant until) {
+    const auto of_source = std::ranges::count_if(clients_, [&](const Entry& entry) { return entry.source == source; });
+    if (clients_.size() >= kInAll || static_cast<std::size_t>(of_source) >= kOfOneSource) return false;
+    if (!timer_) {
+        auto timer = engine_.loop.timer([this] { expire(); });
+        if (!timer) return false;
+        timer_ = std::move(*timer);
+    }
+    clients_.push_back({std::move(client), source, until, {}});
+    const Position entry = std::prev(clients_.end());
+    auto source_of_events = engine_.loop.io(entry->client.connection.get(), EPOLLRDHUP,
+                                            [this, entry](std::uint32_t) { check_hang_up(entry); });
+    if (!source_of_events) {
+        client = std::move(entry->client);
+        clients_.erase(entry);
+        return false;
+    }
+    entry->hang_up = std::move(*source_of_events);
+    if (clients_.size() == 1) (void)timer_.arm(until);
+    return true;
+}
+
+std::optional<model::Client> Held::next(const admit::Admission& admission, Instant now) {
+    const auto entry =
+        std::ranges::find_if(clients_, [&](const Entry& e) { return !admission.refuses(e.source, now); });
+    if (entry == clients_.end()) return std::nullopt;
+    std::optional<model::Client> client(std::move(entry->client));
+    clients_.erase(entry);
+    return client;
+}
+
+std::optional<Instant> Held::opens_at(const admit::Admission& admission, Instant now) const {
+    std::optional<Instant> earliest;
+    for (const Entry& entry : clients_) {
+        if (admission.refuses(entry.source, now) != admit::Refusal::per_source_rate) continue;
+        const Instant when = admission.source_opens_at(entry.source);
+        if (!earliest || when < *earliest) earliest = when;
+    }
+    return earliest;
+}
+
+void Held::end(Position entry, admit::Refusal why) {
+    model::Client client = std::move(entry->client);
+    clients_.erase(entry);
+    ended_(std::move(client), why);
+}
+
+/// A client that sent its request and closed its side still wants the answer; one that closed without a word does
+/// not, as far as anybody can tell from here.
+void Held::check_hang_up(Position entry) {
+    char byte;
+    const ssize_t n = recv(entry->client.connection.get(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    if (n > 0)
+        entry->hang_up = {};
+    else
+        end(entry, admit::Refusal::gone);
+}
+
+void Held::expire() {
+    const Instant time = now();
+    while (!clients_.empty() && clients_.front().until <= time) end(clients_.begin(), admit::Refusal::wait_timeout);
+    if (!clients_.empty()) (void)timer_.arm(clients_.front().until);
+}
+
+}  // namespace superd::core

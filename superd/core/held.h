@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// Clients that were accepted and wait for their own source's turn (on_excess = "queue").
+
+#include <functional>
+#include <list>
+#include <optional>
+
+#include "admit/admission.h"
+#include "core/engine.h"
+#include "model/host.h"
+
+namespace superd::core {
+
+class Held {
+  public:
+    /// Called with each client that ends here, and why: its time is over, or it has left.
+    using Ended = std::function<void(model::Client, admit::Refusal)>;
+    Held(Engine& engine, Ended ended) : engine_(engine), ended_(std::move(ended)) {}
+    Held(const Held&) = delete;
+
+    /// False: there is no place for one more of this source, or for any; `client` is as it was.
+    bool add(model::Client& client, const admit::SourceKey& source, Instant until);
+    /// Takes out the first whose source is let in now.
+    std::optional<model::Client> next(const admit::Admission& admission, Instant now);
+    /// The earliest time at which a bucket lets one of them in, if that is what one waits for.
+    std::optional<Instant> opens_at(const admit::Admission& admission, Instant now) const;
+    std::size_t size() const { return clients_.size(); }
+    void clear() { clients_.clear(); }
+
+    /// Each costs a descriptor.
+    static constexpr std::size_t kOfOneSource = 16;
+    static constexpr std::size_t kInAll = 512;
+
+  private:
+    struct Entry {
+        model::Client client;
+        admit::SourceKey source;
+        Instant until;
+        sys::Source hang_up;
+    };
+    using Position = std::list<Entry>::iterator;
+    void end(Position entry, admit::Refusal why);
+    void check_hang_up(Position entry);
+    void expire();
+
+    Engine& engine_;
+    Ended ended_;
+    std::list<Entry> clients_;  ///< in order of arrival, and so of `until`
+    sys::Source timer_;
+};
+
+}  // namespace superd::core

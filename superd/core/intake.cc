@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: MIT
+#include "core/intake.h"
+
+#include <sys/socket.h>
+#include <sys/sysinfo.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "admit/times.h"
+#include "net/datagram.h"
+
+namespace superd::core {
+namespace {
+
+/// Clients refused at one go, so that a flood of them cannot keep the loop from the others.
+constexpr int kMostRefused = 64;
+
+/// accept(2): errors of the one connection that was about to be accepted.
+bool is_of_connection(int code) {
+    switch (code) {
+        case EINTR:
+        case ECONNABORTED:
+        case EPROTO:
+        case ENETDOWN:
+        case ENOPROTOOPT:
+        case EHOSTDOWN:
+        case ENONET:
+        case EHOSTUNREACH:
+        case EOPNOTSUPP:
+        case ENETUNREACH:
+        case EPERM:
+            return true;
+        default:
+            return false;
+    }
+}
+
+}  // namespace
+
+Intake::Intake(Engine& engine, const std::string& service, Stats& stats, std::function<void()> changed,
+               std::function<void(const Error&)> scarce)
+    : engine_(engine),
+      stats_(stats),
+      changed_(std::move(changed)),
+      scarce_(std::move(scarce)),
+      refusals_(engine, service),
+      farewell_(engine),
+      held_(engine, [this](model::Client client, admit::Refusal why) { let_go(std::move(client), why, false); }) {}
+
+void Intake::configure(const conf::Service& definition) {
+    admission_.configure(definition.limits, now());
+    access_ = admit::AccessRules(definition.access);
+    times_ = definition.access.times;
+    on_deny_ = definition.access.on_deny;
+    log_ = definition.log_connections != conf::LogConnections::none;
+    look_at_held_ = true;
+    rate_tripped_ = false;
+    load_read_ = {};
+}
+
+bool Intake::load_allows() {
+    const auto& most = admission_.limits().max_load;
+    if (!most) return true;
+    const Instant time = now();
+    if (time - load_read_ >= std::chrono::seconds(1)) {
+        load_read_ = time;
+        struct sysinfo info {};
+        // sysinfo(2) needs no descriptor, which may be just what is scarce.
+        load_high_ = ::sysinfo(&info) == 0 && static_cast<double>(info.loads[0]) / (1 << SI_LOAD_SHIFT) > *most;
+    }
+    if (load_high_) pace(load_read_ + std::chrono::seconds(1));
+    return !load_high_;
+}
+
+bool Intake::is_open() {
+    if (!admission_.has_room()) return false;
+    if (const Instant opens = admission_.rate_opens_at(); opens > now()) {
+        if (!rate_tripped_) count(admit::Refusal::rate);
+        rate_tripped_ = true;
+        pace(opens);
+        return false;
+    }
+    rate_tripped_ = false;
+    return load_allows();
+}
+
+const char* Intake::closed_by() {
+    if (!admission_.has_room()) return "full";
+    return is_open() ? nullptr : "paused";
+}
+
+void Intake::pace(Instant when) {
+    if (pace_at_ && *pace_at_ <= when) return;
+    if (!pace_) {
+        auto timer = engine_.loop.timer([this] {
+            pace_at_.reset();
+            look_at_held_ = true;
+            changed_();
+        });
+        if (!timer) return scarce_(timer.error());
+        pace_ = std::move(*timer);
+    }
+    if (pace_.arm(when)) pace_at_ = when;
+}
+
+bool Intake::has_next() {
+    if (!is_open()) return false;
+    if (!stalled_.empty()) return true;
+    if (held_.size() == 0 || !look_at_held_) return false;
+    const Instant time = now();
+    if (auto client = held_.next(admission_, time)) {
+        stalled_.push_back(std::move(*client));
+        return true;
+    }
+    look_at_held_ = false;
+    if (const auto opens = held_.opens_at(admission_, time)) pace(*opens);
+    return false;
+}
+
+std::optional<model::Client> Intake::take(const net::Listener* socket, std::size_t listener) {
+    for (int i = 0; i < kMostRefused && is_open(); ++i) {
+        std::optional<model::Client> client;
+        if (!stalled_.empty()) {
+            client.emplace(std::move(stalled_.front()));
+            stalled_.pop_front();
+        } else if (socket != nullptr) {
+            const bool datagrams = socket->type() == conf::SocketType::datagram;
+            client = datagrams ? receive(*socket, listener) : accept(*socket, listener);
+            if (!client) return std::nullopt;
+            if (!judge(*client)) continue;
+        }
+        if (client) client->charge = admission_.charge(source_of(*client), now());
+        return client;
+    }
+    return std::nullopt;
+}
+
+void Intake::take_all(const net::Listener& socket, std::size_t listener) {
+    while (auto client = accept(socket, listener))
+        if (judge(*client)) stalled_.push_back(std::move(*client));
+}
+
+void Intake::stall(model::Client client) {
+    std::move(client.charge).undo();
+    stalled_.push_front(std::move(client));
+}
+
+void Intake::clear() {
+    stalled_.clear();
+    held_.clear();
+}
+
+std::optional<model::Client> Intake::accept(const net::Listener& socket, std::size_t listener) {
+    for (int i = 0; i < kMostRefused; ++i) {
+        sockaddr_storage from{};
+        socklen_t size = sizeof from;
+        sys::Fd connection(accept4(socket.fd(), reinterpret_cast<sockaddr*>(&from), &size, SOCK_CLOEXEC));
+        if (connection) {
+            ++stats_.accepted;
+            // The one option that an accepted socket does not inherit.
+            if (const auto& priority = socket.options().priority)
+                setsockopt(connection.get(), SOL_SOCKET, SO_PRIORITY, &*priority, sizeof *priority);
+            model::Client client;
+            client.listener = listener;
+            client.local = sys::Address::of_socket(connection.get());
+            client.peer = sys::Address(reinterpret_cast<const sockaddr*>(&from), size);
+            client.connection = std::move(connection);
+            return client;
+        }
+        if (errno == EAGAIN) return std::nullopt;
+        if (!is_of_connection(errno)) {
+            scarce_(fail_errno("accept", errno).error());
+            return std::nullopt;
+        }
+        if (errno != EINTR) count(admit::Refusal::gone);
+    }
+    return std::nullopt;
+}
+
+std::optional<model::Client> Intake::receive(const net::Listener& socket, std::size_t listener) {
+    auto datagram = net::receive(socket.fd(), socket.address());
+    if (!datagram) {
+        const int code = datagram.error().code;
+        // Any other pending error of the socket (ICMP of an earlier reply) is taken by reading it.
+        if (code == ENOMEM || code == ENOBUFS) scarce_(datagram.error());
+        return std::nullopt;
+    }
+    ++stats_.accepted;
+    model::Client client;
+    client.listener = listener;
+    client.local = datagram->local;
+    client.peer = datagram->peer;
+    client.datagram = std::move(datagram->data);
+    return client;
+}
+
+admit::SourceKey Intake::source_of(const model::Client& client) const {
+    using Kind = admit::SourceKey::Kind;
+    admit::SourceKey key;
+    if (!admission_.counts_sources()) return key;
+    if (const auto ip = sys::ip_bytes(client.peer)) {
+        const conf::Limits& limits = admission_.limits();
+        key.kind = ip->v6 ? Kind::ipv6 : Kind::ipv4;
+        key.bytes = sys::masked(*ip, ip->v6 ? limits.source_prefix_ipv6 : limits.source_prefix_ipv4).bytes;
+    } else if (client.local.family() == AF_UNIX && client.connection) {
+        ucred peer{};
+        socklen_t size = sizeof peer;
+        if (getsockopt(client.connection.get(), SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) return key;
+        key.kind = Kind::uid;
+        std::memcpy(key.bytes.data(), &peer.uid, sizeof peer.uid);
+    } else if (client.peer.family() == AF_VSOCK) {
+        key.kind = Kind::cid;
+        const std::string cid = client.peer.host();
+        std::memcpy(key.bytes.data(), cid.data(), std::min(cid.size(), key.bytes.size()));
+    }
+    return key;
+}
+
+bool Intake::judge(model::Client& client) {
+    if (const auto ip = sys::ip_bytes(client.peer); ip && !access_.decide(*ip).allowed) {
+        let_go(std::move(client), admit::Refusal::denied, true);
+        return false;
+    }
+    if (!times_.empty() && !admit::open_at(times_, std::time(nullptr))) {
+        let_go(std::move(client), admit::Refusal::time, true);
+        return false;
+    }
+    if (!admission_.counts_sources()) return true;
+    const auto source = source_of(client);
+    const Instant time = now();
+    const conf::Limits& limits = admission_.limits();
+    const auto excess = admission_.refuses(source, time);
+    if (!excess) return true;
+    const bool may_wait = limits.on_excess == conf::Excess::queue && client.connection;
+    if (may_wait && held_.add(client, source, time + limits.wait_timeout)) {
+        look_at_held_ = true;  // when a token comes, or when one of its own ends
+        return false;
+    }
+    let_go(std::move(client), *excess, false);
+    return false;
+}
+
+void Intake::refuse(model::Client client, admit::Refusal why) {
+    let_go(std::move(client), why, false);
+}
+
+void Intake::let_go(model::Client client, admit::Refusal why, bool denied) {
+    refusals_.note(why, client.peer, log_);
+    if (!client.connection) return;
+    const conf::Limits& limits = admission_.limits();
+    const bool reset = denied ? on_deny_ != conf::Denial::close : limits.on_excess == conf::Excess::reset;
+    if (why == admit::Refusal::gone) return;
+    if (reset) return Farewell::reset(std::move(client.connection));
+    const bool with_text = !denied && limits.on_excess == conf::Excess::reject;
+    farewell_.close(std::move(client.connection), with_text ? limits.reject_text : std::string_view{});
+}
+
+}  // namespace superd::core

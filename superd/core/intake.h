@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// The way of a client from the kernel to the model: accepted, judged, charged; or held, or let go.
+
+#include <deque>
+#include <functional>
+#include <optional>
+
+#include "admit/access.h"
+#include "admit/admission.h"
+#include "core/farewell.h"
+#include "core/held.h"
+#include "core/refusal_log.h"
+#include "core/stats.h"
+#include "net/listener.h"
+
+namespace superd::core {
+
+class Intake {
+  public:
+    /// `changed`: clients may be taken that could not be before. `scarce`: the kernel has none of what it takes.
+    Intake(Engine& engine, const std::string& service, Stats& stats, std::function<void()> changed,
+           std::function<void(const Error&)> scarce);
+    Intake(const Intake&) = delete;
+
+    void configure(const conf::Service& definition);
+
+    /// May the next client be taken now? If only time stands against it, `changed` follows.
+    bool is_open();
+    /// Is there a client here already that may go now? It is what take() returns next.
+    bool has_next();
+    /// The next client with its place charged. `socket` may be nullptr: then only those here already.
+    std::optional<model::Client> take(const net::Listener* socket, std::size_t listener);
+    /// Takes over all who wait on a socket that is about to be closed.
+    void take_all(const net::Listener& socket, std::size_t listener);
+    /// A client that could not be served yet; it is first in line.
+    void stall(model::Client client);
+    /// A handler ended: a held client may go.
+    void released() { look_at_held_ = true; }
+    /// No client is wanted any more.
+    void clear();
+
+    /// Lets a client go that cannot be served, as on_excess says.
+    void refuse(model::Client client, admit::Refusal why);
+    /// Counts what no client was lost by.
+    void count(admit::Refusal why) { refusals_.note(why, {}, false); }
+
+    admit::Admission& admission() { return admission_; }
+    const RefusalLog& refusals() const { return refusals_; }
+    std::size_t stalled() const { return stalled_.size(); }
+    std::size_t held() const { return held_.size(); }
+    /// "full", "paused" (rate, load), or nullptr.
+    const char* closed_by();
+
+  private:
+    std::optional<model::Client> accept(const net::Listener& socket, std::size_t listener);
+    std::optional<model::Client> receive(const net::Listener& socket, std::size_t listener);
+    /// True: the client goes on. False: it was held or let go.
+    bool judge(model::Client& client);
+    void let_go(model::Client client, admit::Refusal why, bool denied);
+    admit::SourceKey source_of(const model::Client& client) const;
+    bool load_allows();
+    void pace(Instant when);
+
+    Engine& engine_;
+    Stats& stats_;
+    std::function<void()> changed_;
+    std::function<void(const Error&)> scarce_;
+    admit::Admission admission_;
+    admit::AccessRules access_;
+    std::vector<conf::TimeWindow> times_;
+    conf::Denial on_deny_ = conf::Denial::close;
+    bool log_ = true;
+    RefusalLog refusals_;
+    Farewell farewell_;
+    Held held_;
+    std::deque<model::Client> stalled_;
+    bool look_at_held_ = false;
+    bool rate_tripped_ = false;
+    sys::Source pace_;
+    std::optional<Instant> pace_at_;
+    Instant load_read_{};
+    bool load_high_ = false;
+};
+
+}  // namespace superd::core

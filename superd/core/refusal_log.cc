@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: MIT
+#include "core/refusal_log.h"
+
+#include <fmt/format.h>
+
+namespace superd::core {
+
+void RefusalLog::note(admit::Refusal why, const sys::Address& peer, bool log) {
+    const auto index = static_cast<std::size_t>(why);
+    ++counts_[index];
+    if (!log) return;
+    if (!open_) {
+        if (!timer_) {
+            auto timer = engine_.loop.timer([this] { end_window(); });
+            if (!timer) return;
+            timer_ = std::move(*timer);
+        }
+        open_ = timer_.arm(now() + kWindow).has_value();
+    }
+    if (++in_window_[index] > kEach) return;
+    engine_.log.write(Level::notice, fmt::format("{}: refused: {}", peer.text(), admit::name_of(why)),
+                      {{"SERVICE", service_}, {"PEER", peer.text()}, {"REFUSAL", admit::name_of(why)}});
+}
+
+void RefusalLog::end_window() {
+    open_ = false;
+    for (std::size_t i = 0; i < admit::kRefusals; ++i) {
+        if (in_window_[i] > kEach) {
+            const char* why = admit::name_of(static_cast<admit::Refusal>(i));
+            engine_.log.write(Level::notice, fmt::format("{} more refused: {}", in_window_[i] - kEach, why),
+                              {{"SERVICE", service_}, {"REFUSAL", why}, {"COUNT", in_window_[i] - kEach}});
+        }
+        in_window_[i] = 0;
+    }
+}
+
+std::string RefusalLog::summary() const {
+    std::string text;
+    for (std::size_t i = 0; i < admit::kRefusals; ++i)
+        if (counts_[i] > 0)
+            text += fmt::format("{}{} {}", text.empty() ? "" : ", ", admit::name_of(static_cast<admit::Refusal>(i)),
+                                counts_[i]);
+    return text;
+}
+
+}  // namespace superd::core
