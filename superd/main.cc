@@ -2,6 +2,7 @@
 // superd: reads its words, prepares the process, starts the supervisor.
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <linux/close_range.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -56,6 +57,12 @@ void fill_standard_descriptors() {
     if (fd > STDERR_FILENO) close(fd);
 }
 
+/// What whoever started superd left open is for no handler. LISTEN_FDS are taken over later all the same.
+void close_inherited_on_exec() {
+    if (close_range(STDERR_FILENO + 1, ~0U, CLOSE_RANGE_CLOEXEC) == 0) return;
+    for (int fd = STDERR_FILENO + 1; fd < static_cast<int>(sysconf(_SC_OPEN_MAX)); ++fd) fcntl(fd, F_SETFD, FD_CLOEXEC);
+}
+
 /// Children inherit dispositions, so all are the default; what superd acts on comes through the loop.
 void prepare_signals() {
     for (int number = 1; number < NSIG; ++number) signal(number, SIG_DFL);
@@ -86,18 +93,20 @@ std::unique_ptr<LogSink> choose_sink(const std::string& format) {
 
 /// Detaches. The first process waits on the pipe whose other end is returned here, and passes on as its exit
 /// status the byte that comes; none is 1.
-sys::Fd detach() {
+Result<sys::Fd> detach() {
     int ends[2];
-    if (pipe2(ends, O_CLOEXEC) != 0) return {};
+    if (pipe2(ends, O_CLOEXEC) != 0) return fail_errno("pipe", errno);
     const pid_t child = fork();
+    if (child < 0) return fail_errno("fork", errno);
     if (child != 0) {
         close(ends[1]);
         char status = 1;
-        if (child < 0 || read(ends[0], &status, 1) != 1) status = 1;
+        if (read(ends[0], &status, 1) != 1) status = 1;
         _exit(status);
     }
     close(ends[0]);
     setsid();
+    (void)!chdir("/");
     const int null = open("/dev/null", O_RDWR | O_CLOEXEC);
     dup2(null, STDIN_FILENO);
     dup2(null, STDOUT_FILENO);
@@ -128,13 +137,14 @@ int check(const Options& options) {
 int serve(const Options& options) {
     Level level{};
     parse_level(options.log_level, level);
-    sys::Fd starter;
+    Result<sys::Fd> starter = sys::Fd();
     if (options.daemon) starter = detach();
     Log log(choose_sink(options.log_format), level);
     const auto give_up = [&log](const Error& error) {
         log.write(Level::error, fmt::format("cannot start: {}", error.text), {{"ERRNO", error.code}});
         return 1;
     };
+    if (!starter) return give_up(starter.error());
     if (options.daemon && isatty(STDERR_FILENO))
         log.write(Level::warning, "the log goes to this terminal; to keep it, start with 2>>FILE");
 
@@ -154,10 +164,10 @@ int serve(const Options& options) {
     if (!supervisor) return give_up(supervisor.error());
     if (auto written = write_pid_file(options.pid_file); !written) return give_up(written.error());
     (*supervisor)->start(*catalog);
-    if (starter) {
+    if (*starter) {
         const char fine = 0;
-        (void)!write(starter.get(), &fine, 1);
-        starter.reset();
+        (void)!write(starter->get(), &fine, 1);
+        starter->reset();
     }
     const auto code = loop->run();
     if (!options.pid_file.empty()) unlink(options.pid_file.c_str());
@@ -170,6 +180,8 @@ int serve(const Options& options) {
 
 int main(int argc, char** argv) {
     fill_standard_descriptors();
+    close_inherited_on_exec();
+    tzset();
     Options options;
     CLI::App app("superd: listens on many ports and serves each by its declared model", "superd");
     app.set_version_flag("--version", "superd " SUPERD_VERSION);
@@ -192,6 +204,9 @@ int main(int argc, char** argv) {
         return asked ? 0 : 2;
     }
     options.config_given = config->count() > 0;
+    // --daemon leaves this folder, and a reload must find what the start found.
+    for (std::string* path : {&options.config, &options.conf_dir, &options.pid_file})
+        if (!path->empty() && options.daemon) *path = std::filesystem::absolute(*path);
     if (options.check) return check(options);
     prepare_signals();
     return serve(options);

@@ -56,6 +56,13 @@ std::uint16_t local_port(int fd) {
     return endpoint(local, size).port;
 }
 
+Inbox::Inbox(int fd) {
+    int family = AF_UNSPEC;
+    socklen_t size = sizeof family;
+    getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family, &size);
+    has_addresses_ = family == AF_INET || family == AF_INET6;
+}
+
 ssize_t Inbox::receive(int fd, int flags) {
     iovec room{data_.data(), data_.size()};
     message_ = {};
@@ -63,9 +70,11 @@ ssize_t Inbox::receive(int fd, int flags) {
     message_.msg_namelen = sizeof sender_;
     message_.msg_iov = &room;
     message_.msg_iovlen = 1;
-    message_.msg_control = control_.data();
-    message_.msg_controllen = control_.size();
-    const ssize_t got = recvmsg(fd, &message_, flags);
+    if (has_addresses_) {  // on a unix socket room for control messages would be room for a sender's descriptors
+        message_.msg_control = control_.data();
+        message_.msg_controllen = control_.size();
+    }
+    const ssize_t got = recvmsg(fd, &message_, flags | MSG_CMSG_CLOEXEC);
     message_.msg_iov = nullptr;
     if (got >= 0) size_ = static_cast<std::size_t>(got);
     return got;

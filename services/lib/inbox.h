@@ -23,7 +23,9 @@ std::uint16_t local_port(int fd);
 /// Room for one datagram at a time; each thread has its own.
 class Inbox {
   public:
-    /// As recvmsg(2).
+    explicit Inbox(int fd);
+
+    /// As recvmsg(2), from that socket or a duplicate of it. Descriptors that a sender passes along are not taken.
     ssize_t receive(int fd, int flags);
 
     /// What came last, valid until the next one; nullopt if it did not fit and must not be answered by halves.
@@ -41,6 +43,7 @@ class Inbox {
     };
     Arrival arrival() const;
 
+    bool has_addresses_;  ///< tells in control messages where a datagram was sent to
     std::array<char, 65536> data_;
     std::size_t size_ = 0;
     sockaddr_storage sender_;

@@ -144,7 +144,7 @@ void Pool::run_threads() {
 }
 
 void Pool::work() {
-    const std::unique_ptr<Inbox> inbox(type_ == SOCK_DGRAM ? new Inbox : nullptr);
+    const std::unique_ptr<Inbox> inbox(type_ == SOCK_DGRAM ? new Inbox(socket_) : nullptr);
     while (take_ticket() && (inbox ? serve_datagram(*inbox) : serve_connection())) {
     }
 }

@@ -67,12 +67,10 @@ class Loader {
         errors_.push_back({Place{file, 0, 0, 1, {}}, std::move(message)});
     }
 
-    // What others may write, they may have root run.
-    void check_owner(const std::string& file, const sys::FileStatus& status) {
+    // What others than its owner may write, they may have root run. A sticky folder keeps nobody from adding files.
+    void check_mode(const std::string& file, const sys::FileStatus& status) {
         if (from_.uid != 0 || from_.trust_files) return;
-        if (status.uid != 0) {
-            complain(file, fmt::format("belongs to user {}, but superd is root: only root may own it", status.uid));
-        } else if ((status.mode & 022U) != 0) {
+        if ((status.mode & 022U) != 0) {
             complain(file, fmt::format(
                                "may be written by others than its owner (mode {:04o}), but superd is root: chmod go-w",
                                status.mode & 07777U));
@@ -86,7 +84,7 @@ class Loader {
             complain(file, text.error().code != 0 ? "cannot be read: " + text.error().text : text.error().text);
             return std::nullopt;
         }
-        check_owner(file, text->status);
+        check_mode(file, text->status);
         auto tree = toml::parse(sources_.emplace_back(file, std::move(text->text)));
         if (tree) return std::move(*tree);
         errors_.push_back(std::move(tree.error()));
@@ -113,7 +111,7 @@ class Loader {
         while (folder.size() > 1 && folder.ends_with('/')) folder.pop_back();
         const auto names = sys::list_directory(folder);
         if (!names) return complain(folder, "cannot be read: " + names.error().text);
-        if (const auto status = sys::status_of(folder)) check_owner(folder, *status);
+        if (const auto status = sys::status_of(folder)) check_mode(folder, *status);
         for (const std::string& name : *names) {
             const std::string file = fmt::format("{}/{}", folder, name);
             if (name.ends_with(".toml.d") && !is_skipped(name.substr(0, name.size() - 2))) {
@@ -162,7 +160,7 @@ class Loader {
             complain(folder, "cannot be read: " + names.error().text);
             return false;
         }
-        if (const auto status = sys::status_of(folder)) check_owner(folder, *status);
+        if (const auto status = sys::status_of(folder)) check_mode(folder, *status);
         bool complete = true;
         for (const std::string& name : *names) {
             if (is_skipped(name)) continue;

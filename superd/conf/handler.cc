@@ -2,6 +2,7 @@
 // Whom and what a service runs, resolved against this machine.
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -31,6 +32,7 @@ class Resolver {
         resolve_program();
         resolve_environment();
         check_rlimits();
+        check_nice();
     }
 
   private:
@@ -291,6 +293,19 @@ class Resolver {
                                    key.full_name(), own.rlim_max));
             }
         }
+    }
+
+    // setpriority(2): down to 20 less RLIMIT_NICE anyone may go. 0 leaves a handler where superd is.
+    void check_nice() {
+        const Value* value = draft_.get("nice");
+        if (is_root() || value == nullptr || handler_.nice == 0) return;
+        rlimit ceiling{};
+        getrlimit(RLIMIT_NICE, &ceiling);
+        const int least =
+            std::min(getpriority(PRIO_PROCESS, 0), 20 - static_cast<int>(std::min<rlim_t>(ceiling.rlim_cur, 40)));
+        if (handler_.nice >= least) return;
+        reject("nice", value,
+               fmt::format("nice {} is below {}, the least that superd may set without root", handler_.nice, least));
     }
 
     Draft& draft_;

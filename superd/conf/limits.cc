@@ -33,17 +33,8 @@ class LimitsResolver {
     }
 
   private:
-    /// nullptr: not given, broken, or a default, which need not suit every service.
-    const Value* own(const char* name) const {
-        const Value* value = draft_.get(name);
-        return value != nullptr && value->spot.source != context_.defaults && !draft_.is_broken(name) ? value : nullptr;
-    }
-
     void reject_own(std::initializer_list<const char*> names, std::string_view why) {
-        for (const char* name : names) {
-            if (const Value* value = own(name))
-                draft_.reject(name, value->spot, fmt::format("{} {}", name, why), errors_);
-        }
+        conf::reject_own(draft_, context_, names, why, errors_);
     }
 
     void leave_what_is_seen() {

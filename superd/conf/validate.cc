@@ -77,7 +77,34 @@ void resolve_handoff(Draft& draft, Diagnostics& errors) {
     }
 }
 
-void resolve_prefork(Draft& draft, Diagnostics& errors) {
+void fit_pool_to_handoff(Draft& draft, const Context& context, Diagnostics& errors) {
+    Service& service = draft.service;
+    if (service.model != Model::prefork || service.listen.empty() || draft.is_broken("listen") ||
+        draft.is_broken("model") || draft.is_broken("handoff"))
+        return;
+    // An inherited socket may yet turn out to be one of datagrams, whose handlers get the socket itself.
+    if (!service.socket_type() && draft.get("handoff") == nullptr) return;
+    if (service.handoff == Handoff::connection) {
+        reject_own(draft, context, {"prefork.max_requests", "prefork.max_age", "prefork.grow_after"},
+                   "needs handoff = \"listen\": under handoff \"connection\" a parked process takes one connection",
+                   errors);
+        const Prefork plain;
+        service.prefork.max_requests = plain.max_requests;
+        service.prefork.max_age = plain.max_age;
+        service.prefork.grow_after = plain.grow_after;
+        return;
+    }
+    const std::size_t count = service.listen.size();
+    if (draft.is_broken("limits.instances") || count <= static_cast<std::size_t>(service.limits.instances)) return;
+    const Value* instances = own(draft, context, "limits.instances");
+    errors.push_back({(instances != nullptr ? instances : draft.get("listen"))->spot.place(),
+                      fmt::format("limits.instances {} is too few for {} addresses: each needs a worker, which has its "
+                                  "listening socket",
+                                  service.limits.instances, count)});
+}
+
+void resolve_prefork(Draft& draft, const Context& context, Diagnostics& errors) {
+    fit_pool_to_handoff(draft, context, errors);
     const Value* min = draft.get("prefork.min_spare");
     const Value* max = draft.get("prefork.max_spare");
     Prefork& prefork = draft.service.prefork;
@@ -105,40 +132,28 @@ void resolve_prefork(Draft& draft, Diagnostics& errors) {
     fit("prefork.max_spare", max, prefork.max_spare);
 }
 
-void resolve_socket_owner(Draft& draft, Diagnostics& errors) {
-    if (const Value* value = draft.get("socket.user")) {
-        const auto user = sys::find_user(value->text);
-        if (!user) {
-            draft.reject("socket.user", value->spot, user.error().text, errors);
-        } else if (!*user) {
-            draft.reject("socket.user", value->spot, fmt::format("socket.user \"{}\": no such user", value->text),
-                         errors);
-        } else {
-            draft.service.socket.user = (*user)->uid;
-        }
-    }
-    if (const Value* value = draft.get("socket.group")) {
-        const auto group = sys::find_group(value->text);
-        if (!group) {
-            draft.reject("socket.group", value->spot, group.error().text, errors);
-        } else if (!*group) {
-            draft.reject("socket.group", value->spot, fmt::format("socket.group \"{}\": no such group", value->text),
-                         errors);
-        } else {
-            draft.service.socket.group = **group;
-        }
-    }
+}  // namespace
+
+const Value* own(const Draft& draft, const Context& context, std::string_view name) {
+    const Value* value = draft.get(name);
+    return value != nullptr && value->spot.source != context.defaults && !draft.is_broken(name) ? value : nullptr;
 }
 
-}  // namespace
+void reject_own(Draft& draft, const Context& context, std::initializer_list<const char*> names, std::string_view why,
+                Diagnostics& errors) {
+    for (const char* name : names) {
+        if (const Value* value = own(draft, context, name))
+            draft.reject(name, value->spot, fmt::format("{} {}", name, why), errors);
+    }
+}
 
 void validate(Draft& draft, const Context& context, Diagnostics& errors) {
     if (context.complete) require_keys(draft, errors);
     resolve_listen(draft, errors);
     resolve_handoff(draft, errors);
-    resolve_prefork(draft, errors);
+    resolve_prefork(draft, context, errors);
+    resolve_socket(draft, context, errors);
     resolve_limits(draft, context, errors);
-    resolve_socket_owner(draft, errors);
     resolve_handler(draft, context, errors);
 }
 

@@ -2,7 +2,9 @@
 #pragma once
 // What one key means beside the others and beside the machine: the second half of making a Service.
 
+#include <initializer_list>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "conf/catalog.h"
@@ -19,8 +21,18 @@ struct Context {
     const toml::Source* defaults = nullptr;  ///< where [defaults] stand, if anywhere
 };
 
-/// Resolves what read() left: listen, handoff, prefork, socket owner, the handler.
+/// Resolves what read() left: listen, handoff, prefork, [socket], limits, the handler.
 void validate(Draft& draft, const Context& context, Diagnostics& errors);
+
+/// A value from the service's own files; nullptr: not given, broken, or a default, which need not suit every service.
+const toml::Value* own(const Draft& draft, const Context& context, std::string_view name);
+
+/// Reports "NAME WHY" for each of these that stands in the service's own files.
+void reject_own(Draft& draft, const Context& context, std::initializer_list<const char*> names, std::string_view why,
+                Diagnostics& errors);
+
+/// [socket]: which options its listeners can take, and whether superd may set them.
+void resolve_socket(Draft& draft, const Context& context, Diagnostics& errors);
 
 /// The part of limits and access: which of them can be held for these sockets, under this model.
 void resolve_limits(Draft& draft, const Context& context, Diagnostics& errors);

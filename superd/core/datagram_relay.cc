@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: MIT
 #include "core/datagram_relay.h"
 
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <poll.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -9,12 +12,11 @@
 #include <array>
 #include <cerrno>
 
-#include "net/datagram.h"
-
 namespace superd::core {
 namespace {
 
 constexpr int kBatch = 16;
+constexpr int kMostLeft = 4096;
 
 /// A file rather than a pipe: it takes any datagram whole, and a shell can read it line by line.
 Result<sys::Fd> file_with(const std::string& data) {
@@ -31,8 +33,9 @@ DatagramRelay::DatagramRelay(Engine& engine, Stats& stats, const model::Client& 
     : engine_(engine), stats_(stats), peer_(client.peer), local_(client.local) {}
 
 Result<std::unique_ptr<DatagramRelay>> DatagramRelay::create(Engine& engine, Stats& stats, const model::Client& client,
-                                                             int listener) {
+                                                             int listener, std::optional<net::Sender> as) {
     std::unique_ptr<DatagramRelay> relay(new DatagramRelay(engine, stats, client));
+    relay->as_ = as;
     auto file = file_with(client.datagram);
     if (!file) return std::unexpected(file.error());
     relay->input = std::move(*file);
@@ -53,7 +56,8 @@ Result<std::unique_ptr<DatagramRelay>> DatagramRelay::create(Engine& engine, Sta
 
 DatagramRelay::~DatagramRelay() {
     source_ = {};
-    for (int i = 0; i < kBatch && answers_ && pass_on(); ++i) {
+    // The socket's buffer bounds what can be there.
+    for (int i = 0; i < kMostLeft && answers_ && pass_on(); ++i) {
     }
 }
 
@@ -61,16 +65,23 @@ bool DatagramRelay::pass_on() {
     std::array<char, 65536> data;
     const ssize_t n = recv(answers_.get(), data.data(), data.size(), MSG_DONTWAIT);
     if (n < 0) return false;
-    if (n == 0) {  // all writers have gone; an empty reply cannot be told from that
-        source_ = {};
-        return false;
+    if (n == 0) {  // an empty reply, or no writer is left
+        pollfd end{answers_.get(), POLLRDHUP, 0};
+        if (poll(&end, 1, 0) != 0) {
+            source_ = {};
+            return false;
+        }
     }
-    // A sender without a name cannot be answered.
+    // A sender without a name cannot be answered, nor one whose name depends on the folder one is in.
     if (peer_.family() == AF_UNSPEC) return true;
-    if (net::send(socket_.get(), {data.data(), static_cast<std::size_t>(n)}, peer_, local_))
+    if (peer_.family() == AF_UNIX && !peer_.host().starts_with('/') && !peer_.host().starts_with('@')) return true;
+    const auto sent =
+        net::send(socket_.get(), {data.data(), static_cast<std::size_t>(n)}, peer_, local_, as_ ? &*as_ : nullptr);
+    if (sent)
         ++stats_.replies;
     else
-        engine_.log.write(Level::debug, "a reply could not be sent", {{"PEER", peer_.text()}, {"ERRNO", errno}});
+        engine_.log.write(Level::debug, fmt::format("a reply could not be sent: {}", sent.error().text),
+                          {{"PEER", peer_.text()}, {"ERRNO", sent.error().code}});
     return true;
 }
 

@@ -6,14 +6,16 @@
 #include "core/engine.h"
 #include "core/stats.h"
 #include "model/host.h"
+#include "net/datagram.h"
 
 namespace superd::core {
 
 class DatagramRelay {
   public:
     /// `listener`: the socket to answer from; the relay keeps a descriptor of its own.
+    /// `as`: whom the handler runs as.
     static Result<std::unique_ptr<DatagramRelay>> create(Engine& engine, Stats& stats, const model::Client& client,
-                                                         int listener);
+                                                         int listener, std::optional<net::Sender> as);
     DatagramRelay(const DatagramRelay&) = delete;
     /// Sends what the handler has written so far.
     ~DatagramRelay();
@@ -28,6 +30,7 @@ class DatagramRelay {
     Engine& engine_;
     Stats& stats_;
     sys::Address peer_, local_;
+    std::optional<net::Sender> as_;
     sys::Fd socket_, answers_;
     sys::Source source_;
 };

@@ -16,12 +16,17 @@ class Deadlines {
   public:
     /// A child is named by pid and serial, since a pid may come again.
     using Handler = std::function<void(pid_t, std::uint64_t serial)>;
-    Deadlines(sys::Loop& loop, Duration length, Handler handler)
-        : loop_(loop), length_(length), handler_(std::move(handler)) {}
+    /// `alive`: is it still there? Who is not is forgotten early.
+    using Alive = std::function<bool(pid_t, std::uint64_t serial)>;
+    Deadlines(sys::Loop& loop, Duration length, Alive alive, Handler handler)
+        : loop_(loop), length_(length), alive_(std::move(alive)), handler_(std::move(handler)) {}
 
     void add(pid_t pid, std::uint64_t serial) {
+        const bool was_empty = waiting_.empty();
+        while (!waiting_.empty() && !alive_(waiting_.front().pid, waiting_.front().serial)) waiting_.pop_front();
         waiting_.push_back({now() + length_, pid, serial});
-        if (waiting_.size() == 1) arm();
+        if (!was_empty) return;  // the timer comes, too early perhaps, and is set anew
+        arm();
     }
 
   private:
@@ -43,13 +48,14 @@ class Deadlines {
         while (!waiting_.empty() && waiting_.front().when <= time) {
             const Entry entry = waiting_.front();
             waiting_.pop_front();
-            handler_(entry.pid, entry.serial);
+            if (alive_(entry.pid, entry.serial)) handler_(entry.pid, entry.serial);
         }
         if (!waiting_.empty()) arm();
     }
 
     sys::Loop& loop_;
     Duration length_;
+    Alive alive_;
     Handler handler_;
     std::deque<Entry> waiting_;
     sys::Source timer_;

@@ -4,6 +4,7 @@
 
 #include <sys/resource.h>
 
+#include <functional>
 #include <unordered_map>
 
 #include "base/log.h"
@@ -22,6 +23,7 @@ struct Engine {
     rlimit started_nofile{};                          ///< what superd was started with, for handlers
     sys::Fd starter;                                  ///< superd-exec; of low number
     sys::Fd null;                                     ///< /dev/null
+    std::function<void()> port_came;                  ///< an address that was waited for is there
     std::unordered_map<pid_t, Generation*> children;  ///< whose each child is
 };
 

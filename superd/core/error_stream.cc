@@ -11,7 +11,8 @@ namespace superd::core {
 
 ErrorStream::~ErrorStream() {
     if (!read_) return;
-    while (read_some()) {
+    // What is there now; somebody may be left who goes on writing for ever.
+    for (int i = 0; i < 8 && read_some(); ++i) {
     }
     write_partial();
 }

@@ -41,23 +41,26 @@ Generation::Generation(Engine& engine, Service& service, conf::Service definitio
       listeners_(listeners),
       plan_(definition_.handler, engine.started_nofile),
       parked_plan_(definition_.handler, engine.started_nofile),
-      lifetimes_(engine.loop, definition_.max_lifetime.value_or(Duration::zero()),
-                 [this](pid_t pid, std::uint64_t serial) {
-                     const auto at = children_.find(pid);
-                     if (at == children_.end() || at->second.serial != serial) return;
-                     engine_.log.write(
-                         Level::notice, fmt::format("handler {} is older than max_lifetime and is ended", pid),
-                         {{"SERVICE", definition_.name}, {"CHILD_PID", pid}, {"PEER", at->second.peer.text()}});
-                     stop_child(pid, at->second);
-                 }),
-      kills_(engine.loop, definition_.stop_timeout,
-             [this](pid_t pid, std::uint64_t serial) {
-                 const auto at = children_.find(pid);
-                 if (at == children_.end() || at->second.serial != serial) return;
-                 engine_.log.write(Level::notice, fmt::format("handler {} did not leave in time and is killed", pid),
-                                   {{"SERVICE", definition_.name}, {"CHILD_PID", pid}});
-                 signal_child(pid, SIGKILL);
-             }),
+      lifetimes_(
+          engine.loop, definition_.max_lifetime.value_or(Duration::zero()),
+          [this](pid_t pid, std::uint64_t serial) { return is_alive(pid, serial); },
+          [this](pid_t pid, std::uint64_t) {
+              Child& child = children_.at(pid);
+              engine_.log.write(Level::notice, fmt::format("handler {} is older than max_lifetime and is ended", pid),
+                                {{"SERVICE", definition_.name}, {"CHILD_PID", pid}, {"PEER", child.peer.text()}});
+              stop_child(pid, child);
+          }),
+      kills_(
+          engine.loop, definition_.stop_timeout,
+          [this](pid_t pid, std::uint64_t serial) { return is_alive(pid, serial); },
+          [this](pid_t pid, std::uint64_t) {
+              // A worker that was only retired may finish the client that it has.
+              const Child& child = children_.at(pid);
+              if (child.kind == Kind::worker && !stopped_ && (child.busy || !child.reported)) return;
+              engine_.log.write(Level::notice, fmt::format("handler {} did not leave in time and is killed", pid),
+                                {{"SERVICE", definition_.name}, {"CHILD_PID", pid}});
+              signal_child(pid, SIGKILL);
+          }),
       model_(model::make_model(*this, definition_)) {
     parked_plan_.start_by(engine.starter.get());
 }
@@ -74,10 +77,15 @@ void Generation::drain() {
     idle_ = {};
 }
 
+bool Generation::is_alive(pid_t pid, std::uint64_t serial) const {
+    const auto at = children_.find(pid);
+    return at != children_.end() && at->second.serial == serial;
+}
+
 void Generation::stop() {
     drain();
-    for (auto& [pid, child] : children_)
-        if (child.kind != Kind::parked) stop_child(pid, child);
+    stopped_ = true;
+    for (auto& [pid, child] : children_) stop_child(pid, child);
 }
 
 void Generation::kill_all() {
@@ -88,7 +96,7 @@ void Generation::kill_all() {
 }
 
 void Generation::stop_child(pid_t pid, Child& child) {
-    if (child.stopping && child.kind != Kind::worker) return;
+    if (child.stopping && child.kind == Kind::handler) return;
     child.stopping = true;
     // A stopped process would never see its signal.
     signal_child(pid, SIGCONT);
@@ -103,174 +111,11 @@ bool Generation::others_running() const {
     return service_.others_running(*this);
 }
 
-bool Generation::add_errors(proc::Launch& launch) {
-    Result<sys::Fd> fd = sys::Fd();
-    switch (definition_.handler.error_output) {
-        case conf::Stderr::socket:
-            launch.number.push_back(launch.number[1]);
-            return true;
-        case conf::Stderr::log:
-            fd = service_.errors().writer();
-            break;
-        case conf::Stderr::null:
-            fd = engine_.null.duplicate();
-            break;
-        case conf::Stderr::inherit:
-            fd = sys::Fd(fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3));
-            break;
-    }
-    if (fd && !*fd) fd = fail_errno("descriptor for stderr", errno);
-    if (!fd) {
-        service_.back_off(fd.error());
-        return false;
-    }
-    launch.number.push_back(static_cast<int>(launch.descriptors.size()));
-    launch.descriptors.push_back(std::move(*fd));
-    return true;
-}
-
-std::optional<pid_t> Generation::start(proc::Launch& launch, Child child) {
-    const auto pid = engine_.spawner.spawn(launch);
-    if (!pid) {
-        service_.back_off(pid.error());
-        return std::nullopt;
-    }
-    child.serial = ++serial_;
-    child.started = now();
-    if (definition_.max_lifetime && child.kind == Kind::handler) lifetimes_.add(*pid, child.serial);
-    if (child.kind == Kind::parked) ++parked_;
-    engine_.children[*pid] = this;
-    const auto at = children_.insert_or_assign(*pid, std::move(child)).first;
-    if (at->second.pair && !watch_pair(*pid, at->second)) {
-        // It cannot be heard, so it must not stay: what it waits on closes, and its end is seen as usual.
-        at->second.pair.reset();
-        signal_child(*pid, SIGKILL);
-    }
-    service_.started();
-    return *pid;
-}
-
-std::optional<pid_t> Generation::serve(model::Client client) {
-    proc::Launch launch;
-    launch.plan = &plan_;
-    launch.environment = client_environment(client);
-    Child child;
-    child.peer = client.peer;
-    const bool datagram = !client.connection;
-    if (datagram) {
-        net::Listener* socket = service_.socket(client.listener);
-        if (socket == nullptr) return std::nullopt;  // its address went with a reload: nowhere to answer from
-        auto relay = DatagramRelay::create(engine_, service_.stats(), client, socket->fd());
-        if (!relay) {
-            service_.back_off(relay.error());
-            service_.stall(std::move(client));
-            return std::nullopt;
-        }
-        child.relay = std::move(*relay);
-        launch.descriptors.push_back(std::move(child.relay->input));
-        launch.descriptors.push_back(std::move(child.relay->output));
-        launch.number = {0, 1};
-    } else {
-        launch.descriptors.push_back(std::move(client.connection));
-        launch.number = {0, 0};
-    }
-    std::optional<pid_t> pid;
-    if (add_errors(launch)) {
-        child.charge = std::move(client.charge);
-        pid = start(launch, std::move(child));
-    }
-    if (!pid) {
-        if (!datagram) client.connection = std::move(launch.descriptors[0]);
-        service_.stall(std::move(client));
-        return std::nullopt;
-    }
-    if (definition_.log_connections == conf::LogConnections::all)
-        engine_.log.write(Level::info, fmt::format("{}: handler {} started", client.peer.text(), *pid),
-                          {{"SERVICE", definition_.name}, {"PEER", client.peer.text()}, {"CHILD_PID", *pid}});
-    return pid;
-}
-
-std::optional<pid_t> Generation::start_owner(std::size_t listener) {
-    return start_with_socket(listener, Kind::owner);
-}
-std::optional<pid_t> Generation::start_worker(std::size_t listener) {
-    return start_with_socket(listener, Kind::worker);
-}
-
-std::optional<pid_t> Generation::start_with_socket(std::size_t listener, Kind kind) {
-    net::Listener* socket = service_.socket(listener);
-    if (socket == nullptr || !service_.admission().has_room()) return std::nullopt;
-    proc::Launch launch;
-    launch.plan = &plan_;
-    launch.descriptors.push_back(sys::Fd(fcntl(socket->fd(), F_DUPFD_CLOEXEC, 3)));
-    if (!launch.descriptors[0]) {
-        service_.back_off(fail_errno("descriptor for a handler", errno).error());
-        return std::nullopt;
-    }
-    launch.number = {0, 0};
-    if (!add_errors(launch)) return std::nullopt;
-    launch.number.push_back(0);
-    launch.listen_pid = true;
-    launch.environment.set("LISTEN_FDS", "1");
-    launch.environment.set("LISTEN_FDNAMES", definition_.name);
-    Child child;
-    child.kind = kind;
-    if (kind == Kind::worker) {
-        auto pair = proc::make_pair();
-        if (!pair) {
-            service_.back_off(pair.error());
-            return std::nullopt;
-        }
-        child.pair = std::move(pair->ours);
-        launch.number.push_back(static_cast<int>(launch.descriptors.size()));
-        launch.environment.set("SUPERD_STATUS_FD", std::to_string(launch.number.size() - 1));
-        launch.descriptors.push_back(std::move(pair->theirs));
-        if (definition_.prefork.max_requests)
-            launch.environment.set("SUPERD_MAX_REQUESTS", std::to_string(*definition_.prefork.max_requests));
-    }
-    child.charge = service_.admission().charge({}, now());
-    return start(launch, std::move(child));
-}
-
-std::optional<pid_t> Generation::park() {
-    const admit::Admission& admission = service_.admission();
-    if (admission.in_use() + static_cast<int>(parked_) >= admission.instances()) return std::nullopt;
-    auto pair = proc::make_pair();
-    if (!pair) {
-        service_.back_off(pair.error());
-        return std::nullopt;
-    }
-    proc::Launch launch;
-    launch.plan = &parked_plan_;
-    launch.descriptors.push_back(std::move(pair->theirs));
-    launch.descriptors.push_back(engine_.null.duplicate());
-    launch.number = {0, 1};
-    if (!launch.descriptors[1] || !add_errors(launch)) return std::nullopt;
-    Child child;
-    child.kind = Kind::parked;
-    child.pair = std::move(pair->ours);
-    return start(launch, std::move(child));
-}
-
-bool Generation::hand_over(pid_t pid, model::Client& client) {
-    const auto at = children_.find(pid);
-    if (at == children_.end() || !at->second.pair) return false;
-    Child& child = at->second;
-    const bool to_client = definition_.handler.error_output == conf::Stderr::socket;
-    if (!proc::send_client(child.pair.get(), client.connection.get(), client_environment(client), to_client))
-        return false;
-    client.connection.reset();
-    child.kind = Kind::handler;
-    child.peer = client.peer;
-    child.charge = std::move(client.charge);
-    child.started = now();
-    --parked_;
-    if (definition_.max_lifetime) lifetimes_.add(pid, child.serial);
-    service_.started();
-    if (definition_.log_connections == conf::LogConnections::all)
-        engine_.log.write(Level::info, fmt::format("{}: handler {} started", child.peer.text(), pid),
-                          {{"SERVICE", definition_.name}, {"PEER", child.peer.text()}, {"CHILD_PID", pid}});
-    return true;
+bool Generation::left_unread(const Child& child) {
+    net::Listener* socket = service_.socket(child.listener);
+    const bool same = socket != nullptr && !child.first.empty() && net::peek(socket->fd()) == child.first;
+    unread_ = same ? unread_ + 1 : 0;
+    return unread_ >= 3;
 }
 
 bool Generation::watch_pair(pid_t pid, Child& child) {
@@ -292,6 +137,7 @@ void Generation::heard(pid_t pid) {
         const std::string_view text(record, n > 0 ? static_cast<std::size_t>(n) : 0);
         if (text == "busy\n" || text == "idle\n") {
             child.reported = true;
+            child.busy = text == "busy\n";
             if (text == "busy\n") ++service_.stats().accepted;
             model_->reported(pid, text == "busy\n");
         }
@@ -313,8 +159,10 @@ void Generation::retire(pid_t pid) {
         child.pair_source = {};
         child.pair.reset();
     } else {
-        signal_child(pid, definition_.stop_signal);
+        // The leader alone: whatever it has started may be busy with a client.
+        kill(pid, definition_.stop_signal);
     }
+    kills_.add(pid, child.serial);
 }
 
 void Generation::wake_at(Instant when) {
@@ -367,8 +215,10 @@ void Generation::exited(pid_t pid, int status) {
     }
     // A worker or parked process has no business to leave at once; whoever serves may, unless it fails.
     const bool stays = child.kind == Kind::worker || child.kind == Kind::parked;
-    const bool useless = now() - child.started < kEarly && !child.reported && (stays || status != 0);
-    model_->exited(pid, (failure || useless) && !child.stopping);
+    const Duration lived = now() - child.started;
+    const bool useless = (stays || status != 0) && !child.reported && lived < (status == 0 ? kBadStart : kEarly);
+    const bool unread = child.kind == Kind::owner && left_unread(child);
+    model_->exited(pid, (failure || useless || unread) && !child.stopping);
 }
 
 void Generation::log_exit(pid_t pid, const Child& child, int status, const std::optional<proc::SpawnFailure>& failure) {

@@ -66,13 +66,22 @@ class Generation final : public model::Host {
         std::unique_ptr<DatagramRelay> relay;
         bool reported = false;
         bool stopping = false;
+        bool busy = false;  ///< a worker's own word
+        std::size_t listener = 0;
+        std::string first;  ///< owner: the datagram that it was started for
         int exec_failure = 0;
     };
 
-    /// Adds stderr and starts. On failure the service backs off and `launch` is as it was.
-    std::optional<pid_t> start(proc::Launch& launch, Child child);
-    bool add_errors(proc::Launch& launch);
-    std::optional<pid_t> start_with_socket(std::size_t listener, Kind kind);
+    /// On failure `launch` is as it was.
+    Result<pid_t> start(proc::Launch& launch, Child child);
+    Result<void> add_errors(proc::Launch& launch);
+    Result<pid_t> try_serve(model::Client& client);
+    Result<pid_t> start_with_socket(std::size_t listener, Kind kind);
+    Result<pid_t> try_park();
+    bool is_alive(pid_t pid, std::uint64_t serial) const;
+    void log_start(pid_t pid, const Child& child);
+    /// Has an owner left without having read what it was started for?
+    bool left_unread(const Child& child);
     bool watch_pair(pid_t pid, Child& child);
     void heard(pid_t pid);
     void stop_child(pid_t pid, Child& child);
@@ -87,6 +96,8 @@ class Generation final : public model::Host {
     std::size_t parked_ = 0;
     std::uint64_t serial_ = 0;
     bool drained_ = false;
+    bool stopped_ = false;
+    int unread_ = 0;  ///< owners in a row that read nothing
     Deadlines lifetimes_, kills_;
     sys::Source wake_, idle_;
     std::unique_ptr<model::Model> model_;

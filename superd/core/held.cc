@@ -39,6 +39,13 @@ std::optional<model::Client> Held::next(const admit::Admission& admission, Insta
     return client;
 }
 
+std::optional<model::Client> Held::first() {
+    if (clients_.empty()) return std::nullopt;
+    std::optional<model::Client> client(std::move(clients_.front().client));
+    clients_.pop_front();
+    return client;
+}
+
 std::optional<Instant> Held::opens_at(const admit::Admission& admission, Instant now) const {
     std::optional<Instant> earliest;
     for (const Entry& entry : clients_) {

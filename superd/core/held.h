@@ -23,6 +23,8 @@ class Held {
     bool add(model::Client& client, const admit::SourceKey& source, Instant until);
     /// Takes out the first whose source is let in now.
     std::optional<model::Client> next(const admit::Admission& admission, Instant now);
+    /// Takes out the first, whoever it is.
+    std::optional<model::Client> first();
     /// The earliest time at which a bucket lets one of them in, if that is what one waits for.
     std::optional<Instant> opens_at(const admit::Admission& admission, Instant now) const;
     std::size_t size() const { return clients_.size(); }

@@ -136,6 +136,18 @@ std::optional<model::Client> Intake::take(const net::Listener* socket, std::size
     return std::nullopt;
 }
 
+std::optional<model::Client> Intake::take_here() {
+    std::optional<model::Client> client;
+    if (!stalled_.empty()) {
+        client.emplace(std::move(stalled_.front()));
+        stalled_.pop_front();
+    } else {
+        client = held_.first();
+    }
+    if (client) client->charge = admission_.charge(source_of(*client), now());
+    return client;
+}
+
 void Intake::take_all(const net::Listener& socket, std::size_t listener) {
     while (auto client = accept(socket, listener))
         if (judge(*client)) stalled_.push_back(std::move(*client));
@@ -155,7 +167,7 @@ std::optional<model::Client> Intake::accept(const net::Listener& socket, std::si
     for (int i = 0; i < kMostRefused; ++i) {
         sockaddr_storage from{};
         socklen_t size = sizeof from;
-        sys::Fd connection(accept4(socket.fd(), reinterpret_cast<sockaddr*>(&from), &size, SOCK_CLOEXEC));
+        sys::Fd connection = socket.accept(from, size);
         if (connection) {
             ++stats_.accepted;
             // The one option that an accepted socket does not inherit.

@@ -31,6 +31,8 @@ class Intake {
     bool has_next();
     /// The next client with its place charged. `socket` may be nullptr: then only those here already.
     std::optional<model::Client> take(const net::Listener* socket, std::size_t listener);
+    /// Any client that is here already, held ones as well, limits or not: the last chance to serve it.
+    std::optional<model::Client> take_here();
     /// Takes over all who wait on a socket that is about to be closed.
     void take_all(const net::Listener& socket, std::size_t listener);
     /// A client that could not be served yet; it is first in line.

@@ -21,12 +21,12 @@ std::optional<net::Listener> Port::install(net::Listener listener) {
     return before;
 }
 
-sys::Fd Port::take_socket() {
+sys::PassedSocket Port::take_socket() {
     source_ = {};
     watched_ = false;
-    sys::Fd fd = std::move(*listener_).release();
+    auto socket = std::move(*listener_).release();
     listener_.reset();
-    return fd;
+    return socket;
 }
 
 void Port::wait(const Error& why, std::function<Result<net::Listener>()> attempt) {
@@ -51,6 +51,7 @@ void Port::attempt() {
     }
     install(std::move(*opened));
     owner_->port_came(index_);
+    engine_.port_came();
 }
 
 void Port::belong(Service* owner, std::size_t index) {

@@ -26,13 +26,14 @@ class Port {
     /// Puts a socket in place; one that was there before is returned.
     std::optional<net::Listener> install(net::Listener listener);
     /// Gives the socket up without closing it.
-    sys::Fd take_socket();
+    sys::PassedSocket take_socket();
     /// No socket yet: `attempt` is made again and again, with back-off, until it succeeds. While that goes on
     /// already, only the attempt changes.
     void wait(const Error& why, std::function<Result<net::Listener>()> attempt);
 
     /// Whose clients these are, and as which of its listeners.
     void belong(Service* owner, std::size_t index);
+    Service* owner() const { return owner_; }
     /// Shall the owner hear of clients? Nothing happens where nothing changes.
     void watch(bool on);
     bool watched() const { return watched_; }

@@ -60,51 +60,61 @@ std::vector<Supervisor::Wanted> Supervisor::wanted_by(const conf::Catalog& catal
 
 /// An address that overlaps one of ours that is about to go ("*" and 127.0.0.1 on one port): both are allowed to
 /// be bound until the older is closed, so that no client meets a closed port.
-Result<net::Listener> Supervisor::open_beside(const Wanted& wanted, const std::vector<Wanted>& all) {
-    auto listener = open_socket(passed_, *wanted.service, wanted.where);
-    if (listener || listener.error().code != EADDRINUSE) return listener;
-    bool found = false;
+Result<net::Listener> Supervisor::open_beside(const Wanted& wanted, const std::vector<Wanted>& all,
+                                              const Error& in_use) {
+    std::vector<net::Listener*> older;
     for (const auto& [key, port] : ports_) {
-        const bool stays = std::ranges::any_of(all, [&](const Wanted& other) {
-            return other.key == key && port->listener() != nullptr &&
-                   port->listener()->can_become(other.service->socket);
-        });
-        if (stays || port->listener() == nullptr || !same_transport_and_port(port->where(), wanted.where)) continue;
-        port->listener()->allow_overlap();
-        found = true;
+        net::Listener* listener = port->listener();
+        if (listener == nullptr || !same_transport_and_port(port->where(), wanted.where)) continue;
+        const bool stays = std::ranges::any_of(
+            all, [&](const Wanted& other) { return other.key == key && listener->can_become(other.service->socket); });
+        if (!stays) older.push_back(listener);
     }
-    if (!found) return listener;
-    return open_socket(passed_, *wanted.service, wanted.where, true);
+    if (older.empty()) return std::unexpected(in_use);
+    for (const net::Listener* listener : older) listener->allow_overlap(true);
+    auto opened = open_socket(passed_, *wanted.service, wanted.where, true);
+    // Nobody else is to be let in beside us, whatever becomes of the reload.
+    for (const net::Listener* listener : older) listener->allow_overlap(false);
+    return opened;
 }
 
 Result<void> Supervisor::open_new(const std::vector<Wanted>& wanted, NewSockets& sockets) {
-    std::optional<Error> first;
+    const auto miss = [&](const Wanted& want, const Error& why) {
+        log_.write(Level::debug, why.text, {{"SERVICE", want.service->name}, {"ADDRESS", want.where.uri()}});
+        sockets.missing.emplace(want.key, Error{fmt::format("{}: {}", want.service->name, why.text), why.code});
+    };
+    std::vector<std::pair<const Wanted*, Error>> in_use;
     for (const Wanted& want : wanted) {
         const auto at = ports_.find(want.key);
         net::Listener* present = at == ports_.end() ? nullptr : at->second->listener();
         if (at != ports_.end() && present == nullptr) continue;  // goes on waiting
-        Result<void> result;
         if (present != nullptr && present->can_become(want.service->socket)) {
-            result = check_type(*want.service, want.where, present->type());
-        } else if (auto listener = open_beside(want, wanted)) {
+            if (auto fits = check_type(*want.service, want.where, present->type()); !fits) miss(want, fits.error());
+        } else if (auto listener = open_socket(passed_, *want.service, want.where)) {
             sockets.opened.emplace(want.key, std::move(*listener));
+        } else if (listener.error().code == EADDRINUSE) {
+            in_use.emplace_back(&want, listener.error());
         } else {
-            result = std::unexpected(listener.error());
+            miss(want, listener.error());
         }
-        if (result) continue;
-        sockets.missing.emplace(want.key, result.error());
-        if (!first) first = Error{fmt::format("{}: {}", want.service->name, result.error().text), result.error().code};
     }
-    if (first) return std::unexpected(*first);
-    return {};
+    // A socket beside an older one takes clients from its first moment: only when nothing else can go wrong.
+    if (sockets.missing.empty() || ports_.empty())
+        for (const auto& [want, error] : in_use) {
+            if (auto listener = open_beside(*want, wanted, error))
+                sockets.opened.emplace(want->key, std::move(*listener));
+            else
+                miss(*want, listener.error());
+        }
+    if (sockets.missing.empty()) return {};
+    return std::unexpected(sockets.missing.begin()->second);
 }
 
 void Supervisor::drop(Port& port) {
     net::Listener* listener = port.listener();
     if (listener == nullptr || !listener->inherited()) return;
     port.watch(false);
-    const conf::Listen where = port.where();
-    passed_.give_back({where.name, port.take_socket()});
+    passed_.give_back(port.take_socket());
 }
 
 void Supervisor::put_in_force(const conf::Catalog& next, const std::vector<Wanted>& wanted, NewSockets& sockets) {
@@ -114,11 +124,12 @@ void Supervisor::put_in_force(const conf::Catalog& next, const std::vector<Wante
     // Who waits on a socket that goes is taken first: nobody is turned away by the change.
     for (const auto& [key, port] : ports_) {
         if (keys.contains(key) && !sockets.opened.contains(key)) continue;
-        for (const auto& [name, service] : services_) service->collect(*port);
+        port->watch(false);
+        if (port->listener() != nullptr && port->owner() != nullptr) port->owner()->collect(*port->listener());
     }
     std::map<std::string, std::vector<Port*>> ports_of;
     std::vector<std::pair<Port*, const Wanted*>> waiting;
-    std::vector<net::Listener> replaced;
+    std::vector<std::pair<std::string, net::Listener>> replaced;
     std::map<std::string, std::unique_ptr<Port>> kept;
     for (const Wanted& want : wanted) {
         std::unique_ptr<Port> port;
@@ -126,7 +137,8 @@ void Supervisor::put_in_force(const conf::Catalog& next, const std::vector<Wante
         const bool is_new = port == nullptr;
         if (is_new) port = std::make_unique<Port>(*engine_, want.where);
         if (auto opened = sockets.opened.extract(want.key)) {
-            if (auto before = port->install(std::move(opened.mapped()))) replaced.push_back(std::move(*before));
+            if (auto before = port->install(std::move(opened.mapped())))
+                replaced.emplace_back(want.service->name, std::move(*before));
             log_.write(Level::info, fmt::format("listening on {}", port->uri()),
                        {{"SERVICE", want.service->name}, {"ADDRESS", port->uri()}});
         } else if (port->listener() != nullptr) {
@@ -160,7 +172,15 @@ void Supervisor::put_in_force(const conf::Catalog& next, const std::vector<Wante
         port->wait(why != sockets.missing.end() ? why->second : Error{},
                    [this, definition, where] { return open_socket(passed_, definition, where); });
     }
-    for (const auto& [key, port] : ports_) drop(*port);
+    // And who came between.
+    for (const auto& [owner, listener] : replaced)
+        if (const auto at = services_.find(owner); at != services_.end()) at->second->collect(listener);
+    for (const auto& [key, port] : ports_) {
+        for (const auto& [name, service] : services_)
+            if (net::Listener* listener = port->listener(); listener != nullptr && service.get() == port->owner())
+                service->collect(*listener);
+        drop(*port);
+    }
     ports_ = std::move(kept);
     catalog_ = next;
     forget_finished();
@@ -196,7 +216,13 @@ void Supervisor::reload() {
     }
     const auto wanted = wanted_by(*next);
     NewSockets sockets;
-    if (auto opened = open_new(wanted, sockets); !opened) return refuse(opened.error().text);
+    if (auto opened = open_new(wanted, sockets); !opened) {
+        for (const auto& [key, error] : sockets.missing) log_.write(Level::error, error.text, {{"ERRNO", error.code}});
+        // Who has come by a socket that is now given up again.
+        for (const auto& [key, listener] : sockets.opened)
+            if (const auto at = ports_.find(key); at != ports_.end()) at->second->owner()->collect(listener);
+        return refuse(opened.error().text);
+    }
 
     std::size_t changes = 0;
     for (const conf::PlanItem& item : conf::plan(catalog_, *next)) {

@@ -13,6 +13,10 @@ namespace {
 /// So many handlers in a row that end badly within so short a time do not start at all, as far as can be told.
 constexpr int kBadStarts = 20;
 
+admit::Refusal refusal_for(int code) {
+    return code == EMFILE || code == ENFILE ? admit::Refusal::no_descriptors : admit::Refusal::no_processes;
+}
+
 }  // namespace
 
 Service::Service(Engine& engine, std::string name)
@@ -44,6 +48,12 @@ void Service::adopt(conf::Service definition, std::vector<Port*> ports) {
         if (net::Listener* listener = ports_[i]->listener()) listener->set_blocking(given);
     }
     set_gates();
+    if (current_ && given) {
+        // Nobody will take clients from here any more: who is here is served as before, at once.
+        while (auto client = intake_.take_here())
+            if (!current_->serve(std::move(*client))) break;
+        intake_.clear();
+    }
     if (current_) former_.push_back(std::move(current_));
     current_ = std::move(next);
     // Successors first: the pool never stands empty.
@@ -60,15 +70,9 @@ void Service::withdraw() {
     tidy();
 }
 
-void Service::collect(Port& port) {
-    port.watch(false);
-    net::Listener* listener = port.listener();
-    if (listener == nullptr || listener->type() == conf::SocketType::datagram || !current_ ||
-        current_->definition().handoff == conf::Handoff::listen)
-        return;
-    const auto at = std::ranges::find(ports_, &port);
-    if (at == ports_.end()) return;
-    intake_.take_all(*listener, static_cast<std::size_t>(at - ports_.begin()));
+void Service::collect(const net::Listener& socket) {
+    const bool accepts = current_ && current_->definition().handoff == conf::Handoff::connection;
+    if (socket.type() != conf::SocketType::datagram && accepts) intake_.take_all(socket, 0);
 }
 
 void Service::stop() {
@@ -131,8 +135,7 @@ void Service::set_gates() {
 }
 
 void Service::back_off(const Error& why) {
-    const bool descriptors = why.code == EMFILE || why.code == ENFILE;
-    intake_.count(descriptors ? admit::Refusal::no_descriptors : admit::Refusal::no_processes);
+    intake_.count(refusal_for(why.code));
     if (backing_off_) return;
     if (backoff_.tries() == 0)
         engine_.log.write(Level::warning, fmt::format("cannot take clients: {}; they wait, nothing is lost", why.text),
@@ -146,9 +149,14 @@ void Service::back_off(const Error& why) {
     reconcile();
 }
 
+void Service::could_not_add(const Error& why) {
+    engine_.log.write(Level::debug, fmt::format("the pool cannot grow now: {}", why.text),
+                      {{"SERVICE", name_}, {"ERRNO", why.code}});
+    intake_.count(refusal_for(why.code));
+}
+
 void Service::retry() {
     backing_off_ = false;
-    if (current_) current_->model().resume();
     reconcile();
     tidy();
 }

@@ -25,8 +25,8 @@ class Service {
     void adopt(conf::Service definition, std::vector<Port*> ports);
     /// The service is no longer defined: clients already taken are served, handlers finish.
     void withdraw();
-    /// Takes over every client that waits on a port which is about to be closed.
-    void collect(Port& port);
+    /// Takes over every client that waits on a socket which is about to be closed.
+    void collect(const net::Listener& socket);
     /// superd stops: handlers are ended by their stop ladder, at once the second time.
     void stop();
     void kill_all();
@@ -38,6 +38,8 @@ class Service {
     void port_came(std::size_t index);
     /// The kernel has no room for another handler or connection: wait, then try again. Nothing is lost.
     void back_off(const Error& why);
+    /// A pool could not grow. Those who are there serve on.
+    void could_not_add(const Error& why);
     /// A handler was started: what was scarce is there again.
     void started();
     /// How a handler's start went: a service whose handlers fail over and over is slowed down, never closed.

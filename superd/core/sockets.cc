@@ -60,10 +60,13 @@ Result<void> check_type(const conf::Service& service, const conf::Listen& where,
 Result<net::Listener> open_socket(PassedSockets& passed, const conf::Service& service, const conf::Listen& where,
                                   bool overlap) {
     if (auto socket = passed.claim(where); socket.fd) {
-        auto listener = net::Listener::adopt(std::move(socket.fd), where, service.socket);
-        if (!listener) return listener;
+        auto listener = net::Listener::adopt(socket, where, service.socket);
+        if (!listener) {
+            passed.give_back(std::move(socket));
+            return listener;
+        }
         if (auto fits = check_type(service, where, listener->type()); !fits) {
-            passed.give_back({socket.name, std::move(*listener).release()});
+            passed.give_back(std::move(*listener).release());
             return std::unexpected(fits.error());
         }
         return listener;

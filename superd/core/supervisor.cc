@@ -23,7 +23,8 @@ Supervisor::Supervisor(sys::Loop& loop, Log& log, Settings settings, std::vector
     : loop_(loop), log_(log), settings_(std::move(settings)), passed_(std::move(passed)) {}
 
 Supervisor::~Supervisor() {
-    // Services speak to their ports while they go.
+    // Children on their way read what services own; services speak to their ports while they go.
+    spawner_.reset();
     services_.clear();
     ports_.clear();
 }
@@ -34,7 +35,8 @@ Result<void> Supervisor::set_up() {
     });
     if (!spawner) return std::unexpected(spawner.error());
     spawner_ = std::move(*spawner);
-    engine_.reset(new Engine{loop_, log_, *spawner_, settings_.started_nofile, {}, {}, {}});
+    engine_.reset(
+        new Engine{loop_, log_, *spawner_, settings_.started_nofile, {}, {}, [this] { report_to_manager(); }, {}});
     engine_->starter = sys::Fd(open(settings_.starter.c_str(), O_RDONLY | O_CLOEXEC));
     if (!engine_->starter) return fail_errno(fmt::format("open {}", settings_.starter), errno);
     engine_->null = sys::Fd(open("/dev/null", O_RDWR | O_CLOEXEC)).lifted();

@@ -35,12 +35,12 @@ class Host {
     /// Starts a handler. nullopt: the host keeps the client and offers it again through take(), or has ended it.
     virtual std::optional<pid_t> serve(Client client) = 0;
 
-    /// Starts a handler that is given the listening socket itself. nullopt: not now; ready() or resume() will
-    /// follow. A worker stays and is one of a pool; an owner serves until it leaves.
+    /// Starts a handler that is given the listening socket itself. An owner serves until it leaves; nullopt: not
+    /// now, ready() will follow. A worker stays and is one of a pool; nullopt: not now, who asked tries again.
     virtual std::optional<pid_t> start_owner(std::size_t listener) = 0;
     virtual std::optional<pid_t> start_worker(std::size_t listener) = 0;
 
-    /// Starts a process that waits for its client. nullopt: not now; resume() will follow.
+    /// Starts a process that waits for its client. nullopt: not now; who asked tries again.
     virtual std::optional<pid_t> park() = 0;
     /// False: the parked process has gone and `client` is as it was.
     virtual bool hand_over(pid_t parked, Client& client) = 0;

@@ -30,14 +30,14 @@ void PreforkConnection::ready(std::size_t listener) {
         }
         host_.serve(std::move(*client));
     }
-    if (parked_.size() < target_) host_.when_idle();
+    if (parked_.size() < target_ && !throttled_) host_.when_idle();
 }
 
 void PreforkConnection::exited(pid_t pid, bool early) {
     const auto at = std::ranges::find(parked_, pid);
     if (drained_) return;
     if (at == parked_.end()) {  // it had its client, and has made room
-        if (parked_.size() < target_) host_.when_idle();
+        if (parked_.size() < target_ && !throttled_) host_.when_idle();
         return;
     }
     parked_.erase(at);
@@ -55,6 +55,7 @@ void PreforkConnection::woken() {
     if (throttled_) {
         throttled_ = false;
         refill();
+        if (!throttled_ && target_ > least_) host_.wake_at(host_.now() + idle_);
         return;
     }
     if (host_.now() < exhausted_ + idle_) {
@@ -72,7 +73,11 @@ void PreforkConnection::woken() {
 void PreforkConnection::refill() {
     while (!drained_ && !throttled_ && parked_.size() < target_) {
         const auto pid = host_.park();
-        if (!pid) return;
+        if (!pid) {  // those that are there serve on
+            throttled_ = true;
+            host_.wake_at(host_.now() + backoff_.next());
+            return;
+        }
         parked_.push_back(*pid);
     }
 }
@@ -91,24 +96,34 @@ PreforkListen::PreforkListen(Host& host, const conf::Service& definition)
       count_(host.listeners()) {}
 
 void PreforkListen::refill() {
-    for (std::size_t listener = 0; listener < count_.size(); ++listener) {
-        while (!drained_ && !throttled_ && count_[listener] < wanted_ && workers_.size() < most_) {
+    // Round by round, so that each listener has a worker before one has two.
+    bool failed = false;
+    for (std::size_t each = 1; each <= wanted_; ++each) {
+        for (std::size_t listener = 0; listener < count_.size(); ++listener) {
+            if (drained_ || throttled_ || count_[listener] >= each || workers_.size() >= most_) continue;
             const auto pid = host_.start_worker(listener);
-            if (!pid) break;
+            if (!pid) {
+                failed = true;
+                continue;
+            }
             workers_[*pid] = {listener, 0, host_.now()};
             ++count_[listener];
         }
+    }
+    if (failed) {
+        throttled_ = true;
+        host_.wake_at(host_.now() + backoff_.next());
     }
     wake_for_age();
 }
 
 void PreforkListen::exited(pid_t pid, bool early) {
+    if (drained_) return;
     const auto at = workers_.find(pid);
-    if (at == workers_.end()) return;
+    if (at == workers_.end()) return refill();  // it was retired, and its place is free now
     if (at->second.requests > 0) --busy_;
     --count_[at->second.listener];
     workers_.erase(at);
-    if (drained_) return;
     if (early) {
         throttled_ = true;
         host_.wake_at(host_.now() + backoff_.next());

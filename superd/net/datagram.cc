@@ -2,8 +2,11 @@
 #include "net/datagram.h"
 
 #include <netinet/in.h>
+#include <sys/fsuid.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
@@ -21,7 +24,7 @@ sys::Address destination(const msghdr& header, const sys::Address& bound) {
             sockaddr_in v4{};
             v4.sin_family = AF_INET;
             v4.sin_port = htons(static_cast<std::uint16_t>(bound.port()));
-            v4.sin_addr = info.ipi_addr;
+            v4.sin_addr = info.ipi_spec_dst;  // the address to answer from, also for a broadcast
             return {reinterpret_cast<const sockaddr*>(&v4), sizeof v4};
         }
         if (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_PKTINFO) {
@@ -30,6 +33,7 @@ sys::Address destination(const msghdr& header, const sys::Address& bound) {
             sockaddr_in6 v6{};
             v6.sin6_family = AF_INET6;
             v6.sin6_port = htons(static_cast<std::uint16_t>(bound.port()));
+            if (IN6_IS_ADDR_MULTICAST(&info.ipi6_addr)) return bound;
             v6.sin6_addr = info.ipi6_addr;
             if (IN6_IS_ADDR_LINKLOCAL(&info.ipi6_addr))
                 v6.sin6_scope_id = static_cast<std::uint32_t>(info.ipi6_ifindex);
@@ -53,7 +57,14 @@ void append_control(msghdr& header, int level, int type, const Info& info) {
 
 Result<Datagram> receive(int fd, const sys::Address& bound) {
     static_assert(kLargest >= 65507);
-    std::string data(kLargest, '\0');
+    const bool local = bound.family() == AF_UNIX;
+    std::size_t size = kLargest;
+    if (local) {  // which may be of any size
+        const ssize_t next = recv(fd, nullptr, 0, MSG_PEEK | MSG_TRUNC | MSG_DONTWAIT);
+        if (next < 0) return fail_errno("recv", errno);
+        size = static_cast<std::size_t>(next);
+    }
+    std::string data(size, '\0');
     sockaddr_storage from{};
     alignas(cmsghdr) std::array<char, 256> control{};
     iovec part{data.data(), data.size()};
@@ -62,8 +73,9 @@ Result<Datagram> receive(int fd, const sys::Address& bound) {
     header.msg_namelen = sizeof from;
     header.msg_iov = &part;
     header.msg_iovlen = 1;
-    header.msg_control = control.data();
-    header.msg_controllen = control.size();
+    // A unix sender could pass descriptors, which the kernel drops where there is no room for them.
+    header.msg_control = local ? nullptr : control.data();
+    header.msg_controllen = local ? 0 : control.size();
     ssize_t n;
     do n = recvmsg(fd, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
     while (n < 0 && errno == EINTR);
@@ -76,7 +88,19 @@ Result<Datagram> receive(int fd, const sys::Address& bound) {
     return datagram;
 }
 
-Result<void> send(int fd, std::string_view data, const sys::Address& to, const sys::Address& from) {
+std::string peek(int fd) {
+    std::array<char, 64> data;
+    sockaddr_storage from{};
+    socklen_t size = sizeof from;
+    const ssize_t n = recvfrom(fd, data.data(), data.size(), MSG_PEEK | MSG_TRUNC | MSG_DONTWAIT,
+                               reinterpret_cast<sockaddr*>(&from), &size);
+    if (n < 0) return {};
+    std::string print = std::to_string(n) + ":";
+    print.append(data.data(), std::min<std::size_t>(static_cast<std::size_t>(n), data.size()));
+    return print.append(reinterpret_cast<const char*>(&from), std::min<std::size_t>(size, sizeof from));
+}
+
+Result<void> send(int fd, std::string_view data, const sys::Address& to, const sys::Address& from, const Sender* as) {
     alignas(cmsghdr) std::array<char, 64> control{};
     iovec part{const_cast<char*>(data.data()), data.size()};
     msghdr header{};
@@ -85,11 +109,13 @@ Result<void> send(int fd, std::string_view data, const sys::Address& to, const s
     header.msg_iov = &part;
     header.msg_iovlen = 1;
     header.msg_control = control.data();
-    if (from.family() == AF_INET) {
+    if (to.family() == AF_UNIX && as != nullptr) {
+        append_control(header, SOL_SOCKET, SCM_CREDENTIALS, ucred{getpid(), as->uid, as->gid});
+    } else if (from.family() == AF_INET && !from.is_wildcard()) {
         in_pktinfo info{};
         info.ipi_spec_dst = reinterpret_cast<const sockaddr_in*>(from.data())->sin_addr;
         append_control(header, IPPROTO_IP, IP_PKTINFO, info);
-    } else if (from.family() == AF_INET6) {
+    } else if (from.family() == AF_INET6 && !from.is_wildcard()) {
         const auto* v6 = reinterpret_cast<const sockaddr_in6*>(from.data());
         in6_pktinfo info{};
         info.ipi6_addr = v6->sin6_addr;
@@ -98,10 +124,20 @@ Result<void> send(int fd, std::string_view data, const sys::Address& to, const s
     } else {
         header.msg_control = nullptr;
     }
+    // A path is looked up with the rights of whom the reply is from: superd's own would open any socket.
+    if (as != nullptr) {
+        setfsgid(as->gid);
+        setfsuid(as->uid);
+    }
     ssize_t n;
     do n = sendmsg(fd, &header, MSG_DONTWAIT | MSG_NOSIGNAL);
     while (n < 0 && errno == EINTR);
-    if (n < 0) return fail_errno("sendmsg", errno);
+    const int code = errno;
+    if (as != nullptr) {
+        setfsuid(geteuid());
+        setfsgid(getegid());
+    }
+    if (n < 0) return fail_errno("sendmsg", code);
     return {};
 }
 

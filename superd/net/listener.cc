@@ -6,13 +6,20 @@
 #include <netinet/in.h>
 #include <netinet/ip.h>
 #include <netinet/tcp.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <optional>
 #include <utility>
 
+#include "sys/interruption.h"
+
+#ifndef SIOCUNIXFILE
+#define SIOCUNIXFILE (SIOCPROTOPRIVATE + 0)  // linux/un.h, which does not go with sys/un.h
+#endif
 #ifndef IPV6_FREEBIND
 #define IPV6_FREEBIND 78
 #endif
@@ -134,6 +141,12 @@ void ask_for_destination(int fd, int family) {
     if (family == AF_INET6) setsockopt(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, &on, sizeof on);
 }
 
+/// What it was before is not known: it takes a new socket to get the system's value back.
+template <class T>
+bool is_taken_back(const std::optional<T>& before, const std::optional<T>& next) {
+    return before && !next;
+}
+
 bool is_path(const conf::Listen& where) {
     return (where.transport == Transport::unix_stream || where.transport == Transport::unix_datagram ||
             where.transport == Transport::unix_seqpacket) &&
@@ -153,17 +166,36 @@ void make_parents(const std::string& path) {
         mkdir(path.substr(0, slash).c_str(), 0755);
 }
 
-Result<void> set_owner_and_mode(const std::string& path, const SocketOptions& o) {
-    if ((o.user || o.group) && chown(path.c_str(), o.user.value_or(uid_t(-1)), o.group.value_or(gid_t(-1))) != 0)
+/// The file that a unix socket was bound to, O_PATH, and not what may have been put in its place since.
+sys::Fd open_own(int fd, const std::string& path, dev_t device, ino_t inode) {
+    sys::Fd own(ioctl(fd, SIOCUNIXFILE));  // unix(7); with CAP_NET_ADMIN alone
+    if (own) return own;
+    own.reset(::open(path.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
+    struct stat status;
+    const bool same = own && fstat(own.get(), &status) == 0 && S_ISSOCK(status.st_mode) && status.st_dev == device &&
+                      status.st_ino == inode;
+    if (!same) own.reset();
+    return own;
+}
+
+Result<void> set_owner_and_mode(int own, const std::string& path, const SocketOptions& o) {
+    if ((o.user || o.group) &&
+        fchownat(own, "", o.user.value_or(uid_t(-1)), o.group.value_or(gid_t(-1)), AT_EMPTY_PATH) != 0)
         return fail_errno(fmt::format("chown {}", path), errno);
-    if (chmod(path.c_str(), o.mode.value_or(0666)) != 0) return fail_errno(fmt::format("chmod {}", path), errno);
+    // fchmod(2) takes no O_PATH.
+    if (chmod(fmt::format("/proc/self/fd/{}", own).c_str(), o.mode.value_or(0666)) != 0)
+        return fail_errno(fmt::format("chmod {}", path), errno);
     return {};
 }
 
 Result<void> bind_path(int fd, int type, const sys::Address& address, const std::string& path, const SocketOptions& o) {
     make_parents(path);
-    // From its first moment the path is open to nobody that it will not be open to in the end.
-    const mode_t before = umask(0777 & ~(o.mode.value_or(0666) & (o.user || o.group ? 0700 : 0777)));
+    // The file is born with the mode of the socket: from its first moment it is open to nobody that it will not be
+    // open to in the end.
+    const mode_t mode = o.mode.value_or(0666);
+    if (fchmod(fd, o.user || o.group ? mode & 0700 : mode) != 0)
+        return fail_errno(fmt::format("fchmod {}", path), errno);
+    const mode_t before = umask(0);
     int r = bind(fd, address.data(), address.size());
     int code = errno;
     if (r != 0 && code == EADDRINUSE && is_stale(path, address, type)) {
@@ -173,10 +205,6 @@ Result<void> bind_path(int fd, int type, const sys::Address& address, const std:
     }
     umask(before);
     if (r != 0) return fail_errno(fmt::format("bind {}", path), code);
-    if (auto set = set_owner_and_mode(path, o); !set) {
-        unlink(path.c_str());
-        return set;
-    }
     return {};
 }
 
@@ -205,10 +233,15 @@ Result<Listener> Listener::open(const conf::Listen& where, const conf::SocketOpt
         return fail_errno(fmt::format("bind {}", address->text()), errno);
     }
     Listener listener(std::move(fd), where, options, type);
-    if (struct stat status; is_path(where) && lstat(where.path.c_str(), &status) == 0) {
+    if (is_path(where)) {
+        struct stat status;
+        if (lstat(where.path.c_str(), &status) == 0) {
+            listener.device_ = status.st_dev;
+            listener.inode_ = status.st_ino;
+        }
         listener.path_ = where.path;
-        listener.device_ = status.st_dev;
-        listener.inode_ = status.st_ino;
+        if (options.user || options.group)
+            if (auto set = listener.set_path(options); !set) return std::unexpected(set.error());
     }
     if (type == SocketType::datagram)
         ask_for_destination(listener.fd(), address->family());
@@ -217,7 +250,9 @@ Result<Listener> Listener::open(const conf::Listen& where, const conf::SocketOpt
     return listener;
 }
 
-Result<Listener> Listener::adopt(sys::Fd fd, const conf::Listen& where, const conf::SocketOptions& options) {
+Result<Listener> Listener::adopt(sys::PassedSocket& socket, const conf::Listen& where,
+                                 const conf::SocketOptions& options) {
+    const sys::Fd& fd = socket.fd;
     int kind = 0;
     socklen_t size = sizeof kind;
     if (getsockopt(fd.get(), SOL_SOCKET, SO_TYPE, &kind, &size) != 0)
@@ -241,7 +276,8 @@ Result<Listener> Listener::adopt(sys::Fd fd, const conf::Listen& where, const co
         if (listening == 0 && listen(fd.get(), options.backlog) != 0)
             return fail_errno(fmt::format("listen on passed socket {}", where.uri()), errno);
     }
-    Listener listener(std::move(fd), where, options, type);
+    Listener listener(std::move(socket.fd), where, options, type);
+    listener.passed_name_ = socket.name;
     listener.inherited_ = true;
     return listener;
 }
@@ -261,7 +297,18 @@ std::string Listener::uri() const {
 
 bool Listener::can_become(const conf::SocketOptions& next) const {
     return inherited_ || (next.reuse_port == options_.reuse_port && next.v6only == options_.v6only &&
-                          next.freebind == options_.freebind && next.bind_to_device == options_.bind_to_device);
+                          next.freebind == options_.freebind && next.bind_to_device == options_.bind_to_device &&
+                          !is_taken_back(options_.keepalive_time, next.keepalive_time) &&
+                          !is_taken_back(options_.keepalive_interval, next.keepalive_interval) &&
+                          !is_taken_back(options_.keepalive_probes, next.keepalive_probes) &&
+                          !is_taken_back(options_.receive_buffer, next.receive_buffer) &&
+                          !is_taken_back(options_.send_buffer, next.send_buffer));
+}
+
+Result<void> Listener::set_path(const conf::SocketOptions& options) const {
+    const sys::Fd own = open_own(fd(), path_, device_, inode_);
+    if (!own) return fail(fmt::format("{} is no longer the socket that was bound there", path_));
+    return set_owner_and_mode(own.get(), path_, options);
 }
 
 Result<void> Listener::become(const conf::SocketOptions& next) {
@@ -270,8 +317,8 @@ Result<void> Listener::become(const conf::SocketOptions& next) {
     if (type_ != SocketType::datagram && !inherited_ && next.backlog != options_.backlog)
         listen(fd(), next.backlog);  // listen(2) on a listening socket changes its backlog alone
     if (!path_.empty())
-        if (auto set = set_owner_and_mode(path_, next); !set && result) result = set;
-    options_ = next;
+        if (auto set = set_path(next); !set && result) result = set;
+    if (result) options_ = next;  // else the next reload tries again
     return result;
 }
 
@@ -280,9 +327,9 @@ void Listener::set_blocking(bool on) const {
     fcntl(fd(), F_SETFL, on ? flags & ~O_NONBLOCK : flags | O_NONBLOCK);
 }
 
-void Listener::allow_overlap() const {
-    const int on = 1;
-    setsockopt(fd(), SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
+void Listener::allow_overlap(bool on) const {
+    const int value = on || options_.reuse_port;
+    setsockopt(fd(), SOL_SOCKET, SO_REUSEPORT, &value, sizeof value);
 }
 
 void Listener::overlaps(const conf::SocketOptions& asked) {
@@ -292,8 +339,20 @@ void Listener::overlaps(const conf::SocketOptions& asked) {
     options_ = asked;
 }
 
-sys::Fd Listener::release() && {
-    return std::move(fd_);
+/// O_NONBLOCK belongs to the open file, which a handler that was given the socket shares and may change at any
+/// moment. So accept is interrupted where it would wait, by a timer that goes on until it has been.
+sys::Fd Listener::accept(sockaddr_storage& from, socklen_t& size) const {
+    const auto take = [&] { return sys::Fd(accept4(fd(), reinterpret_cast<sockaddr*>(&from), &size, SOCK_CLOEXEC)); };
+    if (!given_) return take();
+    set_blocking(false);
+    const sys::Interruption interruption(std::chrono::milliseconds(2));
+    sys::Fd connection = take();
+    if (!connection && errno == EINTR) errno = EAGAIN;
+    return connection;
+}
+
+sys::PassedSocket Listener::release() && {
+    return {passed_name_, std::move(fd_)};
 }
 
 }  // namespace superd::net

@@ -2,6 +2,7 @@
 #pragma once
 // A socket that waits for clients.
 
+#include <sys/socket.h>
 #include <sys/types.h>
 
 #include <string>
@@ -10,6 +11,7 @@
 #include "conf/service.h"
 #include "sys/address.h"
 #include "sys/fd.h"
+#include "sys/service_manager.h"
 
 namespace superd::net {
 
@@ -19,7 +21,9 @@ class Listener {
     /// A stale unix socket in the way is replaced; a live one is EADDRINUSE.
     static Result<Listener> open(const conf::Listen& where, const conf::SocketOptions& options);
     /// Takes a socket from the service manager; it may not be listening yet. Paths stay the manager's.
-    static Result<Listener> adopt(sys::Fd fd, const conf::Listen& where, const conf::SocketOptions& options);
+    /// On error `socket` stays the caller's.
+    static Result<Listener> adopt(sys::PassedSocket& socket, const conf::Listen& where,
+                                  const conf::SocketOptions& options);
 
     Listener(Listener&&) noexcept = default;
     Listener& operator=(Listener&&) = delete;
@@ -34,21 +38,27 @@ class Listener {
     /// As in a definition: "tcp://127.0.0.1:40123".
     std::string uri() const;
 
-    /// False where a change needs a new socket: reuse_port, v6only, freebind, bind_to_device.
+    /// False where a change needs a new socket: reuse_port, v6only, freebind, bind_to_device, and values that
+    /// go back to what the system has.
     bool can_become(const conf::SocketOptions& options) const;
     /// Applies what may change on a living socket. A failed option is reported after the others were set.
     Result<void> become(const conf::SocketOptions& options);
 
     /// Who accepts wants EAGAIN, a handler that is given the socket expects to block.
     void set_blocking(bool on) const;
-    /// Lets a second socket be bound beside this one until it is closed, for a change of address that overlaps.
-    void allow_overlap() const;
+    /// Lets a second socket be bound beside this one, for a change of address that overlaps.
+    void allow_overlap(bool on) const;
     /// This one was bound so: `asked` is what its definition says.
     void overlaps(const conf::SocketOptions& asked);
+    /// A handler is given the socket itself: from then on somebody else may change its flags.
+    void note_given() { given_ = true; }
+    /// accept4(2) that does not block, whatever others do to the socket.
+    sys::Fd accept(sockaddr_storage& from, socklen_t& size) const;
     /// Gives an inherited socket back to who keeps them.
-    sys::Fd release() &&;
+    sys::PassedSocket release() &&;
 
   private:
+    Result<void> set_path(const conf::SocketOptions& options) const;
     Listener(sys::Fd fd, conf::Listen where, conf::SocketOptions options, conf::SocketType type);
 
     sys::Fd fd_;
@@ -57,6 +67,8 @@ class Listener {
     conf::SocketType type_;
     sys::Address address_;
     bool inherited_ = false;
+    bool given_ = false;
+    std::string passed_name_;
     std::string path_;  ///< to be removed with the socket, if it is still this inode
     dev_t device_ = 0;
     ino_t inode_ = 0;

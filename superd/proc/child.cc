@@ -59,16 +59,16 @@ SUPERD_CHILD int failed(ChildView* view, Step step, long result) {
 /// A table of its own with the sources in place: 0 … count-1 and nothing else.
 SUPERD_CHILD long move_descriptors(ChildView* view) {
     long r = raw_syscall(SYS_close_range, view->highest + 1, static_cast<long>(~0U), CLOSE_RANGE_UNSHARE);
-    // Before Linux 5.9: the whole table is copied; what is not wanted is CLOEXEC.
-    if (r == -ENOSYS) r = raw_syscall(SYS_unshare, CLONE_FILES);
+    // Before Linux 5.9, or in a sandbox that forbids it: the whole table is copied; what is not wanted is CLOEXEC.
+    if (r == -ENOSYS || r == -EPERM) r = raw_syscall(SYS_unshare, CLONE_FILES);
     if (r < 0) return r;
-    __atomic_store_n(&view->detached, 1, __ATOMIC_RELEASE);
-    const std::uint64_t one = 1;
-    raw_syscall(SYS_write, view->wake, word(&one), sizeof one);
-
+    int* others[3];
+    others[0] = &view->program;
+    others[1] = &view->give_back;
+    others[2] = &view->wake;
     // First out of the way of the targets, then into place.
-    for (int i = 0; i <= view->count + 1; ++i) {
-        int* source = i < view->count ? &view->sources[i] : i == view->count ? &view->program : &view->give_back;
+    for (int i = 0; i < view->count + 3; ++i) {
+        int* source = i < view->count ? &view->sources[i] : others[i - view->count];
         if (*source < 0 || *source > view->count) continue;
         r = raw_syscall(SYS_fcntl, *source, F_DUPFD_CLOEXEC, view->count + 1);
         if (r < 0) return r;
@@ -82,7 +82,11 @@ SUPERD_CHILD long move_descriptors(ChildView* view) {
         r = raw_syscall(SYS_dup3, view->give_back, view->count, O_CLOEXEC);
         if (r < 0) return r;
     }
+    // From here on the parent may close its copies: what goes wrong later can give the connection back.
     view->moved = 1;
+    __atomic_store_n(&view->detached, 1, __ATOMIC_RELEASE);
+    const std::uint64_t one = 1;
+    raw_syscall(SYS_write, view->wake, word(&one), sizeof one);
     // All others are CLOEXEC; but the exec may take its time, and clients wait for their connections to close.
     if (view->path != nullptr) raw_syscall(SYS_close_range, view->count + 1, static_cast<long>(~0U), 0);
     return 0;

@@ -5,11 +5,7 @@
 
 namespace superd::proc {
 
-#if defined(__clang__)
 #define SUPERD_CHILD __attribute__((no_sanitize("address", "undefined", "thread"), no_stack_protector))
-#else
-#define SUPERD_CHILD __attribute__((no_sanitize("address", "undefined", "thread"), optimize("no-stack-protector")))
-#endif
 
 /// Returns what the kernel does: a value, or minus errno.
 #if defined(__x86_64__)

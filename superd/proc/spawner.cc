@@ -7,6 +7,7 @@
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
@@ -18,26 +19,33 @@
 namespace superd::proc {
 namespace {
 
-constexpr std::size_t kStack = 32 * 1024;
-constexpr std::size_t kGuard = 4096;
+/// One page below each stack is left out, whatever the size of a page here.
+std::size_t guard() {
+    static const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+    return page;
+}
+std::size_t mapping() {
+    constexpr std::size_t kStack = 32 * 1024;
+    return guard() + (kStack + guard() - 1) / guard() * guard();
+}
 
 }  // namespace
 
 /// One child on its way to exec: its stack and all that it reads and writes.
 struct Spawner::Slot {
     Slot() {
-        void* memory = mmap(nullptr, kGuard + kStack, PROT_READ | PROT_WRITE,
+        void* memory = mmap(nullptr, mapping(), PROT_READ | PROT_WRITE,
                             MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK | MAP_NORESERVE, -1, 0);
         if (memory == MAP_FAILED) return;
         stack = static_cast<char*>(memory);
-        mprotect(stack, kGuard, PROT_NONE);
+        mprotect(stack, guard(), PROT_NONE);
     }
     ~Slot() {
-        if (stack != nullptr) munmap(stack, kGuard + kStack);
+        if (stack != nullptr) munmap(stack, mapping());
     }
     Slot(const Slot&) = delete;
 
-    char* top() const { return stack + kGuard + kStack; }
+    char* top() const { return stack + mapping(); }
     /// The kernel clears `alive` when the child has left this memory, by exec or by its end.
     bool left() const { return alive.load(std::memory_order_acquire) == 0; }
 
@@ -81,11 +89,11 @@ Spawner::Spawner(sys::Fd wake, sys::Fd give_back, sys::Fd returns, std::function
       overdue_(std::move(overdue)) {}
 
 Spawner::~Spawner() {
-    // The stacks must not go away under children that still run on them.
-    for (const auto& slot : in_flight_) {
-        if (slot->left()) continue;
-        kill(slot->pid, SIGKILL);
-        while (!slot->left()) sched_yield();
+    // The stacks must not go away under children that still run on them; one that cannot be killed keeps its own.
+    for (auto& slot : in_flight_) {
+        if (!slot->left() && slot->pid > 0) kill(slot->pid, SIGKILL);
+        for (const Instant end = now() + std::chrono::seconds(1); !slot->left() && now() < end;) sched_yield();
+        if (!slot->left()) (void)slot.release();
     }
 }
 
@@ -166,6 +174,7 @@ std::optional<SpawnFailure> Spawner::reaped(pid_t pid) {
             failure->connection = std::move(slot->launch.descriptors[0]);
         slot->view.failed_step = 0;
         slot->pid = 0;
+        slot->alive.store(0, std::memory_order_relaxed);  // it is dead, whatever the kernel has noted
         break;
     }
     sweep();

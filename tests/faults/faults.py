@@ -19,7 +19,7 @@ TICK = 1.0 / os.sysconf("SC_CLK_TCK")
 
 def figure(text):
     """A number that this run found."""
-    print(f"figure: {text}", flush=True)
+    print(f"\nfigure: {text}", flush=True)
 
 
 def cpu_seconds(pid):
@@ -47,7 +47,7 @@ class Load:
         self.process = subprocess.Popen([*prefix, os.environ["SUPERD_FAULTS_LOAD"], *words],
                                         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
 
-    def finish(self, timeout=30 * PATIENCE):
+    def finish(self, timeout=4 * PATIENCE):
         """Its figures, once it is through."""
         try:
             text, _ = self.process.communicate(timeout=timeout)

@@ -96,7 +96,7 @@ class Load {
           total_(options.number("total", 0)),
           rate_(options.number("rate", 0)),
           abandon_(options.number("abandon", 0)),
-          patience_(options.number("patience", 120)),
+          patience_(options.number("patience", 60)),
           seconds_(options.number("seconds", 0)) {
         if (const char* from = options.text("source")) from_ = parse(from, 0);
         if (rate_ > 0) total_ = rate_ * seconds_;

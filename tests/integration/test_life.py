@@ -7,6 +7,7 @@ import time
 
 from harness import Reader, SuperdCase, connect, exchange, handler
 from harness import process
+from harness.probe import Report
 
 
 class Stop(SuperdCase):
@@ -137,6 +138,17 @@ class MaxLifetime(SuperdCase):
         self.assertEqual(Reader(client).line(), b"x")
         self.assertEqual(client.recv(1), b"")
         self.assertGreaterEqual(time.monotonic() - begin, 0.45)
+
+    def test_owners_of_a_datagram_socket(self):
+        """iterative on udp: the owner of the socket is ended too, and the next datagram has another."""
+        daemon = self.superd({"owner": dict(listen="udp://127.0.0.1:0", model="iterative", max_lifetime="500ms",
+                                            exec=[handler("probe"), "--receive", "0"])})
+        client = self.client(daemon.address("owner"))
+        client.send(b"x")
+        first = Report(client.recv(65536)).pid
+        self.eventually(lambda: not process.alive(first), "ended at its age", timeout=10)
+        client.send(b"x")
+        self.assertNotEqual(Report(client.recv(65536)).pid, first)
 
     def test_the_ladder_applies(self):
         """A handler that ignores TERM past its lifetime is killed after stop_timeout."""

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: MIT
 """SIGHUP: everything is checked and bound, then swapped at once; nobody loses a connection."""
 
+import errno
 import os
+import socket
 import threading
 import time
 
@@ -121,6 +123,32 @@ class Reload(SuperdCase):
         busy.sendall(b"still\n")
         self.assertEqual(Reader(busy).line(), b"still")
 
+    def test_clients_in_the_backlog_survive_another_port_and_handoff(self):
+        """Clients that wait for an iterative service are served though it moves to another port, to workers that
+        accept for themselves."""
+        daemon = self.prepare()
+        host = own_loopback()
+        before, after = f"tcp://{host}:7707", f"tcp://{host}:7708"
+        daemon.service("echo", listen=before, model="iterative", exec=["cat"])
+        daemon.start()
+        busy = self.client(before)
+        busy.sendall(b"busy\n")
+        self.assertEqual(Reader(busy).line(), b"busy")
+        waiting = [self.client(before, timeout=10) for _ in range(4)]
+        for number, client in enumerate(waiting):
+            client.sendall(b"client %d\n" % number)
+        daemon.service("echo", listen=after, model="prefork", handoff="listen", exec=["superd-echo"])
+        daemon.reload()
+        self.assertEqual(self.converse(after), b"hello")
+        busy.sendall(b"still\n")
+        self.assertEqual(busy.recv(10), b"still\n")
+        busy.close()
+        for number, client in enumerate(waiting):
+            self.assertEqual(Reader(client).line(), b"client %d" % number)
+            client.close()
+        with self.assertRaises(ConnectionRefusedError):
+            connect(before)
+
     def test_pools_are_replaced(self):
         """Workers of the old definition end, workers of the new one serve."""
         daemon = self.superd({"pool": dict(listen="tcp://127.0.0.1:0", model="prefork", handoff="listen",
@@ -178,6 +206,42 @@ class Reload(SuperdCase):
 
 class ReloadAsUser(Reload):
     as_user = "nobody"
+
+
+class Overlap(SuperdCase):
+    """A new socket may need to be bound beside the one that it replaces."""
+
+    def setUp(self):
+        super().setUp()
+        self.host = own_loopback()
+
+    def block(self, host, port):
+        blocker = socket.create_server((host, port))
+        self.addCleanup(blocker.close)
+
+    def refused(self, daemon):
+        daemon.reload(refused=True)
+        self.assertEqual(self.converse(f"tcp://{self.host}:7711"), b"hello")
+        with socket.socket() as other:
+            other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            with self.assertRaises(OSError) as caught:
+                other.bind((self.host, 7711))
+        self.assertEqual(caught.exception.errno, errno.EADDRINUSE)
+
+    def test_a_refused_reload_opens_no_port_to_others(self):
+        """A reload that could not bind beside the old socket: nobody else of the same user may share its port."""
+        daemon = self.superd({"it": dict(listen=f"tcp://{self.host}:7711", model="fork", exec=["cat"])})
+        self.block("127.0.0.1", 7711)
+        daemon.service("it", listen="tcp://*:7711", model="fork", exec=["cat"])
+        self.refused(daemon)
+
+    def test_nor_does_one_that_is_refused_for_another_service(self):
+        """The same where the new socket was bound, and the reload is refused for a later one."""
+        daemon = self.superd({"it": dict(listen=f"tcp://{self.host}:7711", model="fork", exec=["cat"])})
+        self.block(self.host, 7712)
+        daemon.service("it", listen=f"tcp://{self.host}:7711", model="fork", exec=["cat"], socket={"freebind": True})
+        daemon.service("taken", listen=f"tcp://{self.host}:7712", model="fork", exec=["cat"])
+        self.refused(daemon)
 
 
 class ReloadUnderLoad(SuperdCase):

@@ -20,6 +20,7 @@ class NothingLeft(SuperdCase):
         "delayed": dict(model="delayed", exec=["cat"]),
         "pool": dict(model="prefork", handoff="listen", exec=["superd-echo"], prefork={"min_spare": 2}),
     }
+    STANDING = 3 + 2  # parked processes and workers, which are there without clients
 
     def load(self, daemon, count):
         """`count` connections over all services by four clients; one of seven leaves without a word, and one of
@@ -54,7 +55,7 @@ class NothingLeft(SuperdCase):
         states = daemon.status()
         return {
             "descriptors": len(process.descriptors(daemon.pid)),
-            "children": len([c for c in process.children(daemon.pid) if process.executable(c.pid) != "superd-exec"]),
+            "children": len(process.children(daemon.pid)),
             "handlers": {name: int(state["handlers"]) for name, state in states.items() if name != "pool"},
         }
 
@@ -82,7 +83,7 @@ class NothingLeft(SuperdCase):
         """The counts once all handlers have ended; equal to `wanted` where given."""
         def quiet():
             now = self.counts(daemon)
-            if any(now["handlers"].values()) or now["children"] > 2:
+            if any(now["handlers"].values()) or now["children"] != self.STANDING:
                 return None
             return now if wanted is None or now == wanted else None
         return self.eventually(quiet, f"the counts {wanted or 'at rest'} (now {self.counts(daemon)})")

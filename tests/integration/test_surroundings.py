@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What a handler finds when it starts: environment, descriptors, identity, signals, limits."""
 
+import fcntl
 import grp
 import os
 import pwd
@@ -160,6 +161,24 @@ class Descriptors(Probed):
             self.client(daemon.address(f"tcp{number}")).sendall(b"busy\n")
         for _ in range(5):
             self.assertEqual(set(self.report(daemon).descriptors), {0, 1, 2})
+
+    def test_what_superd_inherited_goes_no_further(self):
+        """Descriptors that were open in superd when it was started reach no handler, whatever the model."""
+        with open("/dev/null", "rb") as null:
+            inherited = [fcntl.fcntl(null, fcntl.F_DUPFD, number) for number in (5, 60)]
+        for number in inherited:
+            self.addCleanup(os.close, number)
+        daemon = self.prepare(inherited=inherited)
+        for model in ("fork", "iterative", "delayed", "prefork"):
+            daemon.service(model, listen="tcp://127.0.0.1:0", model=model, exec=[handler("probe")])
+        daemon.service("listen", listen="tcp://127.0.0.1:0", model="prefork", handoff="listen",
+                       exec=[handler("probe"), "--accept", "3"])
+        daemon.start()
+        for name in ("fork", "iterative", "delayed", "prefork", "listen"):
+            with self.subTest(name):
+                report = self.report(daemon, daemon.address(name))
+                status = int(report.environment.get("SUPERD_STATUS_FD", 3))
+                self.assertEqual(set(report.descriptors), {0, 1, 2, 3, status} if name == "listen" else {0, 1, 2})
 
     def test_stderr_is_the_connection(self):
         """stderr = "socket": the third descriptor is the connection too."""

@@ -78,6 +78,25 @@ class OnSharedSocket(HandlerTest):
         client.sendto(b"hello", sock.getsockname())
         self.assertEqual(client.recv(100), b"hello")
 
+    def test_descriptors_of_a_sender_are_not_kept(self):
+        sock = self.open(socket.AF_UNIX, socket.SOCK_DGRAM)
+        sock.bind("")
+        handler = self.start("echo", stdin=blocking(sock))
+        client = self.open(socket.AF_UNIX, socket.SOCK_DGRAM)
+        client.bind("")
+        client.connect(sock.getsockname())
+
+        def ask():
+            self.assertEqual(client.recv(100), b"hello")
+            return len(os.listdir(f"/proc/{handler.process.pid}/fd"))
+
+        client.send(b"hello")
+        before = ask()
+        given = self.own(open("/dev/null", "rb")).fileno()
+        for _ in range(20):
+            socket.send_fds(client, [b"hello"], [given] * 20)
+            self.assertEqual(ask(), before)
+
     def unanswered(self, port, client, address="127.0.0.1"):
         """Sends from `client`, then from one that is answered: by then the first has been dealt with."""
         client.sendto(b"hello", (address, port))

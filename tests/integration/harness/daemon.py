@@ -44,7 +44,7 @@ class Superd:
     """Used through SuperdCase.superd(), which sees to its end."""
 
     def __init__(self, *, user=None, config=None, log_format="json", log_level="debug", arguments=(), environment=None,
-                 prefix=(), sockets=()):
+                 prefix=(), sockets=(), inherited=()):
         self.installation = installation()
         self.user = user
         self.directory = tempfile.mkdtemp(prefix="superd-test-", dir="/tmp")
@@ -63,6 +63,7 @@ class Superd:
         self.environment.update(environment or {})
         self.prefix = list(prefix)
         self.sockets = list(sockets)  # (name, socket): passed as the service manager does
+        self.inherited = list(inherited)  # descriptors that are open in superd from its start, under their numbers
         self.process = None
         self.pid = None
         self.records = []
@@ -132,7 +133,7 @@ class Superd:
     def start(self, wait=True):
         command = self.command("--log-format", self.log_format,
                                "--log-level", self.log_level, *self.arguments)
-        pass_fds = []
+        pass_fds = self.inherited
         if self.sockets:
             pass_fds = [sock.fileno() for _, sock in self.sockets]
             command = [python(), LAUNCH, ":".join(name for name, _ in self.sockets),

@@ -231,9 +231,9 @@ TEST_CASE("what others may write is refused when superd is root") {
     folder.define("a", sound);
     CHECK(folder.errors(from).empty());
     folder.write("conf.d/a.toml", sound, 0664);
-    folder.write("conf.d/a.toml.d/1.toml", "nice = 1\n", 0646);
+    folder.write("conf.d/a.toml.d/1.toml", "umask = 0\n", 0646);
     folder.write("superd.toml", "");
-    REQUIRE(chown(folder.path("superd.toml").c_str(), 65534, 0) == 0);
+    chmod(folder.path("superd.toml").c_str(), 0622);
     chmod(folder.path("conf.d").c_str(), 0777);
     chmod(folder.path("conf.d/a.toml.d").c_str(), 0775);
     CHECK(
@@ -242,11 +242,28 @@ TEST_CASE("what others may write is refused when superd is root") {
         "conf.d/a.toml: may be written by others than its owner (mode 0664), but superd is root: chmod go-w\n"
         "conf.d/a.toml.d: may be written by others than its owner (mode 0775), but superd is root: chmod go-w\n"
         "conf.d/a.toml.d/1.toml: may be written by others than its owner (mode 0646), but superd is root: chmod go-w\n"
-        "superd.toml: belongs to user 65534, but superd is root: only root may own it\n");
+        "superd.toml: may be written by others than its owner (mode 0622), but superd is root: chmod go-w\n");
     from.trust_files = true;
     CHECK(folder.errors(from).empty());
     from.trust_files = false;
     from.uid = 4242;
     from.gid = 4242;
     CHECK(folder.errors(from).empty());
+}
+
+TEST_CASE("who owns a file is of no account where nobody else may write it, and a sticky folder lets others in") {
+    if (geteuid() != 0) return;  // only root gives files away
+    const Folder folder;
+    Surroundings from = folder.surroundings();
+    from.trust_files = false;
+    folder.define("a", sound);
+    folder.write("superd.toml", "");
+    for (const char* name : {"superd.toml", "conf.d", "conf.d/a.toml"})
+        REQUIRE(chown(folder.path(name).c_str(), 65534, 65534) == 0);
+    CHECK(folder.errors(from).empty());
+    folder.write("conf.d/a.toml", sound, 0664);
+    chmod(folder.path("conf.d").c_str(), 01777);
+    CHECK(folder.errors(from) ==
+          "conf.d: may be written by others than its owner (mode 1777), but superd is root: chmod go-w\n"
+          "conf.d/a.toml: may be written by others than its owner (mode 0664), but superd is root: chmod go-w\n");
 }

@@ -112,7 +112,6 @@ TEST_CASE("an unknown user or group is an error") {
           "4:30: supplementary_groups \"no-such-group\": no such group\n");
     CHECK(errors_of("socket.user = \"no-such-user\"") == "4:15: socket.user \"no-such-user\": no such user\n");
     CHECK(errors_of("socket.group = \"no-such-group\"") == "4:16: socket.group \"no-such-group\": no such group\n");
-    CHECK(service_of("socket.user = \"root\"\nsocket.group = \"7\"").socket.group == 7U);
 }
 
 TEST_CASE("without root a handler runs as superd does, and nothing else can be asked for") {
@@ -135,6 +134,28 @@ TEST_CASE("without root a handler runs as superd does, and nothing else can be a
               "conf.d/a.toml:4:18: rlimits.nofile is above superd's own hard limit of {}, which only root may raise\n",
               own.rlim_max));
     CHECK(folder.errors().empty());
+}
+
+TEST_CASE("without root a handler may be nicer than superd, but not less nice") {
+    const Folder folder;
+    const Surroundings from = unprivileged(folder);
+    rlimit ceiling{};
+    REQUIRE(getrlimit(RLIMIT_NICE, &ceiling) == 0);
+    const int own = getpriority(PRIO_PROCESS, 0);
+    if (ceiling.rlim_cur > 20 || own < 0) return;  // less is allowed here
+    folder.define("a", sound + "nice = -1\n");
+    CHECK(folder.errors(from) ==
+          fmt::format("conf.d/a.toml:4:8: nice -1 is below {}, the least that superd may set without root\n",
+                      std::min(own, 20 - static_cast<int>(ceiling.rlim_cur))));
+    CHECK(folder.errors().empty());
+    folder.write("conf.d/a.toml.d/1.toml", "nice = 19\n");
+    CHECK(folder.errors(from).empty());
+    folder.write("conf.d/a.toml.d/1.toml", "nice = 0\n");  // wherever superd is
+    CHECK(folder.errors(from).empty());
+    folder.define("a", sound);
+    folder.write("conf.d/a.toml.d/1.toml", "");
+    folder.write("superd.toml", "[defaults]\nnice = -20\n");
+    CHECK(folder.errors(from).starts_with("superd.toml:2:8: nice -20 is below "));
 }
 
 TEST_CASE("folders must be there, and what is inside a root directory is looked for there") {

@@ -83,3 +83,45 @@ TEST_CASE("a pool's numbers must go together, and defaults give way to what is w
     CHECK(service_in(pool + "prefork.max_spare = 1\n").prefork.min_spare == 1);
     CHECK(service_of("limits.instances = 5\n").prefork.max_spare == 8);  // no pool: nothing to fit
 }
+
+TEST_CASE("what a process that takes one connection cannot do is refused under prefork, and waits under other models") {
+    const std::string all =
+        "[prefork]\nmax_requests = 9\nmax_age = \"1h\"\ngrow_after = \"1s\"\nmax_idle = \"1m\"\nmax_spare = 3\n";
+    const std::string why =
+        " needs handoff = \"listen\": under handoff \"connection\" a parked process takes one connection\n";
+    CHECK(errors_in(definition("tcp://*:1", "prefork", "") + all) ==
+          "5:16: prefork.max_requests" + why + "6:11: prefork.max_age" + why + "7:14: prefork.grow_after" + why);
+    CHECK(errors_in(definition("systemd:x", "prefork", "connection") + all).starts_with("6:16: "));
+    CHECK(errors_in(definition("tcp://*:1", "prefork", "listen") + all).empty());
+    CHECK(errors_in(definition("udp://*:1", "prefork", "") + all).empty());
+    CHECK(errors_in(definition("systemd:x", "prefork", "") + all).empty());  // may be datagrams
+    CHECK(errors_in(definition("tcp://*:1", "fork", "") + all).empty());
+    CHECK(errors_in(definition("tcp://*:1", "fork", "") + "delayed.delay = \"1s\"\n").empty());
+
+    const Folder folder;
+    folder.write("superd.toml", "[defaults.prefork]\nmax_requests = 9\nmax_age = \"1h\"\ngrow_after = \"1s\"\n");
+    folder.define("a", definition("tcp://*:1", "prefork", ""));
+    folder.define("b", definition("tcp://*:2", "prefork", "listen"));
+    CHECK(folder.services().at("a").prefork == Prefork{});
+    CHECK(folder.services().at("b").prefork.max_requests == 9);
+    folder.write("conf.d/a.toml.d/1.toml", "prefork.max_age = \"2h\"\n");
+    CHECK(folder.errors() == "conf.d/a.toml.d/1.toml:1:19: prefork.max_age" + why);
+}
+
+TEST_CASE("workers that have the listening socket are as many as the sockets, at the least") {
+    const auto pool = [](const std::string& scheme, const std::string& more) {
+        return "listen = [\"" + scheme + "://*:1\", \"" + scheme +
+               "://*:2\"]\nmodel = \"prefork\"\nexec = [\"handler\"]\n" + more;
+    };
+    const std::string few =
+        "limits.instances 1 is too few for 2 addresses: each needs a worker, which has its listening socket\n";
+    CHECK(errors_in(pool("tcp", "handoff = \"listen\"\nlimits.instances = 1\n")) == "5:20: " + few);
+    CHECK(errors_in(pool("udp", "limits.instances = 1\n")) == "4:20: " + few);
+    CHECK(errors_in(pool("udp", "limits.instances = 2\n")).empty());
+    CHECK(errors_in(pool("tcp", "limits.instances = 1\n")).empty());
+
+    const Folder folder;
+    folder.write("superd.toml", "[defaults]\nlimits.instances = 1\n");
+    folder.define("a", pool("udp", ""));
+    CHECK(folder.errors() == "conf.d/a.toml:1:10: " + few);
+}

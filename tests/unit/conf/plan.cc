@@ -98,8 +98,7 @@ TEST_CASE("every kind of key is found when it differs") {
              {"prefork.max_age = \"1s\"", "prefork.max_age"},
              {"delayed.delay = \"1s\"", "delayed.delay"},
              {"rlimits.nofile = 10", "rlimits.nofile"},
-             {"socket.v6only = false", "socket.v6only"},
-             {"socket.user = \"root\"", "socket.user"},
+             {"socket.tos = 8", "socket.tos"},
              {"log.connections = \"all\"", "log.connections"}}) {
         INFO(text);
         CHECK(change("supplementary_groups = [\"65534\"]", text.find("supplementary") == std::string::npos
@@ -107,6 +106,12 @@ TEST_CASE("every kind of key is found when it differs") {
                                                                : text)
                   .keys == std::vector<std::string>{key});
     }
+    const auto socket_change = [](const std::string& listen, const std::string& key) {
+        const std::string text = "model = \"fork\"\nexec = [\"cat\"]\nlisten = \"" + listen + "\"\n";
+        return plan(catalog({{"a", text}}), catalog({{"a", text + key + "\n"}}))[0].keys;
+    };
+    CHECK(socket_change("tcp://[::]:7010", "socket.v6only = false") == std::vector<std::string>{"socket.v6only"});
+    CHECK(socket_change("unix:///run/x", "socket.user = \"root\"") == std::vector<std::string>{"socket.user"});
     CHECK(change("", "stderr = \"null\"\ndescription = \"x\"").keys ==
           std::vector<std::string>{"description", "stderr"});
 }

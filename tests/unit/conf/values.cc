@@ -51,7 +51,10 @@ TEST_CASE("a definition of three keys has the contract's defaults") {
 }
 
 TEST_CASE("every key sets what it names") {
-    const Service service = service_of(R"(
+    const Service service = service_in(R"(
+listen = ["tcp://*:7", "unix:///run/x"]
+model = "fork"
+exec = ["handler"]
 description = "x"
 enabled = false
 argv0 = "other"

@@ -81,7 +81,7 @@ TEST_CASE("an address that overlaps an older one of ours can be bound before tha
     REQUIRE(wide);
     const auto port = wide->address().port();
     REQUIRE_FALSE(net::Listener::open(tcp("127.0.0.1", port), {}));
-    wide->allow_overlap();
+    wide->allow_overlap(true);
     conf::SocketOptions options;
     options.reuse_port = true;
     CHECK(net::Listener::open(tcp("127.0.0.1", port), options));
@@ -152,7 +152,8 @@ TEST_CASE("a passed socket keeps what it is") {
     conf::Listen where;
     where.transport = conf::Transport::inherited;
     where.name = "x";
-    auto listener = net::Listener::adopt(raw.duplicate(), where, {});
+    sys::PassedSocket passed{"x", raw.duplicate()};
+    auto listener = net::Listener::adopt(passed, where, {});
     REQUIRE(listener);
     CHECK(listener->type() == conf::SocketType::datagram);
     CHECK(listener->inherited());

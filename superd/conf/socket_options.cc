@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: MIT
+// [socket] beside the listeners and the machine: what none of the sockets can take, and what takes root.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <type_traits>
+
+#include "conf/validate.h"
+
+namespace superd::conf {
+
+namespace {
+
+using toml::Value;
+
+constexpr int highest_free_priority = 6;  ///< SO_PRIORITY, socket(7): above it, only with CAP_NET_ADMIN
+
+bool has_ipv6(const Listen& listen) {
+    const bool ip = listen.transport == Transport::tcp || listen.transport == Transport::udp;
+    return ip && (listen.host == "*" || listen.host.find(':') != std::string::npos);
+}
+
+class SocketResolver {
+  public:
+    SocketResolver(Draft& draft, const Context& context, Diagnostics& errors)
+        : draft_(draft), service_(draft.service), socket_(service_.socket), context_(context), errors_(errors) {}
+
+    void resolve() {
+        resolve_owner();
+        if (!service_.listen.empty() && !draft_.is_broken("listen")) {
+            leave_what_applies();
+            check_keepalive();
+        }
+        if (context_.from.uid != 0) check_privileges();
+    }
+
+  private:
+    void resolve_owner() {
+        if (const Value* value = draft_.get("socket.user")) {
+            const auto user = sys::find_user(value->text);
+            if (!user) {
+                draft_.reject("socket.user", value->spot, user.error().text, errors_);
+            } else if (!*user) {
+                draft_.reject("socket.user", value->spot, fmt::format("socket.user \"{}\": no such user", value->text),
+                              errors_);
+            } else {
+                socket_.user = (*user)->uid;
+            }
+        }
+        if (const Value* value = draft_.get("socket.group")) {
+            const auto group = sys::find_group(value->text);
+            if (!group) {
+                draft_.reject("socket.group", value->spot, group.error().text, errors_);
+            } else if (!*group) {
+                draft_.reject("socket.group", value->spot,
+                              fmt::format("socket.group \"{}\": no such group", value->text), errors_);
+            } else {
+                socket_.group = **group;
+            }
+        }
+    }
+
+    template <class Is>
+    bool any(Is is) const {
+        return std::ranges::any_of(service_.listen, is);
+    }
+    bool any(Transport transport) const {
+        return any([=](const Listen& listen) { return listen.transport == transport; });
+    }
+
+    /// Leaves the field as it is where it applies, and makes it the plain default elsewhere.
+    template <class Field>
+    void keep(bool applies, const char* name, Field SocketOptions::*field, std::string_view why) {
+        if (applies) return;
+        if constexpr (std::is_same_v<Field, bool>) {
+            if (!(socket_.*field)) return;  // switched off, as it must be
+        }
+        reject_own(draft_, context_, {name}, why, errors_);
+        socket_.*field = SocketOptions().*field;
+    }
+
+    void leave_what_applies() {
+        const auto type = service_.socket_type();
+        // Of an inherited socket only the type is known, and that only where there is another one beside it.
+        const bool unknown = any(Transport::inherited);
+        const bool stream = !type || type == SocketType::stream;
+        const bool tcp = any(Transport::tcp) || (unknown && stream);
+        const bool ip = any(Transport::tcp) || any(Transport::udp) || unknown;
+        const bool ipv6 = any(has_ipv6) || unknown;
+        const bool path = any([](const Listen& listen) { return listen.path.starts_with('/'); });
+
+        constexpr std::string_view no_tcp = "does not apply: the service listens on no TCP socket";
+        keep(tcp, "socket.keepalive", &SocketOptions::keepalive, no_tcp);
+        keep(tcp, "socket.keepalive_time", &SocketOptions::keepalive_time, no_tcp);
+        keep(tcp, "socket.keepalive_interval", &SocketOptions::keepalive_interval, no_tcp);
+        keep(tcp, "socket.keepalive_probes", &SocketOptions::keepalive_probes, no_tcp);
+        keep(tcp, "socket.nodelay", &SocketOptions::nodelay, no_tcp);
+        keep(tcp, "socket.defer_accept", &SocketOptions::defer_accept, no_tcp);
+        keep(type != SocketType::datagram, "socket.backlog", &SocketOptions::backlog,
+             "does not apply: a datagram socket has no connections that could wait");
+
+        constexpr std::string_view no_ip = "does not apply: the service listens on no IP address";
+        keep(ip, "socket.freebind", &SocketOptions::freebind, no_ip);
+        keep(ip, "socket.bind_to_device", &SocketOptions::bind_to_device, no_ip);
+        keep(ip, "socket.tos", &SocketOptions::tos, no_ip);
+        keep(ip, "socket.reuse_port", &SocketOptions::reuse_port, no_ip);
+        keep(!any(Transport::vsock), "socket.reuse_port", &SocketOptions::reuse_port,
+             "does not apply: vsock ports cannot be shared");
+        keep(ipv6, "socket.v6only", &SocketOptions::v6only,
+             "does not apply: the service listens on no IPv6 address, nor on \"*\"");
+
+        constexpr std::string_view no_path = "does not apply: the service listens on no unix path in the file system";
+        keep(path, "socket.mode", &SocketOptions::mode, no_path);
+        keep(path, "socket.user", &SocketOptions::user, no_path);
+        keep(path, "socket.group", &SocketOptions::group, no_path);
+    }
+
+    void check_keepalive() {
+        if (socket_.keepalive || draft_.is_broken("socket.keepalive")) return;
+        constexpr std::string_view why = "needs keepalive = true";
+        keep(false, "socket.keepalive_time", &SocketOptions::keepalive_time, why);
+        keep(false, "socket.keepalive_interval", &SocketOptions::keepalive_interval, why);
+        keep(false, "socket.keepalive_probes", &SocketOptions::keepalive_probes, why);
+    }
+
+    // As with the handler's user, no service could have these, so that a default is no better than a service's own.
+    void check_privileges() {
+        if (socket_.mark) reject("socket.mark", "socket.mark: only root may set one");
+        if (socket_.priority > highest_free_priority) {
+            reject("socket.priority", fmt::format("socket.priority {}: only root may set more than {}",
+                                                  *socket_.priority, highest_free_priority));
+        }
+        if (socket_.user && *socket_.user != context_.from.uid) {
+            reject("socket.user", fmt::format("socket.user \"{}\": only root may give a socket's path to another user",
+                                              draft_.get("socket.user")->text));
+        }
+        if (socket_.group && *socket_.group != context_.from.gid &&
+            std::ranges::find(own_groups_, *socket_.group) == own_groups_.end()) {
+            reject("socket.group",
+                   fmt::format("socket.group \"{}\": only root may give a socket's path to a group that superd is not "
+                               "in",
+                               draft_.get("socket.group")->text));
+        }
+    }
+
+    void reject(const char* name, std::string message) {
+        draft_.reject(name, draft_.get(name)->spot, std::move(message), errors_);
+    }
+
+    Draft& draft_;
+    Service& service_;
+    SocketOptions& socket_;
+    const Context& context_;
+    Diagnostics& errors_;
+    const std::vector<gid_t> own_groups_ = sys::own_groups();
+};
+
+}  // namespace
+
+void resolve_socket(Draft& draft, const Context& context, Diagnostics& errors) {
+    SocketResolver(draft, context, errors).resolve();
+}
+
+}  // namespace superd::conf

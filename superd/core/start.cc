@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: MIT
+// How a definition's children are started: on a connection, on a datagram, on the listening socket, or parked.
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "core/client_environment.h"
+#include "core/generation.h"
+#include "core/service.h"
+#include "net/datagram.h"
+#include "proc/parking.h"
+
+namespace superd::core {
+
+Result<void> Generation::add_errors(proc::Launch& launch) {
+    Result<sys::Fd> fd = sys::Fd();
+    switch (definition_.handler.error_output) {
+        case conf::Stderr::socket:
+            launch.number.push_back(launch.number[1]);
+            return {};
+        case conf::Stderr::log:
+            fd = service_.errors().writer();
+            break;
+        case conf::Stderr::null:
+            fd = engine_.null.duplicate();
+            break;
+        case conf::Stderr::inherit:
+            fd = sys::Fd(fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3));
+            break;
+    }
+    if (fd && !*fd) fd = fail_errno("descriptor for stderr", errno);
+    if (!fd) return std::unexpected(fd.error());
+    launch.number.push_back(static_cast<int>(launch.descriptors.size()));
+    launch.descriptors.push_back(std::move(*fd));
+    return {};
+}
+
+Result<pid_t> Generation::start(proc::Launch& launch, Child child) {
+    const auto pid = engine_.spawner.spawn(launch);
+    if (!pid) return pid;
+    child.serial = ++serial_;
+    child.started = now();
+    if (child.kind == Kind::parked)
+        ++parked_;
+    else if (definition_.max_lifetime)
+        lifetimes_.add(*pid, child.serial);
+    engine_.children[*pid] = this;
+    const auto at = children_.insert_or_assign(*pid, std::move(child)).first;
+    if (at->second.pair && !watch_pair(*pid, at->second)) {
+        // It cannot be heard, so it must not stay: what it waits on closes, and its end is seen as usual.
+        at->second.pair.reset();
+        kill(*pid, SIGKILL);
+    }
+    if (at->second.kind != Kind::parked) service_.started();
+    return *pid;
+}
+
+std::optional<pid_t> Generation::serve(model::Client client) {
+    const auto pid = try_serve(client);
+    if (pid) return *pid;
+    if (!client.connection && client.datagram.empty() && client.peer.family() == AF_UNSPEC) return std::nullopt;
+    service_.back_off(pid.error());
+    service_.stall(std::move(client));
+    return std::nullopt;
+}
+
+Result<pid_t> Generation::try_serve(model::Client& client) {
+    proc::Launch launch;
+    launch.plan = &plan_;
+    launch.environment = client_environment(client);
+    Child child;
+    child.peer = client.peer;
+    const bool datagram = !client.connection;
+    if (datagram) {
+        net::Listener* socket = service_.socket(client.listener);
+        if (socket == nullptr) {  // its address went with a reload: nowhere to answer from
+            client = {};
+            return fail("no socket to answer from");
+        }
+        std::optional<net::Sender> as;
+        if (const auto& identity = definition_.handler.identity) as = net::Sender{identity->uid, identity->gid};
+        auto relay = DatagramRelay::create(engine_, service_.stats(), client, socket->fd(), as);
+        if (!relay) return std::unexpected(relay.error());
+        child.relay = std::move(*relay);
+        launch.descriptors.push_back(std::move(child.relay->input));
+        launch.descriptors.push_back(std::move(child.relay->output));
+        launch.number = {0, 1};
+    } else {
+        launch.descriptors.push_back(std::move(client.connection));
+        launch.number = {0, 0};
+    }
+    Result<pid_t> pid = 0;
+    if (auto added = add_errors(launch); !added) {
+        pid = std::unexpected(added.error());
+    } else {
+        child.charge = std::move(client.charge);
+        pid = start(launch, std::move(child));
+    }
+    if (!pid && !datagram) client.connection = std::move(launch.descriptors[0]);
+    if (pid) log_start(*pid, children_.at(*pid));
+    return pid;
+}
+
+void Generation::log_start(pid_t pid, const Child& child) {
+    if (definition_.log_connections != conf::LogConnections::all) return;
+    engine_.log.write(Level::info, fmt::format("{}: handler {} started", child.peer.text(), pid),
+                      {{"SERVICE", definition_.name}, {"PEER", child.peer.text()}, {"CHILD_PID", pid}});
+}
+
+std::optional<pid_t> Generation::start_owner(std::size_t listener) {
+    const auto pid = start_with_socket(listener, Kind::owner);
+    if (pid) return *pid;
+    service_.back_off(pid.error());
+    return std::nullopt;
+}
+
+std::optional<pid_t> Generation::start_worker(std::size_t listener) {
+    if (service_.socket(listener) == nullptr || !service_.admission().has_room()) return std::nullopt;
+    const auto pid = start_with_socket(listener, Kind::worker);
+    if (pid) return *pid;
+    service_.could_not_add(pid.error());
+    return std::nullopt;
+}
+
+Result<pid_t> Generation::start_with_socket(std::size_t listener, Kind kind) {
+    net::Listener* socket = service_.socket(listener);
+    if (socket == nullptr) return fail("no socket");
+    socket->note_given();
+    proc::Launch launch;
+    launch.plan = &plan_;
+    launch.descriptors.push_back(sys::Fd(fcntl(socket->fd(), F_DUPFD_CLOEXEC, 3)));
+    if (!launch.descriptors[0]) return fail_errno("descriptor for a handler", errno);
+    launch.number = {0, 0};
+    if (auto added = add_errors(launch); !added) return std::unexpected(added.error());
+    launch.number.push_back(0);
+    launch.listen_pid = true;
+    launch.environment.set("LISTEN_FDS", "1");
+    launch.environment.set("LISTEN_FDNAMES", definition_.name);
+    Child child;
+    child.kind = kind;
+    child.listener = listener;
+    if (kind == Kind::owner) {
+        child.first = net::peek(socket->fd());
+    } else {
+        auto pair = proc::make_pair();
+        if (!pair) return std::unexpected(pair.error());
+        child.pair = std::move(pair->ours);
+        launch.number.push_back(static_cast<int>(launch.descriptors.size()));
+        launch.environment.set("SUPERD_STATUS_FD", std::to_string(launch.number.size() - 1));
+        launch.descriptors.push_back(std::move(pair->theirs));
+        if (definition_.prefork.max_requests)
+            launch.environment.set("SUPERD_MAX_REQUESTS", std::to_string(*definition_.prefork.max_requests));
+    }
+    child.charge = service_.admission().charge({}, now());
+    return start(launch, std::move(child));
+}
+
+std::optional<pid_t> Generation::park() {
+    const admit::Admission& admission = service_.admission();
+    if (admission.in_use() + static_cast<int>(parked_) >= admission.instances()) return std::nullopt;
+    const auto pid = try_park();
+    if (pid) return *pid;
+    service_.could_not_add(pid.error());
+    return std::nullopt;
+}
+
+Result<pid_t> Generation::try_park() {
+    auto pair = proc::make_pair();
+    if (!pair) return std::unexpected(pair.error());
+    proc::Launch launch;
+    launch.plan = &parked_plan_;
+    launch.descriptors.push_back(std::move(pair->theirs));
+    launch.descriptors.push_back(engine_.null.duplicate());
+    if (!launch.descriptors[1]) return fail_errno("descriptor of a parked process", errno);
+    launch.number = {0, 1};
+    if (auto added = add_errors(launch); !added) return std::unexpected(added.error());
+    Child child;
+    child.kind = Kind::parked;
+    child.pair = std::move(pair->ours);
+    return start(launch, std::move(child));
+}
+
+bool Generation::hand_over(pid_t pid, model::Client& client) {
+    const auto at = children_.find(pid);
+    if (at == children_.end() || !at->second.pair) return false;
+    Child& child = at->second;
+    const bool to_client = definition_.handler.error_output == conf::Stderr::socket;
+    if (!proc::send_client(child.pair.get(), client.connection.get(), client_environment(client), to_client)) {
+        retire(pid);  // gone, or not to be reached: either way of no use
+        return false;
+    }
+    client.connection.reset();
+    child.kind = Kind::handler;
+    child.peer = client.peer;
+    child.charge = std::move(client.charge);
+    child.started = now();
+    --parked_;
+    if (definition_.max_lifetime) lifetimes_.add(pid, child.serial);
+    service_.started();
+    log_start(pid, child);
+    return true;
+}
+
+}  // namespace superd::core

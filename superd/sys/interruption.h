@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// Keeps one system call from waiting for ever.
+
+#include <csignal>
+
+#include "base/time.h"
+
+namespace superd::sys {
+
+/// While it lives, a system call of this thread that sleeps fails with EINTR, again and again each `period`.
+/// By SIGALRM, which is let through for that time alone; its handler does nothing.
+class Interruption {
+  public:
+    explicit Interruption(Duration period);
+    Interruption(const Interruption&) = delete;
+    ~Interruption();
+
+  private:
+    sigset_t mask_{};
+    struct sigaction action_ {};
+};
+
+}  // namespace superd::sys

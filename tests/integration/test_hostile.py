@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: MIT
+"""Handlers, and users who own what superd works with, that wish it ill: it serves all others and stops in time."""
+
+import os
+import pwd
+import signal
+import socket
+import stat
+import time
+import unittest
+
+from harness import Reader, SuperdCase, exchange
+from harness import process
+from harness.installation import python
+from harness.loopback import own_loopback
+
+# It shares the file description of the listening socket with superd, and so its flags: with O_NONBLOCK gone, whoever
+# was told of a client that another has taken meanwhile waits in accept(2).
+THIEF = """import os, signal, socket, threading
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+listener = socket.socket(fileno=3)
+
+def steal():
+    while True:
+        try:
+            client, _ = listener.accept()
+            client.sendall(b"stolen\\n")
+            client.close()
+        except OSError:
+            pass
+
+threading.Thread(target=steal, daemon=True).start()
+while True:
+    os.set_blocking(3, True)
+"""
+
+NOISE = """#!/bin/sh
+setsid sh -c 'yes >&2' </dev/null >/dev/null &
+echo $!
+"""
+
+
+def take_status(daemon, timeout):
+    """Asks superd to end; its status and how long that took."""
+    begin = time.monotonic()
+    daemon.process.send_signal(signal.SIGTERM)
+    return daemon.wait(timeout), time.monotonic() - begin
+
+
+class StoppedProcesses(SuperdCase):
+    """The user of a parked process may stop it, and then it sees neither its pair closing nor a signal."""
+
+    def stopped_pool(self):
+        daemon = self.superd({
+            "cat": dict(listen="tcp://127.0.0.1:0", model="fork", exec=["cat"]),
+            "pool": dict(listen="tcp://127.0.0.1:0", model="prefork", exec=["cat"], stop_timeout="1s",
+                         prefork={"min_spare": 3, "max_spare": 3}),
+        })
+        parked = self.eventually(lambda: len(daemon.children()) == 3 and
+                                 all(process.executable(child.pid) == "superd-exec" for child in daemon.children()) and
+                                 [child.pid for child in daemon.children()], "three parked")
+        for pid in parked:
+            os.kill(pid, signal.SIGSTOP)
+            self.eventually(lambda pid=pid: process.Process(pid).state == "T", "stopped")
+        return daemon
+
+    def test_superd_stops(self):
+        """Stopped parked processes do not keep superd from ending within stop_timeout."""
+        status, took = take_status(self.stopped_pool(), 15)
+        self.assertEqual(status, 0)
+        self.assertLess(took, 5)
+
+    def test_a_removed_service_leaves_none(self):
+        """Nor does one outlive its service by more than stop_timeout when a reload removes that."""
+        daemon = self.stopped_pool()
+        daemon.remove("pool")
+        daemon.reload()
+        self.eventually(lambda: not daemon.children(), "parked processes gone", timeout=10)
+        self.assertEqual(self.converse(daemon.address("cat")), b"hello")
+
+
+class StoppedProcessesAsUser(StoppedProcesses):
+    as_user = "nobody"
+
+
+class OldWorkers(SuperdCase):
+    def test_one_that_takes_the_clients(self):
+        """A worker that stays after a reload, makes its listening socket blocking again and again and takes the
+        clients of the new definition cannot hold superd up: others are served throughout, and it stops."""
+        daemon = self.prepare()
+        script = daemon.write("thief.py", THIEF)
+        daemon.service("cat", listen="tcp://127.0.0.1:0", model="fork", exec=["cat"])
+        daemon.service("it", listen="tcp://127.0.0.1:0", model="prefork", handoff="listen", stop_timeout="1s",
+                       exec=[python(), script], prefork={"min_spare": 1})
+        daemon.start()
+        cat, it = daemon.address("cat"), daemon.address("it")
+        self.assertEqual(exchange(it), b"stolen\n")
+        daemon.service("it", listen="tcp://127.0.0.1:0", model="fork", exec=["cat"], stop_timeout="1s")
+        daemon.reload()
+        stolen = 0
+        for _ in range(300):
+            with self.client(it) as client:
+                # While that client is on its way, and after whoever had it has had it.
+                for _ in range(2):
+                    with self.client(cat, timeout=10) as other:
+                        other.sendall(b"hello\n")
+                        self.assertEqual(Reader(other).line(), b"hello")
+                client.shutdown(socket.SHUT_WR)
+                stolen += Reader(client).rest() == b"stolen\n"
+        self.assertGreater(stolen, 0, "the thief was at work")
+        status, took = take_status(daemon, 15)
+        self.assertEqual(status, 0)
+        self.assertLess(took, 8)
+
+
+class Paths(SuperdCase):
+    @unittest.skipUnless(os.geteuid() == 0, "what superd may change as root is at stake")
+    def test_a_path_replaced_by_a_link(self):
+        """A unix path that the owner of its folder replaces by a symbolic link: what it points at keeps its mode and
+        owner when a reload changes those of the path."""
+        nobody = pwd.getpwnam("nobody")
+        for name, keys in (("mode", {"mode": "0666"}), ("owner", {"user": "nobody", "group": "mail"})):
+            with self.subTest(name):
+                daemon = self.prepare()
+                folder = daemon.shared("theirs")
+                os.chown(folder, nobody.pw_uid, nobody.pw_gid)
+                path = os.path.join(folder, "cat.sock")
+                secret = daemon.write("secret", "precious", 0o600)
+                daemon.service("cat", listen=f"unix://{path}", model="fork", exec=["cat"], socket={"mode": "0600"})
+                daemon.service("other", listen="tcp://127.0.0.1:0", model="fork", exec=["cat"])
+                daemon.start()
+                self.assertEqual(self.converse(f"unix://{path}"), b"hello")
+                os.unlink(path)
+                os.symlink(secret, path)
+                os.lchown(path, nobody.pw_uid, nobody.pw_gid)
+                daemon.service("cat", listen=f"unix://{path}", model="fork", exec=["cat"], socket=keys)
+                since = daemon.mark()
+                daemon.process.send_signal(signal.SIGHUP)
+                daemon.wait_for(lambda r: r["message"].startswith(("reloaded", "reload refused")), since=since)
+                state = os.stat(secret)
+                self.assertEqual((stat.S_IMODE(state.st_mode), state.st_uid, state.st_gid), (0o600, 0, 0))
+                self.assertEqual(self.converse(daemon.address("other")), b"hello")
+                daemon.stop()
+                self.assertTrue(os.path.islink(path))
+
+
+class LeftBehind(SuperdCase):
+    def test_a_process_that_never_stops_writing_errors(self):
+        """A handler leaves a process behind that fills the stream of errors for ever: superd serves others, lets the
+        service go in a reload, and stops."""
+        # Without "info" in the log, or what is written there is all that this test would read.
+        daemon = self.prepare(log_level="notice")
+        script = daemon.script("noise", NOISE)
+        noise, cat = (f"tcp://{own_loopback()}:{port}" for port in (7860, 7861))
+        daemon.service("noise", listen=noise, model="fork", exec=[script])
+        daemon.service("cat", listen=cat, model="fork", exec=["cat"])
+        daemon.start()
+        leader = int(exchange(noise))
+        self.addCleanup(self.end_session, leader)
+        self.eventually(lambda: any(p.session == leader and p.name == "yes" for p in process.processes()), "noise")
+
+        def serves():
+            with self.client(cat, timeout=10) as client:
+                client.sendall(b"hello\n")
+                self.assertEqual(Reader(client).line(), b"hello")
+
+        for _ in range(20):
+            serves()
+        daemon.remove("noise")
+        daemon.reload()
+        for _ in range(20):
+            serves()
+        with self.assertRaises(ConnectionRefusedError):
+            self.client(noise)
+        status, took = take_status(daemon, 20)
+        self.assertEqual(status, 0)
+        self.assertLess(took, 10)
+
+    def test_it_does_not_keep_superd_from_stopping(self):
+        """The same where superd is stopped with the service in force."""
+        daemon = self.prepare(log_level="notice")
+        script = daemon.script("noise", NOISE)
+        noise = f"tcp://{own_loopback()}:7862"
+        daemon.service("noise", listen=noise, model="fork", exec=[script])
+        daemon.start()
+        leader = int(exchange(noise))
+        self.addCleanup(self.end_session, leader)
+        self.eventually(lambda: any(p.session == leader and p.name == "yes" for p in process.processes()), "noise")
+        status, took = take_status(daemon, 20)
+        self.assertEqual(status, 0)
+        self.assertLess(took, 10)
+
+    @staticmethod
+    def end_session(leader):
+        for stray in process.processes():
+            if stray.session == leader:
+                try:
+                    os.kill(stray.pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    pass
+
+
+class LeftBehindAsUser(LeftBehind):
+    as_user = "nobody"

@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: MIT
+#include "tests/catch.h"
+
+#include "unit/conf/folder.h"
+
+using namespace superd::conf;
+using namespace superd::conf::test;
+using namespace std::chrono_literals;
+
+namespace {
+
+/// A definition on these addresses, as TOML, with [socket] open from line 5 on.
+std::string on(const std::string& listen, const std::string& text, const std::string& model = "fork") {
+    return "listen = [" + listen + "]\nmodel = \"" + model + "\"\nexec = [\"handler\"]\n[socket]\n" + text + "\n";
+}
+
+std::string errors_on(const std::string& listen, const std::string& text) {
+    return errors_in(on(listen, text));
+}
+
+SocketOptions socket_on(const std::string& listen, const std::string& text) {
+    return service_in(on(listen, text)).socket;
+}
+
+Surroundings unprivileged(const Folder& folder) {
+    Surroundings from = folder.surroundings();
+    from.uid = geteuid() != 0 ? geteuid() : 4242;
+    from.gid = geteuid() != 0 ? getegid() : 4242;
+    return from;
+}
+
+const std::string tcp_keys =
+    "nodelay = true\nkeepalive = true\nkeepalive_time = \"9s\"\nkeepalive_interval = \"1s\"\nkeepalive_probes = 3\n"
+    "defer_accept = \"5s\"";
+const std::string ip_keys = "freebind = true\nbind_to_device = \"lo\"\ntos = 16\nreuse_port = true\nv6only = true";
+const std::string path_keys = "mode = \"0600\"\nuser = \"root\"\ngroup = \"7\"";
+
+}  // namespace
+
+TEST_CASE("what only TCP knows needs a TCP socket, or an inherited one that may be") {
+    const std::string why = " does not apply: the service listens on no TCP socket\n";
+    const std::string all = "5:11: socket.nodelay" + why + "6:13: socket.keepalive" + why +
+                            "7:18: socket.keepalive_time" + why + "8:22: socket.keepalive_interval" + why +
+                            "9:20: socket.keepalive_probes" + why + "10:16: socket.defer_accept" + why;
+    for (const char* listen :
+         {"'udp://*:1'", "'unix://@x'", "'unix-seqpacket://@x'", "'vsock://*:1'", "'udp://*:1', 'systemd:x'"}) {
+        INFO(listen);
+        CHECK(errors_on(listen, tcp_keys) == all);
+        CHECK(errors_on(listen, "nodelay = false\nkeepalive = false").empty());
+    }
+    for (const char* listen : {"'tcp://*:1'", "'unix://@x', 'tcp://*:1'", "'systemd:x'", "'unix://@x', 'systemd:x'"}) {
+        INFO(listen);
+        CHECK(errors_on(listen, tcp_keys).empty());
+    }
+}
+
+TEST_CASE("a backlog needs connections") {
+    CHECK(errors_on("'udp://*:1', 'udp://*:2'", "backlog = 9") ==
+          "5:11: socket.backlog does not apply: a datagram socket has no connections that could wait\n");
+    CHECK(errors_on("'unix-dgram://@x'", "backlog = 9").starts_with("5:11: socket.backlog does not apply"));
+    CHECK(errors_on("'unix-seqpacket://@x'", "backlog = 9").empty());
+    CHECK(errors_on("'systemd:x'", "backlog = 9").empty());
+}
+
+TEST_CASE("what only IP knows needs an IP address") {
+    const std::string why = " does not apply: the service listens on no IP address\n";
+    for (const char* listen : {"'unix://@x'", "'unix-dgram:///run/x'", "'vsock://*:1'", "'unix://@x', 'vsock://*:1'"}) {
+        INFO(listen);
+        CHECK(errors_on(listen, ip_keys) ==
+              "5:12: socket.freebind" + why + "6:18: socket.bind_to_device" + why + "7:7: socket.tos" + why +
+                  "8:14: socket.reuse_port" + why +
+                  "9:10: socket.v6only does not apply: the service listens on no IPv6 address, nor on \"*\"\n");
+        CHECK(errors_on(listen, "freebind = false\nreuse_port = false").empty());
+    }
+    for (const char* listen : {"'tcp://*:1'", "'udp://[::1]:1'", "'unix://@x', 'tcp://[::]:1'", "'systemd:x'"}) {
+        INFO(listen);
+        CHECK(errors_on(listen, ip_keys).empty());
+    }
+}
+
+TEST_CASE("v6only needs IPv6, and a port on vsock is never shared") {
+    CHECK(errors_on("'tcp://0.0.0.0:1', 'tcp://127.0.0.1:2'", "v6only = false") ==
+          "5:10: socket.v6only does not apply: the service listens on no IPv6 address, nor on \"*\"\n");
+    CHECK(errors_on("'tcp://0.0.0.0:1', 'tcp://[::]:1'", "v6only = true").empty());
+    CHECK(errors_on("'tcp://*:1', 'vsock://*:1'", "reuse_port = true") ==
+          "5:14: socket.reuse_port does not apply: vsock ports cannot be shared\n");
+}
+
+TEST_CASE("owner and permissions need a path in the file system") {
+    const std::string why = " does not apply: the service listens on no unix path in the file system\n";
+    for (const char* listen : {"'tcp://*:1'", "'unix://@x'", "'vsock://*:1'", "'systemd:x'"}) {
+        INFO(listen);
+        CHECK(errors_on(listen, path_keys) ==
+              "5:8: socket.mode" + why + "6:8: socket.user" + why + "7:9: socket.group" + why);
+    }
+    const SocketOptions socket = socket_on("'unix://@x', 'unix:///run/x'", path_keys);
+    CHECK(socket.mode == 0600U);
+    CHECK(socket.user == 0U);
+    CHECK(socket.group == 7U);
+    // One mistake is told once.
+    CHECK(errors_on("'tcp://*:1'", "user = \"no-such-user\"") == "5:8: socket.user \"no-such-user\": no such user\n");
+}
+
+TEST_CASE("keepalive's times need keepalive") {
+    const std::string times = "keepalive_time = \"9s\"\nkeepalive_interval = \"1s\"\nkeepalive_probes = 3";
+    const std::string why = " needs keepalive = true\n";
+    CHECK(errors_on("'tcp://*:1'", times) == "5:18: socket.keepalive_time" + why + "6:22: socket.keepalive_interval" +
+                                                 why + "7:20: socket.keepalive_probes" + why);
+    CHECK(errors_on("'tcp://*:1'", "keepalive = false\nkeepalive_probes = 3") == "6:20: socket.keepalive_probes" + why);
+    CHECK(errors_on("'tcp://*:1'", "keepalive = 1\nkeepalive_probes = 3") ==
+          "5:13: socket.keepalive: expected true or false, found an integer\n");
+}
+
+TEST_CASE("a default for [socket] reaches the services that can take it, and leaves the others plain") {
+    const Folder folder;
+    folder.write("superd.toml", "[defaults.socket]\nbacklog = 9\nsend_buffer = \"64K\"\n" + tcp_keys + "\n" + ip_keys +
+                                    "\n" + path_keys + "\n");
+    folder.define("tcp", on("'tcp://*:1'", ""));
+    folder.define("quiet", on("'tcp://127.0.0.1:2'", "keepalive = false"));
+    folder.define("udp", on("'udp://[::]:1'", ""));
+    folder.define("unix", on("'unix:///run/x'", ""));
+    folder.define("vsock", on("'vsock://*:1'", ""));
+    REQUIRE(folder.errors().empty());
+    const auto services = folder.services();
+    SocketOptions expected;
+    expected.send_buffer = 65536;
+    expected.backlog = 9;
+    CHECK(services.at("vsock").socket == expected);
+    expected.mode = 0600;
+    expected.user = 0;
+    expected.group = 7;
+    CHECK(services.at("unix").socket == expected);
+    expected = {};
+    expected.send_buffer = 65536;
+    expected.freebind = expected.reuse_port = true;
+    expected.bind_to_device = "lo";
+    expected.tos = 16;
+    expected.v6only = true;
+    CHECK(services.at("udp").socket == expected);
+    expected.backlog = 9;
+    expected.nodelay = expected.keepalive = true;
+    expected.keepalive_time = 9s;
+    expected.keepalive_interval = 1s;
+    expected.keepalive_probes = 3;
+    expected.defer_accept = 5s;
+    CHECK(services.at("tcp").socket == expected);
+    expected.keepalive = false;
+    expected.keepalive_time = expected.keepalive_interval = {};
+    expected.keepalive_probes = {};
+    expected.v6only = {};
+    CHECK(services.at("quiet").socket == expected);
+
+    folder.write("conf.d/unix.toml.d/1.toml", "socket.nodelay = true\n");
+    CHECK(folder.errors() ==
+          "conf.d/unix.toml.d/1.toml:1:18: socket.nodelay does not apply: the service listens on no TCP socket\n");
+}
+
+TEST_CASE("what the kernel grants root alone is an error at load time for others") {
+    const Folder folder;
+    const Surroundings from = unprivileged(folder);
+    const std::string own = fmt::format("group = \"{}\"\npriority = 6\n", from.gid);
+    folder.define("a", on("'unix:///run/x'", own));
+    CHECK(folder.errors(from).empty());
+    const std::string all = "mark = 0\npriority = 7\nuser = \"daemon\"\ngroup = \"54321\"";
+    folder.define("a", on("'unix:///run/x'", all));
+    CHECK(folder.errors(from) ==
+          "conf.d/a.toml:5:8: socket.mark: only root may set one\n"
+          "conf.d/a.toml:6:12: socket.priority 7: only root may set more than 6\n"
+          "conf.d/a.toml:7:8: socket.user \"daemon\": only root may give a socket's path to another user\n"
+          "conf.d/a.toml:8:9: socket.group \"54321\": only root may give a socket's path to a group that superd is not "
+          "in\n");
+    CHECK(folder.errors().empty());
+
+    // A default is told once, where it stands, and not at all where no service has it.
+    folder.define("a", on("'unix:///run/x'", ""));
+    folder.define("b", on("'unix:///run/y'", ""));
+    folder.write("superd.toml", "[defaults.socket]\nuser = \"daemon\"\n");
+    CHECK(folder.errors(from) ==
+          "superd.toml:2:8: socket.user \"daemon\": only root may give a socket's path to another user\n");
+    folder.define("a", on("'tcp://*:1'", ""));
+    folder.define("b", on("'tcp://*:2'", ""));
+    CHECK(folder.errors(from).empty());
+}
