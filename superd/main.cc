@@ -160,6 +160,14 @@ int serve(const Options& options) {
     auto loop = sys::Loop::create();
     if (!loop) return give_up(loop.error());
     loop->serve_watchdog();
+    sys::Source slow_log;
+    const auto later = [&slow_log] { (void)slow_log.arm(now() + std::chrono::milliseconds(20)); };
+    auto timer = loop->timer([&log, later] {
+        if (!log.flush()) later();
+    });
+    if (!timer) return give_up(timer.error());
+    slow_log = std::move(*timer);
+    log.on_slow_reader(later);
     auto supervisor = core::Supervisor::create(*loop, log, std::move(settings), sys::passed_sockets());
     if (!supervisor) return give_up(supervisor.error());
     if (auto written = write_pid_file(options.pid_file); !written) return give_up(written.error());
@@ -172,7 +180,9 @@ int serve(const Options& options) {
     const auto code = loop->run();
     if (!options.pid_file.empty()) unlink(options.pid_file.c_str());
     if (!code) return give_up(code.error());
+    log.on_slow_reader({});
     log.write(Level::notice, "stopped");
+    for (int i = 0; i < 50 && !log.flush(); ++i) usleep(20000);
     return *code;
 }
 

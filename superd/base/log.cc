@@ -60,37 +60,43 @@ class LineSink final : public LogSink {
     LineSink(int fd, LogStyle style) : fd_(fd), style_(style) {}
 
     void write(Level level, std::string_view message, std::span<const Field> fields) override {
-        if (lost_ > 0) {
+        flush();
+        if (lost_ > 0 && pending_.size() < kMostPending / 2) {
             const std::array note = {Field("LOST", lost_)};
             const auto text = fmt::format("{} log lines lost: the log's reader did not keep up", lost_);
-            if (!put(format_record(style_, clock_text(style_), Level::warning, text, note))) {
-                ++lost_;
-                return;
-            }
+            pending_ += format_record(style_, clock_text(style_), Level::warning, text, note) + "\n";
             lost_ = 0;
         }
-        if (!put(format_record(style_, clock_text(style_), level, message, fields))) ++lost_;
+        if (lost_ > 0 || pending_.size() >= kMostPending)
+            ++lost_;
+        else
+            pending_ += format_record(style_, clock_text(style_), level, message, fields) + "\n";
+    }
+
+    // The descriptor may be shared with others, so its flags are left alone; a pipe that poll(2) calls writable
+    // takes PIPE_BUF bytes without blocking, so all goes in pieces of that.
+    bool flush() override {
+        std::size_t done = 0;
+        while (done < pending_.size()) {
+            pollfd ready{fd_, POLLOUT, 0};
+            if (poll(&ready, 1, 0) <= 0) break;
+            const ssize_t n = ::write(fd_, pending_.data() + done, std::min<std::size_t>(pending_.size() - done, 4096));
+            if (n < 0 && errno == EINTR) continue;
+            if (n < 0 && errno == EAGAIN) break;
+            if (n <= 0) {  // nobody will ever read it
+                done = pending_.size();
+                break;
+            }
+            done += static_cast<std::size_t>(n);
+        }
+        pending_.erase(0, done);
+        return pending_.empty();
     }
 
   private:
-    // The descriptor may be shared with others, so its flags are left alone; a pipe that poll(2) calls writable
-    // takes PIPE_BUF bytes without blocking, so longer lines go in pieces of that.
-    bool put(std::string line) {
-        line += '\n';
-        std::string_view rest = line;
-        while (!rest.empty()) {
-            pollfd ready{fd_, POLLOUT, 0};
-            if (poll(&ready, 1, rest.size() == line.size() ? 0 : 100) <= 0) return false;
-            const ssize_t n = ::write(fd_, rest.data(), std::min<std::size_t>(rest.size(), 4096));
-            if (n < 0 && errno == EINTR) continue;
-            if (n <= 0) return false;
-            rest.remove_prefix(static_cast<std::size_t>(n));
-        }
-        return true;
-    }
-
     int fd_;
     LogStyle style_;
+    std::string pending_;
     std::uint64_t lost_ = 0;
 };
 

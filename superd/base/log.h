@@ -3,6 +3,7 @@
 // The log: one record an event, a sentence for people and fields for programs.
 
 #include <cstdint>
+#include <functional>
 #include <initializer_list>
 #include <memory>
 #include <span>
@@ -34,13 +35,16 @@ class LogSink {
   public:
     virtual ~LogSink() = default;
     virtual void write(Level level, std::string_view message, std::span<const Field> fields) = 0;
+    /// Writes what a slow reader has not taken yet. False: some is left.
+    virtual bool flush() { return true; }
 };
 
 enum class LogStyle { text, logfmt, json };
 
-/// Lines on a descriptor that it does not own. A reader that does not keep up costs lines, never the loop:
-/// what could not be written is counted and reported by the next line that can.
+/// Lines on a descriptor that it does not own. A reader that does not keep up never holds the loop: up to kMostPending
+/// bytes wait for it; lines past them are lost, counted, and the count is reported.
 std::unique_ptr<LogSink> line_sink(int fd, LogStyle style);
+constexpr std::size_t kMostPending = 1 << 20;
 
 /// One record as a line of its style, without the newline; `clock` is what stands in front.
 std::string format_record(LogStyle style, std::string_view clock, Level level, std::string_view message,
@@ -52,14 +56,21 @@ class Log {
     Log(std::unique_ptr<LogSink> sink, Level least) : sink_(std::move(sink)), least_(least) {}
     bool enabled(Level level) const { return level <= least_; }
     void write(Level level, std::string_view message, std::span<const Field> fields) {
-        if (enabled(level)) sink_->write(level, message, fields);
+        if (!enabled(level)) return;
+        sink_->write(level, message, fields);
+        if (!sink_->flush() && slow_) slow_();
     }
     void write(Level level, std::string_view message, std::initializer_list<Field> fields = {}) {
         write(level, message, std::span(fields.begin(), fields.size()));
     }
 
+    /// Called when lines are left that flush() should try again.
+    void on_slow_reader(std::function<void()> slow) { slow_ = std::move(slow); }
+    bool flush() { return sink_->flush(); }
+
   private:
     std::unique_ptr<LogSink> sink_;
+    std::function<void()> slow_;
     Level least_;
 };
 

@@ -122,7 +122,7 @@ Result<void> apply(int fd, int family, SocketType type, const SocketOptions& o, 
 Result<void> apply_before_bind(int fd, const sys::Address& address, const conf::Listen& where, const SocketOptions& o) {
     Setter socket(fd);
     if (where.transport == Transport::tcp) socket.set("SO_REUSEADDR", SOL_SOCKET, SO_REUSEADDR, 1);
-    if (o.reuse_port) socket.set("reuse_port", SOL_SOCKET, SO_REUSEPORT, 1);
+    if (o.reuse_port && address.family() != AF_UNIX) socket.set("reuse_port", SOL_SOCKET, SO_REUSEPORT, 1);
     if (address.family() == AF_INET6) {
         // Without a word from the definition only "*" is dual stack, whatever bindv6only says.
         socket.set("v6only", IPPROTO_IPV6, IPV6_V6ONLY, o.v6only.value_or(where.host != "*"));
@@ -222,7 +222,7 @@ Result<Listener> Listener::open(const conf::Listen& where, const conf::SocketOpt
     if (!address) return std::unexpected(address.error());
     const SocketType type = *where.socket_type();
     const int kind = kernel_type(type);
-    sys::Fd fd = sys::Fd(socket(address->family(), kind | SOCK_CLOEXEC, 0)).lifted();
+    sys::Fd fd = sys::Fd(socket(address->family(), kind | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)).lifted();
     if (!fd) return fail_errno(fmt::format("socket for {}", where.uri()), errno);
     if (auto set = apply_before_bind(fd.get(), *address, where, options); !set) return std::unexpected(set.error());
     if (auto set = apply(fd.get(), address->family(), type, options, {}); !set) return std::unexpected(set.error());
@@ -278,6 +278,7 @@ Result<Listener> Listener::adopt(sys::PassedSocket& socket, const conf::Listen& 
     }
     Listener listener(std::move(socket.fd), where, options, type);
     listener.passed_name_ = socket.name;
+    listener.set_blocking(false);
     listener.inherited_ = true;
     return listener;
 }

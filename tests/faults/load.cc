@@ -203,8 +203,8 @@ int Load::pause(Clock::time_point now) const {
     if (abandon_ > 0) return 1;
     if (rate_ == 0 || begun_ >= total_) return 50;
     const auto next = start_ + microseconds(1000000 / rate_ * begun_);
-    return static_cast<int>(std::clamp<long>(
-        std::chrono::duration_cast<std::chrono::milliseconds>(next - now).count() + 1, 0, 50));
+    return static_cast<int>(
+        std::clamp<long>(std::chrono::duration_cast<std::chrono::milliseconds>(next - now).count() + 1, 0, 50));
 }
 
 int Load::run() {

@@ -27,7 +27,8 @@ class Instances(FaultCase):
         counter = Counter(daemon)
 
         def write(number):
-            daemon.service("fault", listen="tcp://127.0.0.1:0", model="fork", exec=[program, "count", counter.path, "2"],
+            daemon.service("fault", listen="tcp://127.0.0.1:0", model="fork",
+                           exec=[program, "count", counter.path, "2"],
                            limits=self.limits(number), environment={"RELOAD": str(number)})
         write(0)
         daemon.start()
@@ -107,7 +108,7 @@ class CountsSurvive(FaultCase):
         load = self.load(uri, parallel=3, total=3)
         self.eventually(lambda: self.count(daemon, "handlers") == 3, "three run")
         self.again(daemon, "until", "DIR/go", limits={"per_source": 3, "on_excess": "close"})
-        with self.client(uri) as sock:
+        with self.client(uri, timeout=5) as sock:
             self.assertEqual(sock.recv(100), b"", "the fourth")
         daemon.write("go", "")
         self.all_served(load.finish(), 3)

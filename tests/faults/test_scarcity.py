@@ -23,7 +23,7 @@ class Scarcity(FaultCase):
 
     def everybody_waits(self, daemon, uri, what, **sources):
         """All that there is is taken, and 100 clients wait: superd does next to nothing, and says so once."""
-        load = self.load(uri, parallel=AT_ONCE, total=AT_ONCE, **sources)
+        load = self.load(uri, parallel=AT_ONCE, total=AT_ONCE, patience=20, **sources)
         self.addCleanup(self.let_go, daemon)
         daemon.wait_for(message="cannot take clients")
         seen = []
@@ -118,7 +118,12 @@ class Scarcity(FaultCase):
         """More spare processes are asked for than there are descriptors: those that fit serve, and so do others."""
         daemon, uri = self.serving("wait", "20", prefix=["prlimit", "--nofile=40:40", "--"], model="prefork",
                                    prefork={"min_spare": 60, "max_spare": 80})
-        daemon.wait_for(message="cannot take clients")  # the pool has taken what there was
+        seen = []
+
+        def settled():
+            seen.append(self.count(daemon, "spare"))
+            return len(seen) > 20 and seen[-1] > 0 and len(set(seen[-20:])) == 1
+        self.eventually(settled, "the pool has taken what there is")
         self.assertEqual(self.load(uri, total=1, patience=10).finish()["ends"], {"served": 1}, "the first client")
         self.none_lost(daemon, uri, "40 descriptors, a pool that wants 60")
 

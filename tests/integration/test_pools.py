@@ -2,9 +2,10 @@
 """Pools on stream sockets: processes parked before their clients, and workers that accept for themselves."""
 
 import os
-import resource
+import shutil
 import signal
 import time
+import unittest
 
 from harness import Reader, SuperdCase, connect, exchange, handler
 from harness import process
@@ -115,6 +116,7 @@ class PreforkConnectionAsUser(PreforkConnection):
     as_user = "nobody"
 
 
+@unittest.skipUnless(shutil.which("prlimit"), "needs prlimit of util-linux")
 class Scarcity(SuperdCase):
     """superd's own limits are lowered once its pool stands: those who are ready need nothing more of it."""
 
@@ -127,16 +129,16 @@ class Scarcity(SuperdCase):
     def served_by_the_parked(self, daemon, limit, lower):
         """Four clients, with `lower` called before each; a fifth waits until the limit is as before."""
         uri = daemon.address("pool")
-        before = resource.prlimit(daemon.pid, limit)
+        before = daemon.soft_limit(limit)
         for _ in range(4):
-            resource.prlimit(daemon.pid, limit, (lower(), before[1]))
+            daemon.soft_limit(limit, lower())
             client = self.client(uri, timeout=10)
             client.sendall(b"hello\n")
             self.assertEqual(Reader(client).line(), b"hello")
         self.assertEqual(len(daemon.children()), 4, "nobody could be started beside them")
         fifth = self.client(uri)
         fifth.sendall(b"hello\n")
-        resource.prlimit(daemon.pid, limit, before)
+        daemon.soft_limit(limit, before)
         self.assertEqual(Reader(fifth).line(), b"hello")
         self.eventually(lambda: len(parked_of(daemon)) == 4, "four parked again")
 
@@ -144,7 +146,7 @@ class Scarcity(SuperdCase):
         """prefork: where no further process can be started, parked ones still get their clients."""
         if self.root:
             self.skipTest("root is not bound by RLIMIT_NPROC")
-        self.served_by_the_parked(self.pool(), resource.RLIMIT_NPROC, lambda: 1)
+        self.served_by_the_parked(self.pool(), "nproc", lambda: 1)
 
     def test_no_more_descriptors(self):
         """prefork: with one descriptor free, enough to accept but not to park, parked ones still get their clients."""
@@ -155,7 +157,7 @@ class Scarcity(SuperdCase):
             free = [number for number in range(max(taken) + 3) if number not in taken]
             return free[1]
 
-        self.served_by_the_parked(daemon, resource.RLIMIT_NOFILE, one_free)
+        self.served_by_the_parked(daemon, "nofile", one_free)
 
 
 class ScarcityAsUser(Scarcity):

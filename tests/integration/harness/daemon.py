@@ -255,6 +255,14 @@ class Superd:
     def children(self):
         return [child for child in process.children(self.pid) if child.state not in "ZX"]
 
+    def soft_limit(self, name, number=None):
+        """That limit of superd as prlimit(1) writes it; sets it first if a number is given. Done as superd's own
+        user, because root need not be allowed to."""
+        option = f"--{name}" if number is None else f"--{name}={number}:"
+        done = subprocess.run(["prlimit", "--pid", str(self.pid), "--noheadings", "--output", "SOFT", option],
+                              check=True, text=True, stdout=subprocess.PIPE, **self._identity())
+        return done.stdout.strip()
+
     # -- the end ---------------------------------------------------------------------------------
 
     def wait(self, timeout=PATIENCE):

@@ -27,16 +27,17 @@ class FakeHost final : public Host {
         if (scarce) return std::nullopt;
         return *owners.insert(++last).first;
     }
-    std::optional<pid_t> start_worker(std::size_t) override {
-        if (scarce) return std::nullopt;
+    std::optional<pid_t> start_worker(std::size_t listener) override {
+        if (!has_place()) return std::nullopt;
+        started_on.push_back(listener);
         return *workers.insert(++last).first;
     }
     std::optional<pid_t> park() override {
-        if (scarce) return std::nullopt;
+        if (!has_place()) return std::nullopt;
         return *parked.insert(++last).first;
     }
     bool hand_over(pid_t pid, Client&) override {
-        if (parked.erase(pid) == 0) return false;
+        if (refuses_hand_over || parked.erase(pid) == 0) return false;
         handed.insert(pid);
         return true;
     }
@@ -47,14 +48,30 @@ class FakeHost final : public Host {
     std::size_t listeners() const override { return listener_count; }
     bool others_running() const override { return others; }
 
+    /// Lets time pass until the model wants to be woken; the test wakes it.
+    void pass_to_wake() {
+        time = wake.value();
+        wake.reset();
+    }
+
     int waiting = 0;
     bool scarce = false, others = false, idle_asked = false;
+    bool refuses_hand_over = false;  ///< though the parked process lives
+    std::size_t places = 1000;       ///< for workers and parked processes; who leaves gives none back by itself
     std::size_t listener_count = 1;
     pid_t last = 100;
     std::set<pid_t> direct, owners, workers, parked, handed;
     std::vector<pid_t> retired;
+    std::vector<std::size_t> started_on;  ///< the listener of each worker, in order
     Instant time{};
     std::optional<Instant> wake;
+
+  private:
+    bool has_place() {
+        if (scarce || places == 0) return false;
+        --places;
+        return true;
+    }
 };
 
 }  // namespace superd::model
