@@ -58,19 +58,22 @@ std::vector<Supervisor::Wanted> Supervisor::wanted_by(const conf::Catalog& catal
     return all;
 }
 
-/// An address that overlaps one of ours that is about to go ("*" and 127.0.0.1 on one port): both are allowed to
-/// be bound until the older is closed, so that no client meets a closed port.
-Result<net::Listener> Supervisor::open_beside(const Wanted& wanted, const std::vector<Wanted>& all,
-                                              const Error& in_use) {
-    std::vector<net::Listener*> older;
+/// Sockets of ours that are about to go and stand where `wanted` is to be bound.
+std::vector<const net::Listener*> Supervisor::in_the_way_of(const Wanted& wanted, const std::vector<Wanted>& all) {
+    std::vector<const net::Listener*> older;
     for (const auto& [key, port] : ports_) {
-        net::Listener* listener = port->listener();
+        const net::Listener* listener = port->listener();
         if (listener == nullptr || !same_transport_and_port(port->where(), wanted.where)) continue;
         const bool stays = std::ranges::any_of(
             all, [&](const Wanted& other) { return other.key == key && listener->can_become(other.service->socket); });
         if (!stays) older.push_back(listener);
     }
-    if (older.empty()) return std::unexpected(in_use);
+    return older;
+}
+
+/// An address that overlaps one of ours that is about to go ("*" and 127.0.0.1 on one port): both are allowed to
+/// be bound until the older is closed, so that no client meets a closed port.
+Result<net::Listener> Supervisor::open_beside(const Wanted& wanted, const std::vector<const net::Listener*>& older) {
     for (const net::Listener* listener : older) listener->allow_overlap(true);
     auto opened = open_socket(passed_, *wanted.service, wanted.where, true);
     // Nobody else is to be let in beside us, whatever becomes of the reload.
@@ -83,7 +86,7 @@ Result<void> Supervisor::open_new(const std::vector<Wanted>& wanted, NewSockets&
         log_.write(Level::debug, why.text, {{"SERVICE", want.service->name}, {"ADDRESS", want.where.uri()}});
         sockets.missing.emplace(want.key, Error{fmt::format("{}: {}", want.service->name, why.text), why.code});
     };
-    std::vector<std::pair<const Wanted*, Error>> in_use;
+    std::vector<std::pair<const Wanted*, std::vector<const net::Listener*>>> beside;
     for (const Wanted& want : wanted) {
         const auto at = ports_.find(want.key);
         net::Listener* present = at == ports_.end() ? nullptr : at->second->listener();
@@ -92,16 +95,20 @@ Result<void> Supervisor::open_new(const std::vector<Wanted>& wanted, NewSockets&
             if (auto fits = check_type(*want.service, want.where, present->type()); !fits) miss(want, fits.error());
         } else if (auto listener = open_socket(passed_, *want.service, want.where)) {
             sockets.opened.emplace(want.key, std::move(*listener));
-        } else if (listener.error().code == EADDRINUSE) {
-            in_use.emplace_back(&want, listener.error());
         } else {
-            miss(want, listener.error());
+            auto older =
+                listener.error().code == EADDRINUSE ? in_the_way_of(want, wanted) : std::vector<const net::Listener*>{};
+            if (older.empty())
+                miss(want, listener.error());
+            else
+                beside.emplace_back(&want, std::move(older));
         }
     }
-    // A socket beside an older one takes clients from its first moment: only when nothing else can go wrong.
-    if (sockets.missing.empty() || ports_.empty())
-        for (const auto& [want, error] : in_use) {
-            if (auto listener = open_beside(*want, wanted, error))
+    // A socket beside an older one takes clients from its first moment, and the kernel remembers that the address
+    // was shared: only when nothing else can go wrong.
+    if (sockets.missing.empty())
+        for (const auto& [want, older] : beside) {
+            if (auto listener = open_beside(*want, older))
                 sockets.opened.emplace(want->key, std::move(*listener));
             else
                 miss(*want, listener.error());

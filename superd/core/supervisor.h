@@ -50,7 +50,8 @@ class Supervisor {
 
     std::vector<Wanted> wanted_by(const conf::Catalog& catalog) const;
     Result<void> open_new(const std::vector<Wanted>& wanted, NewSockets& sockets);
-    Result<net::Listener> open_beside(const Wanted& wanted, const std::vector<Wanted>& all, const Error& in_use);
+    std::vector<const net::Listener*> in_the_way_of(const Wanted& wanted, const std::vector<Wanted>& all);
+    Result<net::Listener> open_beside(const Wanted& wanted, const std::vector<const net::Listener*>& older);
     void put_in_force(const conf::Catalog& next, const std::vector<Wanted>& wanted, NewSockets& sockets);
     void drop(Port& port);
     void reap();

@@ -178,7 +178,7 @@ TEST_CASE("a pool that cannot park goes on handing over, and tries again when it
     pool.ready(0);
     pool.refill();
     REQUIRE(host.wake);
-    CHECK(*host.wake - host.time == wait);
+    CHECK(*host.wake - host.time < wait * 3 / 2);  // whatever chance adds
 }
 
 TEST_CASE("a pool without places is filled when a handler gives its own back") {
