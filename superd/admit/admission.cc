@@ -49,7 +49,7 @@ Charge Admission::charge(const SourceKey& key, Instant now) {
     latest_ = now;
     ++in_use_;
     if (limits_.rate) bucket_.take(*limits_.rate, now);
-    if (key.kind == SourceKey::Kind::none || !counts_sources()) return {this, Sources::kNone};
+    if (key.kind == SourceKey::Kind::none) return {this, Sources::kNone};
     const auto index = sources_.get(key, now);
     Source& source = sources_.at(index);
     ++source.in_use;

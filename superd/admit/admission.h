@@ -52,15 +52,13 @@ class Admission {
     /// From when on the service's rate lets the next client in; in the past: now.
     Instant rate_opens_at() const;
 
-    /// Are sources told apart at all?
-    bool counts_sources() const { return limits_.per_source || limits_.per_source_rate; }
     /// per_source or per_source_rate, if one of them keeps a client of this source out now.
     std::optional<Refusal> refuses(const SourceKey& source, Instant now) const;
     /// When per_source_rate lets the next client of this source in.
     Instant source_opens_at(const SourceKey& source) const;
 
-    /// Takes a place and the tokens, whether they are there or not: who asks has looked before. `source` of kind
-    /// none counts for no source.
+    /// Takes a place and the tokens, whether they are there or not: who asks has looked before. Sources are counted
+    /// whether there is a limit or not, since a reload may bring one. `source` of kind none counts for no source.
     Charge charge(const SourceKey& source, Instant now);
 
     int in_use() const { return in_use_; }

@@ -9,6 +9,8 @@
 namespace superd::admit {
 
 enum class Refusal {
+    instances,        ///< as many handlers as there may be, and on_excess is not queue
+    max_load,         ///< the machine has too much to do, and on_excess is not queue
     denied,           ///< [access] allow, deny
     time,             ///< [access] times
     per_source,       ///< too many of one source at once, and no place to hold it
@@ -20,7 +22,7 @@ enum class Refusal {
     exec_failed,      ///< its handler did not start
     gone,             ///< left before it was served
 };
-constexpr std::size_t kRefusals = 10;
+constexpr std::size_t kRefusals = 12;
 const char* name_of(Refusal);
 
 using Refusals = std::array<std::uint64_t, kRefusals>;

@@ -8,6 +8,7 @@
 #include <unordered_map>
 
 #include "base/log.h"
+#include "core/reserve.h"
 #include "proc/spawner.h"
 #include "sys/fd.h"
 #include "sys/loop.h"
@@ -20,9 +21,10 @@ struct Engine {
     sys::Loop& loop;
     Log& log;
     proc::Spawner& spawner;
-    rlimit started_nofile{};                          ///< what superd was started with, for handlers
-    sys::Fd starter;                                  ///< superd-exec; of low number
-    sys::Fd null;                                     ///< /dev/null
+    rlimit started_nofile{};  ///< what superd was started with, for handlers
+    sys::Fd starter;          ///< superd-exec; of low number
+    sys::Fd null;             ///< /dev/null
+    Reserve reserve;
     std::function<void()> port_came;                  ///< an address that was waited for is there
     std::unordered_map<pid_t, Generation*> children;  ///< whose each child is
 };

@@ -143,7 +143,7 @@ void Generation::heard(pid_t pid) {
         }
     } else if (child.kind == Kind::handler) {
         // It was handed its client: silence means that the handler runs.
-        child.exec_failure = proc::exec_failure(child.pair.get()).value_or(0);
+        child.exec_failure = proc::exec_failure(child.pair.get());
     }
     if (!closed) return;
     child.pair_source = {};
@@ -193,25 +193,27 @@ void Generation::exited(pid_t pid, int status) {
     children_.erase(at);
     engine_.children.erase(pid);
     auto failure = engine_.spawner.reaped(pid);
-    int late_failure = child.exec_failure;
-    if (child.kind == Kind::handler && child.pair && late_failure == 0)
-        late_failure = proc::exec_failure(child.pair.get()).value_or(0);
-    if (late_failure != 0) failure = proc::SpawnFailure{proc::Step::exec, late_failure, {}};
+    if (child.kind == Kind::handler && child.pair) child.exec_failure = proc::exec_failure(child.pair.get());
+    if (child.exec_failure) failure = std::move(child.exec_failure);
     if (child.kind == Kind::parked) --parked_;
-    if (failure && child.kind == Kind::handler && proc::is_scarcity(failure->code) && failure->connection) {
-        // Not the handler's fault, and not its client's: it goes on waiting.
-        service_.back_off(fail_errno(fmt::format("start {}", definition_.handler.path), failure->code).error());
+    const bool scarce = failure && failure->connection && proc::is_scarcity(failure->code);
+    if (!scarce) log_exit(pid, child, status, failure);
+    if (failure && failure->connection && child.kind == Kind::handler) {
         model::Client client;
         client.local = sys::Address::of_socket(failure->connection.get());
         client.connection = std::move(failure->connection);
         client.peer = child.peer;
         client.charge = std::move(child.charge);
-        service_.stall(std::move(client));
-    } else {
-        log_exit(pid, child, status, failure);
-        const bool failed = status != 0 && !child.stopping;
-        if (child.kind == Kind::handler)
-            service_.start_went(!failure && !(failed && now() - child.started < kBadStart), failure.has_value());
+        if (scarce) {  // not the handler's fault, and not its client's: it goes on waiting
+            service_.back_off(fail_errno(fmt::format("start {}", definition_.handler.path), failure->code).error());
+            service_.stall(std::move(client));
+        } else {
+            service_.refuse(std::move(client));
+        }
+    }
+    if (child.kind == Kind::handler && !scarce) {
+        const bool failed = status != 0 && !child.stopping && now() - child.started < kBadStart;
+        service_.start_went(!failure && !failed, failure.has_value());
     }
     // A worker or parked process has no business to leave at once; whoever serves may, unless it fails.
     const bool stays = child.kind == Kind::worker || child.kind == Kind::parked;
@@ -226,7 +228,7 @@ void Generation::log_exit(pid_t pid, const Child& child, int status, const std::
     const std::string who = kWho[static_cast<int>(child.kind)];
     const std::string peer = child.peer.family() == AF_UNSPEC ? "" : child.peer.text() + ": ";
     if (failure) {
-        service_.exec_failed(child.peer);
+        ++service_.stats().spawn_failures;
         engine_.log.write(Level::error,
                           fmt::format("{}cannot start {}: {}: {}", peer, definition_.handler.path,
                                       proc::name_of(failure->step), errno_text(failure->code)),

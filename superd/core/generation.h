@@ -69,7 +69,7 @@ class Generation final : public model::Host {
         bool busy = false;  ///< a worker's own word
         std::size_t listener = 0;
         std::string first;  ///< owner: the datagram that it was started for
-        int exec_failure = 0;
+        std::optional<proc::SpawnFailure> exec_failure;
     };
 
     /// On failure `launch` is as it was.

@@ -73,21 +73,29 @@ bool Intake::load_allows() {
     return !load_high_;
 }
 
+bool Intake::rate_allows() {
+    const Instant opens = admission_.rate_opens_at();
+    if (opens <= now()) return !(rate_tripped_ = false);
+    if (!rate_tripped_) count(admit::Refusal::rate);
+    rate_tripped_ = true;
+    pace(opens);
+    return false;
+}
+
+std::optional<admit::Refusal> Intake::overload() {
+    if (!admission_.has_room()) return admit::Refusal::instances;
+    if (!load_allows()) return admit::Refusal::max_load;
+    return std::nullopt;
+}
+
 bool Intake::is_open() {
-    if (!admission_.has_room()) return false;
-    if (const Instant opens = admission_.rate_opens_at(); opens > now()) {
-        if (!rate_tripped_) count(admit::Refusal::rate);
-        rate_tripped_ = true;
-        pace(opens);
-        return false;
-    }
-    rate_tripped_ = false;
-    return load_allows();
+    if (admission_.limits().on_excess == conf::Excess::queue && overload()) return false;
+    return rate_allows();
 }
 
 const char* Intake::closed_by() {
     if (!admission_.has_room()) return "full";
-    return is_open() ? nullptr : "paused";
+    return rate_allows() && load_allows() ? nullptr : "paused";
 }
 
 void Intake::pace(Instant when) {
@@ -105,7 +113,7 @@ void Intake::pace(Instant when) {
 }
 
 bool Intake::has_next() {
-    if (!is_open()) return false;
+    if (overload() || !rate_allows()) return false;
     if (!stalled_.empty()) return true;
     if (held_.size() == 0 || !look_at_held_) return false;
     const Instant time = now();
@@ -121,7 +129,9 @@ bool Intake::has_next() {
 std::optional<model::Client> Intake::take(const net::Listener* socket, std::size_t listener) {
     for (int i = 0; i < kMostRefused && is_open(); ++i) {
         std::optional<model::Client> client;
+        const auto full = overload();
         if (!stalled_.empty()) {
+            if (full) return std::nullopt;
             client.emplace(std::move(stalled_.front()));
             stalled_.pop_front();
         } else if (socket != nullptr) {
@@ -129,6 +139,10 @@ std::optional<model::Client> Intake::take(const net::Listener* socket, std::size
             client = datagrams ? receive(*socket, listener) : accept(*socket, listener);
             if (!client) return std::nullopt;
             if (!judge(*client)) continue;
+            if (full) {
+                let_go(std::move(*client), *full, false);
+                continue;
+            }
         }
         if (client) client->charge = admission_.charge(source_of(*client), now());
         return client;
@@ -210,7 +224,6 @@ std::optional<model::Client> Intake::receive(const net::Listener& socket, std::s
 admit::SourceKey Intake::source_of(const model::Client& client) const {
     using Kind = admit::SourceKey::Kind;
     admit::SourceKey key;
-    if (!admission_.counts_sources()) return key;
     if (const auto ip = sys::ip_bytes(client.peer)) {
         const conf::Limits& limits = admission_.limits();
         key.kind = ip->v6 ? Kind::ipv6 : Kind::ipv4;
@@ -238,7 +251,6 @@ bool Intake::judge(model::Client& client) {
         let_go(std::move(client), admit::Refusal::time, true);
         return false;
     }
-    if (!admission_.counts_sources()) return true;
     const auto source = source_of(client);
     const Instant time = now();
     const conf::Limits& limits = admission_.limits();

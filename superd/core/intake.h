@@ -25,7 +25,8 @@ class Intake {
 
     void configure(const conf::Service& definition);
 
-    /// May the next client be taken now? If only time stands against it, `changed` follows.
+    /// May the next client be taken now, to be served or to be told? If only time stands against it, `changed`
+    /// follows.
     bool is_open();
     /// Is there a client here already that may go now? It is what take() returns next.
     bool has_next();
@@ -61,6 +62,9 @@ class Intake {
     bool judge(model::Client& client);
     void let_go(model::Client client, admit::Refusal why, bool denied);
     admit::SourceKey source_of(const model::Client& client) const;
+    /// What keeps any client from being served: instances or max_load.
+    std::optional<admit::Refusal> overload();
+    bool rate_allows();
     bool load_allows();
     void pace(Instant when);
 

@@ -214,7 +214,9 @@ void Supervisor::reload() {
         log_.write(Level::error, fmt::format("reload refused, everything stays as it was: {}", why));
         sys::notify(fmt::format("READY=1\nSTATUS=Reload refused: {}", why));
     };
+    engine_->reserve.release();  // the files are to be read even if clients hold all descriptors
     auto next = conf::load(settings_.definitions);
+    engine_->reserve.fill(engine_->null);
     if (!next) {
         for (const conf::Diagnostic& diagnostic : next.error())
             log_.write(Level::error, lines_of(conf::format(diagnostic)).front(),

@@ -13,6 +13,9 @@ namespace {
 /// So many handlers in a row that end badly within so short a time do not start at all, as far as can be told.
 constexpr int kBadStarts = 20;
 
+/// So long without a failed try, and what was scarce is there again.
+constexpr Duration kEpisodeEnds = std::chrono::seconds(10);
+
 admit::Refusal refusal_for(int code) {
     return code == EMFILE || code == ENFILE ? admit::Refusal::no_descriptors : admit::Refusal::no_processes;
 }
@@ -135,11 +138,8 @@ void Service::set_gates() {
 }
 
 void Service::back_off(const Error& why) {
-    intake_.count(refusal_for(why.code));
+    note_scarcity(why);
     if (backing_off_) return;
-    if (backoff_.tries() == 0)
-        engine_.log.write(Level::warning, fmt::format("cannot take clients: {}; they wait, nothing is lost", why.text),
-                          {{"SERVICE", name_}, {"ERRNO", why.code}});
     if (!retry_) {
         auto timer = engine_.loop.timer([this] { retry(); });
         if (!timer) return;  // no memory for a timer: the next client is the next try
@@ -150,9 +150,36 @@ void Service::back_off(const Error& why) {
 }
 
 void Service::could_not_add(const Error& why) {
-    engine_.log.write(Level::debug, fmt::format("the pool cannot grow now: {}", why.text),
-                      {{"SERVICE", name_}, {"ERRNO", why.code}});
+    note_scarcity(why);
+}
+
+void Service::note_scarcity(const Error& why) {
     intake_.count(refusal_for(why.code));
+    ++episode_tries_;
+    last_scarce_ = now();
+    if (in_episode_) return;
+    engine_.log.write(
+        Level::warning,
+        fmt::format("cannot start as many handlers as clients need: {}; clients wait, none is lost", why.text),
+        {{"SERVICE", name_}, {"ERRNO", why.code}});
+    if (!episode_) {
+        auto timer = engine_.loop.timer([this] { end_episode(); });
+        if (!timer) return;
+        episode_ = std::move(*timer);
+    }
+    in_episode_ = episode_.arm(now() + kEpisodeEnds).has_value();
+}
+
+void Service::end_episode() {
+    if (now() - last_scarce_ < kEpisodeEnds) {
+        (void)episode_.arm(last_scarce_ + kEpisodeEnds);
+        return;
+    }
+    engine_.log.write(Level::notice,
+                      fmt::format("starts handlers as clients need them again; {} tries had failed", episode_tries_),
+                      {{"SERVICE", name_}, {"TRIES", episode_tries_}});
+    in_episode_ = false;
+    episode_tries_ = 0;
 }
 
 void Service::retry() {
@@ -163,9 +190,6 @@ void Service::retry() {
 
 void Service::started() {
     ++stats_.started;
-    if (backoff_.tries() == 0) return;
-    engine_.log.write(Level::notice, fmt::format("takes clients again after {} tries", backoff_.tries()),
-                      {{"SERVICE", name_}, {"TRIES", backoff_.tries()}});
     backoff_.reset();
 }
 
@@ -192,11 +216,6 @@ void Service::start_went(bool well, bool certain) {
     throttled_until_ = now() + throttle_.next();
     (void)throttle_timer_.arm(throttled_until_);
     reconcile();
-}
-
-void Service::exec_failed(const sys::Address& peer) {
-    ++stats_.spawn_failures;
-    if (peer.family() != AF_UNSPEC) intake_.count(admit::Refusal::exec_failed);
 }
 
 std::optional<model::Client> Service::take(std::size_t listener) {

@@ -46,8 +46,8 @@ class Service {
     void start_went(bool well, bool certain);
     void stall(model::Client client) { intake_.stall(std::move(client)); }
     std::optional<model::Client> take(std::size_t listener);
-    /// A client whose handler did not start.
-    void exec_failed(const sys::Address& peer);
+    /// A client whose handler could not be started is told so, as on_excess says.
+    void refuse(model::Client client) { intake_.refuse(std::move(client), admit::Refusal::exec_failed); }
     /// A child of `generation` left.
     void child_left(const Generation& generation);
 
@@ -71,6 +71,8 @@ class Service {
     /// Are clients turned away because their handlers do not start?
     bool throttled() const { return throttled_until_ > now(); }
     void retry();
+    void note_scarcity(const Error& why);
+    void end_episode();
     /// Forgets definitions that have no children left.
     void tidy();
     void announce(Port& port);
@@ -85,6 +87,10 @@ class Service {
     std::vector<std::unique_ptr<Generation>> former_;
     std::unique_ptr<Generation> current_;
     Backoff backoff_{std::chrono::milliseconds(10), std::chrono::seconds(1)};
+    bool in_episode_ = false;  ///< of scarcity: logged once, and once when it is over
+    Instant last_scarce_{};
+    unsigned episode_tries_ = 0;
+    sys::Source episode_;
     Backoff throttle_{std::chrono::milliseconds(10), std::chrono::milliseconds(900)};
     Instant throttled_until_{};
     int bad_starts_ = 0;  ///< one after the other

@@ -59,7 +59,13 @@ Result<pid_t> Generation::start(proc::Launch& launch, Child child) {
 }
 
 std::optional<pid_t> Generation::serve(model::Client client) {
-    const auto pid = try_serve(client);
+    auto pid = try_serve(client);
+    if (!pid && pid.error().code == EMFILE) {
+        // Clients that wait may hold all descriptors; each that starts frees one.
+        engine_.reserve.release();
+        pid = try_serve(client);
+        engine_.reserve.fill(engine_.null);
+    }
     if (pid) return *pid;
     if (!client.connection && client.datagram.empty() && client.peer.family() == AF_UNSPEC) return std::nullopt;
     service_.back_off(pid.error());

@@ -36,11 +36,12 @@ Result<void> Supervisor::set_up() {
     if (!spawner) return std::unexpected(spawner.error());
     spawner_ = std::move(*spawner);
     engine_.reset(
-        new Engine{loop_, log_, *spawner_, settings_.started_nofile, {}, {}, [this] { report_to_manager(); }, {}});
+        new Engine{loop_, log_, *spawner_, settings_.started_nofile, {}, {}, {}, [this] { report_to_manager(); }, {}});
     engine_->starter = sys::Fd(open(settings_.starter.c_str(), O_RDONLY | O_CLOEXEC));
     if (!engine_->starter) return fail_errno(fmt::format("open {}", settings_.starter), errno);
     engine_->null = sys::Fd(open("/dev/null", O_RDWR | O_CLOEXEC)).lifted();
     if (!engine_->null) return fail_errno("open /dev/null", errno);
+    engine_->reserve.fill(engine_->null);
 
     const std::pair<int, sys::Loop::Handler> acts[] = {
         {SIGCHLD, [this] { reap(); }}, {SIGHUP, [this] { reload(); }},        {SIGTERM, [this] { stop(); }},

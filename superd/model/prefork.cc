@@ -37,10 +37,14 @@ void PreforkConnection::exited(pid_t pid, bool early) {
     const auto at = std::ranges::find(parked_, pid);
     if (drained_) return;
     if (at == parked_.end()) {  // it had its client, and has made room
-        if (parked_.size() < target_ && !throttled_) host_.when_idle();
+        if (parked_.size() >= target_ || dying_) return;
+        throttled_ = false;
+        backoff_.reset();
+        host_.when_idle();
         return;
     }
     parked_.erase(at);
+    dying_ = early;
     if (early) {
         throttled_ = true;
         host_.wake_at(host_.now() + backoff_.next());
@@ -53,7 +57,7 @@ void PreforkConnection::exited(pid_t pid, bool early) {
 void PreforkConnection::woken() {
     if (drained_) return;
     if (throttled_) {
-        throttled_ = false;
+        throttled_ = dying_ = false;
         refill();
         if (!throttled_ && target_ > least_) host_.wake_at(host_.now() + idle_);
         return;
@@ -120,10 +124,16 @@ void PreforkListen::refill() {
 void PreforkListen::exited(pid_t pid, bool early) {
     if (drained_) return;
     const auto at = workers_.find(pid);
-    if (at == workers_.end()) return refill();  // it was retired, and its place is free now
+    if (at == workers_.end()) {  // it was retired, and its place is free now
+        if (dying_) return;
+        throttled_ = false;
+        backoff_.reset();
+        return refill();
+    }
     if (at->second.requests > 0) --busy_;
     --count_[at->second.listener];
     workers_.erase(at);
+    dying_ = early;
     if (early) {
         throttled_ = true;
         host_.wake_at(host_.now() + backoff_.next());
@@ -142,7 +152,7 @@ void PreforkListen::reported(pid_t pid, bool busy) {
 }
 
 void PreforkListen::woken() {
-    throttled_ = false;
+    throttled_ = dying_ = false;
     if (max_age_)
         for (auto at = workers_.begin(); at != workers_.end();) {
             if (at->second.started + *max_age_ > host_.now()) {

@@ -33,7 +33,8 @@ class PreforkConnection final : public Model {
     std::size_t least_, most_, target_;
     Duration idle_;
     Instant exhausted_;       ///< when a client last found nobody parked
-    bool throttled_ = false;  ///< the parked die by themselves; woken() tries again
+    bool throttled_ = false;  ///< woken() tries again
+    bool dying_ = false;      ///< because the last one left by itself, at once: the handler's fault
     bool drained_ = false;
     Backoff backoff_{std::chrono::milliseconds(100), std::chrono::seconds(30)};
     std::deque<pid_t> parked_;
@@ -63,7 +64,7 @@ class PreforkListen final : public Model {
     std::size_t wanted_;  ///< on each listener
     std::size_t most_;    ///< in all
     std::optional<Duration> max_age_;
-    bool throttled_ = false;
+    bool throttled_ = false, dying_ = false;  ///< as above
     bool drained_ = false;
     std::size_t busy_ = 0;
     Backoff backoff_{std::chrono::milliseconds(100), std::chrono::seconds(30)};

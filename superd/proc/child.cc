@@ -23,7 +23,7 @@ SUPERD_CHILD static inline long word(T* pointer) {
     return static_cast<long>(reinterpret_cast<std::intptr_t>(pointer));
 }
 
-/// The client must not be lost for want of a process: its connection goes back. {pid, SCM_RIGHTS}
+/// The client is not lost with the process that was to serve it: its connection goes back. {pid, SCM_RIGHTS}
 SUPERD_CHILD void give_back(const ChildView* view) {
     union {
         char bytes[CMSG_SPACE(sizeof(int))];
@@ -50,7 +50,7 @@ SUPERD_CHILD void give_back(const ChildView* view) {
 
 SUPERD_CHILD int failed(ChildView* view, Step step, long result) {
     // Before that it is still the parent's, in the table that both share.
-    if (view->give_back >= 0 && view->moved != 0 && is_scarcity(static_cast<int>(-result))) give_back(view);
+    if (view->give_back >= 0 && view->moved != 0) give_back(view);
     view->failed_code = static_cast<int>(-result);
     __atomic_store_n(&view->failed_step, static_cast<int>(step), __ATOMIC_RELEASE);
     return 127;

@@ -21,7 +21,7 @@ struct ChildView {
     int* sources;  ///< sources[i] becomes descriptor i
     int count;
     int highest;    ///< of sources, program, give_back and wake
-    int give_back;  ///< socket on which stdin goes back to the parent if a scarce exec fails; or -1
+    int give_back;  ///< socket on which stdin goes back to the parent if the exec fails; or -1
     int wake;       ///< eventfd
     int program;    ///< what to execute by descriptor where `path` is nullptr; CLOEXEC
     const char* path;

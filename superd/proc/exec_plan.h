@@ -10,6 +10,7 @@
 
 #include "conf/service.h"
 #include "proc/child.h"
+#include "sys/fd.h"
 
 namespace superd::proc {
 
@@ -31,6 +32,12 @@ enum class Step {
     exec,
 };
 const char* name_of(Step);
+
+struct SpawnFailure {
+    Step step = Step::none;
+    int code = 0;        ///< errno
+    sys::Fd connection;  ///< what was to be its stdin, where it could be given back
+};
 
 /// The part that is the same for every child of a definition. Immovable: it points into itself.
 class ExecPlan {

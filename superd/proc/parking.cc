@@ -37,10 +37,29 @@ Result<void> send_client(int pair, int connection, const Environment& environmen
     return {};
 }
 
-std::optional<int> exec_failure(int pair) {
+std::optional<SpawnFailure> exec_failure(int pair) {
     parked::Failure failure{};
-    if (recv(pair, &failure, sizeof failure, MSG_DONTWAIT) == sizeof failure) return failure.code;
-    return std::nullopt;
+    sys::Fd connection;
+    if (receive_with_descriptor(pair, &failure, sizeof failure, connection) != sizeof failure) return std::nullopt;
+    return SpawnFailure{Step::exec, failure.code, std::move(connection)};
+}
+
+ssize_t receive_with_descriptor(int socket, void* data, std::size_t size, sys::Fd& descriptor) {
+    alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))];
+    iovec part{data, size};
+    msghdr header{};
+    header.msg_iov = &part;
+    header.msg_iovlen = 1;
+    header.msg_control = control;
+    header.msg_controllen = sizeof control;
+    const ssize_t n = recvmsg(socket, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    const cmsghdr* rights = n > 0 ? CMSG_FIRSTHDR(&header) : nullptr;
+    if (rights != nullptr && rights->cmsg_type == SCM_RIGHTS) {  // else: no number was free for it
+        int fd;
+        std::memcpy(&fd, CMSG_DATA(rights), sizeof fd);
+        descriptor.reset(fd);
+    }
+    return n;
 }
 
 }  // namespace superd::proc

@@ -12,9 +12,9 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
-#include <cstring>
 
 #include "proc/child.h"
+#include "proc/parking.h"
 
 namespace superd::proc {
 namespace {
@@ -170,7 +170,7 @@ std::optional<SpawnFailure> Spawner::reaped(pid_t pid) {
         if (slot->pid != pid) continue;
         if (const int step = slot->view.failed_step; step != 0)
             failure = SpawnFailure{static_cast<Step>(step), slot->view.failed_code, returned(pid)};
-        if (failure && !failure->connection && is_scarcity(failure->code) && !slot->launch.descriptors.empty())
+        if (failure && !failure->connection && !slot->launch.descriptors.empty())
             failure->connection = std::move(slot->launch.descriptors[0]);
         slot->view.failed_step = 0;
         slot->pid = 0;
@@ -184,19 +184,9 @@ std::optional<SpawnFailure> Spawner::reaped(pid_t pid) {
 sys::Fd Spawner::returned(pid_t pid) {
     for (;;) {
         long from = 0;
-        alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))];
-        iovec part{&from, sizeof from};
-        msghdr header{};
-        header.msg_iov = &part;
-        header.msg_iovlen = 1;
-        header.msg_control = control;
-        header.msg_controllen = sizeof control;
-        if (recvmsg(returns_.get(), &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC) != sizeof from) break;
-        const cmsghdr* rights = CMSG_FIRSTHDR(&header);
-        if (rights == nullptr || rights->cmsg_type != SCM_RIGHTS) continue;  // no descriptor was free for it
-        int fd;
-        std::memcpy(&fd, CMSG_DATA(rights), sizeof fd);
-        returned_.emplace_back(static_cast<pid_t>(from), sys::Fd(fd));
+        sys::Fd connection;
+        if (receive_with_descriptor(returns_.get(), &from, sizeof from, connection) != sizeof from) break;
+        if (connection) returned_.emplace_back(static_cast<pid_t>(from), std::move(connection));
     }
     const auto at = std::ranges::find(returned_, pid, &std::pair<pid_t, sys::Fd>::first);
     if (at == returned_.end()) return {};

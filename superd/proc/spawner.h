@@ -34,12 +34,6 @@ struct Launch {
     bool listen_pid = false;  ///< adds LISTEN_PID, which only the child knows
 };
 
-struct SpawnFailure {
-    Step step = Step::none;
-    int code = 0;        ///< errno
-    sys::Fd connection;  ///< what was to be its stdin, where the failure is one that passes (is_scarcity)
-};
-
 class Spawner {
   public:
     /// `overdue`: called with a child whose exec did not return in time; it has been sent SIGKILL.

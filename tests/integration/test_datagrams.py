@@ -284,7 +284,7 @@ class UnixDatagram(SuperdCase):
                 self.assertEqual(client.recv(100).split()[0].decode(), hashlib.md5(data).hexdigest())
 
     def test_descriptors_of_a_sender_are_not_kept(self):
-        """fork: 20 datagrams with 20 descriptors each leave none of them in superd, and no handler finds one."""
+        """fork: 20 datagrams with 20 descriptors each leave none of them in superd."""
         daemon = self.cats("cat", "cat")
         client = self.client(daemon.address("cat"))
 
@@ -292,10 +292,13 @@ class UnixDatagram(SuperdCase):
             send()
             self.assertEqual(client.recv(100), b"hello")
             self.eventually(lambda: not daemon.children(), "the handler has left")
+
+        def count():
             return len(process.descriptors(daemon.pid))
 
-        before = ask(lambda: client.send(b"hello"))
+        ask(lambda: client.send(b"hello"))
+        before = count()
         with open("/dev/null", "rb") as null:
             for _ in range(20):
-                after = ask(lambda: socket.send_fds(client, [b"hello"], [null.fileno()] * 20))
-        self.assertEqual(after, before)
+                ask(lambda: socket.send_fds(client, [b"hello"], [null.fileno()] * 20))
+        self.eventually(lambda: count() <= before, f"no more than {before} descriptors (now {count()})", timeout=10)

@@ -13,7 +13,8 @@ enum class Errors : char {
 /// The largest message. Variables of one client are a few hundred bytes; a unix path is at most 108.
 constexpr int kLargest = 4096;
 
-/// From superd-exec, before it leaves with 127: errno of the exec that failed. A pair that closes without: it worked.
+/// From superd-exec, before it leaves with 127: errno of the exec that failed, and the connection as SCM_RIGHTS. A
+/// pair that closes without: it worked.
 struct Failure {
     int code;
 };

@@ -43,9 +43,21 @@ int receive(ssize_t& length) {
     return fd;
 }
 
-[[noreturn]] void give_up(int pair, int code) {
-    const Failure failure{code};
-    send(pair, &failure, sizeof failure, MSG_NOSIGNAL);
+[[noreturn]] void give_up(int pair, int connection, int code) {
+    Failure failure{code};
+    alignas(cmsghdr) char control[CMSG_SPACE(sizeof connection)] = {};
+    iovec part{&failure, sizeof failure};
+    msghdr header{};
+    header.msg_iov = &part;
+    header.msg_iovlen = 1;
+    header.msg_control = control;
+    header.msg_controllen = sizeof control;
+    cmsghdr* rights = CMSG_FIRSTHDR(&header);
+    rights->cmsg_level = SOL_SOCKET;
+    rights->cmsg_type = SCM_RIGHTS;
+    rights->cmsg_len = CMSG_LEN(sizeof connection);
+    std::memcpy(CMSG_DATA(rights), &connection, sizeof connection);
+    sendmsg(pair, &header, MSG_NOSIGNAL);
     _exit(127);
 }
 
@@ -71,8 +83,9 @@ int main(int argc, char** argv) {
     for (char* at = message + 1; at < message + length && count < kMostVariables - 1; at += std::strlen(at) + 1)
         environment[count++] = at;
 
-    if (dup2(connection, STDIN_FILENO) < 0 || dup2(connection, STDOUT_FILENO) < 0) give_up(pair, errno);
-    if (message[0] == static_cast<char>(Errors::socket) && dup2(connection, STDERR_FILENO) < 0) give_up(pair, errno);
+    if (dup2(connection, STDIN_FILENO) < 0 || dup2(connection, STDOUT_FILENO) < 0) give_up(pair, connection, errno);
+    if (message[0] == static_cast<char>(Errors::socket) && dup2(connection, STDERR_FILENO) < 0)
+        give_up(pair, connection, errno);
     execve(argv[1], argv + 2, environment);
-    give_up(pair, errno);
+    give_up(pair, connection, errno);
 }
