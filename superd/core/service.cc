@@ -203,6 +203,7 @@ void Service::start_went(bool well, bool certain) {
         return;
     }
     if (!certain && ++bad_starts_ < kBadStarts) return;
+    bad_starts_ = 0;
     if (throttled()) return;
     if (throttle_.tries() == 0)
         engine_.log.write(Level::warning,

@@ -39,7 +39,6 @@ void PreforkConnection::exited(pid_t pid, bool early) {
     if (at == parked_.end()) {  // it had its client, and has made room
         if (parked_.size() >= target_ || dying_) return;
         throttled_ = false;
-        backoff_.reset();
         host_.when_idle();
         return;
     }
@@ -79,11 +78,12 @@ void PreforkConnection::refill() {
         const auto pid = host_.park();
         if (!pid) {  // those that are there serve on
             throttled_ = true;
-            host_.wake_at(host_.now() + backoff_.next());
+            host_.wake_at(host_.now() + scarce_.next());
             return;
         }
         parked_.push_back(*pid);
     }
+    if (!throttled_) scarce_.reset();
 }
 
 void PreforkConnection::drain() {
@@ -116,7 +116,9 @@ void PreforkListen::refill() {
     }
     if (failed) {
         throttled_ = true;
-        host_.wake_at(host_.now() + backoff_.next());
+        host_.wake_at(host_.now() + scarce_.next());
+    } else if (!throttled_) {
+        scarce_.reset();
     }
     wake_for_age();
 }
@@ -127,7 +129,6 @@ void PreforkListen::exited(pid_t pid, bool early) {
     if (at == workers_.end()) {  // it was retired, and its place is free now
         if (dying_) return;
         throttled_ = false;
-        backoff_.reset();
         return refill();
     }
     if (at->second.requests > 0) --busy_;

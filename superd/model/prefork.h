@@ -36,7 +36,8 @@ class PreforkConnection final : public Model {
     bool throttled_ = false;  ///< woken() tries again
     bool dying_ = false;      ///< because the last one left by itself, at once: the handler's fault
     bool drained_ = false;
-    Backoff backoff_{std::chrono::milliseconds(100), std::chrono::seconds(30)};
+    Backoff backoff_{std::chrono::milliseconds(100), std::chrono::seconds(30)};  ///< when they die
+    Backoff scarce_{std::chrono::milliseconds(100), std::chrono::seconds(2)};    ///< when there is no place for one
     std::deque<pid_t> parked_;
 };
 
@@ -67,7 +68,8 @@ class PreforkListen final : public Model {
     bool throttled_ = false, dying_ = false;  ///< as above
     bool drained_ = false;
     std::size_t busy_ = 0;
-    Backoff backoff_{std::chrono::milliseconds(100), std::chrono::seconds(30)};
+    Backoff backoff_{std::chrono::milliseconds(100), std::chrono::seconds(30)};  ///< when they die
+    Backoff scarce_{std::chrono::milliseconds(100), std::chrono::seconds(2)};    ///< when there is no place for one
     std::unordered_map<pid_t, Worker> workers_;
     std::vector<std::size_t> count_;  ///< by listener
     void wake_for_age();

@@ -190,7 +190,8 @@ class Reload(SuperdCase):
             daemon.reload()
         self.assertEqual({child.pid for child in daemon.children()}, pool)
         if count is not None:
-            self.eventually(lambda: len(process.descriptors(daemon.pid)) == count, "no descriptor left")
+            # It may have counted those of parked processes that were just being started.
+            self.eventually(lambda: len(process.descriptors(daemon.pid)) <= count, "no descriptor left")
 
     def test_reload_while_a_reload_is_asked_for(self):
         """Twenty HUPs in a row end with the last definition in force."""
