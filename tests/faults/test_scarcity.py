@@ -19,13 +19,13 @@ class Scarcity(FaultCase):
     def of_log(self, daemon, since=0):
         """(times that it was said that clients cannot be taken, times that they can again)."""
         return tuple(len(daemon.find(lambda r, text=text: r["message"].startswith(text), since))
-                     for text in ("cannot take clients", "takes clients again"))
+                     for text in ("cannot start as many handlers", "starts handlers as clients need them again"))
 
     def everybody_waits(self, daemon, uri, what, **sources):
         """All that there is is taken, and 100 clients wait: superd does next to nothing, and says so once."""
         load = self.load(uri, parallel=AT_ONCE, total=AT_ONCE, patience=20, **sources)
         self.addCleanup(self.let_go, daemon)
-        daemon.wait_for(message="cannot take clients")
+        daemon.wait_for(message="cannot start as many handlers")
         seen = []
 
         def settled():
