@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <ctime>
 #include <ranges>
 #include <set>
 
@@ -210,6 +211,7 @@ void Supervisor::start(const conf::Catalog& catalog) {
 void Supervisor::reload() {
     if (stops_ > 0) return;
     sys::notify_reloading();
+    tzset();  // [access] times are of the zone as it is now
     const auto refuse = [this](const std::string& why) {
         log_.write(Level::error, fmt::format("reload refused, everything stays as it was: {}", why));
         sys::notify(fmt::format("READY=1\nSTATUS=Reload refused: {}", why));

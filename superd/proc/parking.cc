@@ -22,18 +22,8 @@ Result<void> send_client(int pair, int connection, const Environment& environmen
     if (variables.size() + 1 > static_cast<std::size_t>(parked::kLargest))
         return fail_errno("parked process", EMSGSIZE);
     iovec parts[2] = {{&mode, 1}, {const_cast<char*>(variables.data()), variables.size()}};
-    alignas(cmsghdr) char control[CMSG_SPACE(sizeof connection)] = {};
-    msghdr header{};
-    header.msg_iov = parts;
-    header.msg_iovlen = 2;
-    header.msg_control = control;
-    header.msg_controllen = sizeof control;
-    cmsghdr* rights = CMSG_FIRSTHDR(&header);
-    rights->cmsg_level = SOL_SOCKET;
-    rights->cmsg_type = SCM_RIGHTS;
-    rights->cmsg_len = CMSG_LEN(sizeof connection);
-    std::memcpy(CMSG_DATA(rights), &connection, sizeof connection);
-    if (sendmsg(pair, &header, MSG_NOSIGNAL | MSG_DONTWAIT) < 0) return fail_errno("parked process", errno);
+    if (parked::send_with_descriptor(pair, parts, 2, connection, MSG_DONTWAIT) < 0)
+        return fail_errno("parked process", errno);
     return {};
 }
 

@@ -45,19 +45,8 @@ int receive(ssize_t& length) {
 
 [[noreturn]] void give_up(int pair, int connection, int code) {
     Failure failure{code};
-    alignas(cmsghdr) char control[CMSG_SPACE(sizeof connection)] = {};
     iovec part{&failure, sizeof failure};
-    msghdr header{};
-    header.msg_iov = &part;
-    header.msg_iovlen = 1;
-    header.msg_control = control;
-    header.msg_controllen = sizeof control;
-    cmsghdr* rights = CMSG_FIRSTHDR(&header);
-    rights->cmsg_level = SOL_SOCKET;
-    rights->cmsg_type = SCM_RIGHTS;
-    rights->cmsg_len = CMSG_LEN(sizeof connection);
-    std::memcpy(CMSG_DATA(rights), &connection, sizeof connection);
-    sendmsg(pair, &header, MSG_NOSIGNAL);
+    superd::proc::parked::send_with_descriptor(pair, &part, 1, connection, 0);
     _exit(127);
 }
 
