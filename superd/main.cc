@@ -11,6 +11,7 @@
 #include <cstdio>
 #include <filesystem>
 
+#include "base/text.h"
 #include "conf/catalog.h"
 #include "core/supervisor.h"
 #include "sys/service_manager.h"
@@ -127,10 +128,10 @@ int check(const Options& options) {
     const auto catalog = conf::load(surroundings(options));
     if (!catalog) {
         fmt::print(stderr, "{}", conf::format(catalog.error()));
-        fmt::print(stderr, "{} error{}\n", catalog.error().size(), catalog.error().size() == 1 ? "" : "s");
+        fmt::print(stderr, "{}\n", counted(catalog.error().size(), "error"));
         return 1;
     }
-    fmt::print("{} services, no errors\n", catalog->services.size());
+    fmt::print("{}, no errors\n", counted(catalog->services.size(), "service"));
     return 0;
 }
 
@@ -155,7 +156,7 @@ int serve(const Options& options) {
     auto catalog = conf::load(settings.definitions);
     if (!catalog) {
         fmt::print(stderr, "{}", conf::format(catalog.error()));
-        return give_up(Error{fmt::format("{} errors in the definitions", catalog.error().size()), 0});
+        return give_up(Error{fmt::format("{} in the definitions", counted(catalog.error().size(), "error")), 0});
     }
     auto loop = sys::Loop::create();
     if (!loop) return give_up(loop.error());

@@ -46,6 +46,13 @@ std::vector<std::string_view> split(std::string_view text, char separator) {
     }
 }
 
+std::string counted(std::size_t number, std::string_view word) {
+    std::string text = std::to_string(number);
+    text.append(1, ' ').append(word);
+    if (number != 1) text += word.ends_with('s') ? "es" : "s";
+    return text;
+}
+
 bool all_digits(std::string_view text) {
     return !text.empty() && std::ranges::all_of(text, [](char c) { return c >= '0' && c <= '9'; });
 }

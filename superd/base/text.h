@@ -14,6 +14,9 @@ namespace superd {
 /// The parts between separators, empty ones included; "" is one empty part.
 std::vector<std::string_view> split(std::string_view text, char separator);
 
+/// "1 error", "2 errors": for words that take an s, and "address".
+std::string counted(std::size_t number, std::string_view word);
+
 bool all_digits(std::string_view text);
 
 /// Reads "4096", "64K", "1M", "1G", "1T": powers of 1024. nullopt: anything else, or more than 2^63-1.

@@ -8,6 +8,7 @@
 #include <ranges>
 #include <set>
 
+#include "base/text.h"
 #include "conf/plan.h"
 #include "core/supervisor.h"
 
@@ -203,8 +204,9 @@ void Supervisor::start(const conf::Catalog& catalog) {
         log_.write(Level::warning,
                    fmt::format("the service manager passed a socket \"{}\" that no service names", socket.name));
     const auto waiting = sockets.missing.size();
-    log_.write(Level::notice, fmt::format("ready: {} services on {} addresses{}", services_.size(), ports_.size(),
-                                          waiting > 0 ? fmt::format(", waiting for {} more", waiting) : ""));
+    log_.write(Level::notice,
+               fmt::format("ready: {} on {}{}", counted(services_.size(), "service"), counted(ports_.size(), "address"),
+                           waiting > 0 ? fmt::format(", waiting for {} more", waiting) : ""));
     report_to_manager();
 }
 
@@ -223,7 +225,7 @@ void Supervisor::reload() {
         for (const conf::Diagnostic& diagnostic : next.error())
             log_.write(Level::error, lines_of(conf::format(diagnostic)).front(),
                        {{"CONFIG_FILE", diagnostic.place.file}, {"CONFIG_LINE", diagnostic.place.line}});
-        return refuse(fmt::format("{} errors in the definitions", next.error().size()));
+        return refuse(fmt::format("{} in the definitions", counted(next.error().size(), "error")));
     }
     const auto wanted = wanted_by(*next);
     NewSockets sockets;
@@ -245,8 +247,8 @@ void Supervisor::reload() {
                    {{"SERVICE", item.service}, {"CHANGE", conf::name_of(item.change)}});
     }
     put_in_force(*next, wanted, sockets);
-    log_.write(Level::notice, fmt::format("reloaded: {} services on {} addresses, {} changed", services_.size(),
-                                          ports_.size(), changes));
+    log_.write(Level::notice, fmt::format("reloaded: {} on {}, {} changed", counted(services_.size(), "service"),
+                                          counted(ports_.size(), "address"), changes));
     report_to_manager();
 }
 

@@ -10,6 +10,8 @@
 #include <cerrno>
 #include <set>
 
+#include "base/text.h"
+
 namespace superd::core {
 
 Result<std::unique_ptr<Supervisor>> Supervisor::create(sys::Loop& loop, Log& log, Settings settings,
@@ -92,8 +94,8 @@ void Supervisor::write_status() {
     std::size_t handlers = 0;
     for (const auto& [name, service] : services_) handlers += service->running();
     log_.write(Level::notice,
-               fmt::format("status: {} services, {} handlers, {} processes", services_.size(), handlers,
-                           engine_->children.size()),
+               fmt::format("status: {}, {}, {}", counted(services_.size(), "service"), counted(handlers, "handler"),
+                           counted(engine_->children.size(), "process")),
                {{"SERVICES", services_.size()}, {"ALL_HANDLERS", handlers}, {"PROCESSES", engine_->children.size()}});
     for (const auto& [name, service] : services_) service->write_status();
 }
@@ -103,7 +105,8 @@ void Supervisor::report_to_manager() {
         std::ranges::count_if(catalog_.services, [](const auto& entry) { return entry.second.enabled; });
     std::size_t waiting = 0;
     for (const auto& [key, port] : ports_) waiting += port->listener() == nullptr;
-    std::string status = fmt::format("{} services on {} addresses", enabled, ports_.size());
+    std::string status = fmt::format("{} on {}", counted(static_cast<std::size_t>(enabled), "service"),
+                                     counted(ports_.size(), "address"));
     if (waiting > 0) status += fmt::format(", {} waited for", waiting);
     sys::notify(fmt::format("READY=1\nSTATUS={}", status));
 }

@@ -79,3 +79,9 @@ TEST_CASE("a near word is taken for a slip, a far one is not") {
     CHECK(closest("xy", {"a", "b"}) == std::nullopt);
     CHECK(closest(std::string(1000, 'f'), words) == std::nullopt);
 }
+
+TEST_CASE("things are counted as people say it") {
+    CHECK(counted(1, "error") == "1 error");
+    CHECK(counted(0, "error") == "0 errors");
+    CHECK(counted(2, "address") == "2 addresses");
+}
