@@ -43,6 +43,8 @@ struct World {
         pid = *spawner->spawn(launch);
         REQUIRE(waitpid(pid, &status, 0) == pid);
         failure = spawner->reaped(pid);
+        given_back = failure && failure->connection;
+        if (failure) failure->connection.reset();
         std::string text(4096, '\0');
         std::string all;
         for (ssize_t n; (n = read(ours.get(), text.data(), text.size())) > 0;) all.append(text, 0, std::size_t(n));
@@ -51,6 +53,7 @@ struct World {
     sys::Loop loop = *sys::Loop::create();
     std::unique_ptr<proc::Spawner> spawner;
     std::optional<proc::SpawnFailure> failure;
+    bool given_back = false;
     pid_t pid = 0;
     int status = 0;
 };
@@ -100,6 +103,7 @@ TEST_CASE("what keeps a child from its exec is told with its step") {
     REQUIRE(world.failure);
     CHECK(world.failure->step == proc::Step::exec);
     CHECK(world.failure->code == ENOENT);
+    CHECK(world.given_back);
 
     auto h = handler({"/bin/true"});
     h.working_directory = "/nonexistent";
