@@ -115,13 +115,20 @@ Result<sys::Fd> detach() {
     return sys::Fd(ends[1]).lifted();
 }
 
-Result<void> write_pid_file(const std::string& path) {
-    if (path.empty()) return {};
-    const sys::Fd file(open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644));
+/// Locked for as long as the descriptor is open, so that a second superd cannot take it over.
+Result<sys::Fd> write_pid_file(const std::string& path) {
+    if (path.empty()) return sys::Fd();
+    sys::Fd file = sys::Fd(open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644)).lifted();
+    if (!file) return fail_errno(fmt::format("pid file {}", path), errno);
+    struct flock whole {};
+    whole.l_type = F_WRLCK;
+    if (fcntl(file.get(), F_OFD_SETLK, &whole) != 0)
+        return fail(fmt::format("pid file {} is held by a superd that runs", path));
     const std::string text = fmt::format("{}\n", getpid());
-    if (!file || write(file.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()))
+    if (ftruncate(file.get(), 0) != 0 ||
+        write(file.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()))
         return fail_errno(fmt::format("pid file {}", path), errno);
-    return {};
+    return file;
 }
 
 int check(const Options& options) {
@@ -142,7 +149,7 @@ int serve(const Options& options) {
     if (options.daemon) starter = detach();
     Log log(choose_sink(options.log_format), level);
     const auto give_up = [&log](const Error& error) {
-        log.write(Level::error, fmt::format("cannot start: {}", error.text), {{"ERRNO", error.code}});
+        log.write(Level::error, fmt::format("cannot start: {}", error.text));
         return 1;
     };
     if (!starter) return give_up(starter.error());
@@ -171,7 +178,8 @@ int serve(const Options& options) {
     log.on_slow_reader(later);
     auto supervisor = core::Supervisor::create(*loop, log, std::move(settings), sys::passed_sockets());
     if (!supervisor) return give_up(supervisor.error());
-    if (auto written = write_pid_file(options.pid_file); !written) return give_up(written.error());
+    const auto pid_file = write_pid_file(options.pid_file);
+    if (!pid_file) return give_up(pid_file.error());
     (*supervisor)->start(*catalog);
     if (*starter) {
         const char fine = 0;
@@ -204,7 +212,7 @@ int main(int argc, char** argv) {
     app.add_option("--log-level", options.log_level, "least severe level that is logged")
         ->check(CLI::IsMember({"error", "warning", "notice", "info", "debug"}));
     app.add_flag("--check", options.check, "check all definitions, print every error, and leave");
-    app.add_flag("--daemon", options.daemon, "detach; returns once all is listened to");
+    app.add_flag("--daemon", options.daemon, "detach; returns once superd is ready");
     app.add_option("--pid-file", options.pid_file, "write the process id here")->type_name("FILE");
     app.get_formatter()->column_width(36);
     try {

@@ -74,6 +74,7 @@ bool Intake::load_allows() {
 }
 
 bool Intake::rate_allows() {
+    if (!admission_.limits().rate) return true;
     const Instant opens = admission_.rate_opens_at();
     if (opens <= now()) return !(rate_tripped_ = false);
     if (!rate_tripped_) count(admit::Refusal::rate);

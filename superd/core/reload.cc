@@ -17,7 +17,7 @@ namespace superd::core {
 /// Sockets that are ready for the swap, and by key those that could not be had.
 struct Supervisor::NewSockets {
     std::map<std::string, net::Listener> opened;
-    std::map<std::string, Error> missing;
+    std::map<std::string, std::pair<std::string, Error>> missing;  ///< with the service
 };
 
 namespace {
@@ -86,7 +86,7 @@ Result<net::Listener> Supervisor::open_beside(const Wanted& wanted, const std::v
 Result<void> Supervisor::open_new(const std::vector<Wanted>& wanted, NewSockets& sockets) {
     const auto miss = [&](const Wanted& want, const Error& why) {
         log_.write(Level::debug, why.text, {{"SERVICE", want.service->name}, {"ADDRESS", want.where.uri()}});
-        sockets.missing.emplace(want.key, Error{fmt::format("{}: {}", want.service->name, why.text), why.code});
+        sockets.missing.emplace(want.key, std::pair{want.service->name, why});
     };
     std::vector<std::pair<const Wanted*, std::vector<const net::Listener*>>> beside;
     for (const Wanted& want : wanted) {
@@ -116,7 +116,8 @@ Result<void> Supervisor::open_new(const std::vector<Wanted>& wanted, NewSockets&
                 miss(*want, listener.error());
         }
     if (sockets.missing.empty()) return {};
-    return std::unexpected(sockets.missing.begin()->second);
+    const auto& [service, why] = sockets.missing.begin()->second;
+    return std::unexpected(Error{fmt::format("{}: {}", service, why.text), why.code});
 }
 
 void Supervisor::drop(Port& port) {
@@ -178,7 +179,7 @@ void Supervisor::put_in_force(const conf::Catalog& next, const std::vector<Wante
         const auto why = sockets.missing.find(want->key);
         const conf::Service definition = *want->service;
         const conf::Listen where = want->where;
-        port->wait(why != sockets.missing.end() ? why->second : Error{},
+        port->wait(why != sockets.missing.end() ? why->second.second : Error{},
                    [this, definition, where] { return open_socket(passed_, definition, where); });
     }
     // And who came between.
@@ -204,9 +205,9 @@ void Supervisor::start(const conf::Catalog& catalog) {
         log_.write(Level::warning,
                    fmt::format("the service manager passed a socket \"{}\" that no service names", socket.name));
     const auto waiting = sockets.missing.size();
-    log_.write(Level::notice,
-               fmt::format("ready: {} on {}{}", counted(services_.size(), "service"), counted(ports_.size(), "address"),
-                           waiting > 0 ? fmt::format(", waiting for {} more", waiting) : ""));
+    std::string on = counted(ports_.size(), "address");
+    if (waiting > 0) on = fmt::format("{} of {}, waiting for {}", ports_.size() - waiting, on, waiting);
+    log_.write(Level::notice, fmt::format("ready: {} on {}", counted(services_.size(), "service"), on));
     report_to_manager();
 }
 
@@ -230,7 +231,8 @@ void Supervisor::reload() {
     const auto wanted = wanted_by(*next);
     NewSockets sockets;
     if (auto opened = open_new(wanted, sockets); !opened) {
-        for (const auto& [key, error] : sockets.missing) log_.write(Level::error, error.text, {{"ERRNO", error.code}});
+        for (const auto& [key, missed] : sockets.missing)
+            log_.write(Level::error, missed.second.text, {{"SERVICE", missed.first}, {"ERRNO", missed.second.code}});
         // Who has come by a socket that is now given up again.
         for (const auto& [key, listener] : sockets.opened)
             if (const auto at = ports_.find(key); at != ports_.end()) at->second->owner()->collect(listener);

@@ -15,7 +15,7 @@ class Reserve {
     bool fill(const sys::Fd& like) {
         bool full = true;
         for (sys::Fd& fd : kept_) {
-            if (!fd) fd = like.duplicate();
+            if (!fd) fd = like.duplicate().lifted();
             full = full && fd;
         }
         return full;

@@ -15,6 +15,7 @@ constexpr int kBadStarts = 20;
 
 /// So long without a failed try, and what was scarce is there again.
 constexpr Duration kEpisodeEnds = std::chrono::seconds(10);
+constexpr Duration kGatesAgain = std::chrono::seconds(10);
 
 admit::Refusal refusal_for(int code) {
     return code == EMFILE || code == ENFILE ? admit::Refusal::no_descriptors : admit::Refusal::no_processes;
@@ -42,6 +43,7 @@ void Service::adopt(conf::Service definition, std::vector<Port*> ports) {
     intake_.configure(definition);
     gate_.configure(definition);
     on_excess_ = definition.limits.on_excess;
+    judges_itself_ = definition.handoff == conf::Handoff::connection;
     throttled_until_ = {};
     bad_starts_ = 0;
     const bool given = definition.handoff == conf::Handoff::listen;
@@ -60,7 +62,7 @@ void Service::adopt(conf::Service definition, std::vector<Port*> ports) {
     if (current_) former_.push_back(std::move(current_));
     current_ = std::move(next);
     // Successors first: the pool never stands empty.
-    current_->model().resume();
+    if (!shut_) current_->model().resume();
     if (!former_.empty()) former_.back()->drain();
     tidy();
     reconcile();
@@ -103,7 +105,7 @@ void Service::port_came(std::size_t index) {
     if (!current_) return;
     set_gates();
     port.listener()->set_blocking(current_->definition().handoff == conf::Handoff::listen);
-    current_->model().resume();
+    if (!shut_) current_->model().resume();
     reconcile();
 }
 
@@ -123,18 +125,37 @@ void Service::reconcile() {
         model.ready(0);
         if (intake_.stalled() >= before) break;
     }
-    const bool open = !withdrawn_ && ready && !backing_off_ && intake_.stalled() == 0 && intake_.is_open();
+    const bool open = !withdrawn_ && !shut_ && ready && !backing_off_ && intake_.stalled() == 0 && intake_.is_open();
     for (std::size_t i = 0; i < ports_.size(); ++i) ports_[i]->watch(open && model.wants(i));
     reconciling_ = false;
 }
 
 void Service::set_gates() {
+    shut_ = false;
     for (Port* port : ports_) {
         if (port->listener() == nullptr) continue;
-        if (auto applied = gate_.apply(*port->listener()); !applied)
-            engine_.log.write(Level::error, fmt::format("{}: the access filter: {}", port->uri(), applied.error().text),
-                              {{"SERVICE", name_}, {"ADDRESS", port->uri()}});
+        const auto applied = gate_.apply(*port->listener());
+        if (applied) continue;
+        shut_ = shut_ || !judges_itself_;
+        engine_.log.write(Level::error,
+                          fmt::format("{}: the access filter: {}; {}", port->uri(), applied.error().text,
+                                      judges_itself_ ? "denied clients are closed instead" : "nobody is let in"),
+                          {{"SERVICE", name_}, {"ADDRESS", port->uri()}, {"ERRNO", applied.error().code}});
     }
+    if (!shut_) return;
+    if (!gates_timer_) {
+        auto timer = engine_.loop.timer([this] { try_gates_again(); });
+        if (!timer) return;
+        gates_timer_ = std::move(*timer);
+    }
+    (void)gates_timer_.arm(now() + kGatesAgain);
+}
+
+void Service::try_gates_again() {
+    set_gates();
+    if (shut_ || !current_) return;
+    current_->model().resume();
+    reconcile();
 }
 
 void Service::back_off(const Error& why) {
@@ -262,7 +283,7 @@ std::size_t Service::running() const {
 
 const char* Service::state() {
     if (withdrawn_) return "draining";
-    if (backing_off_ || throttled()) return "backoff";
+    if (backing_off_ || throttled() || shut_) return "backoff";
     if (std::ranges::any_of(ports_, [](Port* port) { return port->listener() == nullptr; })) return "waiting";
     const char* closed = intake_.closed_by();
     return closed != nullptr ? closed : "listening";

@@ -67,7 +67,9 @@ class Service {
 
   private:
     const char* state();
+    /// Attaches the access filters. Where they are all that keeps anybody out, the service stays shut without them.
     void set_gates();
+    void try_gates_again();
     /// Are clients turned away because their handlers do not start?
     bool throttled() const { return throttled_until_ > now(); }
     void retry();
@@ -99,6 +101,9 @@ class Service {
     bool backing_off_ = false;
     bool withdrawn_ = false;
     bool reconciling_ = false;
+    bool judges_itself_ = true;  ///< superd sees each client, so a filter only spares it work
+    bool shut_ = false;          ///< an access filter is missing that nothing else stands in for
+    sys::Source gates_timer_;
 };
 
 }  // namespace superd::core
