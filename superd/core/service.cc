@@ -62,7 +62,7 @@ void Service::adopt(conf::Service definition, std::vector<Port*> ports) {
     if (current_) former_.push_back(std::move(current_));
     current_ = std::move(next);
     // Successors first: the pool never stands empty.
-    if (!shut_) current_->model().resume();
+    current_->model().resume();
     if (!former_.empty()) former_.back()->drain();
     tidy();
     reconcile();
@@ -105,7 +105,7 @@ void Service::port_came(std::size_t index) {
     if (!current_) return;
     set_gates();
     port.listener()->set_blocking(current_->definition().handoff == conf::Handoff::listen);
-    if (!shut_) current_->model().resume();
+    current_->model().resume();
     reconcile();
 }
 

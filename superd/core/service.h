@@ -58,6 +58,7 @@ class Service {
     ErrorStream& errors() { return errors_; }
 
     const Generation* current() const { return current_.get(); }
+    bool is_shut() const { return shut_; }
     bool is_withdrawn() const { return withdrawn_; }
     bool others_running(const Generation& but) const;
     std::size_t running() const;

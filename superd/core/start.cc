@@ -124,7 +124,8 @@ std::optional<pid_t> Generation::start_owner(std::size_t listener) {
 }
 
 std::optional<pid_t> Generation::start_worker(std::size_t listener) {
-    if (service_.socket(listener) == nullptr || !service_.admission().has_room()) return std::nullopt;
+    if (service_.is_shut() || service_.socket(listener) == nullptr || !service_.admission().has_room())
+        return std::nullopt;
     const auto pid = start_with_socket(listener, Kind::worker);
     if (pid) return *pid;
     service_.could_not_add(pid.error());
