@@ -203,6 +203,7 @@ class InstancesFull(ExcessCase):
         self.assertEqual(sum(self.refusals(daemon).values()), 2)
         daemon.write("go", "")
         self.assertEqual(self.outcome(first), (b"answer\n", "FIN"))
+        self.eventually(lambda: int(daemon.status()["fault"]["handlers"]) == 0, "its place is free")
         self.assertEqual(self.converse(uri), b"answer")
 
     def test_close(self):
