@@ -12,8 +12,8 @@
 #include <filesystem>
 
 #include "base/text.h"
-#include "conf/catalog.h"
 #include "core/supervisor.h"
+#include "ctl/definitions.h"
 #include "sys/service_manager.h"
 
 namespace {
@@ -21,34 +21,13 @@ namespace {
 using namespace superd;
 
 struct Options {
-    std::string config = "/etc/superd/superd.toml";
-    std::string conf_dir = "/etc/superd/conf.d";
+    ctl::Places places;
     std::string log_format = "auto";
     std::string log_level = "info";
     std::string pid_file;
-    bool config_given = false;
     bool check = false;
     bool daemon = false;
 };
-
-/// The folder that holds superd's bin or sbin: handlers and superd-exec are found beside it, installed or not.
-std::string prefix() {
-    std::error_code error;
-    const auto self = std::filesystem::read_symlink("/proc/self/exe", error);
-    return error ? "/usr" : self.parent_path().parent_path().string();
-}
-
-conf::Surroundings surroundings(const Options& options) {
-    conf::Surroundings from;
-    from.config = options.config;
-    from.config_required = options.config_given;
-    from.conf_dir = options.conf_dir;
-    from.handler_path = prefix() + "/libexec/superd";
-    for (char** variable = environ; *variable != nullptr; ++variable) from.environment.emplace_back(*variable);
-    from.uid = geteuid();
-    from.gid = getegid();
-    return from;
-}
 
 /// 0, 1 and 2 must be taken, or the first sockets would be.
 void fill_standard_descriptors() {
@@ -131,17 +110,6 @@ Result<sys::Fd> write_pid_file(const std::string& path) {
     return file;
 }
 
-int check(const Options& options) {
-    const auto catalog = conf::load(surroundings(options));
-    if (!catalog) {
-        fmt::print(stderr, "{}", conf::format(catalog.error()));
-        fmt::print(stderr, "{}\n", counted(catalog.error().size(), "error"));
-        return 1;
-    }
-    fmt::print("{}, no errors\n", counted(catalog->services.size(), "service"));
-    return 0;
-}
-
 int serve(const Options& options) {
     Level level{};
     parse_level(options.log_level, level);
@@ -157,7 +125,7 @@ int serve(const Options& options) {
         log.write(Level::warning, "the log goes to this terminal; to keep it, start with 2>>FILE");
 
     core::Settings settings;
-    settings.definitions = surroundings(options);
+    settings.definitions = ctl::surroundings(options.places);
     settings.starter = settings.definitions.handler_path + "/superd-exec";
     settings.started_nofile = raise_descriptor_limit();
     auto catalog = conf::load(settings.definitions);
@@ -205,8 +173,8 @@ int main(int argc, char** argv) {
     CLI::App app("superd: listens on many ports and serves each by its declared model", "superd");
     app.set_version_flag("--version", "superd " SUPERD_VERSION);
     auto* config =
-        app.add_option("--config", options.config, "settings and [defaults]; may be absent")->type_name("FILE");
-    app.add_option("--conf-dir", options.conf_dir, "service definitions, NAME.toml")->type_name("DIR");
+        app.add_option("--config", options.places.config, "settings and [defaults]; may be absent")->type_name("FILE");
+    app.add_option("--conf-dir", options.places.conf_dir, "service definitions, NAME.toml")->type_name("DIR");
     app.add_option("--log-format", options.log_format, "how the log on stderr looks")
         ->check(CLI::IsMember({"auto", "text", "logfmt", "json", "journal"}));
     app.add_option("--log-level", options.log_level, "least severe level that is logged")
@@ -222,11 +190,11 @@ int main(int argc, char** argv) {
         app.exit(error);
         return asked ? 0 : 2;
     }
-    options.config_given = config->count() > 0;
+    options.places.config_given = config->count() > 0;
     // --daemon leaves this folder, and a reload must find what the start found.
-    for (std::string* path : {&options.config, &options.conf_dir, &options.pid_file})
+    for (std::string* path : {&options.places.config, &options.places.conf_dir, &options.pid_file})
         if (!path->empty() && options.daemon) *path = std::filesystem::absolute(*path);
-    if (options.check) return check(options);
+    if (options.check) return ctl::check(options.places);
     prepare_signals();
     return serve(options);
 }

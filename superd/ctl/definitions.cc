@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: MIT
+#include "ctl/definitions.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <filesystem>
+
+#include "base/text.h"
+#include "ctl/verbs.h"
+
+namespace superd::ctl {
+namespace {
+
+/// The folder that holds superd's bin or sbin: handlers and superd-exec are found beside it, installed or not.
+std::string prefix() {
+    std::error_code error;
+    const auto self = std::filesystem::read_symlink("/proc/self/exe", error);
+    return error ? "/usr" : self.parent_path().parent_path().string();
+}
+
+}  // namespace
+
+conf::Surroundings surroundings(const Places& places) {
+    conf::Surroundings from;
+    from.config = places.config;
+    from.config_required = places.config_given;
+    from.conf_dir = places.conf_dir;
+    from.handler_path = prefix() + "/libexec/superd";
+    for (char** variable = environ; *variable != nullptr; ++variable) from.environment.emplace_back(*variable);
+    from.uid = geteuid();
+    from.gid = getegid();
+    return from;
+}
+
+int check(const Places& places) {
+    const auto catalog = conf::load(surroundings(places));
+    if (!catalog) {
+        fmt::print(stderr, "{}", conf::format(catalog.error()));
+        fmt::print(stderr, "{}\n", counted(catalog.error().size(), "error"));
+        return 1;
+    }
+    fmt::print("{}, no errors\n", counted(catalog->services.size(), "service"));
+    return 0;
+}
+
+void add_offline_verbs(Command& command) {
+    auto places = std::make_shared<Places>();
+    CLI::App* verb = command.app.add_subcommand("check", "check all definitions and print every error");
+    CLI::Option* config =
+        verb->add_option("--config", places->config, "settings and [defaults]; may be absent")->type_name("FILE");
+    verb->add_option("--conf-dir", places->conf_dir, "service definitions, NAME.toml")->type_name("DIR");
+    verb->callback([&command, places, config] {
+        places->config_given = config->count() > 0;
+        command.status = check(*places);
+    });
+}
+
+}  // namespace superd::ctl

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// superctl's verbs: each group of them adds its subcommands to the one command line.
+
+#include <CLI/CLI.hpp>
+#include <string>
+
+namespace superd::ctl {
+
+/// What stands before the verb, and what comes of it.
+struct Command {
+    CLI::App app{"superctl: looks after superd", "superctl"};
+    bool json = false;  ///< --json: for programs
+    int status = 0;     ///< exit status: 0 done, 1 refused or failed, 2 wrong usage
+};
+
+/// Verbs that need no daemon: check.
+void add_offline_verbs(Command& command);
+
+}  // namespace superd::ctl
