@@ -13,14 +13,14 @@ namespace superd::model {
 class FakeHost final : public Host {
   public:
     std::optional<Client> take(std::size_t listener) override {
-        if (waiting == 0 || scarce) return std::nullopt;
-        --waiting;
+        if (clients == 0 || scarce) return std::nullopt;
+        --clients;
         Client client;
         client.listener = listener;
         return client;
     }
     std::optional<pid_t> serve(Client) override {
-        if (scarce) return ++waiting, std::nullopt;
+        if (scarce) return ++clients, std::nullopt;
         return *direct.insert(++last).first;
     }
     std::optional<pid_t> start_owner(std::size_t) override {
@@ -42,6 +42,7 @@ class FakeHost final : public Host {
         return true;
     }
     void retire(pid_t pid) override { retired.push_back(pid); }
+    std::size_t waiting(std::size_t) const override { return static_cast<std::size_t>(queue); }
     void wake_at(Instant when) override { wake = when; }
     void when_idle() override { idle_asked = true; }
     Instant now() const override { return time; }
@@ -54,7 +55,8 @@ class FakeHost final : public Host {
         wake.reset();
     }
 
-    int waiting = 0;
+    int clients = 0;  ///< that take() gives
+    int queue = 0;    ///< that workers are to accept
     bool scarce = false, others = false, idle_asked = false;
     bool refuses_hand_over = false;  ///< though the parked process lives
     std::size_t places = 1000;       ///< for workers and parked processes; who leaves gives none back by itself
