@@ -34,7 +34,7 @@ void PreforkConnection::ready(std::size_t listener) {
 void PreforkConnection::fill_up() {
     if (drained_ || parked_.size() >= target_) return;
     if (host_.now() - last_client_ >= kPause) return host_.when_idle();
-    if (!refill_at_) refill_at_ = last_client_ + kPause;
+    if (!refill_at_) refill_at_ = std::max(last_client_ + kPause, host_.now());
     set_timer();
 }
 
@@ -75,13 +75,13 @@ void PreforkConnection::woken() {
     }
     if (refill_at_ && *refill_at_ <= time) {
         refill_at_.reset();
-        if (time - last_client_ >= kPause) return refill();
         fill_up();
     }
     set_timer();
 }
 
 void PreforkConnection::refill() {
+    if (host_.now() - last_client_ < kPause) return fill_up();  // one has come since this was asked for
     while (!drained_ && !retry_at_ && parked_.size() < target_) {
         const auto pid = host_.park();
         if (pid)

@@ -4,6 +4,7 @@
 
 #include <deque>
 #include <set>
+#include <utility>
 #include <vector>
 
 #include "model/model.h"
@@ -54,6 +55,16 @@ class FakeHost final : public Host {
         time = wake.value();
         wake.reset();
     }
+    /// The same, with what the loop does then.
+    void pass(Model& model) {
+        pass_to_wake();
+        model.woken();
+        calm(model);
+    }
+    /// The loop has nothing else to do.
+    void calm(Model& model) {
+        if (std::exchange(idle_asked, false)) model.refill();
+    }
 
     int clients = 0;  ///< that take() gives
     int queue = 0;    ///< that workers are to accept
@@ -65,7 +76,7 @@ class FakeHost final : public Host {
     std::set<pid_t> direct, owners, workers, parked, handed;
     std::vector<pid_t> retired;
     std::vector<std::size_t> started_on;  ///< the listener of each worker, in order
-    Instant time{};
+    Instant time{std::chrono::hours(1)};
     std::optional<Instant> wake;
 
   private:

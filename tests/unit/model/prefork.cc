@@ -21,8 +21,7 @@ TEST_CASE("prefork keeps min_spare parked, hands over to them first and serves t
     CHECK(host.handed.size() == 2);
     CHECK(host.direct.size() == 1);
     CHECK(pool.spare() == 0);
-    host.pass_to_wake();
-    pool.woken();
+    host.pass(pool);
     CHECK(pool.spare() == 4);  // the burst doubled it
 }
 
@@ -48,6 +47,7 @@ TEST_CASE("prefork shrinks to min_spare when no burst comes") {
     pool.resume();
     host.clients = 16;
     pool.ready(0);
+    host.time += PreforkConnection::kPause;
     pool.refill();
     CHECK(pool.spare() == 8);
     for (int i = 0; i < 4; ++i) {
@@ -69,8 +69,7 @@ TEST_CASE("prefork whose parked processes die at once tries again later and late
     CHECK(pool.spare() == 0);
     REQUIRE(host.wake);
     const auto wait = *host.wake - host.time;
-    host.pass_to_wake();
-    pool.woken();
+    host.pass(pool);
     CHECK(pool.spare() == 1);
     pool.exited(*host.parked.rbegin(), true);
     CHECK(*host.wake - host.time > wait);
@@ -98,29 +97,28 @@ TEST_CASE("a pool that cannot park goes on handing over, and tries again when it
     host.clients = 3;
     pool.ready(0);
     CHECK(host.handed.size() == 3);
-    pool.refill();
+    host.pass(pool);
     CHECK(pool.spare() == 1);
     REQUIRE(host.wake);
-    const auto wait = *host.wake - host.time;
+    const Instant retry = *host.wake;
+    const auto wait = retry - host.time;
     CHECK(wait > 0s);
     host.clients = 1;
     pool.ready(0);
     CHECK(host.handed.size() == 4);
     CHECK(host.direct.empty());
-    host.pass_to_wake();
-    pool.woken();
+    while (host.time < retry) host.pass(pool);
     CHECK(pool.spare() == 0);
     REQUIRE(host.wake);
     CHECK(*host.wake - host.time > wait);
     host.places = 4;
-    host.pass_to_wake();
-    pool.woken();
+    host.pass(pool);
     CHECK(pool.spare() == 4);
     // What went well ends the back-off: the next time begins anew.
     host.places = 0;
     host.clients = 1;
     pool.ready(0);
-    pool.refill();
+    host.pass(pool);
     REQUIRE(host.wake);
     CHECK(*host.wake - host.time < wait * 3 / 2);  // whatever chance adds
 }
@@ -135,6 +133,7 @@ TEST_CASE("a pool without places is filled when a handler gives its own back") {
     host.places = 0;
     host.clients = 1;
     pool.ready(0);
+    host.time += PreforkConnection::kPause;
     pool.refill();
     CHECK(pool.spare() == 1);
     host.places = 1;
@@ -142,6 +141,7 @@ TEST_CASE("a pool without places is filled when a handler gives its own back") {
     host.idle_asked = false;
     pool.exited(*host.handed.begin(), false);
     CHECK(host.idle_asked);
+    host.time += PreforkConnection::kPause;
     pool.refill();
     CHECK(pool.spare() == 2);
 }
@@ -157,8 +157,31 @@ TEST_CASE("prefork serves a client directly that no parked process takes") {
     CHECK(host.direct.size() == 1);
     CHECK(host.clients == 0);
     host.refuses_hand_over = false;
+    host.time += PreforkConnection::kPause;
     pool.refill();
     host.clients = 1;
     pool.ready(0);
     CHECK(host.handed.size() == 1);
+}
+
+TEST_CASE("while clients come without a pause nobody is parked, whatever asks for it") {
+    FakeHost host;
+    conf::Prefork settings;
+    settings.min_spare = 2;
+    settings.max_spare = 8;
+    PreforkConnection pool(host, settings);
+    pool.resume();
+    const auto parked = host.last;
+    for (int i = 0; i < 100; ++i) {
+        host.time += 4ms;
+        host.clients = 1;
+        pool.ready(0);
+        if (!host.direct.empty()) pool.exited(*host.direct.begin(), false);
+        if (host.wake && *host.wake <= host.time) host.pass(pool);
+        host.calm(pool);
+    }
+    CHECK(host.direct.size() == 98);
+    CHECK(host.last == parked + 98);
+    while (pool.spare() == 0) host.pass(pool);
+    CHECK(pool.spare() == 8);
 }
