@@ -63,6 +63,7 @@ std::vector<pid_t> Service::end_handlers(std::optional<int> number) {
     std::vector<pid_t> pids;
     if (current_) current_->end_children(number, pids);
     for (const auto& generation : former_) generation->end_children(number, pids);
+    std::ranges::sort(pids);
     return pids;
 }
 
