@@ -12,6 +12,7 @@
 #include <filesystem>
 
 #include "base/text.h"
+#include "control/server.h"
 #include "core/supervisor.h"
 #include "ctl/definitions.h"
 #include "sys/service_manager.h"
@@ -25,6 +26,8 @@ struct Options {
     std::string log_format = "auto";
     std::string log_level = "info";
     std::string pid_file;
+    std::string control;
+    bool control_given = false;
     bool check = false;
     bool daemon = false;
 };
@@ -110,6 +113,19 @@ Result<sys::Fd> write_pid_file(const std::string& path) {
     return file;
 }
 
+/// Nothing: superd runs without. Only a path that was asked for has to be had.
+Result<std::unique_ptr<control::Server>> open_control(const Options& options, sys::Loop& loop, Log& log,
+                                                      core::Supervisor& supervisor) {
+    if (options.control.empty()) {
+        log.write(Level::warning, "no control socket: XDG_RUNTIME_DIR is not set; --control PATH puts it elsewhere");
+        return nullptr;
+    }
+    auto server = control::Server::open(loop, log, supervisor, options.control);
+    if (server || options.control_given) return server;
+    log.write(Level::warning, fmt::format("{}; superd runs without", server.error().text));
+    return nullptr;
+}
+
 int serve(const Options& options) {
     Level level{};
     parse_level(options.log_level, level);
@@ -148,13 +164,20 @@ int serve(const Options& options) {
     if (!supervisor) return give_up(supervisor.error());
     const auto pid_file = write_pid_file(options.pid_file);
     if (!pid_file) return give_up(pid_file.error());
+    auto server = open_control(options, *loop, log, **supervisor);
+    if (!server) return give_up(server.error());
     (*supervisor)->start(*catalog);
+    if (*server) {
+        (*server)->readers_changed();
+        (*supervisor)->on_reload([&server] { (*server)->readers_changed(); });
+    }
     if (*starter) {
         const char fine = 0;
         (void)!write(starter->get(), &fine, 1);
         starter->reset();
     }
     const auto code = loop->run();
+    server->reset();
     if (!options.pid_file.empty()) unlink(options.pid_file.c_str());
     if (!code) return give_up(code.error());
     log.on_slow_reader({});
@@ -175,6 +198,8 @@ int main(int argc, char** argv) {
     auto* config =
         app.add_option("--config", options.places.config, "settings and [defaults]; may be absent")->type_name("FILE");
     app.add_option("--conf-dir", options.places.conf_dir, "service definitions, NAME.toml")->type_name("DIR");
+    auto* control_path =
+        app.add_option("--control", options.control, "socket that superctl talks to")->type_name("PATH");
     app.add_option("--log-format", options.log_format, "how the log on stderr looks")
         ->check(CLI::IsMember({"auto", "text", "logfmt", "json", "journal"}));
     app.add_option("--log-level", options.log_level, "least severe level that is logged")
@@ -191,6 +216,11 @@ int main(int argc, char** argv) {
         return asked ? 0 : 2;
     }
     options.places.config_given = config->count() > 0;
+    options.control_given = control_path->count() > 0;
+    if (!options.control_given) options.control = control::default_path();
+    // Handlers that are to ask superd get it by pass_environment = ["SUPERD_CONTROL"].
+    if (!options.control.empty()) options.control = std::filesystem::absolute(options.control);
+    if (!options.control.empty()) setenv("SUPERD_CONTROL", options.control.c_str(), 1);
     // --daemon leaves this folder, and a reload must find what the start found.
     for (std::string* path : {&options.places.config, &options.places.conf_dir, &options.pid_file})
         if (!path->empty() && options.daemon) *path = std::filesystem::absolute(*path);

@@ -59,6 +59,7 @@ class Loader {
         Catalog catalog;
         for (auto& [name, definition] : definitions_)
             catalog.services.emplace(name, std::move(definition.draft.service));
+        catalog.control.readers = settings_.readers;
         return catalog;
     }
 

@@ -26,8 +26,15 @@ struct Surroundings {
     bool trust_files = false;  ///< true: leave out the check of owner and mode (tests)
 };
 
+/// [control] of superd.toml.
+struct Control {
+    std::vector<gid_t> readers;  ///< whose members may look
+    bool operator==(const Control&) const = default;
+};
+
 struct Catalog {
     std::map<std::string, Service> services;  ///< by name; disabled ones as well
+    Control control;
     bool operator==(const Catalog&) const = default;
 };
 

@@ -244,7 +244,7 @@ class Resolver {
                           fmt::format("{}: \"{}\" is not a variable's name: letters, digits and \"_\", no digit first",
                                       key, name),
                           errors_);
-        } else if (is_reserved(name)) {
+        } else if (is_reserved(name) && name != "SUPERD_CONTROL") {  // which is set for superd itself, if at all
             draft_.reject(key, spot, fmt::format("{}: {} is set by superd itself", key, name), errors_);
         } else {
             return true;

@@ -5,6 +5,7 @@
 
 #include "base/text.h"
 #include "conf/read.h"
+#include "sys/identity.h"
 
 namespace superd::conf {
 
@@ -49,15 +50,31 @@ void read_defaults(const Value& value, Settings& out, Diagnostics& errors) {
     });
 }
 
-void read_control(const Value& value, Diagnostics& errors) {
+void read_readers(const Value& value, Settings& out, Diagnostics& errors) {
+    const Key key{"control", "readers", {Type::word_or_words}};
+    Reading reading;
+    if (!read_value(key, value, reading, errors)) return;
+    for (const Value* word : words_of(value)) {
+        const auto group = sys::find_group(word->text);
+        if (group && *group)
+            out.readers.push_back(**group);
+        else
+            errors.push_back({word->spot.place(), group ? fmt::format("control.readers: no group \"{}\"", word->text)
+                                                        : fmt::format("control.readers: {}", group.error().text)});
+    }
+}
+
+void read_control(const Value& value, Settings& out, Diagnostics& errors) {
     if (value.kind != Kind::table) {
         errors.push_back({value.spot.place(), wrong_type("control", "a table", value)});
         return;
     }
     for (const auto& [name, entry] : value.entries) {
-        errors.push_back({entry.key.place(), name == "readers" ? "control.readers is not supported yet"
-                                                               : fmt::format("unknown key \"control.{}\"{}", name,
-                                                                             did_you_mean(name, {"readers"}))});
+        if (name == "readers")
+            read_readers(entry.value, out, errors);
+        else
+            errors.push_back({entry.key.place(),
+                              fmt::format("unknown key \"control.{}\"{}", name, did_you_mean(name, {"readers"}))});
     }
 }
 
@@ -74,7 +91,7 @@ Settings read_settings(const Value& root, const std::string& handler_path, Diagn
         } else if (name == "defaults") {
             read_defaults(entry.value, out, errors);
         } else if (name == "control") {
-            read_control(entry.value, errors);
+            read_control(entry.value, out, errors);
         } else {
             const bool of_service = is_section(name) || find_key("", name) != nullptr;
             errors.push_back(

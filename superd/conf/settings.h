@@ -2,6 +2,8 @@
 #pragma once
 // superd.toml: what lies under all services.
 
+#include <sys/types.h>
+
 #include <string>
 #include <vector>
 
@@ -14,6 +16,7 @@ struct Settings {
     std::vector<std::string> handler_path;
     bool handler_path_known = true;  ///< false: it is given, but broken
     toml::Value defaults;            ///< a table like a service's file
+    std::vector<gid_t> readers;      ///< [control] readers
 };
 
 /// `handler_path`: what holds where the file says nothing, folders separated by colons.

@@ -286,8 +286,8 @@ void Generation::log_exit(pid_t pid, const Child& child, int status, const std::
         return;
     }
     const bool signalled = WIFSIGNALED(status);
-    const bool abnormal = signalled ? !child.stopping : WEXITSTATUS(status) != 0 && !child.stopping;
-    if (abnormal) ++service_.stats().failures;
+    const bool abnormal = status != 0 && !child.stopping;
+    count_exit(child, status);
     const bool all = definition_.log_connections == conf::LogConnections::all && child.kind != Kind::parked;
     if (definition_.log_connections == conf::LogConnections::none || (!abnormal && !all)) return;
     const auto how = signalled ? fmt::format("killed by {}", signal_name(WTERMSIG(status)))
@@ -301,6 +301,54 @@ void Generation::log_exit(pid_t pid, const Child& child, int status, const std::
                        {"STATUS", signalled ? WTERMSIG(status) : WEXITSTATUS(status)},
                        {"ENDED", signalled ? "signal" : "exit"},
                        {"DURATION_USEC", (now() - child.started).count()}});
+}
+
+void Generation::count_exit(const Child& child, int status) {
+    Stats& stats = service_.stats();
+    if (status != 0 && !child.stopping) ++stats.failures;
+    if (child.kind == Kind::parked) return;
+    if (child.kind != Kind::worker) stats.handler_time.add(now() - child.started);
+    if (status == 0) {
+        ++stats.exits.ok;
+    } else if (child.stopping) {
+        ++stats.exits.stopped;
+    } else {
+        ++(WIFSIGNALED(status) ? stats.exits.killed : stats.exits.failed);
+    }
+}
+
+void Generation::report(std::vector<ProcessReport>& out, std::size_t most, bool former) const {
+    static constexpr const char* kKinds[] = {"handler", "owner", "worker", "parked"};
+    const Instant time = now();
+    for (const auto& [pid, child] : children_) {
+        if (out.size() >= most) return;
+        ProcessReport report;
+        report.service = definition_.name;
+        report.pid = pid;
+        report.kind = kKinds[static_cast<int>(child.kind)];
+        if (child.peer.family() != AF_UNSPEC) report.peer = child.peer.text();
+        report.age = time - child.started;
+        if (child.reports.any()) report.busy = !child.reports.idle();
+        report.stopping = child.stopping;
+        report.former = former;
+        out.push_back(std::move(report));
+    }
+}
+
+void Generation::end_children(std::optional<int> number, std::vector<pid_t>& signalled) {
+    std::vector<pid_t> pids;
+    for (const auto& [pid, child] : children_)
+        if (child.kind != Kind::parked) pids.push_back(pid);
+    for (const pid_t pid : pids) end_child(pid, number);
+    signalled.insert(signalled.end(), pids.begin(), pids.end());
+}
+
+void Generation::end_child(pid_t pid, std::optional<int> number) {
+    const auto at = children_.find(pid);
+    if (at == children_.end()) return;
+    if (!number) return stop_child(pid, at->second);
+    if (*number == SIGKILL) at->second.stopping = true;
+    signal_child(pid, *number);
 }
 
 void Generation::overdue(pid_t pid) {

@@ -8,6 +8,7 @@
 #include "core/datagram_relay.h"
 #include "core/deadlines.h"
 #include "core/engine.h"
+#include "core/report.h"
 #include "model/model.h"
 #include "proc/exec_plan.h"
 
@@ -33,10 +34,16 @@ class Generation final : public model::Host {
     void kill_all();
 
     void exited(pid_t pid, int status);
+    /// Adds what is to be told of each child, until `out` holds `most`.
+    void report(std::vector<ProcessReport>& out, std::size_t most, bool former) const;
+    /// Sends a signal to one child, or to all but the parked; without one, ends them by the stop ladder.
+    void end_child(pid_t pid, std::optional<int> number);
+    void end_children(std::optional<int> number, std::vector<pid_t>& signalled);
     /// The child's exec took too long and was ended.
     void overdue(pid_t pid);
 
     bool empty() const { return children_.empty(); }
+    std::size_t size() const { return children_.size(); }
     /// Children with a client or a socket; not the parked.
     std::size_t running() const { return children_.size() - parked_; }
 
@@ -92,6 +99,7 @@ class Generation final : public model::Host {
     /// A retired worker is still there.
     void press(pid_t pid, Child& child);
     void kill_late(pid_t pid);
+    void count_exit(const Child& child, int status);
     void log_exit(pid_t pid, const Child& child, int status, const std::optional<proc::SpawnFailure>& failure);
 
     Engine& engine_;

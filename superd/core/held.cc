@@ -8,9 +8,13 @@
 
 namespace superd::core {
 
-bool Held::add(model::Client& client, const admit::SourceKey& source, Instant until) {
+bool Held::has_place(const admit::SourceKey& source) const {
     const auto of_source = std::ranges::count_if(clients_, [&](const Entry& entry) { return entry.source == source; });
-    if (clients_.size() >= kInAll || static_cast<std::size_t>(of_source) >= kOfOneSource) return false;
+    return clients_.size() < kInAll && static_cast<std::size_t>(of_source) < kOfOneSource;
+}
+
+bool Held::add(model::Client& client, const admit::SourceKey& source, Instant until) {
+    if (!has_place(source)) return false;
     if (!timer_) {
         auto timer = engine_.loop.timer([this] { expire(); });
         if (!timer) return false;

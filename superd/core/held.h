@@ -21,6 +21,7 @@ class Held {
 
     /// False: there is no place for one more of this source, or for any; `client` is as it was.
     bool add(model::Client& client, const admit::SourceKey& source, Instant until);
+    bool has_place(const admit::SourceKey& source) const;
     /// Takes out the first whose source is let in now.
     std::optional<model::Client> next(const admit::Admission& admission, Instant now);
     /// Takes out the first, whoever it is.

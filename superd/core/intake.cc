@@ -99,6 +99,11 @@ const char* Intake::closed_by() {
     return rate_allows() && load_allows() ? nullptr : "paused";
 }
 
+const char* Intake::closed_reason() {
+    if (!admission_.has_room()) return "instances";
+    return rate_allows() ? "max_load" : "rate";
+}
+
 void Intake::pace(Instant when) {
     if (pace_at_ && *pace_at_ <= when) return;
     if (!pace_) {
@@ -193,6 +198,7 @@ std::optional<model::Client> Intake::accept(const net::Listener& socket, std::si
             client.local = sys::Address::of_socket(connection.get());
             client.peer = sys::Address(reinterpret_cast<const sockaddr*>(&from), size);
             client.connection = std::move(connection);
+            client.accepted = now();
             return client;
         }
         if (errno == EAGAIN) return std::nullopt;
@@ -219,50 +225,57 @@ std::optional<model::Client> Intake::receive(const net::Listener& socket, std::s
     client.local = datagram->local;
     client.peer = datagram->peer;
     client.datagram = std::move(datagram->data);
+    client.accepted = now();
     return client;
 }
 
 admit::SourceKey Intake::source_of(const model::Client& client) const {
+    if (client.local.family() != AF_UNIX || !client.connection) return source_of(client.peer, std::nullopt);
+    ucred peer{};
+    socklen_t size = sizeof peer;
+    if (getsockopt(client.connection.get(), SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) return {};
+    return source_of(client.peer, peer.uid);
+}
+
+admit::SourceKey Intake::source_of(const sys::Address& peer, std::optional<uid_t> uid) const {
     using Kind = admit::SourceKey::Kind;
     admit::SourceKey key;
-    if (const auto ip = sys::ip_bytes(client.peer)) {
+    if (uid) {
+        key.kind = Kind::uid;
+        std::memcpy(key.bytes.data(), &*uid, sizeof *uid);
+    } else if (const auto ip = sys::ip_bytes(peer)) {
         const conf::Limits& limits = admission_.limits();
         key.kind = ip->v6 ? Kind::ipv6 : Kind::ipv4;
         key.bytes = sys::masked(*ip, ip->v6 ? limits.source_prefix_ipv6 : limits.source_prefix_ipv4).bytes;
-    } else if (client.local.family() == AF_UNIX && client.connection) {
-        ucred peer{};
-        socklen_t size = sizeof peer;
-        if (getsockopt(client.connection.get(), SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) return key;
-        key.kind = Kind::uid;
-        std::memcpy(key.bytes.data(), &peer.uid, sizeof peer.uid);
-    } else if (client.peer.family() == AF_VSOCK) {
+    } else if (peer.family() == AF_VSOCK) {
         key.kind = Kind::cid;
-        const std::string cid = client.peer.host();
+        const std::string cid = peer.host();
         std::memcpy(key.bytes.data(), cid.data(), std::min(cid.size(), key.bytes.size()));
     }
     return key;
 }
 
+std::optional<Intake::Judgement> Intake::judgement(const sys::Address& peer, const admit::SourceKey& source,
+                                                   Instant time) const {
+    if (const auto ip = sys::ip_bytes(peer); ip && !access_.decide(*ip).allowed)
+        return Judgement{admit::Refusal::denied, true};
+    if (!times_.empty() && !admit::open_at(times_, std::time(nullptr))) return Judgement{admit::Refusal::time, true};
+    if (const auto excess = admission_.refuses(source, time)) return Judgement{*excess, false};
+    return std::nullopt;
+}
+
 bool Intake::judge(model::Client& client) {
-    if (const auto ip = sys::ip_bytes(client.peer); ip && !access_.decide(*ip).allowed) {
-        let_go(std::move(client), admit::Refusal::denied, true);
-        return false;
-    }
-    if (!times_.empty() && !admit::open_at(times_, std::time(nullptr))) {
-        let_go(std::move(client), admit::Refusal::time, true);
-        return false;
-    }
     const auto source = source_of(client);
     const Instant time = now();
+    const auto against = judgement(client.peer, source, time);
+    if (!against) return true;
     const conf::Limits& limits = admission_.limits();
-    const auto excess = admission_.refuses(source, time);
-    if (!excess) return true;
-    const bool may_wait = limits.on_excess == conf::Excess::queue && client.connection;
+    const bool may_wait = !against->denied && limits.on_excess == conf::Excess::queue && client.connection;
     if (may_wait && held_.add(client, source, time + limits.wait_timeout)) {
         look_at_held_ = true;  // when a token comes, or when one of its own ends
         return false;
     }
-    let_go(std::move(client), *excess, false);
+    let_go(std::move(client), against->why, against->denied);
     return false;
 }
 

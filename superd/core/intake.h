@@ -11,6 +11,7 @@
 #include "core/farewell.h"
 #include "core/held.h"
 #include "core/refusal_log.h"
+#include "core/report.h"
 #include "core/stats.h"
 #include "net/listener.h"
 
@@ -52,16 +53,29 @@ class Intake {
     const RefusalLog& refusals() const { return refusals_; }
     std::size_t stalled() const { return stalled_.size(); }
     std::size_t held() const { return held_.size(); }
+    /// What would be decided about this client now, step by step. `seen`: superd accepts it; else the kernel's filter
+    /// or its handler does. `uid`: of a client on a unix socket.
+    void explain(const sys::Address& client, std::optional<uid_t> uid, bool seen,
+                 std::vector<Explanation::Step>& steps);
     /// "full", "paused" (rate, load), or nullptr.
     const char* closed_by();
+    /// What closes it: "instances", "rate", "max_load".
+    const char* closed_reason();
 
   private:
     std::optional<model::Client> accept(const net::Listener& socket, std::size_t listener);
     std::optional<model::Client> receive(const net::Listener& socket, std::size_t listener);
+    /// Why this client is not served now, if so.
+    struct Judgement {
+        admit::Refusal why;
+        bool denied;  ///< by [access]
+    };
+    std::optional<Judgement> judgement(const sys::Address& peer, const admit::SourceKey& source, Instant time) const;
     /// True: the client goes on. False: it was held or let go.
     bool judge(model::Client& client);
     void let_go(model::Client client, admit::Refusal why, bool denied);
     admit::SourceKey source_of(const model::Client& client) const;
+    admit::SourceKey source_of(const sys::Address& peer, std::optional<uid_t> uid) const;
     /// What keeps any client from being served: instances or max_load.
     std::optional<admit::Refusal> overload();
     bool rate_allows();

@@ -211,28 +211,56 @@ void Supervisor::start(const conf::Catalog& catalog) {
     report_to_manager();
 }
 
-void Supervisor::reload() {
-    if (stops_ > 0) return;
-    sys::notify_reloading();
-    tzset();  // [access] times are of the zone as it is now
-    const auto refuse = [this](const std::string& why) {
-        log_.write(Level::error, fmt::format("reload refused, everything stays as it was: {}", why));
-        sys::notify(fmt::format("READY=1\nSTATUS=Reload refused: {}", why));
-    };
+std::expected<conf::Catalog, conf::Diagnostics> Supervisor::read_definitions() {
     engine_->reserve.release();  // the files are to be read even if clients hold all descriptors
     auto next = conf::load(settings_.definitions);
     engine_->reserve.fill(engine_->null);
+    return next;
+}
+
+ReloadReport Supervisor::plan() {
+    auto next = read_definitions();
+    ReloadReport report;
+    if (next) {
+        report.items = conf::plan(catalog_, *next);
+        return report;
+    }
+    report.refused = true;
+    for (conf::Diagnostic& diagnostic : next.error()) report.complaints.push_back({{}, std::move(diagnostic)});
+    return report;
+}
+
+ReloadReport Supervisor::reload() {
+    ReloadReport report;
+    report.refused = true;
+    if (stops_ > 0) {
+        report.complaints.push_back({{}, {{}, "superd is stopping"}});
+        return report;
+    }
+    sys::notify_reloading();
+    tzset();  // [access] times are of the zone as it is now
+    const auto refuse = [&](const std::string& why) {
+        ++reloads_refused_;
+        log_.write(Level::error, fmt::format("reload refused, everything stays as it was: {}", why));
+        sys::notify(fmt::format("READY=1\nSTATUS=Reload refused: {}", why));
+        return report;
+    };
+    auto next = read_definitions();
     if (!next) {
-        for (const conf::Diagnostic& diagnostic : next.error())
+        for (const conf::Diagnostic& diagnostic : next.error()) {
+            report.complaints.push_back({{}, diagnostic});
             log_.write(Level::error, lines_of(conf::format(diagnostic)).front(),
                        {{"CONFIG_FILE", diagnostic.place.file}, {"CONFIG_LINE", diagnostic.place.line}});
+        }
         return refuse(fmt::format("{} in the definitions", counted(next.error().size(), "error")));
     }
     const auto wanted = wanted_by(*next);
     NewSockets sockets;
     if (auto opened = open_new(wanted, sockets); !opened) {
-        for (const auto& [key, missed] : sockets.missing)
+        for (const auto& [key, missed] : sockets.missing) {
+            report.complaints.push_back({missed.first, {{}, missed.second.text}});
             log_.write(Level::error, missed.second.text, {{"SERVICE", missed.first}, {"ERRNO", missed.second.code}});
+        }
         // Who has come by a socket that is now given up again.
         for (const auto& [key, listener] : sockets.opened)
             if (const auto at = ports_.find(key); at != ports_.end()) at->second->owner()->collect(listener);
@@ -240,7 +268,8 @@ void Supervisor::reload() {
     }
 
     std::size_t changes = 0;
-    for (const conf::PlanItem& item : conf::plan(catalog_, *next)) {
+    report.items = conf::plan(catalog_, *next);
+    for (const conf::PlanItem& item : report.items) {
         if (item.change == conf::Change::unchanged) continue;
         ++changes;
         std::string keys;
@@ -252,6 +281,10 @@ void Supervisor::reload() {
     log_.write(Level::notice, fmt::format("reloaded: {} on {}, {} changed", counted(services_.size(), "service"),
                                           counted(ports_.size(), "address"), changes));
     report_to_manager();
+    ++reloads_;
+    if (reloaded_) reloaded_();
+    report.refused = false;
+    return report;
 }
 
 }  // namespace superd::core

@@ -62,7 +62,8 @@ void Service::adopt(conf::Service definition, std::vector<Port*> ports) {
     if (current_) former_.push_back(std::move(current_));
     current_ = std::move(next);
     // Successors first: the pool never stands empty.
-    current_->model().resume();
+    if (hold_ == Hold::open) current_->model().resume();
+    retire_if_held();
     if (!former_.empty()) former_.back()->drain();
     tidy();
     reconcile();
@@ -70,6 +71,7 @@ void Service::adopt(conf::Service definition, std::vector<Port*> ports) {
 
 void Service::withdraw() {
     withdrawn_ = true;
+    hold_ = Hold::open;
     ports_.clear();
     reconcile();
     tidy();
@@ -125,7 +127,8 @@ void Service::reconcile() {
         model.ready(0);
         if (intake_.stalled() >= before) break;
     }
-    const bool open = !withdrawn_ && !shut_ && ready && !backing_off_ && intake_.stalled() == 0 && intake_.is_open();
+    const bool open = hold_ == Hold::open && !withdrawn_ && !shut_ && ready && !backing_off_ &&
+                      intake_.stalled() == 0 && intake_.is_open();
     for (std::size_t i = 0; i < ports_.size(); ++i) ports_[i]->watch(open && model.wants(i));
     reconciling_ = false;
 }
@@ -279,53 +282,6 @@ std::size_t Service::running() const {
     std::size_t count = current_ ? current_->running() : 0;
     for (const auto& generation : former_) count += generation->running();
     return count;
-}
-
-const char* Service::state() {
-    if (withdrawn_) return "draining";
-    if (backing_off_ || throttled() || shut_) return "backoff";
-    if (std::ranges::any_of(ports_, [](Port* port) { return port->listener() == nullptr; })) return "waiting";
-    const char* closed = intake_.closed_by();
-    return closed != nullptr ? closed : "listening";
-}
-
-void Service::write_status() {
-    const conf::Service* definition = current_          ? &current_->definition()
-                                      : former_.empty() ? nullptr
-                                                        : &former_.back()->definition();
-    const char* model = definition != nullptr ? conf::name_of(definition->model) : "none";
-    const std::size_t spare = current_ ? current_->model().spare() : 0;
-    std::string addresses;
-    for (Port* port : ports_) addresses += (addresses.empty() ? "" : " ") + port->uri();
-    const std::string refused = intake_.refusals().summary();
-    std::vector<Field> fields = {{"SERVICE", name_},
-                                 {"STATE", state()},
-                                 {"MODEL", model},
-                                 {"ADDRESS", addresses},
-                                 {"HANDLERS", running()},
-                                 {"LIMIT", admission().instances()},
-                                 {"SPARE", spare},
-                                 {"ACCEPTED", stats_.accepted},
-                                 {"STARTED", stats_.started},
-                                 {"FAILURES", stats_.failures},
-                                 {"SPAWN_FAILURES", stats_.spawn_failures},
-                                 {"HELD", intake_.held()},
-                                 {"STALLED", intake_.stalled()}};
-    std::vector<std::string> names;
-    for (std::size_t i = 0; i < admit::kRefusals; ++i) {
-        names.push_back("REFUSED_");
-        for (const char* c = admit::name_of(static_cast<admit::Refusal>(i)); *c != 0; ++c)
-            names.back() += static_cast<char>(*c >= 'a' && *c <= 'z' ? *c - 'a' + 'A' : *c);
-    }
-    for (std::size_t i = 0; i < admit::kRefusals; ++i) fields.emplace_back(names[i], intake_.refusals().counts()[i]);
-    engine_.log.write(
-        Level::notice,
-        fmt::format(
-            "{}, {}, {}: handlers {}/{}, spare {}, held {}, accepted {}, failures {}, not started {}; refused: {}",
-            state(), model, addresses.empty() ? "no address" : addresses, running(), admission().instances(), spare,
-            intake_.held(), stats_.accepted, stats_.failures, stats_.spawn_failures,
-            refused.empty() ? "none" : refused),
-        fields);
 }
 
 }  // namespace superd::core

@@ -11,6 +11,7 @@
 #include "core/generation.h"
 #include "core/intake.h"
 #include "core/port.h"
+#include "core/report.h"
 #include "core/stats.h"
 
 namespace superd::core {
@@ -27,6 +28,10 @@ class Service {
     void withdraw();
     /// Takes over every client that waits on a socket which is about to be closed.
     void collect(const net::Listener& socket);
+    /// An operator's wish, kept across reloads. Whoever is not open takes no new clients: they wait in the backlog,
+    /// and pool workers, who take them by themselves, leave.
+    enum class Hold { open, paused, drained };
+    void hold(Hold wish);
     /// superd stops: handlers are ended by their stop ladder, at once the second time.
     void stop();
     void kill_all();
@@ -66,8 +71,23 @@ class Service {
     bool finished() const { return !current_ && former_.empty(); }
     void write_status();
 
+    ServiceReport report();
+    void report_processes(std::vector<ProcessReport>& out, std::size_t most) const;
+    /// Every process, the parked as well.
+    std::size_t processes() const;
+    /// Ends or signals all handlers. Who was signalled.
+    std::vector<pid_t> end_handlers(std::optional<int> number);
+    /// What would become of this client now. `client` is an address, or with port 0 a vsock CID; `uid`: of a unix peer.
+    Explanation explain(const sys::Address& client, std::optional<uid_t> uid);
+
   private:
-    const char* state();
+    struct State {
+        const char* name;
+        const char* reason;  ///< "" where the name says all
+    };
+    State state();
+    /// Pool workers take clients by themselves, and leave while the service is held.
+    void retire_if_held();
     /// Attaches the access filters. Where they are all that keeps anybody out, the service stays shut without them.
     void set_gates();
     void try_gates_again();
@@ -101,6 +121,7 @@ class Service {
     sys::Source retry_, throttle_timer_;
     bool backing_off_ = false;
     bool withdrawn_ = false;
+    Hold hold_ = Hold::open;
     bool reconciling_ = false;
     bool judges_itself_ = true;  ///< superd sees each client, so a filter only spares it work
     bool shut_ = false;          ///< an access filter is missing that nothing else stands in for

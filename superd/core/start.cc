@@ -77,6 +77,8 @@ Result<pid_t> Generation::try_serve(model::Client& client) {
     proc::Launch launch;
     launch.plan = &plan_;
     launch.environment = client_environment(client);
+    launch.asked = client.accepted;
+    launch.until_exec = &service_.stats().accept_to_exec;
     Child child;
     child.peer = client.peer;
     const bool datagram = !client.connection;
@@ -204,6 +206,7 @@ bool Generation::hand_over(pid_t pid, model::Client& client) {
     child.peer = client.peer;
     child.charge = std::move(client.charge);
     child.started = now();
+    service_.stats().accept_to_exec.add(child.started - client.accepted);
     --parked_;
     if (definition_.max_lifetime) lifetimes_.add(pid, child.serial);
     service_.started();

@@ -4,7 +4,17 @@
 
 #include <cstdint>
 
+#include "base/histogram.h"
+
 namespace superd::core {
+
+/// How handlers, owners and workers ended.
+struct Exits {
+    std::uint64_t ok = 0;       ///< with status 0
+    std::uint64_t failed = 0;   ///< with another status
+    std::uint64_t stopped = 0;  ///< after superd had told them to, by a signal or not with 0
+    std::uint64_t killed = 0;   ///< by a signal that superd did not send
+};
 
 struct Stats {
     std::uint64_t accepted = 0;        ///< clients taken from the kernel
@@ -12,6 +22,9 @@ struct Stats {
     std::uint64_t failures = 0;        ///< handlers that ended by a signal not sent by superd, or not with 0
     std::uint64_t spawn_failures = 0;  ///< handlers that did not reach their program
     std::uint64_t replies = 0;         ///< datagrams sent back for handlers
+    Exits exits;
+    Histogram handler_time;    ///< of handlers and owners, from their start to their end
+    Histogram accept_to_exec;  ///< of clients: until their handler's exec, or until a process that waited had them
 };
 
 }  // namespace superd::core

@@ -46,7 +46,7 @@ Result<void> Supervisor::set_up() {
     engine_->reserve.fill(engine_->null);
 
     const std::pair<int, sys::Loop::Handler> acts[] = {
-        {SIGCHLD, [this] { reap(); }}, {SIGHUP, [this] { reload(); }},        {SIGTERM, [this] { stop(); }},
+        {SIGCHLD, [this] { reap(); }}, {SIGHUP, [this] { (void)reload(); }},  {SIGTERM, [this] { stop(); }},
         {SIGINT, [this] { stop(); }},  {SIGUSR1, [this] { write_status(); }},
     };
     for (const auto& [number, act] : acts) {

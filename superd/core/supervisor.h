@@ -9,6 +9,7 @@
 
 #include "conf/catalog.h"
 #include "core/engine.h"
+#include "core/operations.h"
 #include "core/port.h"
 #include "core/service.h"
 #include "core/sockets.h"
@@ -21,20 +22,34 @@ struct Settings {
     rlimit started_nofile{};
 };
 
-class Supervisor {
+class Supervisor final : public Operations {
   public:
     /// Signals that superd acts on must be blocked already.
     static Result<std::unique_ptr<Supervisor>> create(sys::Loop& loop, Log& log, Settings settings,
                                                       std::vector<sys::PassedSocket> passed);
-    ~Supervisor();
+    ~Supervisor() override;
 
     /// Puts the definitions in force; an address that cannot be had yet is waited for.
     void start(const conf::Catalog& catalog);
     /// Reads everything again and swaps, or changes nothing and logs why.
-    void reload();
+    ReloadReport reload() override;
+    ReloadReport plan() override;
     /// The first call ends handlers by their stop ladder, the second at once. The loop ends when all have gone.
-    void stop();
+    void stop() override;
+    /// Called after each reload that was done.
+    void on_reload(std::function<void()> reloaded) { reloaded_ = std::move(reloaded); }
     void write_status();
+
+    DaemonReport report() const override;
+    std::vector<ServiceReport> services() const override;
+    std::pair<std::vector<ProcessReport>, std::size_t> processes(const std::string& service,
+                                                                 std::size_t most) const override;
+    const std::vector<gid_t>& readers() const override { return catalog_.control.readers; }
+    Result<void> pause(const std::string& service) override { return hold(service, Service::Hold::paused); }
+    Result<void> resume(const std::string& service) override { return hold(service, Service::Hold::open); }
+    Result<void> drain(const std::string& service) override { return hold(service, Service::Hold::drained); }
+    Result<std::vector<pid_t>> kill(const std::string& target, std::optional<int> signal) override;
+    Result<Explanation> explain(const std::string& service, const std::string& client) override;
 
   private:
     /// One address of one service in a catalog. Two of equal key are the same socket.
@@ -54,6 +69,9 @@ class Supervisor {
     Result<net::Listener> open_beside(const Wanted& wanted, const std::vector<const net::Listener*>& older);
     void put_in_force(const conf::Catalog& next, const std::vector<Wanted>& wanted, NewSockets& sockets);
     void drop(Port& port);
+    std::expected<conf::Catalog, conf::Diagnostics> read_definitions();
+    Result<Service*> find(const std::string& name) const;
+    Result<void> hold(const std::string& name, Service::Hold wish);
     void reap();
     void forget_finished();
     void report_to_manager();
@@ -69,6 +87,10 @@ class Supervisor {
     std::map<std::string, std::unique_ptr<Service>> services_;
     std::vector<sys::Source> signals_;
     int stops_ = 0;
+    std::function<void()> reloaded_;
+    std::uint64_t reloads_ = 0, reloads_refused_ = 0;
+    const Instant begun_ = now();
+    const std::time_t begun_at_ = std::time(nullptr);
 };
 
 }  // namespace superd::core

@@ -10,11 +10,14 @@ namespace superd::ctl {
 /// What stands before the verb, and what comes of it.
 struct Command {
     CLI::App app{"superctl: looks after superd", "superctl"};
-    bool json = false;  ///< --json: for programs
-    int status = 0;     ///< exit status: 0 done, 1 refused or failed, 2 wrong usage
+    bool json = false;    ///< --json: for programs
+    std::string control;  ///< --control; empty: the default
+    int status = 0;       ///< exit status: 0 done, 1 refused or failed, 2 wrong usage
 };
 
 /// Verbs that need no daemon: check.
 void add_offline_verbs(Command& command);
+/// Verbs that a running superd answers, and --control.
+void add_control_verbs(Command& command);
 
 }  // namespace superd::ctl

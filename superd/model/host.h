@@ -22,6 +22,7 @@ struct Client {
     std::string datagram;
     sys::Address peer;
     sys::Address local;  ///< where it was addressed to
+    Instant accepted{};  ///< when it was taken from the kernel
     admit::Charge charge;
 };
 

@@ -150,6 +150,7 @@ SUPERD_CHILD int child_main(void* argument) {
     const std::uint64_t none = 0;
     r = raw_syscall(SYS_rt_sigprocmask, SIG_SETMASK, word(&none), 0, sizeof none);
     if (r < 0) return failed(view, Step::signals, r);
+    raw_syscall(SYS_clock_gettime, 1 /* CLOCK_MONOTONIC */, word(view->exec_at));
     if (view->path != nullptr)
         r = raw_syscall(SYS_execve, word(view->path), word(view->argv), word(view->environment));
     else

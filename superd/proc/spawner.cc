@@ -49,6 +49,13 @@ struct Spawner::Slot {
     /// The kernel clears `alive` when the child has left this memory, by exec or by its end.
     bool left() const { return alive.load(std::memory_order_acquire) == 0; }
 
+    void note_exec() {
+        const auto& [seconds, nanoseconds] = view.exec_at;
+        if (launch.until_exec == nullptr || seconds == 0) return;
+        const Instant exec{std::chrono::seconds(seconds) + Duration(nanoseconds / 1000)};
+        launch.until_exec->add(exec - launch.asked);
+    }
+
     char* stack = nullptr;
     pid_t pid = 0;
     Instant started;
@@ -155,6 +162,7 @@ void Spawner::sweep() {
         if (left || __atomic_load_n(&slot.view.detached, __ATOMIC_ACQUIRE) != 0) slot.launch.descriptors.clear();
         // What failed stays until its child is reaped and somebody asks why.
         if (left && slot.view.failed_step == 0) {
+            slot.note_exec();
             free_.push_back(std::move(in_flight_[i]));
             in_flight_[i] = std::move(in_flight_.back());
             in_flight_.pop_back();

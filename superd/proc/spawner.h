@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/histogram.h"
 #include "base/time.h"
 #include "proc/environment.h"
 #include "proc/exec_plan.h"
@@ -31,7 +32,9 @@ struct Launch {
     std::vector<sys::Fd> descriptors;
     std::vector<int> number;  ///< for each target, the index in `descriptors` it comes from
     Environment environment;
-    bool listen_pid = false;  ///< adds LISTEN_PID, which only the child knows
+    bool listen_pid = false;          ///< adds LISTEN_PID, which only the child knows
+    Instant asked{};                  ///< since when somebody waits for it
+    Histogram* until_exec = nullptr;  ///< counts how long that was; outlives the child
 };
 
 class Spawner {

@@ -43,7 +43,7 @@ class Definitions(unittest.TestCase):
                  for name, service in self.services.items() for _, address in self.addresses() if _ == name}
         self.assertEqual(shown, {(handler, kind) for kind in ("tcp", "udp")
                                  for handler in os.listdir(LIBEXEC)
-                                 if handler in {"superd-" + n for n in ("echo", "discard", "daytime", "time", "chargen")}})
+                                 if handler in {"superd-" + n for n in ("echo", "discard", "daytime", "time", "chargen")}} | {("superd-metrics", "tcp")})
         models = {(service["model"], service.get("handoff", "connection")) for service in self.services.values()}
         self.assertLessEqual({("fork", "connection"), ("iterative", "connection"), ("delayed", "connection"),
                               ("prefork", "connection"), ("prefork", "listen")}, models)

@@ -52,9 +52,11 @@ class Superd:
         self.conf_dir = os.path.join(self.directory, "conf.d")
         os.mkdir(self.conf_dir, 0o755)
         self.config = os.path.join(self.directory, "superd.toml")
+        self.control = os.path.join(self.directory, "control.sock")
         self.log_format, self.log_level = log_format, log_level
         self.arguments = list(arguments)
         self.environment = {
+            "SUPERD_CONTROL": self.control,
             "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
             "ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "detect_leaks=1"),
             "UBSAN_OPTIONS": os.environ.get("UBSAN_OPTIONS", "print_stacktrace=1"),

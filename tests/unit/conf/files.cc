@@ -190,14 +190,14 @@ TEST_CASE("superd.toml may be absent unless it was asked for") {
 TEST_CASE("superd.toml has keys of its own, and knows no others") {
     const Folder folder;
     folder.write("superd.toml",
-                 "handler_pth = \"/x\"\nuser = \"root\"\n[default]\n[control]\nreaders = [\"adm\"]\nreader = 1\n"
+                 "handler_pth = \"/x\"\nuser = \"root\"\n[default]\n[control]\nreaders = [\"adm\", \"no-such\"]\nreader = 1\n"
                  "[defaults]\nlisten = \"tcp://*:1\"\nexec = [\"x\"]\nenabled = false\nnise = 1\n");
     folder.define("a", sound);
     CHECK(folder.errors() ==
           "superd.toml:1:1: unknown key \"handler_pth\" (did you mean \"handler_path\"?)\n"
           "superd.toml:2:1: unknown key \"user\" (did you mean \"defaults.user\"?)\n"
           "superd.toml:3:2: unknown key \"default\" (did you mean \"defaults\"?)\n"
-          "superd.toml:5:1: control.readers is not supported yet\n"
+          "superd.toml:5:19: control.readers: no group \"no-such\"\n"
           "superd.toml:6:1: unknown key \"control.reader\" (did you mean \"readers\"?)\n"
           "superd.toml:8:1: listen cannot be a default: it belongs to one service\n"
           "superd.toml:9:1: exec cannot be a default: it belongs to one service\n"

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: MIT
+#include "control/metrics.h"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <iterator>
+
+namespace superd::control {
+namespace {
+
+/// Every bound of a histogram that Prometheus is told: 1, 2.5 and 5 of each power of ten.
+constexpr std::array<std::size_t, 3> kToldOfDecade = {0, 4, 7};
+
+class Text {
+  public:
+    explicit Text(MetricsFormat format) : format_(format) {}
+
+    void family(std::string_view name, const char* type, std::string_view help, std::string_view unit = "") {
+        name_ = name;
+        const bool counter = std::string_view(type) == "counter";
+        sample_ = counter ? name_ + "_total" : name_;
+        const std::string& told = counter && format_ == MetricsFormat::prometheus ? sample_ : name_;
+        add("# HELP {} {}\n# TYPE {} {}\n", told, help, told, type);
+        if (!unit.empty() && format_ == MetricsFormat::openmetrics) add("# UNIT {} {}\n", told, unit);
+    }
+    template <class Number>
+    void sample(std::string_view labels, Number value) {
+        add("{}{}{}{} {}\n", sample_, labels.empty() ? "" : "{", labels, labels.empty() ? "" : "}", value);
+    }
+    void histogram(const std::string& labels, const Histogram& histogram) {
+        static constexpr auto kBounds = Histogram::bounds();
+        std::uint64_t below = 0;
+        for (std::size_t i = 0; i < kBounds.size(); ++i) {
+            below += histogram.counts()[i];
+            if (i % 10 != kToldOfDecade[0] && i % 10 != kToldOfDecade[1] && i % 10 != kToldOfDecade[2]) continue;
+            add("{}_bucket{{{},le=\"{}\"}} {}\n", name_, labels, le(kBounds[i]), below);
+        }
+        const std::uint64_t all = below + histogram.counts().back();
+        add("{}_bucket{{{},le=\"+Inf\"}} {}\n{}_sum{{{}}} {}\n{}_count{{{}}} {}\n", name_, labels, all, name_, labels,
+            std::chrono::duration<double>(histogram.sum()).count(), name_, labels, all);
+    }
+    std::string take() && {
+        text_ += "# EOF\n";
+        return std::move(text_);
+    }
+
+  private:
+    /// OpenMetrics writes bounds as floating-point numbers: "1.0".
+    static std::string le(Duration::rep microseconds) {
+        std::string text = fmt::format("{}", static_cast<double>(microseconds) / 1e6);
+        return text.find_first_of(".e") == std::string::npos ? text + ".0" : text;
+    }
+    template <class... Parts>
+    void add(fmt::format_string<Parts...> format, Parts&&... parts) {
+        fmt::format_to(std::back_inserter(text_), format, std::forward<Parts>(parts)...);
+    }
+
+    MetricsFormat format_;
+    std::string name_, sample_, text_;
+};
+
+}  // namespace
+
+std::string metrics_text(const core::Operations& superd, MetricsFormat format) {
+    const core::DaemonReport daemon = superd.report();
+    const std::vector<core::ServiceReport> all = superd.services();
+    // Names of services need no escaping: conf::Catalog lets no quote into them.
+    const auto label = [](const core::ServiceReport& service) { return fmt::format("service=\"{}\"", service.name); };
+    Text text(format);
+    const auto each = [&](auto&& sample) {
+        for (const auto& service : all)
+            if (service.enabled) sample(service);
+    };
+    text.family("superd_build_info", "gauge", "The superd that runs.");
+    text.sample("version=\"" SUPERD_VERSION "\"", 1);
+    text.family("superd_start_time_seconds", "gauge", "When superd started, in seconds since 1970.", "seconds");
+    text.sample("", daemon.started);
+    text.family("superd_reloads", "counter", "Reloads of the definitions, by how they ended.");
+    text.sample("result=\"done\"", daemon.reloads);
+    text.sample("result=\"refused\"", daemon.reloads_refused);
+    if (daemon.open_descriptors) {
+        text.family("superd_open_descriptors", "gauge", "Descriptors that superd itself has open.");
+        text.sample("", *daemon.open_descriptors);
+    }
+    text.family("superd_descriptors_limit", "gauge", "How many descriptors superd may have open.");
+    text.sample("", daemon.descriptor_limit);
+    text.family("superd_child_processes", "gauge", "Processes that superd has started and that have not ended.");
+    text.sample("", daemon.processes);
+
+    text.family("superd_service_state", "gauge", "1 for the state that a service is in, 0 for the others.");
+    each([&](const auto& service) {
+        for (const char* state : {"listening", "full", "paused", "draining", "waiting", "backoff"})
+            text.sample(fmt::format("{},state=\"{}\"", label(service), state), service.state == state ? 1 : 0);
+    });
+    const auto gauge = [&](const char* name, const char* help, auto value) {
+        text.family(name, "gauge", help);
+        each([&](const auto& service) { text.sample(label(service), value(service)); });
+    };
+    gauge("superd_handlers", "Handlers and pool workers that run.", [](const auto& s) { return s.handlers; });
+    gauge("superd_handlers_limit", "How many handlers may run: limits.instances.",
+          [](const auto& s) { return s.limit; });
+    gauge("superd_spare", "Processes that are ready and have no client.", [](const auto& s) { return s.spare; });
+    gauge("superd_held", "Clients that were accepted and wait for their turn.",
+          [](const auto& s) { return s.held + s.stalled; });
+    const auto counter = [&](const char* name, const char* help, auto value) {
+        text.family(name, "counter", help);
+        each([&](const auto& service) { text.sample(label(service), value(service.stats)); });
+    };
+    counter("superd_connections_accepted", "Clients taken from the kernel, or reported by pool workers.",
+            [](const auto& s) { return s.accepted; });
+    counter("superd_handlers_started", "Handlers and pool workers started.", [](const auto& s) { return s.started; });
+    counter("superd_spawn_failures", "Handlers that did not reach their program.",
+            [](const auto& s) { return s.spawn_failures; });
+    text.family("superd_refused", "counter", "Clients that were not served, and pauses, by reason.");
+    each([&](const auto& service) {
+        for (std::size_t i = 0; i < admit::kRefusals; ++i)
+            text.sample(fmt::format("{},reason=\"{}\"", label(service), admit::name_of(static_cast<admit::Refusal>(i))),
+                        service.refused[i]);
+    });
+    text.family("superd_exits", "counter", "Handlers and pool workers that ended, by how.");
+    each([&](const auto& service) {
+        const core::Exits& exits = service.stats.exits;
+        for (const auto& [kind, count] : {std::pair{"ok", exits.ok}, std::pair{"failed", exits.failed},
+                                          std::pair{"stopped", exits.stopped}, std::pair{"killed", exits.killed}})
+            text.sample(fmt::format("{},kind=\"{}\"", label(service), kind), count);
+    });
+    text.family("superd_handler_seconds", "histogram", "How long handlers ran.", "seconds");
+    each([&](const auto& service) { text.histogram(label(service), service.stats.handler_time); });
+    text.family("superd_accept_to_exec_seconds", "histogram", "From a client's acceptance to its handler's exec.",
+                "seconds");
+    each([&](const auto& service) { text.histogram(label(service), service.stats.accept_to_exec); });
+    return std::move(text).take();
+}
+
+}  // namespace superd::control

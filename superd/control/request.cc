@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: MIT
+#include "control/request.h"
+
+#include <fmt/format.h>
+#include <signal.h>
+#include <string.h>
+
+#include <optional>
+
+#include "base/text.h"
+#include "control/metrics.h"
+#include "control/shapes.h"
+
+namespace superd::control {
+namespace {
+
+using core::Operations;
+
+constexpr std::size_t kMostProcesses = 1000;
+
+/// What a verb does: members of the answer, or why not.
+using Outcome = Result<Json>;
+using Act = Outcome (*)(Operations&, const Json& request);
+
+/// A member that is text; absent: empty. Anything else is the error of who asked.
+Result<std::string> text(const Json& request, const char* name, bool required = false) {
+    const auto at = request.find(name);
+    if (at == request.end() && !required) return std::string();
+    if (at == request.end() || !at->is_string()) return fail(fmt::format("\"{}\" must be a string", name));
+    auto value = at->get<std::string>();
+    if (required && value.empty()) return fail(fmt::format("\"{}\" is empty", name));
+    return value;
+}
+
+std::optional<core::ServiceReport> find(const Operations& superd, const std::string& name) {
+    for (auto& service : superd.services())
+        if (service.name == name) return std::move(service);
+    return std::nullopt;
+}
+
+std::unexpected<Error> no_service(const Operations& superd, const std::string& name) {
+    std::vector<std::string> names;
+    for (const auto& service : superd.services()) names.push_back(service.name);
+    const auto meant = closest(name, names);
+    return fail(
+        fmt::format("no service \"{}\"{}", escape(name), meant ? fmt::format(" (did you mean \"{}\"?)", *meant) : ""));
+}
+
+Json processes_of(const Operations& superd, const std::string& service) {
+    const auto [processes, total] = superd.processes(service, kMostProcesses);
+    Json all = Json::array();
+    for (const auto& process : processes) all.push_back(to_json(process));
+    return {{"processes", std::move(all)}, {"total", total}};
+}
+
+Outcome status(Operations& superd, const Json& request) {
+    const auto name = text(request, "service");
+    if (!name) return std::unexpected(name.error());
+    Json out{{"superd", to_json(superd.report())}, {"services", Json::array()}};
+    if (name->empty()) {
+        for (const auto& service : superd.services()) out["services"].push_back(to_json(service));
+        return out;
+    }
+    const auto service = find(superd, *name);
+    if (!service) return no_service(superd, *name);
+    out["services"].push_back(to_json(*service));
+    out.update(processes_of(superd, *name));
+    return out;
+}
+
+Outcome list(Operations& superd, const Json&) {
+    Json all = Json::array();
+    for (const auto& service : superd.services()) {
+        Json addresses = Json::array();
+        for (const auto& listener : service.listeners) addresses.push_back(listener.uri);
+        all.push_back({{"name", service.name},
+                       {"description", service.description},
+                       {"enabled", service.enabled},
+                       {"state", service.state},
+                       {"model", service.model},
+                       {"listen", std::move(addresses)}});
+    }
+    return Json{{"services", std::move(all)}};
+}
+
+Outcome processes(Operations& superd, const Json& request) {
+    const auto name = text(request, "service");
+    if (!name) return std::unexpected(name.error());
+    if (!name->empty() && !find(superd, *name)) return no_service(superd, *name);
+    return processes_of(superd, *name);
+}
+
+/// A refused reload is an answer of its own: what is wrong goes with it.
+Json changes(const core::ReloadReport& report, const char* what) {
+    if (!report.refused) return {{"changes", to_json(report.items)}};
+    return {{"ok", false},
+            {"error", fmt::format("{}: {}", what, counted(report.complaints.size(), "error"))},
+            {"errors", to_json(report.complaints)}};
+}
+
+Outcome plan(Operations& superd, const Json&) {
+    return changes(superd.plan(), "a reload would be refused");
+}
+
+Outcome reload(Operations& superd, const Json&) {
+    return changes(superd.reload(), "reload refused, everything stays as it was");
+}
+
+template <Result<void> (Operations::*act)(const std::string&)>
+Outcome hold(Operations& superd, const Json& request) {
+    const auto name = text(request, "service", true);
+    if (!name) return std::unexpected(name.error());
+    if (const auto done = (superd.*act)(*name); !done) return std::unexpected(done.error());
+    const auto service = find(superd, *name);
+    if (!service) return no_service(superd, *name);
+    return Json{{"service", *name}, {"state", service->state}, {"handlers", service->handlers}};
+}
+
+Outcome stop(Operations& superd, const Json&) {
+    const auto before = superd.report();
+    superd.stop();
+    return Json{{"pid", before.pid}, {"handlers", before.handlers}};
+}
+
+/// "TERM", "SIGTERM", "15", 15. 0: none such.
+int signal_number(const Json& value) {
+    if (value.is_number_integer()) {
+        const auto number = value.get<std::int64_t>();
+        return number > 0 && number <= SIGRTMAX ? static_cast<int>(number) : 0;
+    }
+    if (!value.is_string()) return 0;
+    const auto name = value.get<std::string>();
+    for (int number = 1; number <= SIGRTMAX; ++number) {
+        const char* known = sigabbrev_np(number);
+        if (name == fmt::format("{}", number)) return number;
+        if (known != nullptr && (name == known || name == fmt::format("SIG{}", known))) return number;
+    }
+    return 0;
+}
+
+Outcome kill(Operations& superd, const Json& request) {
+    const auto target = text(request, "target", true);
+    if (!target) return std::unexpected(target.error());
+    std::optional<int> number;
+    if (const auto at = request.find("signal"); at != request.end() && !at->is_null()) {
+        number = signal_number(*at);
+        if (*number == 0)
+            return fail(fmt::format("{} is no signal: TERM, KILL, HUP … or a number",
+                                    at->is_string() ? "\"" + escape(at->get<std::string>()) + "\"" : "\"signal\""));
+    }
+    const auto signalled = superd.kill(*target, number);
+    if (!signalled) return std::unexpected(signalled.error());
+    return Json{{"target", *target}, {"signal", number ? Json(*number) : Json()}, {"signalled", *signalled}};
+}
+
+Outcome explain(Operations& superd, const Json& request) {
+    const auto service = text(request, "service", true);
+    if (!service) return std::unexpected(service.error());
+    const auto client = text(request, "client", true);
+    if (!client) return std::unexpected(client.error());
+    const auto explanation = superd.explain(*service, *client);
+    if (!explanation) return std::unexpected(explanation.error());
+    Json out{{"service", *service}, {"client", *client}};
+    out.update(to_json(*explanation));
+    return out;
+}
+
+Outcome metrics(Operations& superd, const Json& request) {
+    const auto format = text(request, "format");
+    if (!format) return std::unexpected(format.error());
+    if (!format->empty() && *format != "prometheus" && *format != "openmetrics")
+        return fail("\"format\" is neither \"prometheus\" nor \"openmetrics\"");
+    const bool strict = *format == "openmetrics";
+    return Json{{"format", strict ? "openmetrics" : "prometheus"},
+                {"text", metrics_text(superd, strict ? MetricsFormat::openmetrics : MetricsFormat::prometheus)}};
+}
+
+struct Verb {
+    const char* name;
+    Rights needs;
+    Act act;
+};
+
+constexpr Verb kVerbs[] = {
+    {"status", Rights::look, status},
+    {"list", Rights::look, list},
+    {"processes", Rights::look, processes},
+    {"plan", Rights::look, plan},
+    {"explain", Rights::look, explain},
+    {"metrics", Rights::look, metrics},
+    {"reload", Rights::command, reload},
+    {"pause", Rights::command, hold<&Operations::pause>},
+    {"resume", Rights::command, hold<&Operations::resume>},
+    {"drain", Rights::command, hold<&Operations::drain>},
+    {"kill", Rights::command, kill},
+    {"stop", Rights::command, stop},
+};
+
+std::string line_of(const Json& json) {
+    // Arguments of other programs and paths need not be UTF-8.
+    return json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
+}  // namespace
+
+std::string refusal(std::string_view why) {
+    return line_of({{"version", kVersion}, {"ok", false}, {"error", why}});
+}
+
+Answer answer(Operations& superd, std::string_view line, Rights rights) {
+    const Json request = Json::parse(line, nullptr, false);
+    if (!request.is_object()) return {refusal("a request is one JSON object in one line"), "", false};
+    const auto version = request.find("version");
+    if (version == request.end() || *version != kVersion)
+        return {refusal(fmt::format("\"version\" must be {}: superd {} speaks no other", kVersion, SUPERD_VERSION)), "",
+                false};
+    const auto name = text(request, "verb", true);
+    if (!name) return {refusal(name.error().text), "", false};
+    for (const Verb& verb : kVerbs) {
+        if (*name != verb.name) continue;
+        if (rights < verb.needs)
+            return {refusal(fmt::format(
+                        "{}: not permitted: root and superd's own user may, [control] readers only look", verb.name)),
+                    verb.name, false};
+        const auto outcome = verb.act(superd, request);
+        if (!outcome) return {refusal(outcome.error().text), verb.name, false};
+        Json out{{"version", kVersion}, {"ok", true}};
+        out.update(*outcome);
+        return {line_of(out), verb.name, verb.needs == Rights::command};
+    }
+    return {refusal(fmt::format("no verb \"{}\"", escape(*name))), "", false};
+}
+
+}  // namespace superd::control

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// The control socket: who connects, what it may ask for, and getting answers to it without ever waiting for it.
+
+#include <list>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "base/log.h"
+#include "control/request.h"
+#include "net/listener.h"
+#include "sys/loop.h"
+
+namespace superd::control {
+
+/// Where superd listens and superctl looks unless told: SUPERD_CONTROL, else /run/superd/control.sock for root and
+/// $XDG_RUNTIME_DIR/superd/control.sock for others. Empty: an ordinary user without XDG_RUNTIME_DIR.
+std::string default_path();
+
+class Server {
+  public:
+    /// Listens on `path`, whose folder is made if it is missing. A socket that nobody listens on is replaced.
+    /// `superd` and `log` outlive the server; the socket is removed with it.
+    static Result<std::unique_ptr<Server>> open(sys::Loop& loop, Log& log, core::Operations& superd, std::string path);
+    ~Server();
+    Server(const Server&) = delete;
+
+    /// Who may look has changed.
+    void readers_changed();
+
+    static constexpr std::size_t kMostClients = 64;
+    static constexpr Duration kIdle = std::chrono::seconds(60);
+    static constexpr std::size_t kMostPending = std::size_t{64} << 20;  ///< bytes of answers not read yet, in all
+
+  private:
+    struct Client {
+        sys::Fd fd;
+        Rights rights = Rights::none;
+        uid_t uid = 0;
+        pid_t pid = 0;
+        std::string in, out;
+        std::size_t sent = 0;  ///< of out
+        bool ended = false;    ///< it will send no more
+        Instant last;          ///< when it was last heard of
+        sys::Source source;
+    };
+    using Position = std::list<Client>::iterator;
+
+    Server(sys::Loop& loop, Log& log, core::Operations& superd, net::Listener listener);
+    Result<void> watch();
+    void accept();
+    sys::Fd accept_one();
+    Rights rights_of(Client& client) const;
+    void serve(Position client);
+    bool receive(Client& client);
+    bool flush(Client& client);
+    void close(Position client);
+    void drop_longest_idle(bool with_output);
+    void expire();
+    void rest();
+
+    sys::Loop& loop_;
+    Log& log_;
+    core::Operations& superd_;
+    std::optional<net::Listener> listener_;
+    std::string made_folder_;
+    sys::Fd spare_;  ///< given up to accept one client when all descriptors are taken
+    sys::Source source_, idle_, again_;
+    std::list<Client> clients_;
+    bool idle_armed_ = false;
+};
+
+}  // namespace superd::control

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: MIT
+#include "control/shapes.h"
+
+namespace superd::control {
+namespace {
+
+double seconds(Duration value) {
+    return std::chrono::duration<double>(value).count();
+}
+
+Json to_json(const Histogram& histogram) {
+    const auto quantile = [&](double part) {
+        const auto value = histogram.quantile(part);
+        return value ? Json(seconds(*value)) : Json();
+    };
+    return {{"count", histogram.count()},
+            {"sum", seconds(histogram.sum())},
+            {"median", quantile(0.5)},
+            {"p99", quantile(0.99)}};
+}
+
+}  // namespace
+
+Json to_json(const core::DaemonReport& report) {
+    return {{"version", SUPERD_VERSION},
+            {"pid", report.pid},
+            {"started", report.started},
+            {"uptime_seconds", seconds(report.uptime)},
+            {"stopping", report.stopping},
+            {"services", report.services},
+            {"handlers", report.handlers},
+            {"processes", report.processes},
+            {"reloads", {{"done", report.reloads}, {"refused", report.reloads_refused}}},
+            {"open_descriptors", report.open_descriptors ? Json(*report.open_descriptors) : Json()},
+            {"descriptor_limit", report.descriptor_limit}};
+}
+
+Json to_json(const core::ServiceReport& report) {
+    Json listeners = Json::array();
+    for (const auto& listener : report.listeners)
+        listeners.push_back({{"address", listener.uri}, {"open", listener.open}});
+    Json refused = Json::object();
+    for (std::size_t i = 0; i < admit::kRefusals; ++i)
+        refused[admit::name_of(static_cast<admit::Refusal>(i))] = report.refused[i];
+    const core::Stats& stats = report.stats;
+    return {{"name", report.name},
+            {"description", report.description},
+            {"enabled", report.enabled},
+            {"state", report.state},
+            {"reason", report.reason},
+            {"model", report.model},
+            {"handoff", report.handoff},
+            {"listeners", std::move(listeners)},
+            {"handlers", report.handlers},
+            {"limit", report.limit},
+            {"spare", report.spare},
+            {"held", report.held},
+            {"stalled", report.stalled},
+            {"accepted", stats.accepted},
+            {"started", stats.started},
+            {"failures", stats.failures},
+            {"spawn_failures", stats.spawn_failures},
+            {"refused", std::move(refused)},
+            {"exits",
+             {{"ok", stats.exits.ok},
+              {"failed", stats.exits.failed},
+              {"stopped", stats.exits.stopped},
+              {"killed", stats.exits.killed}}},
+            {"handler_seconds", to_json(stats.handler_time)},
+            {"accept_to_exec_seconds", to_json(stats.accept_to_exec)}};
+}
+
+Json to_json(const core::ProcessReport& report) {
+    return {{"service", report.service},
+            {"pid", report.pid},
+            {"kind", report.kind},
+            {"peer", report.peer},
+            {"age_seconds", seconds(report.age)},
+            {"busy", report.busy ? Json(*report.busy) : Json()},
+            {"stopping", report.stopping},
+            {"former", report.former}};
+}
+
+Json to_json(const core::Explanation& explanation) {
+    Json steps = Json::array();
+    for (const auto& step : explanation.steps)
+        steps.push_back({{"step", step.what}, {"outcome", step.outcome}, {"text", step.text}});
+    return {{"outcome", explanation.outcome()}, {"verdict", explanation.verdict()}, {"steps", std::move(steps)}};
+}
+
+Json to_json(const std::vector<conf::PlanItem>& items) {
+    Json all = Json::array();
+    for (const auto& item : items)
+        all.push_back({{"service", item.service}, {"change", conf::name_of(item.change)}, {"keys", item.keys}});
+    return all;
+}
+
+Json to_json(const std::vector<core::Complaint>& complaints) {
+    Json all = Json::array();
+    for (const auto& complaint : complaints) {
+        const conf::Place& place = complaint.diagnostic.place;
+        all.push_back({{"file", place.file},
+                       {"line", place.line},
+                       {"column", place.column},
+                       {"service", complaint.service},
+                       {"message", complaint.diagnostic.message},
+                       {"text", complaint.text()}});
+    }
+    return all;
+}
+
+}  // namespace superd::control

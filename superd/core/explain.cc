@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: MIT
+// What would become of a client, told by the functions that decide it.
+#include <fmt/format.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+
+#include "admit/times.h"
+#include "core/intake.h"
+#include "core/service.h"
+
+namespace superd::core {
+namespace {
+
+using Step = Explanation::Step;
+
+std::string text_of(const admit::Verdict& verdict) {
+    if (verdict.rule)
+        return fmt::format("{} {} decides", verdict.rule->deny ? "deny" : "allow", verdict.rule->prefix.text());
+    return verdict.allowed ? "no list names it" : "no list names it, and there is an allow list";
+}
+
+std::string next_client(Instant opens) {
+    const Duration in = opens - now();
+    return in <= Duration::zero() ? "a client may come now"
+                                  : fmt::format("the next client may come in {}", format_duration(in));
+}
+
+bool takes(const net::Listener& listener, const sys::Address& client, std::optional<uid_t> uid) {
+    const int family = listener.address().family();
+    if (uid) return family == AF_UNIX;
+    const auto ip = sys::ip_bytes(client);
+    if (!ip) return family == client.family();
+    if (family == AF_INET) return !ip->v6;
+    if (family != AF_INET6) return false;
+    if (ip->v6) return true;
+    int v6only = 1;
+    socklen_t size = sizeof v6only;
+    getsockopt(listener.fd(), IPPROTO_IPV6, IPV6_V6ONLY, &v6only, &size);
+    return v6only == 0 && listener.address().is_wildcard();
+}
+
+}  // namespace
+
+void Intake::explain(const sys::Address& client, std::optional<uid_t> uid, bool seen, std::vector<Step>& steps) {
+    const conf::Limits& limits = admission_.limits();
+    const bool queue = limits.on_excess == conf::Excess::queue;
+    const auto source = source_of(client, uid);
+    const Instant time = now();
+    const auto overloaded = [&] {
+        const char* otherwise = queue ? Explanation::kWaits : Explanation::kRefused;
+        steps.push_back({"instances", admission_.has_room() ? Explanation::kServed : otherwise,
+                         fmt::format("{} of {}", admission_.in_use(), admission_.instances())});
+        if (limits.max_load)
+            steps.push_back(
+                {"max_load", load_allows() ? Explanation::kServed : otherwise,
+                 fmt::format("the load average is {} {}", load_high_ ? "above" : "not above", *limits.max_load)});
+    };
+    // In the order of take(): what keeps a listener from being watched, then what is asked of each client.
+    if (seen && queue) overloaded();
+    if (seen && limits.rate)
+        steps.push_back({"rate", admission_.rate_opens_at() <= time ? Explanation::kServed : Explanation::kWaits,
+                         next_client(admission_.rate_opens_at())});
+    const auto against = judgement(client, source, time);
+    const auto outcome = [&](admit::Refusal why) {
+        if (!against || against->why != why) return Explanation::kServed;
+        if (against->denied || !queue || !held_.has_place(source)) return Explanation::kRefused;
+        return Explanation::kHeld;
+    };
+    if (const auto ip = sys::ip_bytes(client))
+        steps.push_back({"access", outcome(admit::Refusal::denied), text_of(access_.decide(*ip))});
+    if (!times_.empty())
+        steps.push_back({"times", outcome(admit::Refusal::time),
+                         admit::open_at(times_, std::time(nullptr)) ? "within" : "at this time nobody is let in"});
+    if (!seen) return;
+    const admit::Source* known = admission_.sources().find(source);
+    if (limits.per_source)
+        steps.push_back({"per_source", outcome(admit::Refusal::per_source),
+                         fmt::format("{} of {}", known != nullptr ? known->in_use : 0, *limits.per_source)});
+    if (limits.per_source_rate)
+        steps.push_back({"per_source_rate", outcome(admit::Refusal::per_source_rate),
+                         next_client(admission_.source_opens_at(source))});
+    if (!queue) overloaded();
+}
+
+Explanation Service::explain(const sys::Address& client, std::optional<uid_t> uid) {
+    Explanation out;
+    const State at = state();
+    const char* outcome = Explanation::kServed;
+    if (throttled() && on_excess_ != conf::Excess::queue)
+        outcome = Explanation::kRefused;
+    else if (withdrawn_ || shut_)
+        outcome = Explanation::kRefused;
+    else if (hold_ != Hold::open || backing_off_ || throttled())
+        outcome = Explanation::kWaits;
+    std::string text = at.name;
+    if (*at.reason != 0) text += fmt::format(", {}", at.reason);
+    out.steps.push_back({"state", outcome, std::move(text)});
+
+    std::string by;
+    for (Port* port : ports_)
+        if (net::Listener* listener = port->listener(); listener != nullptr && takes(*listener, client, uid))
+            by += (by.empty() ? "" : " or ") + port->uri();
+    const bool there = !by.empty();
+    out.steps.push_back({"listener", there ? Explanation::kServed : Explanation::kRefused,
+                         there ? by : "no address of this service takes such a client"});
+    const bool seen = current_ && current_->definition().handoff == conf::Handoff::connection;
+    intake_.explain(client, uid, seen, out.steps);
+    if (!seen && there)
+        out.steps.push_back({"handoff", Explanation::kServed,
+                             "the handlers take clients by themselves; limits on clients do not apply"});
+    return out;
+}
+
+const char* Explanation::outcome() const {
+    const auto decides = std::ranges::find_if(steps, [](const Step& step) { return !step.passes(); });
+    return decides == steps.end() ? kServed : decides->outcome;
+}
+
+std::string Explanation::verdict() const {
+    const auto decides = std::ranges::find_if(steps, [](const Step& step) { return !step.passes(); });
+    if (decides == steps.end()) return kServed;
+    return fmt::format("{}: {} ({})", decides->outcome, decides->what, decides->text);
+}
+
+}  // namespace superd::core

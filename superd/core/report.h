@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// What superd tells of itself, as plain values: for the status in the log, and for whoever asks over the control
+// socket.
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <ctime>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "admit/refusal.h"
+#include "conf/diagnostic.h"
+#include "conf/plan.h"
+#include "core/stats.h"
+
+namespace superd::core {
+
+struct ListenerReport {
+    std::string uri;
+    bool open = false;  ///< false: the address is waited for
+};
+
+struct ServiceReport {
+    std::string name, description;
+    bool enabled = true;  ///< false: defined, and nothing else of this is set but listeners and model
+    std::string state;    ///< listening, full, paused, draining, waiting, backoff, disabled
+    std::string reason;   ///< why that state, where it says more
+    std::string model, handoff;
+    std::vector<ListenerReport> listeners;
+    std::size_t handlers = 0, spare = 0, held = 0, stalled = 0;
+    int limit = 0;
+    Stats stats;
+    admit::Refusals refused{};
+};
+
+/// A process of a service.
+struct ProcessReport {
+    std::string service;
+    pid_t pid = 0;
+    const char* kind = "";  ///< handler, owner, worker, parked
+    std::string peer;       ///< empty where superd does not know it
+    Duration age{};
+    std::optional<bool> busy;  ///< a worker's own word
+    bool stopping = false;
+    bool former = false;  ///< it began under an earlier definition
+};
+
+/// superd itself.
+struct DaemonReport {
+    pid_t pid = 0;
+    std::time_t started = 0;
+    Duration uptime{};
+    std::size_t services = 0, handlers = 0, processes = 0;
+    std::uint64_t reloads = 0, reloads_refused = 0;
+    std::optional<std::size_t> open_descriptors;
+    std::uint64_t descriptor_limit = 0;
+    bool stopping = false;
+};
+
+/// What is wrong with the definitions, or with the addresses that they ask for.
+struct Complaint {
+    std::string service;  ///< empty where a file is at fault
+    conf::Diagnostic diagnostic;
+    /// For people; several lines, each with its end.
+    std::string text() const;
+};
+
+/// What a reload did, or would do.
+struct ReloadReport {
+    bool refused = false;
+    std::vector<Complaint> complaints;  ///< if refused
+    std::vector<conf::PlanItem> items;
+};
+
+/// What would become of a client.
+struct Explanation {
+    static constexpr const char* kServed = "served";
+    static constexpr const char* kHeld = "held";    ///< accepted, until its source's turn
+    static constexpr const char* kWaits = "waits";  ///< in the backlog
+    static constexpr const char* kRefused = "refused";
+
+    struct Step {
+        const char* what = "";          ///< state, listener, instances, max_load, rate, access, times, per_source, …
+        const char* outcome = kServed;  ///< kServed: it passes
+        std::string text;
+        bool passes() const { return outcome == kServed; }
+    };
+    std::vector<Step> steps;  ///< all that was looked at, in superd's order; the first that does not pass decides
+    /// kServed … of the step that decides.
+    const char* outcome() const;
+    /// "refused: per_source (4 of 4)"
+    std::string verdict() const;
+};
+
+}  // namespace superd::core

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: MIT
+// What a running service tells of itself, and what an operator has it do.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/text.h"
+#include "core/service.h"
+
+namespace superd::core {
+
+Service::State Service::state() {
+    if (withdrawn_) return {"draining", "removed"};
+    if (hold_ == Hold::paused) return {"paused", "by superctl"};
+    if (hold_ == Hold::drained) return {"draining", "by superctl"};
+    if (backing_off_) return {"backoff", "short of descriptors, processes or memory"};
+    if (throttled()) return {"backoff", "handlers fail as they start"};
+    if (shut_) return {"backoff", "its access filter cannot be set"};
+    if (std::ranges::any_of(ports_, [](Port* port) { return port->listener() == nullptr; }))
+        return {"waiting", "an address cannot be had"};
+    if (const char* closed = intake_.closed_by()) return {closed, intake_.closed_reason()};
+    return {"listening", ""};
+}
+
+ServiceReport Service::report() {
+    const conf::Service* definition = current_          ? &current_->definition()
+                                      : former_.empty() ? nullptr
+                                                        : &former_.back()->definition();
+    ServiceReport out;
+    out.name = name_;
+    const State now = state();
+    out.state = now.name;
+    out.reason = now.reason;
+    out.model = "none";
+    if (definition != nullptr) {
+        out.description = definition->description;
+        out.model = conf::name_of(definition->model);
+        out.handoff = conf::name_of(definition->handoff);
+    }
+    for (Port* port : ports_) out.listeners.push_back({port->uri(), port->listener() != nullptr});
+    out.handlers = running();
+    out.limit = admission().instances();
+    out.spare = current_ ? current_->model().spare() : 0;
+    out.held = intake_.held();
+    out.stalled = intake_.stalled();
+    out.stats = stats_;
+    out.refused = intake_.refusals().counts();
+    return out;
+}
+
+void Service::report_processes(std::vector<ProcessReport>& out, std::size_t most) const {
+    if (current_) current_->report(out, most, false);
+    for (const auto& generation : former_) generation->report(out, most, true);
+}
+
+std::size_t Service::processes() const {
+    std::size_t all = current_ ? current_->size() : 0;
+    for (const auto& generation : former_) all += generation->size();
+    return all;
+}
+
+std::vector<pid_t> Service::end_handlers(std::optional<int> number) {
+    std::vector<pid_t> pids;
+    if (current_) current_->end_children(number, pids);
+    for (const auto& generation : former_) generation->end_children(number, pids);
+    std::ranges::sort(pids);
+    return pids;
+}
+
+void Service::hold(Hold wish) {
+    const Hold before = std::exchange(hold_, wish);
+    if (before == wish) return;
+    static constexpr const char* kSays[] = {"resumed", "paused: new clients wait", "draining: new clients wait"};
+    engine_.log.write(Level::notice, kSays[static_cast<int>(wish)], {{"SERVICE", name_}});
+    if (wish != Hold::open) {
+        retire_if_held();
+    } else if (current_ && current_->drained()) {
+        // Its workers were told to leave, and a model that has drained does not come back.
+        return adopt(conf::Service(current_->definition()), std::vector<Port*>(ports_));
+    } else if (current_) {
+        current_->model().resume();
+    }
+    reconcile();
+}
+
+void Service::retire_if_held() {
+    if (hold_ == Hold::open || !current_) return;
+    const conf::Service& definition = current_->definition();
+    if (definition.model == conf::Model::prefork && definition.handoff == conf::Handoff::listen) current_->drain();
+}
+
+void Service::write_status() {
+    const ServiceReport all = report();
+    std::string addresses;
+    for (const ListenerReport& listener : all.listeners) addresses += (addresses.empty() ? "" : " ") + listener.uri;
+    const std::string refused = intake_.refusals().summary();
+    std::vector<Field> fields = {{"SERVICE", name_},
+                                 {"STATE", all.state},
+                                 {"MODEL", all.model},
+                                 {"ADDRESS", addresses},
+                                 {"HANDLERS", all.handlers},
+                                 {"LIMIT", all.limit},
+                                 {"SPARE", all.spare},
+                                 {"ACCEPTED", all.stats.accepted},
+                                 {"STARTED", all.stats.started},
+                                 {"FAILURES", all.stats.failures},
+                                 {"SPAWN_FAILURES", all.stats.spawn_failures},
+                                 {"HELD", all.held},
+                                 {"STALLED", all.stalled}};
+    std::vector<std::string> names;
+    for (std::size_t i = 0; i < admit::kRefusals; ++i) {
+        names.push_back("REFUSED_");
+        for (const char* c = admit::name_of(static_cast<admit::Refusal>(i)); *c != 0; ++c)
+            names.back() += static_cast<char>(*c >= 'a' && *c <= 'z' ? *c - 'a' + 'A' : *c);
+    }
+    for (std::size_t i = 0; i < admit::kRefusals; ++i) fields.emplace_back(names[i], all.refused[i]);
+    engine_.log.write(
+        Level::notice,
+        fmt::format(
+            "{}, {}, {}: handlers {}/{}, spare {}, held {}, accepted {}, failures {}, not started {}; refused: {}",
+            all.state, all.model, addresses.empty() ? "no address" : addresses, all.handlers, all.limit, all.spare,
+            all.held, all.stats.accepted, all.stats.failures, all.stats.spawn_failures,
+            refused.empty() ? "none" : refused),
+        fields);
+}
+
+}  // namespace superd::core

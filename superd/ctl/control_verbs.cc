@@ -1,0 +1,300 @@
+// SPDX-License-Identifier: MIT
+// The verbs that a running superd answers.
+#include <fmt/format.h>
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <memory>
+
+#include "base/text.h"
+#include "control/server.h"
+#include "control/shapes.h"
+#include "ctl/client.h"
+#include "ctl/definitions.h"
+#include "ctl/show.h"
+#include "ctl/top.h"
+#include "ctl/verbs.h"
+
+namespace superd::ctl {
+namespace {
+
+constexpr useconds_t kLookAgain = 200'000;
+
+std::string path_of(const Command& command) {
+    return command.control.empty() ? control::default_path() : command.control;
+}
+
+void print_json(const Json& answer) {
+    fmt::print("{}\n", answer.dump(-1, ' ', false, Json::error_handler_t::replace));
+}
+
+/// Prints why not. Where programs read, that is an answer like any other.
+void failed(Command& command, const std::string& why) {
+    command.status = 1;
+    if (command.json)
+        print_json({{"version", control::kVersion}, {"ok", false}, {"error", why}});
+    else
+        fmt::print(stderr, "superctl: {}\n", why);
+}
+
+bool is_ok(const Json& answer) {
+    return answer.value("ok", Json()) == true;
+}
+
+/// Asks, prints what people or programs read, and sets the exit status. The answer, if it was one of success.
+template <class Show>
+std::optional<Json> ask_and_show(Command& command, const std::string& verb, Json members, Show&& show) {
+    auto answer = ask(path_of(command), verb, std::move(members));
+    if (!answer) {
+        failed(command, answer.error().text);
+        return std::nullopt;
+    }
+    if (!is_ok(*answer)) command.status = 1;
+    if (command.json)
+        print_json(*answer);
+    else if (is_ok(*answer))
+        fmt::print("{}", show(*answer));
+    else
+        fmt::print(stderr, "{}", show_refusal(*answer));
+    if (!is_ok(*answer)) return std::nullopt;
+    return *answer;
+}
+
+void drain(Command& command, const std::string& service, bool wait) {
+    const auto say = [&](const Json& answer) {
+        const auto handlers = static_cast<std::size_t>(number_of(answer, "handlers"));
+        return fmt::format("{}: draining, {} to finish\n", service, counted(handlers, "handler"));
+    };
+    if (!wait) {
+        ask_and_show(command, "drain", {{"service", service}}, say);
+        return;
+    }
+    auto answer = ask(path_of(command), "drain", {{"service", service}});
+    if (!answer) return failed(command, answer.error().text);
+    if (!is_ok(*answer)) {
+        command.status = 1;
+        if (command.json)
+            print_json(*answer);
+        else
+            fmt::print(stderr, "{}", show_refusal(*answer));
+        return;
+    }
+    if (!command.json) fmt::print("{}", say(*answer));
+    std::fflush(stdout);
+    while (number_of(*answer, "handlers") > 0) {
+        usleep(kLookAgain);
+        const auto status = ask(path_of(command), "status", {{"service", service}});
+        if (!status) return failed(command, status.error().text);
+        if (!is_ok(*status) || array_of(*status, "services").empty())
+            return failed(command, fmt::format("service \"{}\" has gone", service));
+        const Json& now = array_of(*status, "services")[0];
+        (*answer)["handlers"] = number_of(now, "handlers");
+        (*answer)["state"] = text_of(now, "state");
+        if (text_of(now, "state") != "draining")
+            return failed(command,
+                          fmt::format("service \"{}\" no longer drains: it is {}", service, text_of(now, "state")));
+    }
+    (*answer)["handlers"] = 0;
+    if (command.json)
+        print_json(*answer);
+    else
+        fmt::print("{}: drained; clients wait until it is resumed\n", service);
+}
+
+void stop(Command& command, bool wait) {
+    const std::string path = path_of(command);
+    auto client = Client::connect(path);
+    if (!client) return failed(command, client.error().text);
+    const auto answer = client->ask("stop");
+    if (!answer) return failed(command, answer.error().text);
+    if (!is_ok(*answer)) command.status = 1;
+    if (is_ok(*answer) && wait) {
+        // superd closes idle connections, and this one with its own end.
+        do client->wait_for_end();
+        while ((client = Client::connect(path)));
+    }
+    if (command.json)
+        print_json(*answer);
+    else if (is_ok(*answer))
+        fmt::print("superd (pid {:.0f}) {}\n", number_of(*answer, "pid"), wait ? "has stopped" : "is stopping");
+    else
+        fmt::print(stderr, "{}", show_refusal(*answer));
+}
+
+std::string show_signalled(const Json& answer) {
+    const Json& pids = array_of(answer, "signalled");
+    const int number = static_cast<int>(number_of(answer, "signal"));
+    const char* name = sigabbrev_np(number);
+    const std::string what =
+        number == 0 ? "asked to leave" : fmt::format("sent {}", name != nullptr ? name : fmt::format("{}", number));
+    std::string out =
+        fmt::format("{} {}", pids.size() == 1 ? "1 process" : fmt::format("{} processes", pids.size()), what);
+    for (const Json& pid : pids)
+        if (pid.is_number()) out += fmt::format("{}{}", &pid == &pids.front() ? ": " : " ", pid.get<long>());
+    return out + "\n";
+}
+
+void plan_offline(Command& command, const std::string& config, bool config_given, const std::string& before,
+                  const std::string& after) {
+    const auto load = [&](const std::string& folder) {
+        return conf::load(surroundings({config, config_given, folder}));
+    };
+    const auto old_catalog = load(before), new_catalog = load(after);
+    for (const auto* catalog : {&old_catalog, &new_catalog}) {
+        if (*catalog) continue;
+        std::vector<core::Complaint> complaints;
+        for (const auto& diagnostic : catalog->error()) complaints.push_back({{}, diagnostic});
+        const Json answer{{"version", control::kVersion},
+                          {"ok", false},
+                          {"error", counted(complaints.size(), "error")},
+                          {"errors", control::to_json(complaints)}};
+        command.status = 1;
+        if (command.json)
+            print_json(answer);
+        else
+            fmt::print(stderr, "{}", show_refusal(answer));
+        return;
+    }
+    const Json answer{{"version", control::kVersion},
+                      {"ok", true},
+                      {"changes", control::to_json(conf::plan(*old_catalog, *new_catalog))}};
+    if (command.json)
+        print_json(answer);
+    else
+        fmt::print("{}", show_changes(answer, Terminal::of_stdout()));
+}
+
+/// What a verb's options are read into; lives as long as the command line.
+struct Words {
+    std::string service, target, signal, client, format = "prometheus";
+    bool no_wait = false;
+    Places places;
+    std::vector<std::string> folders;
+};
+
+void add_plan(Command& command, const std::shared_ptr<Words>& words) {
+    CLI::App* verb = command.app.add_subcommand(
+        "plan", "what a reload would change: add, remove, rebind (new sockets), renew (new handlers), unchanged");
+    CLI::Option* offline = verb->add_option("--offline", words->folders,
+                                            "compare two folders of definitions instead, without a daemon; "
+                                            "the second is --conf-dir where it is not given")
+                               ->expected(1, 2)
+                               ->type_name("OLD [NEW]");
+    CLI::Option* folder =
+        verb->add_option("--conf-dir", words->places.conf_dir, "the second folder")->type_name("DIR")->needs(offline);
+    CLI::Option* config = verb->add_option("--config", words->places.config, "settings and [defaults] of both folders")
+                              ->type_name("FILE")
+                              ->needs(offline);
+    verb->callback([&command, words, config, folder] {
+        const auto& folders = words->folders;
+        if (folders.size() == 2 && folder->count() > 0)
+            throw CLI::ValidationError("--conf-dir", "--offline names both folders already");
+        if (!folders.empty())
+            return plan_offline(command, words->places.config, config->count() > 0, folders[0],
+                                folders.size() == 2 ? folders[1] : words->places.conf_dir);
+        ask_and_show(command, "plan", Json::object(),
+                     [](const Json& answer) { return show_changes(answer, Terminal::of_stdout()); });
+    });
+}
+
+void add_looking(Command& command, const std::shared_ptr<Words>& words) {
+    CLI::App* verb = command.app.add_subcommand("status", "state and counts of every service, or all about one");
+    verb->add_option("NAME", words->service, "a service");
+    verb->callback([&command, words] {
+        const bool one = !words->service.empty();
+        ask_and_show(
+            command, "status", one ? Json{{"service", words->service}} : Json::object(), [&](const Json& answer) {
+                return one ? show_service(answer, Terminal::of_stdout()) : show_status(answer, Terminal::of_stdout());
+            });
+    });
+
+    verb = command.app.add_subcommand("list", "all services, those that are not enabled as well");
+    verb->callback([&command] {
+        ask_and_show(command, "list", Json::object(),
+                     [](const Json& answer) { return show_list(answer, Terminal::of_stdout()); });
+    });
+
+    verb = command.app.add_subcommand("explain", "what would become of a client now, and what decides it");
+    verb->add_option("NAME", words->service, "a service")->required();
+    verb->add_option("ADDR", words->client, "an IP address, uid:N of a unix client, cid:N of a vsock one")->required();
+    verb->callback([&command, words] {
+        ask_and_show(command, "explain", {{"service", words->service}, {"client", words->client}},
+                     [](const Json& answer) { return show_explanation(answer, Terminal::of_stdout()); });
+    });
+
+    verb = command.app.add_subcommand("metrics", "all counters, for Prometheus");
+    verb->add_option("--format", words->format,
+                     "prometheus, which promtool checks, or openmetrics, in which counters are declared without _total")
+        ->check(CLI::IsMember({"prometheus", "openmetrics"}));
+    verb->callback([&command, words] {
+        ask_and_show(command, "metrics", {{"format", words->format}},
+                     [](const Json& answer) { return text_of(answer, "text"); });
+    });
+
+    verb = command.app.add_subcommand("top", "services and connections, live; q leaves");
+    verb->callback([&command] {
+        if (command.json) throw CLI::ValidationError("--json", "top is for people; status has what it shows");
+        command.status = top(path_of(command));
+    });
+}
+
+void add_hold(Command& command, const std::shared_ptr<Words>& words, const char* name, const char* help,
+              const char* says) {
+    CLI::App* verb = command.app.add_subcommand(name, help);
+    verb->add_option("NAME", words->service, "a service")->required();
+    verb->callback([&command, words, name, says] {
+        ask_and_show(command, name, {{"service", words->service}},
+                     [&](const Json&) { return fmt::format("{}: {}\n", words->service, says); });
+    });
+}
+
+void add_commanding(Command& command, const std::shared_ptr<Words>& words) {
+    CLI::App* verb =
+        command.app.add_subcommand("reload", "read the definitions again; all of them are put in force, or none");
+    verb->callback([&command] {
+        ask_and_show(command, "reload", Json::object(),
+                     [](const Json& answer) { return show_changes(answer, Terminal::of_stdout()); });
+    });
+    add_hold(command, words, "pause",
+             "take no new clients: they wait in the backlog until resume, over reloads as well. Handlers go on; "
+             "pool workers that accept for themselves leave after their client",
+             "paused; new clients wait");
+    add_hold(command, words, "resume", "end a pause or a drain", "resumed");
+    verb = command.app.add_subcommand("drain",
+                                      "take no new clients, as pause does, and return once no handler is left; "
+                                      "interrupted, the service goes on draining");
+    verb->add_option("NAME", words->service, "a service")->required();
+    verb->add_flag("--no-wait", words->no_wait, "return at once");
+    verb->callback([&command, words] { drain(command, words->service, !words->no_wait); });
+
+    verb = command.app.add_subcommand("kill", "end the handlers of a service, or one process of superd's");
+    verb->add_option("TARGET", words->target, "a service, or a pid")->required()->type_name("NAME|PID");
+    verb->add_option("SIGNAL", words->signal,
+                     "send this signal and no other; without one the service's stop_signal, and KILL after its "
+                     "stop_timeout");
+    verb->callback([&command, words] {
+        Json members{{"target", words->target}};
+        if (!words->signal.empty()) members["signal"] = words->signal;
+        ask_and_show(command, "kill", std::move(members), show_signalled);
+    });
+
+    verb = command.app.add_subcommand("stop",
+                                      "end all handlers and superd; returns once it has gone. A second stop "
+                                      "does not wait for handlers");
+    verb->add_flag("--no-wait", words->no_wait, "return at once");
+    verb->callback([&command, words] { stop(command, !words->no_wait); });
+}
+
+}  // namespace
+
+void add_control_verbs(Command& command) {
+    command.app.add_option("--control", command.control, "socket of the superd to talk to")->type_name("PATH");
+    const auto words = std::make_shared<Words>();
+    add_looking(command, words);
+    add_plan(command, words);
+    add_commanding(command, words);
+}
+
+}  // namespace superd::ctl

@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: MIT
+#include "ctl/show.h"
+
+#include <fmt/format.h>
+
+#include "base/text.h"
+
+namespace superd::ctl {
+namespace {
+
+std::string count_of(const Json& object, const char* name) {
+    return fmt::format("{:.0f}", number_of(object, name));
+}
+
+const Json& object_of(const Json& object, const char* name) {
+    static const Json kNone = Json::object();
+    const auto at = object.is_object() ? object.find(name) : object.end();
+    return at != object.end() && at->is_object() ? *at : kNone;
+}
+
+/// "-" where nothing was counted.
+std::string time_of(const Json& object, const char* histogram, const char* name) {
+    const Json& times = object_of(object, histogram);
+    const auto at = times.find(name);
+    return at != times.end() && at->is_number() ? brief_duration(at->get<double>()) : "-";
+}
+
+/// "denied 2, gone 1": of an object of counts, those that are not 0.
+std::string counts_of(const Json& counts) {
+    std::string text;
+    for (const auto& [name, value] : counts.items())
+        if (value.is_number() && value.get<double>() > 0)
+            text += fmt::format("{}{} {:.0f}", text.empty() ? "" : ", ", name, value.get<double>());
+    return text.empty() ? "-" : text;
+}
+
+std::string processes_table(const Json& answer, const Terminal& terminal) {
+    const std::vector<Column> columns = {
+        {"PID", true}, {"KIND"}, {"PEER", false, 12}, {"AGE", true}, {"STATE", false, 0, 1}};
+    std::vector<Row> rows;
+    for (const Json& process : array_of(answer, "processes")) {
+        const auto flag = [&](const char* name) { return process.value(name, Json()) == true; };
+        std::string state = flag("stopping") ? "stopping" : flag("busy") ? "busy" : "";
+        if (flag("former")) state += state.empty() ? "earlier definition" : ", earlier definition";
+        const std::string peer = text_of(process, "peer");
+        rows.push_back({count_of(process, "pid"), text_of(process, "kind"), peer.empty() ? "-" : peer,
+                        brief_duration(number_of(process, "age_seconds")), state});
+    }
+    if (rows.empty()) return "";
+    std::string out = "\n" + format_table(columns, rows, terminal);
+    const double total = number_of(answer, "total");
+    if (total > static_cast<double>(rows.size()))
+        out += fmt::format("… and {:.0f} more\n", total - static_cast<double>(rows.size()));
+    return out;
+}
+
+}  // namespace
+
+std::string text_of(const Json& object, const char* name) {
+    const auto at = object.is_object() ? object.find(name) : object.end();
+    return at != object.end() && at->is_string() ? at->get<std::string>() : "";
+}
+
+double number_of(const Json& object, const char* name) {
+    const auto at = object.is_object() ? object.find(name) : object.end();
+    return at != object.end() && at->is_number() ? at->get<double>() : 0;
+}
+
+const Json& array_of(const Json& object, const char* name) {
+    static const Json kNone = Json::array();
+    const auto at = object.is_object() ? object.find(name) : object.end();
+    return at != object.end() && at->is_array() ? *at : kNone;
+}
+
+Colour colour_of_state(const std::string& state) {
+    if (state == "listening") return Colour::good;
+    if (state == "backoff" || state == "waiting") return Colour::bad;
+    return state == "disabled" ? Colour::dim : Colour::notice;
+}
+
+std::string addresses_of(const Json& service) {
+    const Json& listeners = array_of(service, "listeners");
+    if (listeners.empty()) return "-";
+    std::string text = text_of(listeners[0], "address");
+    if (listeners.size() > 1) text += fmt::format(" +{}", listeners.size() - 1);
+    return text;
+}
+
+std::string show_status(const Json& answer, const Terminal& terminal) {
+    const Json& superd = object_of(answer, "superd");
+    std::string out = fmt::format("superd {}, pid {}, up {}: {}, {}{}\n", escape(text_of(superd, "version")),
+                                  count_of(superd, "pid"), brief_duration(number_of(superd, "uptime_seconds")),
+                                  counted(static_cast<std::size_t>(number_of(superd, "services")), "service"),
+                                  counted(static_cast<std::size_t>(number_of(superd, "handlers")), "handler"),
+                                  superd.value("stopping", Json()) == true ? ", stopping" : "");
+    const std::vector<Column> columns = {{"NAME", false, 10},      {"STATE"},
+                                         {"MODEL", false, 0, 5},   {"ADDRESS", false, 16},
+                                         {"HANDLERS", true},       {"SPARE", true, 0, 4},
+                                         {"ACCEPTED", true, 0, 1}, {"REFUSED", false, 8},
+                                         {"FAILED", true},         {"MEDIAN", true, 0, 2},
+                                         {"P99", true, 0, 3}};
+    std::vector<Row> rows;
+    for (const Json& service : array_of(answer, "services")) {
+        const std::string state = text_of(service, "state");
+        if (state == "disabled") continue;  // list tells them
+        const double failed = number_of(service, "failures") + number_of(service, "spawn_failures");
+        rows.push_back({text_of(service, "name"),
+                        {state, colour_of_state(state)},
+                        text_of(service, "model"),
+                        addresses_of(service),
+                        fmt::format("{}/{}", count_of(service, "handlers"), count_of(service, "limit")),
+                        count_of(service, "spare"),
+                        count_of(service, "accepted"),
+                        counts_of(object_of(service, "refused")),
+                        {fmt::format("{:.0f}", failed), failed > 0 ? Colour::bad : Colour::plain},
+                        time_of(service, "handler_seconds", "median"),
+                        time_of(service, "handler_seconds", "p99")});
+    }
+    return rows.empty() ? out : out + "\n" + format_table(columns, rows, terminal);
+}
+
+std::string show_service(const Json& answer, const Terminal& terminal) {
+    const Json& services = array_of(answer, "services");
+    if (services.empty()) return "";
+    const Json& service = services[0];
+    const std::string state = text_of(service, "state"), reason = text_of(service, "reason");
+    const std::string description = text_of(service, "description");
+    std::string out = escape(text_of(service, "name"));
+    out += description.empty() ? "\n" : fmt::format(": {}\n", escape(description));
+    const auto line = [&](const char* what, const std::string& text) {
+        out += fmt::format("  {:<15} {}\n", what, text);
+    };
+    line("state",
+         painted(state, colour_of_state(state), terminal.colour) + (reason.empty() ? "" : ": " + escape(reason)));
+    line("model", fmt::format("{}, handoff {}", text_of(service, "model"), text_of(service, "handoff")));
+    for (const Json& listener : array_of(service, "listeners"))
+        line("address", escape(text_of(listener, "address")) +
+                            (listener.value("open", Json()) == true || state == "disabled" ? "" : " (waited for)"));
+    line("handlers", fmt::format("{} of {}, {} spare", count_of(service, "handlers"), count_of(service, "limit"),
+                                 count_of(service, "spare")));
+    line("clients", fmt::format("{} accepted, {} held, {} waiting for a handler", count_of(service, "accepted"),
+                                count_of(service, "held"), count_of(service, "stalled")));
+    line("refused", counts_of(object_of(service, "refused")));
+    line("ended", counts_of(object_of(service, "exits")));
+    line("not started", count_of(service, "spawn_failures"));
+    line("handler time", fmt::format("median {}, p99 {}", time_of(service, "handler_seconds", "median"),
+                                     time_of(service, "handler_seconds", "p99")));
+    line("accept to exec", fmt::format("median {}, p99 {}", time_of(service, "accept_to_exec_seconds", "median"),
+                                       time_of(service, "accept_to_exec_seconds", "p99")));
+    return out + processes_table(answer, terminal);
+}
+
+std::string show_list(const Json& answer, const Terminal& terminal) {
+    const std::vector<Column> columns = {
+        {"NAME", false, 10}, {"STATE"}, {"ADDRESS", false, 16}, {"DESCRIPTION", false, 11}};
+    std::vector<Row> rows;
+    for (const Json& service : array_of(answer, "services")) {
+        const std::string state = text_of(service, "state");
+        std::string addresses;
+        for (const Json& address : array_of(service, "listen"))
+            if (address.is_string()) addresses += (addresses.empty() ? "" : " ") + address.get<std::string>();
+        rows.push_back(
+            {text_of(service, "name"), {state, colour_of_state(state)}, addresses, text_of(service, "description")});
+    }
+    return rows.empty() ? "no services\n" : format_table(columns, rows, terminal);
+}
+
+std::string show_changes(const Json& answer, const Terminal& terminal) {
+    std::string out;
+    std::size_t unchanged = 0;
+    for (const Json& item : array_of(answer, "changes")) {
+        const std::string change = text_of(item, "change");
+        if (change == "unchanged") {
+            ++unchanged;
+            continue;
+        }
+        std::string keys;
+        for (const Json& key : array_of(item, "keys"))
+            if (key.is_string()) keys += (keys.empty() ? ": " : ", ") + key.get<std::string>();
+        const Colour colour = change == "add" ? Colour::good : change == "remove" ? Colour::bad : Colour::notice;
+        out += painted(fmt::format("{:<7}", change), colour, terminal.colour) +
+               fmt::format(" {}{}\n", escape(text_of(item, "service")), escape(keys));
+    }
+    if (out.empty()) return fmt::format("nothing changes: {}\n", counted(unchanged, "service"));
+    return unchanged == 0 ? out : out + fmt::format("{} unchanged\n", unchanged);
+}
+
+std::string show_explanation(const Json& answer, const Terminal& terminal) {
+    const auto colour = [](const std::string& outcome) {
+        return outcome == "served" ? Colour::good : outcome == "refused" ? Colour::bad : Colour::notice;
+    };
+    std::string out =
+        painted(escape(text_of(answer, "verdict")), colour(text_of(answer, "outcome")), terminal.colour) + "\n";
+    for (const Json& step : array_of(answer, "steps")) {
+        const std::string outcome = text_of(step, "outcome");
+        const std::string shown = outcome == "served" ? "ok" : outcome;
+        out += fmt::format("  {:<16}", escape(text_of(step, "step"))) +
+               painted(fmt::format("{:<9}", shown), colour(outcome), terminal.colour) +
+               fmt::format("{}\n", escape(text_of(step, "text")));
+    }
+    return out;
+}
+
+std::string show_refusal(const Json& answer) {
+    std::string out;
+    for (const Json& error : array_of(answer, "errors")) {
+        // Lines of their own, each of which superd has escaped already; done again in case it was not superd.
+        const std::string text = text_of(error, "text");
+        for (const std::string_view line : split(text, '\n'))
+            if (!line.empty()) out += escape(line) + "\n";
+    }
+    return out + fmt::format("superctl: {}\n", escape(text_of(answer, "error")));
+}
+
+}  // namespace superd::ctl
