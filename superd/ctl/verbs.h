@@ -16,5 +16,7 @@ struct Command {
 
 /// Verbs that need no daemon: check.
 void add_offline_verbs(Command& command);
+/// schema
+void add_schema_verb(Command& command);
 
 }  // namespace superd::ctl
