@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: MIT
+# Completion of superctl(1) in fish.
+
+# The names of the daemon's services; none where there is no daemon.
+function __superctl_services
+    set -l words (commandline -opc)
+    set -l control
+    if set -l at (contains -i -- --control $words)
+        set control --control $words[(math $at + 1)]
+    end
+    timeout 2 superctl $control list 2>/dev/null | string replace -r '\s.*' ''
+end
+
+set -l verbs status list check plan reload pause resume drain stop kill top explain metrics import schema
+
+complete -c superctl -f
+complete -c superctl -l control -r -F -d 'control socket of the daemon'
+complete -c superctl -l json -d 'print JSON for programs'
+complete -c superctl -s h -l help -d 'print the options'
+complete -c superctl -n "not __fish_seen_subcommand_from $verbs" -l version -d 'print the version'
+
+complete -c superctl -n "not __fish_seen_subcommand_from $verbs" -a status -d 'each service, or one'
+complete -c superctl -n "not __fish_seen_subcommand_from $verbs" -a list -d 'the names of all services'
+complete -c superctl -n "not __fish_seen_subcommand_from $verbs" -a check -d 'check all definitions and print every error'
+complete -c superctl -n "not __fish_seen_subcommand_from $verbs" -a plan -d 'what a reload would change'
+complete -c superctl -n "not __fish_seen_subcommand_from $verbs" -a reload -d 'read the definitions anew'
+complete -c superctl -n "not __fish_seen_subcommand_from $verbs" -a pause -d 'take no more clients of a service'
+complete -c superctl -n "not __fish_seen_subcommand_from $verbs" -a resume -d 'take them again'
+complete -c superctl -n "not __fish_seen_subcommand_from $verbs" -a drain -d 'take no more clients and let handlers finish'
+complete -c superctl -n "not __fish_seen_subcommand_from $verbs" -a stop -d 'end superd'
+complete -c superctl -n "not __fish_seen_subcommand_from $verbs" -a kill -d 'send a signal to handlers'
+complete -c superctl -n "not __fish_seen_subcommand_from $verbs" -a top -d 'live table of services and connections'
+complete -c superctl -n "not __fish_seen_subcommand_from $verbs" -a explain -d 'what would decide about a client'
+complete -c superctl -n "not __fish_seen_subcommand_from $verbs" -a metrics -d 'OpenMetrics text'
+complete -c superctl -n "not __fish_seen_subcommand_from $verbs" -a import -d "definitions from other super-servers' files"
+complete -c superctl -n "not __fish_seen_subcommand_from $verbs" -a schema -d "JSON Schema of a service's file"
+
+complete -c superctl -n '__fish_seen_subcommand_from status pause resume drain kill explain' -a '(__superctl_services)'
+complete -c superctl -n '__fish_seen_subcommand_from kill' -a 'TERM HUP INT QUIT KILL USR1 USR2 STOP CONT'
+complete -c superctl -n '__fish_seen_subcommand_from check plan' -l config -r -F -d 'settings and defaults'
+complete -c superctl -n '__fish_seen_subcommand_from check plan' -l conf-dir -x -a '(__fish_complete_directories)' \
+    -d definitions
+complete -c superctl -n '__fish_seen_subcommand_from plan' -l offline -d 'between files alone'
+complete -c superctl -n '__fish_seen_subcommand_from import' -F -a 'inetd xinetd systemd'
+complete -c superctl -n '__fish_seen_subcommand_from import' -l output -x -a '(__fish_complete_directories)' \
+    -d 'where to write them'
+complete -c superctl -n '__fish_seen_subcommand_from schema' -l drop-in -d 'of a drop-in, in which no key is required'
