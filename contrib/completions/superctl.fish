@@ -11,6 +11,22 @@ function __superctl_services
     timeout 2 superctl $control list 2>/dev/null | string replace -r '\s.*' ''
 end
 
+# Is the argument being typed number PLACE, from 0, of one of these VERBS?
+function __superctl_at --argument-names place
+    set -l plain
+    set -l skip 1
+    for word in (commandline -opc)
+        if test $skip = 1
+            set skip 0
+        else if contains -- $word --control --config --conf-dir --output
+            set skip 1
+        else if not string match -q -- '-*' $word
+            set -a plain $word
+        end
+    end
+    test (count $plain) = (math $place + 1); and contains -- $plain[1] $argv[2..]
+end
+
 set -l verbs status list check plan reload pause resume drain stop kill top explain metrics import schema
 
 complete -c superctl -f
@@ -35,13 +51,14 @@ complete -c superctl -n "not __fish_seen_subcommand_from $verbs" -a metrics -d '
 complete -c superctl -n "not __fish_seen_subcommand_from $verbs" -a import -d "definitions from other super-servers' files"
 complete -c superctl -n "not __fish_seen_subcommand_from $verbs" -a schema -d "JSON Schema of a service's file"
 
-complete -c superctl -n '__fish_seen_subcommand_from status pause resume drain kill explain' -a '(__superctl_services)'
-complete -c superctl -n '__fish_seen_subcommand_from kill' -a 'TERM HUP INT QUIT KILL USR1 USR2 STOP CONT'
+complete -c superctl -n '__superctl_at 0 status pause resume drain kill explain' -a '(__superctl_services)'
+complete -c superctl -n '__superctl_at 1 kill' -a 'TERM HUP INT QUIT KILL USR1 USR2 STOP CONT'
 complete -c superctl -n '__fish_seen_subcommand_from check plan' -l config -r -F -d 'settings and defaults'
 complete -c superctl -n '__fish_seen_subcommand_from check plan' -l conf-dir -x -a '(__fish_complete_directories)' \
     -d definitions
 complete -c superctl -n '__fish_seen_subcommand_from plan' -l offline -d 'between files alone'
-complete -c superctl -n '__fish_seen_subcommand_from import' -F -a 'inetd xinetd systemd'
+complete -c superctl -n '__superctl_at 0 import' -a 'inetd xinetd systemd'
+complete -c superctl -n '__fish_seen_subcommand_from import; and not __superctl_at 0 import' -F
 complete -c superctl -n '__fish_seen_subcommand_from import' -l output -x -a '(__fish_complete_directories)' \
     -d 'where to write them'
 complete -c superctl -n '__fish_seen_subcommand_from schema' -l drop-in -d 'of a drop-in, in which no key is required'
