@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 # Completion of superctl(1) in bash.
 
-# Those of the words given that begin with what is being typed. compgen -W would run what a daemon calls a service.
+# Those of the words given that begin with what is being typed. compgen -W would expand them.
 _superctl_offer() {
     local word
     for word; do
@@ -17,7 +17,8 @@ _superctl_files() {
 # The names of the daemon's services; none where there is no daemon.
 _superctl_services() {
     local names
-    mapfile -t names < <(timeout 2 superctl "${control[@]}" list 2>/dev/null | sed 's/[[:space:]].*//')
+    mapfile -t names < <(timeout 2 superctl "${control[@]}" --json list 2>/dev/null |
+        grep -o '"name": *"[A-Za-z0-9._@-]*"' | cut -d '"' -f 4)
     _superctl_offer "${names[@]}"
 }
 
@@ -28,21 +29,24 @@ _superctl() {
     for ((i = 1; i < COMP_CWORD; i++)); do
         case ${COMP_WORDS[i]} in
             --control) control=(--control "${COMP_WORDS[++i]}") ;;
-            --config | --conf-dir | --output) ((++i)) ;;
+            --config | --conf-dir | --output | --format) ((++i)) ;;
             -*) ;;
             *) if [[ -z $verb ]]; then verb=${COMP_WORDS[i]}; else ((++place)); fi ;;
         esac
     done
     case $previous in
         --control | --config) _superctl_files -f; return ;;
-        --conf-dir | --output) _superctl_files -d; return ;;
+        --conf-dir | --output | --offline) _superctl_files -d; return ;;
+        --format) _superctl_offer prometheus openmetrics; return ;;
     esac
     if [[ $cur == -* ]]; then
         case $verb in
             '') options+=(--version) ;;
             check) options+=(--config --conf-dir) ;;
             plan) options+=(--offline --config --conf-dir) ;;
-            import) options+=(--output) ;;
+            metrics) options+=(--format) ;;
+            drain | stop) options+=(--no-wait) ;;
+            import) options+=(--output --force) ;;
             schema) options+=(--drop-in) ;;
         esac
         _superctl_offer "${options[@]}"
@@ -54,6 +58,7 @@ _superctl() {
         kill:1) _superctl_offer TERM HUP INT QUIT KILL USR1 USR2 STOP CONT ;;
         import:0) _superctl_offer inetd xinetd systemd ;;
         import:*) _superctl_files -f ;;
+        plan:*) _superctl_files -d ;;
     esac
 }
 

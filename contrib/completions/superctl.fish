@@ -8,7 +8,7 @@ function __superctl_services
     if set -l at (contains -i -- --control $words)
         set control --control $words[(math $at + 1)]
     end
-    timeout 2 superctl $control list 2>/dev/null | string replace -r '\s.*' ''
+    timeout 2 superctl $control --json list 2>/dev/null | grep -o '"name": *"[A-Za-z0-9._@-]*"' | cut -d '"' -f 4
 end
 
 # Is the argument being typed number PLACE, from 0, of one of these VERBS?
@@ -18,7 +18,7 @@ function __superctl_at --argument-names place
     for word in (commandline -opc)
         if test $skip = 1
             set skip 0
-        else if contains -- $word --control --config --conf-dir --output
+        else if contains -- $word --control --config --conf-dir --output --offline --format
             set skip 1
         else if not string match -q -- '-*' $word
             set -a plain $word
@@ -36,7 +36,7 @@ complete -c superctl -s h -l help -d 'print the options'
 complete -c superctl -n "not __fish_seen_subcommand_from $verbs" -l version -d 'print the version'
 
 complete -c superctl -n "not __fish_seen_subcommand_from $verbs" -a status -d 'each service, or one'
-complete -c superctl -n "not __fish_seen_subcommand_from $verbs" -a list -d 'the names of all services'
+complete -c superctl -n "not __fish_seen_subcommand_from $verbs" -a list -d 'all services and their addresses'
 complete -c superctl -n "not __fish_seen_subcommand_from $verbs" -a check -d 'check all definitions and print every error'
 complete -c superctl -n "not __fish_seen_subcommand_from $verbs" -a plan -d 'what a reload would change'
 complete -c superctl -n "not __fish_seen_subcommand_from $verbs" -a reload -d 'read the definitions anew'
@@ -56,9 +56,14 @@ complete -c superctl -n '__superctl_at 1 kill' -a 'TERM HUP INT QUIT KILL USR1 U
 complete -c superctl -n '__fish_seen_subcommand_from check plan' -l config -r -F -d 'settings and defaults'
 complete -c superctl -n '__fish_seen_subcommand_from check plan' -l conf-dir -x -a '(__fish_complete_directories)' \
     -d definitions
-complete -c superctl -n '__fish_seen_subcommand_from plan' -l offline -d 'between files alone'
+complete -c superctl -n '__fish_seen_subcommand_from plan' -l offline -x -a '(__fish_complete_directories)' \
+    -d 'between two folders'
 complete -c superctl -n '__superctl_at 0 import' -a 'inetd xinetd systemd'
 complete -c superctl -n '__fish_seen_subcommand_from import; and not __superctl_at 0 import' -F
 complete -c superctl -n '__fish_seen_subcommand_from import' -l output -x -a '(__fish_complete_directories)' \
     -d 'where to write them'
+complete -c superctl -n '__fish_seen_subcommand_from import' -l force -d 'replace files'
+complete -c superctl -n '__fish_seen_subcommand_from drain stop' -l no-wait -d 'return at once'
+complete -c superctl -n '__fish_seen_subcommand_from metrics' -l format -x -a 'prometheus openmetrics' \
+    -d 'how counters are declared'
 complete -c superctl -n '__fish_seen_subcommand_from schema' -l drop-in -d 'of a drop-in, in which no key is required'

@@ -7,14 +7,18 @@ import shutil
 import subprocess
 import tempfile
 
-from harness import TestCase
+from harness import SuperdCase
 from test_manual import SUPERCTL, SUPERD, options
 
+# What it answers in JSON; only service names count, whatever a description says.
+LIST = (r'{"ok":true,"services":[{"description":"a \"name\":\"trap\"","name":"echo"},{"name":"echo-udp"},'
+        r'{"name":"time"}],"version":1}')
 COMPLETIONS = pathlib.Path(__file__).parents[2] / "contrib" / "completions"
 
 
-class Completions(TestCase):
+class Completions(SuperdCase):
     def setUp(self):
+        super().setUp()
         folder = tempfile.TemporaryDirectory(prefix="superd-completions-")
         self.addCleanup(folder.cleanup)
         self.folder = pathlib.Path(folder.name)
@@ -45,11 +49,11 @@ class Completions(TestCase):
                                                                                          f"complete -C '{line}'")]
 
     def check_names(self, candidates):
-        self.superctl('[ "$*" = list ] && printf "%s\\n" echo echo-udp "time  listening" || exit 1')
+        self.superctl(f"[ \"$*\" = '--json list' ] && echo '{LIST}' || exit 1")
         for verb in ("status", "pause", "resume", "drain", "kill", "explain"):
             self.assertEqual(set(candidates(f"superctl {verb} ")), {"echo", "echo-udp", "time"}, verb)
         self.assertEqual(set(candidates("superctl status ec")), {"echo", "echo-udp"})
-        self.superctl('[ "$*" = "--control /run/x list" ] && echo other')
+        self.superctl("""[ "$*" = "--control /run/x --json list" ] && echo '{"services":[{"name":"other"}]}'""")
         self.assertEqual(candidates("superctl --control /run/x status "), ["other"])
 
     def check_words(self, candidates):
@@ -71,8 +75,9 @@ class Completions(TestCase):
         self.check_names(self.bash)
 
     def test_bash_runs_nothing_that_is_called_like_a_service(self):
-        self.superctl("echo '$(touch${IFS}ran)'; echo '`touch${IFS}ran`'; echo '*'")
-        self.bash("superctl status ")
+        for name in ("$(touch${IFS}ran)", "`touch${IFS}ran`", "*"):
+            self.superctl(f"""echo '{{"services":[{{"name":"{name}"}}]}}'""")
+            self.assertEqual(self.bash("superctl status "), [])
         self.assertEqual(sorted(os.listdir(self.folder)), ["superctl"])
 
     def test_without_a_daemon_there_is_no_name_and_no_word_of_it(self):
@@ -80,6 +85,17 @@ class Completions(TestCase):
         self.assertEqual(self.bash("superctl status "), [])
         if shutil.which("fish"):
             self.assertEqual(self.fish("superctl status "), [])
+
+    def test_bash_offers_the_names_of_a_real_daemon_s_services(self):
+        if "list" not in options(SUPERCTL)[1]:
+            self.skipTest("superctl has no verb list yet")
+        daemon = self.prepare()
+        daemon.arguments += ["--control", daemon.path("control.sock")]
+        for name in ("hello", "tea.time"):
+            daemon.service(name, listen="tcp://127.0.0.1:0", model="fork", exec=["true"])
+        daemon.start()
+        (self.folder / "superctl").symlink_to(SUPERCTL)
+        self.assertEqual(set(self.bash(f"superctl --control {daemon.path('control.sock')} drain ")), {"hello", "tea.time"})
 
     def test_fish_offers_every_verb_option_and_service(self):
         if not shutil.which("fish"):
