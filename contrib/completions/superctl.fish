@@ -29,27 +29,29 @@ end
 
 set -l verbs status list check plan reload pause resume drain stop kill top explain metrics import schema
 
+set -l first "not __fish_seen_subcommand_from $verbs"
+
 complete -c superctl -f
 complete -c superctl -l control -r -F -d 'control socket of the daemon'
 complete -c superctl -l json -d 'print JSON for programs'
 complete -c superctl -s h -l help -d 'print the options'
-complete -c superctl -n "not __fish_seen_subcommand_from $verbs" -l version -d 'print the version'
+complete -c superctl -n $first -l version -d 'print the version'
 
-complete -c superctl -n "not __fish_seen_subcommand_from $verbs" -a status -d 'each service, or one'
-complete -c superctl -n "not __fish_seen_subcommand_from $verbs" -a list -d 'all services and their addresses'
-complete -c superctl -n "not __fish_seen_subcommand_from $verbs" -a check -d 'check all definitions and print every error'
-complete -c superctl -n "not __fish_seen_subcommand_from $verbs" -a plan -d 'what a reload would change'
-complete -c superctl -n "not __fish_seen_subcommand_from $verbs" -a reload -d 'read the definitions anew'
-complete -c superctl -n "not __fish_seen_subcommand_from $verbs" -a pause -d 'take no more clients of a service'
-complete -c superctl -n "not __fish_seen_subcommand_from $verbs" -a resume -d 'take them again'
-complete -c superctl -n "not __fish_seen_subcommand_from $verbs" -a drain -d 'take no more clients and let handlers finish'
-complete -c superctl -n "not __fish_seen_subcommand_from $verbs" -a stop -d 'end superd'
-complete -c superctl -n "not __fish_seen_subcommand_from $verbs" -a kill -d 'send a signal to handlers'
-complete -c superctl -n "not __fish_seen_subcommand_from $verbs" -a top -d 'live table of services and connections'
-complete -c superctl -n "not __fish_seen_subcommand_from $verbs" -a explain -d 'what would decide about a client'
-complete -c superctl -n "not __fish_seen_subcommand_from $verbs" -a metrics -d 'OpenMetrics text'
-complete -c superctl -n "not __fish_seen_subcommand_from $verbs" -a import -d "definitions from other super-servers' files"
-complete -c superctl -n "not __fish_seen_subcommand_from $verbs" -a schema -d "JSON Schema of a service's file"
+complete -c superctl -n $first -a status -d 'each service, or one'
+complete -c superctl -n $first -a list -d 'all services and their addresses'
+complete -c superctl -n $first -a check -d 'check all definitions and print every error'
+complete -c superctl -n $first -a plan -d 'what a reload would change'
+complete -c superctl -n $first -a reload -d 'read the definitions anew'
+complete -c superctl -n $first -a pause -d 'take no more clients of a service'
+complete -c superctl -n $first -a resume -d 'take them again'
+complete -c superctl -n $first -a drain -d 'take no more clients and let handlers finish'
+complete -c superctl -n $first -a stop -d 'end superd'
+complete -c superctl -n $first -a kill -d 'send a signal to handlers'
+complete -c superctl -n $first -a top -d 'live table of services and connections'
+complete -c superctl -n $first -a explain -d 'what would decide about a client'
+complete -c superctl -n $first -a metrics -d 'OpenMetrics text'
+complete -c superctl -n $first -a import -d "definitions from other super-servers' files"
+complete -c superctl -n $first -a schema -d "JSON Schema of a service's file"
 
 complete -c superctl -n '__superctl_at 0 status pause resume drain kill explain' -a '(__superctl_services)'
 complete -c superctl -n '__superctl_at 1 kill' -a 'TERM HUP INT QUIT KILL USR1 USR2 STOP CONT'

@@ -15,7 +15,8 @@ _superd() {
             return ;;
         --log-format) words='auto text logfmt json journal' ;;
         --log-level) words='error warning notice info debug' ;;
-        *) words='--config --conf-dir --control --log-format --log-level --check --daemon --pid-file --version --help' ;;
+        *) words='--config --conf-dir --control --log-format --log-level --check --daemon --pid-file --version
+                  --help' ;;
     esac
     mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
 }

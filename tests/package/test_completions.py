@@ -39,14 +39,14 @@ class Completions(SuperdCase):
     def bash(self, line):
         """What bash offers for the last word of a line."""
         words = line.split(" ")
-        return self.run_shell("bash", "-c", 'source "$1"; compopt() { :; }; COMP_WORDS=("${@:2}") COMP_CWORD=$(($# - 2)); '
-                              '_"$2"; [[ ${#COMPREPLY[@]} -eq 0 ]] || printf "%s\\n" "${COMPREPLY[@]}"', "bash",
-                              COMPLETIONS / f"{words[0]}.bash", *words)
+        script = r'''source "$1"; compopt() { :; }; COMP_WORDS=("${@:2}") COMP_CWORD=$(($# - 2)); _"$2"
+                     [[ ${#COMPREPLY[@]} -eq 0 ]] || printf '%s\n' "${COMPREPLY[@]}" '''
+        return self.run_shell("bash", "-c", script, "bash", COMPLETIONS / f"{words[0]}.bash", *words)
 
     def fish(self, line):
         source = COMPLETIONS / f"{line.split(' ')[0]}.fish"
-        return [word.split("\t")[0] for word in self.run_shell("fish", "--no-config", "-c", f"source {source}; "
-                                                                                         f"complete -C '{line}'")]
+        offered = self.run_shell("fish", "--no-config", "-c", f"source {source}; complete -C '{line}'")
+        return [word.split("\t")[0] for word in offered]
 
     def check_names(self, candidates):
         self.superctl(f"[ \"$*\" = '--json list' ] && echo '{LIST}' || exit 1")
@@ -90,12 +90,13 @@ class Completions(SuperdCase):
         if "list" not in options(SUPERCTL)[1]:
             self.skipTest("superctl has no verb list yet")
         daemon = self.prepare()
-        daemon.arguments += ["--control", daemon.path("control.sock")]
+        control = daemon.path("control.sock")
+        daemon.arguments += ["--control", control]
         for name in ("hello", "tea.time"):
             daemon.service(name, listen="tcp://127.0.0.1:0", model="fork", exec=["true"])
         daemon.start()
         (self.folder / "superctl").symlink_to(SUPERCTL)
-        self.assertEqual(set(self.bash(f"superctl --control {daemon.path('control.sock')} drain ")), {"hello", "tea.time"})
+        self.assertEqual(set(self.bash(f"superctl --control {control} drain ")), {"hello", "tea.time"})
 
     def test_fish_offers_every_verb_option_and_service(self):
         if not shutil.which("fish"):

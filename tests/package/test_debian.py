@@ -35,7 +35,8 @@ class Contents(TestCase):
                      "usr/libexec/superd/superd-exec", "usr/sbin/superd",
                      "usr/share/bash-completion/completions/superctl", "usr/share/doc/superd/changelog.gz",
                      "usr/share/doc/superd/CHANGELOG.md.gz", "usr/share/doc/superd/copyright",
-                     "usr/share/doc/superd/examples/hardening.conf", "usr/share/fish/vendor_completions.d/superctl.fish",
+                     "usr/share/doc/superd/examples/hardening.conf",
+                     "usr/share/fish/vendor_completions.d/superctl.fish",
                      "usr/share/man/man1/superctl.1.gz", "usr/share/man/man5/superd.toml.5.gz",
                      "usr/share/man/man7/superd-worker.7.gz", "usr/share/man/man8/superd.8.gz",
                      "usr/share/superd/conf.d/echo.toml", "usr/share/zsh/vendor-completions/_superctl"]:
@@ -51,8 +52,9 @@ class Contents(TestCase):
 def mirror():
     """The repository that this system's main component comes from, by apt's own account: (uri, suite), or nothing."""
     suite = re.search(r"^VERSION_CODENAME=(\S+)", pathlib.Path("/etc/os-release").read_text(), re.MULTILINE)
-    listed = subprocess.run(["apt-get", "indextargets", "--format", "$(CREATED_BY) $(COMPONENT) $(CODENAME) $(REPO_URI)"],
-                            text=True, check=False, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout
+    wanted = "$(CREATED_BY) $(COMPONENT) $(CODENAME) $(REPO_URI)"
+    listed = subprocess.run(["apt-get", "indextargets", "--format", wanted], text=True, check=False,
+                            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout
     found = re.search(rf"^Packages main {suite.group(1)} (\S+)$", listed, re.MULTILINE) if suite else None
     return (found.group(1), suite.group(1)) if found else None
 

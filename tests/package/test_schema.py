@@ -112,7 +112,8 @@ VALUES = ["true", "0", "1", "-1", "7", "99", "512", "70000", "10000000", "100000
 FORM = re.compile(r"expected .*, found |is not one of |is not a duration|has no unit|is not a size|is not octal|"
                   r"is not a signal|is negative|is neither a number nor|must be \[soft, hard\]|is not a rate|"
                   r"is not a prefix|is empty|is not a variable's name|must be days and times|is not a day|"
-                  r"is not a time of day|must begin with one of|begins at 24:00|is out of range (?!\d+\w* to \d+[a-zA-Z])")
+                  r"is not a time of day|must begin with one of|begins at 24:00|"
+                  r"is out of range (?!\d+\w* to \d+[a-zA-Z])")
 
 
 def check(files):
@@ -135,8 +136,8 @@ def check(files):
 
 def whole(text):
     """The text with what is missing to make it a service."""
-    plain = [f"{key} = {value}\n" for key, value in PLAIN.items() if not re.search(rf"^\s*{key} = ", text, re.MULTILINE)]
-    return "".join(plain) + text + "\n"
+    given = set(re.findall(r"^\s*(\w+) = ", text, re.MULTILINE))
+    return "".join(f"{key} = {value}\n" for key, value in PLAIN.items() if key not in given) + text + "\n"
 
 
 @unittest.skipUnless(jsonschema, "needs the package python3-jsonschema")

@@ -32,9 +32,10 @@ class Units(TestCase):
 
     def verify(self, *units, user=False):
         environment = os.environ | {"SYSTEMD_UNIT_PATH": f"{self.folder}:", "XDG_RUNTIME_DIR": str(self.folder)}
-        done = subprocess.run(["systemd-analyze", *(["--user"] if user else []), "--man=no", "verify", *units], text=True,
-                              check=False, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        return done.returncode, [line for line in done.stdout.splitlines() if str(self.folder) in line or "superd" in line]
+        manager = ["--user"] if user else []
+        done = subprocess.run(["systemd-analyze", *manager, "--man=no", "verify", *units], text=True, check=False,
+                              env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        return done.returncode, [line for line in done.stdout.splitlines() if "superd" in line]
 
     def test_systemd_finds_nothing_wrong_with_the_service_alone_tightened_and_beside_its_socket(self):
         service = self.put(SYSTEMD / "superd.service")
