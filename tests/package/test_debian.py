@@ -202,7 +202,7 @@ class FreshRoot(TestCase):
         self.assertTrue(settings.read_text().endswith("# edited\n"))
         mine = {"etc/superd", "etc/superd/conf.d", "etc/superd/conf.d/hello.toml", "etc/superd/conf.d/echo.toml"}
         self.dpkg("--remove")
-        left = {path for path in self.changes(before) if not path.startswith(("etc/systemd/", "var/lib/"))}
+        left = {path for path in self.changes(before) if not path.startswith(("etc/systemd/", "var/lib/", "run/"))}
         self.assertEqual(left, mine | {"etc/superd/superd.toml"})
         self.dpkg("--install")
         self.assertTrue(settings.read_text().endswith("# edited\n"))
