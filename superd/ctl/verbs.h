@@ -19,5 +19,7 @@ struct Command {
 void add_offline_verbs(Command& command);
 /// Verbs that a running superd answers, and --control.
 void add_control_verbs(Command& command);
+/// schema
+void add_schema_verb(Command& command);
 
 }  // namespace superd::ctl
