@@ -11,6 +11,7 @@ int main(int argc, char** argv) {
     command.app.fallthrough();
     command.app.get_formatter()->column_width(36);
     add_offline_verbs(command);
+    add_import(command);
     try {
         command.app.parse(argc, argv);
     } catch (const CLI::ParseError& error) {

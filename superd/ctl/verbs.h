@@ -16,5 +16,7 @@ struct Command {
 
 /// Verbs that need no daemon: check.
 void add_offline_verbs(Command& command);
+/// import: definitions from the files of inetd, xinetd and systemd.
+void add_import(Command& command);
 
 }  // namespace superd::ctl
