@@ -4,7 +4,9 @@
 using namespace superd::ctl;
 
 namespace {
-Import from(std::string_view text) { return import_inetd("inetd.conf", text); }
+Import from(std::string_view text) {
+    return import_inetd("inetd.conf", text);
+}
 }  // namespace
 
 TEST_CASE("inetd: a plain line becomes a service with program, arguments, user and the socket as stderr") {
@@ -91,7 +93,8 @@ TEST_CASE("inetd: addresses before the colon, in lists, and on a line of their o
         "e stream tcp nowait root /bin/e e\n"
         "gw.example.org:f stream tcp nowait root /bin/f f\n");
     CHECK(value(service(import, "a"), "listen") == R"("tcp://127.0.0.1:a")");
-    CHECK(value(service(import, "b"), "listen") == R"("tcp://192.0.2.1:b")");
+    CHECK(value(service(import, "b"), "listen") ==
+          R"(["tcp://192.0.2.1:b", "tcp://[2001:db8::1]:b", "tcp://[2001:db8::2]:b"])");
     CHECK(value(service(import, "c"), "listen") == R"(["tcp://127.0.0.1:c", "tcp://[::1]:c"])");
     CHECK(value(service(import, "d"), "listen") == R"("tcp://127.0.0.1:d")");
     CHECK(value(service(import, "e"), "listen") == R"("tcp://*:e")");

@@ -29,7 +29,8 @@ Import from(std::string_view text, const Files& files = {}) {
 
 /// An entry with what xinetd demands, and these lines from line 7 on.
 std::string entry(const std::string& name, const std::string& lines) {
-    return "service " + name + "\n{\n\tsocket_type = stream\n\twait = no\n\tuser = root\n\tserver = /bin/a\n" + lines + "}\n";
+    return "service " + name + "\n{\n\tsocket_type = stream\n\twait = no\n\tuser = root\n\tserver = /bin/a\n" + lines +
+           "}\n";
 }
 
 std::vector<std::string> prefixes(std::initializer_list<std::string> words) {
@@ -96,7 +97,7 @@ TEST_CASE("xinetd: defaults lie under each entry; = replaces, += adds, -= takes 
     CHECK(value(service(import, "c"), "limits.per_source").empty());
     CHECK(value(service(import, "d"), "access.allow") == R"(["10.0.0.5"])");
     CHECK(value(service(import, "d"), "limits.instances") == "5");
-    CHECK(notes(import, 44, Fate::lost, "instances +=") == 1);
+    CHECK(notes(import, 46, Fate::lost, "instances +=") == 1);
 }
 
 TEST_CASE("xinetd: of an attribute that is given twice the first counts, as xinetd has it") {
@@ -106,12 +107,12 @@ TEST_CASE("xinetd: of an attribute that is given twice the first counts, as xine
 }
 
 TEST_CASE("xinetd: include and includedir are read in order, without names that have a dot; a circle is an error") {
-    const Import import = from("include /one\nincludedir /d\ninclude /missing\n",
-                               {{"/one", entry("one", "") + "include /one\n"},
-                                {"/d/b", entry("b", "")},
-                                {"/d/a", entry("a", "")},
-                                {"/d/c.dpkg-old", entry("old", "")},
-                                {"/d/d~", entry("backup", "")}});
+    const Import import =
+        from("include /one\nincludedir /d\ninclude /missing\n", {{"/one", entry("one", "") + "include /one\n"},
+                                                                 {"/d/b", entry("b", "")},
+                                                                 {"/d/a", entry("a", "")},
+                                                                 {"/d/c.dpkg-old", entry("old", "")},
+                                                                 {"/d/d~", entry("backup", "")}});
     REQUIRE(import.services.size() == 3);
     CHECK(import.services[0].name == "one");
     CHECK(import.services[1].name == "a");
@@ -141,12 +142,12 @@ TEST_CASE("xinetd: two entries of one name are two services") {
 }
 
 TEST_CASE("xinetd: RPC, TCPMUX, redirections and what has no handler in superd are left out and reported") {
-    const Import import = from(entry("a", "\ttype = RPC\n") + entry("b", "\ttype = TCPMUX\n") +
-                               entry("c", "\tredirect = 10.0.0.1 80\n") +
-                               "service services\n{\n\ttype = INTERNAL UNLISTED\n\tsocket_type = stream\n\twait = no\n}\n"
-                               "service raw\n{\n\tsocket_type = raw\n\twait = no\n\tserver = /bin/a\n}\n"
-                               "service none\n{\n\tsocket_type = stream\n\twait = no\n}\n" +
-                               entry("named", "\tbind = gw.example.org\n"));
+    const Import import =
+        from(entry("a", "\ttype = RPC\n") + entry("b", "\ttype = TCPMUX\n") + entry("c", "\tredirect = 10.0.0.1 80\n") +
+             "service services\n{\n\ttype = INTERNAL UNLISTED\n\tsocket_type = stream\n\twait = no\n}\n"
+             "service raw\n{\n\tsocket_type = raw\n\twait = no\n\tserver = /bin/a\n}\n"
+             "service none\n{\n\tsocket_type = stream\n\twait = no\n}\n" +
+             entry("named", "\tbind = gw.example.org\n"));
     CHECK(import.services.empty());
     for (const int line : {1, 9, 17, 25, 31, 37}) {
         INFO("line " << line);

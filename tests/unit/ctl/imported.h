@@ -29,6 +29,8 @@ inline long notes(const Import& import, int line, Fate fate, std::string_view te
     });
 }
 
-inline long errors(const Import& import) { return std::ranges::count(import.notes, Fate::error, &Note::fate); }
+inline long errors(const Import& import) {
+    return std::ranges::count(import.notes, Fate::error, &Note::fate);
+}
 
 }  // namespace superd::ctl
