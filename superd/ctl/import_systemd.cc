@@ -97,7 +97,8 @@ class Mapper {
             }
             add(one, *uri);
         }
-        if (groups_.empty()) skip(any ? "has no socket left that superd could serve" : "has no Listen… setting");
+        if (groups_.empty())
+            skip(any ? "has no socket left that superd could serve" : "has no Listen… setting, or is masked");
     }
 
     static bool accepts(const Group& group, std::string_view key) { return group.stream == (key != "ListenDatagram"); }

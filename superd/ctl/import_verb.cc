@@ -8,7 +8,9 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
+#include <filesystem>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "base/text.h"
 #include "ctl/definitions.h"
@@ -114,33 +116,50 @@ class Reading {
     /// Of units that have one name the first counts, as /etc does before /usr/lib.
     void read_unit(const std::string& path, const std::string& name) {
         if (units_.files.contains(name)) return;
-        auto text = read_text(path);
+        const auto status = sys::status_of(path);
+        // A link to /dev/null masks a unit: it is there, and says nothing.
+        auto text = status && S_ISCHR(status->mode) ? Result<std::string>("") : read_text(path);
         if (!text) return cannot_read(path, text.error());
         units_.files[name] = {path, std::move(*text)};
     }
 
-    void read_units(const std::string& path) {
-        const bool folder = is_folder(path);
+    static std::string folder_of(const std::string& path) {
         const std::size_t slash = path.rfind('/');
-        const std::string in = folder                       ? path
-                               : slash == std::string::npos ? "."
-                                                            : path.substr(0, std::max<std::size_t>(slash, 1));
-        if (!folder) read_unit(path, path.substr(slash + 1));
-        // A socket without the service that it starts is nothing.
-        const auto names = sys::list_directory(in);
-        if (!names) return cannot_read(in, names.error());
+        return slash == std::string::npos ? "." : path.substr(0, std::max<std::size_t>(slash, 1));
+    }
+
+    void read_units(const std::string& path) {
+        if (!is_folder(path)) return read_socket(path);
+        const auto names = sys::list_directory(path);
+        if (!names) return cannot_read(path, names.error());
         for (const std::string& name : *names) {
-            const std::string file = fmt::format("{}/{}", in, name);
-            const bool wanted = name.ends_with(".service") || (folder && name.ends_with(".socket"));
-            const auto status = wanted ? sys::status_of(file) : fail("");
-            if (status && S_ISREG(status->mode)) read_unit(file, name);
+            if (name.ends_with(".socket")) read_socket(fmt::format("{}/{}", path, name));
+        }
+    }
+
+    /// A socket with what stands beside it: it may be a link, as those in sockets.target.wants are.
+    void read_socket(const std::string& path) {
+        read_unit(path, path.substr(path.rfind('/') + 1));
+        std::error_code error;
+        const std::string real = std::filesystem::canonical(path, error).string();
+        for (const std::string& folder : {folder_of(path), error ? "" : folder_of(real)}) {
+            if (!folder.empty() && folders_.insert(folder).second) read_neighbours(folder);
+        }
+    }
+
+    void read_neighbours(const std::string& folder) {
+        const auto names = sys::list_directory(folder);
+        if (!names) return cannot_read(folder, names.error());
+        for (const std::string& name : *names) {
+            const std::string file = fmt::format("{}/{}", folder, name);
+            // Services that lead nowhere are of no interest before a socket wants them.
+            if (name.ends_with(".service") && sys::status_of(file)) read_unit(file, name);
             if (name.ends_with(".service.d") || name.ends_with(".socket.d"))
                 read_drop_ins(file, name.substr(0, name.size() - 2));
         }
     }
 
     void read_drop_ins(const std::string& folder, const std::string& unit) {
-        if (!drop_in_folders_.insert(folder).second) return;
         const auto names = files_in(folder);
         if (!names) return cannot_read(folder, names.error());
         auto& drop_ins = units_.drop_ins[unit];
@@ -160,7 +179,7 @@ class Reading {
 
     Import all_;
     Units units_;
-    std::set<std::string> drop_in_folders_;
+    std::set<std::string> folders_;  ///< whose services and drop-ins have been read
 };
 
 Result<void> write_all(const sys::Fd& file, const std::string& path, std::string_view text) {

@@ -179,6 +179,23 @@ class ImportCommand(ImportCase):
         for wrong in (("import",), ("import", "inetd"), ("import", "launchd", path)):
             superctl(*wrong, status=2)
 
+    def test_units(self):
+        """Of a folder of links to sockets, as systemd makes it for those that are enabled, the services and drop-ins are
+        taken from where the links lead; a masked socket is left out; of units of one name the first counts."""
+        for folder in ("lib", "lib/a.socket.d", "etc"):
+            os.mkdir(self.path(folder))
+        self.write("lib/a.socket", "[Socket]\nListenStream=7001\nAccept=yes\n")
+        self.write("lib/a@.service", "[Service]\nExecStart=/bin/sh\nStandardInput=socket\n")
+        self.write("lib/b.socket", "[Socket]\nListenStream=7002\nAccept=yes\n")
+        self.write("lib/b@.service", "[Service]\nExecStart=/bin/sh\nStandardInput=socket\n")
+        self.write("lib/a.socket.d/10-more.conf", "[Socket]\nListenStream=7003\n")
+        os.symlink(self.path("lib/a.socket"), self.path("etc/a.socket"))
+        os.symlink("/dev/null", self.path("etc/b.socket"))
+        done = superctl("import", "systemd", self.path("etc"), self.path("lib"), "--output", self.path("out"))
+        self.assertEqual(self.definitions(self.path("out")), {
+            "a": {"listen": ["tcp://*:7001", "tcp://*:7003"], "model": "fork", "exec": ["/bin/sh"], "user": "root"}})
+        self.assertIn("etc/b.socket: b.socket has no Listen", done.stderr)
+
     def test_stdout(self):
         """Without --output the definitions go to stdout, each under its file's name, and the report to stderr."""
         done = superctl("import", "inetd", self.write("inetd.conf", self.LINE + "#<off># a stream tcp nowait b c d\n"))
