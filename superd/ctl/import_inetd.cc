@@ -111,7 +111,6 @@ class Importer {
             sticky_ = first.size() > 1 ? first.substr(0, first.size() - 1) : "*";
             return;
         }
-        const bool internal = fields.size() == 6 && fields[5] == "internal";
         if (fields.size() < 6) {
             return broken(at, fmt::format("{} instead of service, socket type, protocol, wait, user, program and "
                                           "arguments: left out",
@@ -121,7 +120,7 @@ class Importer {
         const auto protocol = split(fields[2], ',');
         out.protocol = protocol[0];
         out.options.assign(protocol.begin() + 1, protocol.end());
-        if (!internal) out.argv.assign(fields.begin() + 6, fields.end());
+        out.argv.assign(fields.begin() + 6, fields.end());
         // In a path a colon is a colon; in front of a port it ends addresses.
         const std::size_t colon = out.protocol == "unix" ? std::string::npos : first.rfind(':');
         if (colon != std::string::npos) {

@@ -273,21 +273,23 @@ int run(const Request& request) {
     std::ranges::stable_sort(import.notes, [](const Note& a, const Note& b) {
         return std::tie(a.at.file, a.at.line) < std::tie(b.at.file, b.at.line);
     });
+    std::string out;
     if (request.json) {
-        fmt::print("{}\n", json_text(import, request, written));
-    } else {
-        if (request.output.empty()) {
-            for (const Imported& service : import.services)
-                fmt::print("# {}.toml\n{}\n", service.name, definition_text(service));
-        }
-        print_report(import);
+        out = json_text(import, request, written) + "\n";
+    } else if (request.output.empty()) {
+        for (const Imported& service : import.services)
+            out += fmt::format("# {}.toml\n{}\n", service.name, definition_text(service));
+    }
+    const bool printed = std::fwrite(out.data(), 1, out.size(), stdout) == out.size() && std::fflush(stdout) == 0;
+    if (!printed) import.note({"stdout", 0}, "", Fate::error, "cannot be written: " + std::string(errno_text(errno)));
+    if (!request.json || !printed) {
         const std::size_t count = request.output.empty() ? import.services.size() : written.size();
+        print_report(import);
         fmt::print(stderr, "{}{}, {}\n", counted(count, "service"),
                    request.output.empty() ? "" : " written to " + escape(request.output),
                    counted(import.notes.size(), "remark"));
     }
-    const bool failed = std::ranges::any_of(import.notes, [](const Note& note) { return note.fate == Fate::error; });
-    return failed || std::fflush(stdout) != 0 ? 1 : 0;
+    return std::ranges::any_of(import.notes, [](const Note& note) { return note.fate == Fate::error; }) ? 1 : 0;
 }
 
 }  // namespace

@@ -23,10 +23,12 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         errors.push_back(tree.error());
     }
     conf::sort(errors);
-    for (const char c : conf::format(errors)) {
-        if (c != '\n' && static_cast<unsigned char>(c) < 0x20) abort();
+    const std::string shown = conf::format(errors);
+    if (find_invalid_utf8(shown)) abort();
+    for (const char c : shown) {
+        if (c != '\n' && c != '\t' && static_cast<unsigned char>(c) < 0x20) abort();
     }
-    // A definition without errors is as good a second time.
+    // Without errors it is whole.
     if (errors.empty() && (draft.service.listen.empty() || draft.service.handler.path.empty())) abort();
     return 0;
 }

@@ -176,6 +176,10 @@ class ImportCommand(ImportCase):
         self.write("bad.conf", "nonsense\n")
         self.assertIn("bad.conf:1: error: ", superctl("import", "inetd", self.path("bad.conf"), status=1).stderr)
         superctl("import", "inetd", path, "--output", path + "/x", status=1)
+        with open("/dev/full", "wb") as full:
+            done = subprocess.run([SUPERCTL, "import", "inetd", path], stdout=full, stderr=subprocess.PIPE, check=False)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn(b"stdout: error: cannot be written: No space left on device", done.stderr)
         for wrong in (("import",), ("import", "inetd"), ("import", "launchd", path)):
             superctl(*wrong, status=2)
 
