@@ -70,15 +70,6 @@ std::string toml_text(const std::vector<std::string>& words) {
     return out + ']';
 }
 
-std::string toml_text(const std::map<std::string, std::string>& table) {
-    std::string out = "{";
-    for (const auto& [name, value] : table) {
-        out += out.size() > 1 ? ", " : " ";
-        out += fmt::format("{} = {}", toml_text(name), toml_text(value));
-    }
-    return out + (table.empty() ? "}" : " }");
-}
-
 void Imported::set_toml(const std::string& key, std::string toml, const Origin& from) {
     settings[key] = {std::move(toml), from};
 }
@@ -97,6 +88,10 @@ void Imported::set(const std::string& key, std::int64_t number, const Origin& fr
 
 void Imported::set(const std::string& key, bool flag, const Origin& from) {
     set_toml(key, flag ? "true" : "false", from);
+}
+
+void Imported::set_environment(const std::map<std::string, std::string>& variables, const Origin& from) {
+    for (const auto& [variable, value] : variables) set("environment." + variable, std::string_view(value), from);
 }
 
 bool Imported::enabled() const {

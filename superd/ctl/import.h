@@ -44,7 +44,6 @@ using Notes = std::vector<Note>;
 /// Values as TOML writes them.
 std::string toml_text(std::string_view text);
 std::string toml_text(const std::vector<std::string>& words);
-std::string toml_text(const std::map<std::string, std::string>& table);
 
 /// A service that is being imported: values of superd's keys, each with the line that it comes from.
 struct Imported {
@@ -56,7 +55,7 @@ struct Imported {
     std::string name;
     Origin at;
     std::string comment;                      ///< written above the definition; may be empty
-    std::map<std::string, Setting> settings;  ///< by full name: "exec", "limits.instances"
+    std::map<std::string, Setting> settings;  ///< by full name: "exec", "limits.instances", "environment.TZ"
 
     void set(const std::string& key, std::string_view text, const Origin& from);
     void set(const std::string& key, const char* text, const Origin& from) { set(key, std::string_view(text), from); }
@@ -64,6 +63,7 @@ struct Imported {
     void set(const std::string& key, std::int64_t number, const Origin& from);
     void set(const std::string& key, int number, const Origin& from) { set(key, std::int64_t{number}, from); }
     void set(const std::string& key, bool flag, const Origin& from);
+    void set_environment(const std::map<std::string, std::string>& variables, const Origin& from);
     /// A value that is TOML already.
     void set_toml(const std::string& key, std::string toml, const Origin& from);
     bool has(const std::string& key) const { return settings.contains(key); }

@@ -95,12 +95,13 @@ class Fitting {
                 continue;
             }
             const Origin at = setting->second.at;
+            const std::string lost = fmt::format("{} = {}: {}", key, setting->second.toml, error.message);
             service_.settings.erase(setting);
             changed = true;
             if (key.starts_with("access.")) {
-                import_.disable(service_, at, error.message + ": without it more clients would be let in");
+                import_.disable(service_, at, lost + ": without it more clients would be let in");
             } else {
-                import_.note(at, service_.name, Fate::lost, error.message + "; left out");
+                import_.note(at, service_.name, Fate::lost, lost + "; left out");
             }
         }
         if (!changed) std::ranges::move(missing, std::back_inserter(import_.notes));
@@ -111,6 +112,14 @@ class Fitting {
     Imported& service_;
     const conf::Surroundings& from_;
 };
+
+/// A name as a TOML key.
+std::string bare_or_quoted(const std::string& name) {
+    const bool bare = !name.empty() && std::ranges::all_of(name, [](char c) {
+        return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_';
+    });
+    return bare ? name : toml_text(std::string_view(name));
+}
 
 struct Taken {
     conf::Listen listen;
@@ -181,14 +190,19 @@ std::string definition_text(const Imported& service, std::map<int, std::string>*
     }
     std::string section;
     for (const conf::Key& key : conf::keys()) {
-        const auto setting = service.settings.find(key.full_name());
-        if (setting == service.settings.end()) continue;
-        if (key.section != section) {
-            section = key.section;
-            out += fmt::format("\n[{}]\n", section);
+        const std::string name = key.full_name();
+        for (auto setting = service.settings.lower_bound(name); setting != service.settings.end(); ++setting) {
+            // Variables stand one by one: environment.NAME.
+            const bool part = name == "environment" && setting->first.starts_with("environment.");
+            if (setting->first != name && !part) break;
+            if (key.section != section) {
+                section = key.section;
+                out += fmt::format("\n[{}]\n", section);
+            }
+            const std::string variable = part ? "." + bare_or_quoted(setting->first.substr(name.size() + 1)) : "";
+            out += fmt::format("{}{} = {}\n", key.name, variable, setting->second.toml);
+            if (lines != nullptr) (*lines)[static_cast<int>(std::ranges::count(out, '\n'))] = setting->first;
         }
-        out += fmt::format("{} = {}\n", key.name, setting->second.toml);
-        if (lines != nullptr) (*lines)[static_cast<int>(std::ranges::count(out, '\n'))] = key.full_name();
     }
     return out;
 }

@@ -31,7 +31,7 @@ class Mapper {
         if (!set_command()) return false;
         set_identity();
         set_streams();
-        if (!environment_.empty()) out_.set_toml("environment", toml_text(environment_), environment_at_);
+        out_.set_environment(environment_, environment_at_);
         std::set<std::string, std::less<>> done;
         for (const Assignment& one : unit_.assignments()) {
             if (one.section != "Service" || !done.insert(one.key).second) continue;

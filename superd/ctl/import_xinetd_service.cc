@@ -287,7 +287,7 @@ class Mapper {
                 table[word.substr(0, equals)] = word.substr(equals + 1);
             }
         }
-        if (!table.empty()) out_.set_toml("environment", toml_text(table), attribute.at);
+        out_.set_environment(table, attribute.at);
     }
 
     void set_passenv(const Attribute& attribute) {

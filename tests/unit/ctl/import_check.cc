@@ -31,6 +31,18 @@ TEST_CASE("a limit that superd cannot hold for a service goes, and is reported w
     CHECK(value(service(import, "7001"), "limits.rate").empty());
 }
 
+TEST_CASE("of several variables only those go that superd would not take") {
+    Import import = import_inetd("inetd.conf", "7001 stream tcp nowait root /bin/sh sh\n");
+    import.services[0].set_environment({{"A", "1"}, {"REMOTE_HOST", "x"}, { "a b", "2" }}, {"x", 9});
+    CHECK(definition_text(import.services[0]).find("environment.\"a b\" = \"2\"\n") != std::string::npos);
+    fit(import, root());
+    CHECK(value(import.services[0], "environment.A") == R"("1")");
+    CHECK(value(import.services[0], "environment.REMOTE_HOST").empty());
+    CHECK(value(import.services[0], "environment.a b").empty());
+    CHECK(notes(import, 9, Fate::lost, "REMOTE_HOST is set by superd itself") == 1);
+    CHECK(notes(import, 9, Fate::lost, "is not a variable's name") == 1);
+}
+
 TEST_CASE("what is not on this machine stays in the file and is reported") {
     const Import import =
         fitted("7001 stream tcp nowait nosuchuser /no/such/program a\nnosuchport stream tcp nowait root /bin/sh sh\n");

@@ -181,7 +181,8 @@ TEST_CASE("systemd: service settings are carried, and what superd has nothing fo
     CHECK(value(a, "rlimits.core") == R"("unlimited")");
     CHECK(value(a, "rlimits.as") == "4294967296");
     CHECK(value(a, "rlimits.cpu") == "60");
-    CHECK(value(a, "environment") == R"({ "A" = "1", "B" = "x y" })");
+    CHECK(value(a, "environment.A") == R"("1")");
+    CHECK(value(a, "environment.B") == R"("x y")");
     CHECK(value(a, "pass_environment") == R"(["TZ"])");
     CHECK(value(a, "supplementary_groups") == R"(["g"])");
     CHECK(value(a, "stderr") == R"("socket")");
