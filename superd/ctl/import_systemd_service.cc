@@ -167,11 +167,10 @@ class Mapper {
             {"IgnoreSIGPIPE", &Mapper::set_ignore_sigpipe},
         };
         // These had their turn before, or have it below, or say what superd does anyway.
-        constexpr std::array<std::string_view, 14> settled{
-            "ExecStart",         "Environment",    "User",           "Group",
-            "DynamicUser",       "StandardInput",  "StandardOutput", "StandardError",
-            "PassEnvironment",   "IPAddressAllow", "IPAddressDeny",  "SupplementaryGroups",
-            "SuccessExitStatus", "NotifyAccess"};
+        constexpr std::array<std::string_view, 12> settled{"ExecStart",      "Environment",   "User",
+                                                           "Group",          "DynamicUser",   "StandardInput",
+                                                           "StandardOutput", "StandardError", "PassEnvironment",
+                                                           "IPAddressAllow", "IPAddressDeny", "SupplementaryGroups"};
         if (const auto found = known.find(one.key); found != known.end()) return (this->*found->second)(one);
         if (one.key.starts_with("Limit")) return set_limit(one);
         if (std::ranges::find(settled, one.key) != settled.end() || one.key.starts_with("X-")) return;

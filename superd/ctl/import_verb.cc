@@ -129,6 +129,8 @@ class Reading {
     }
 
     void read_units(const std::string& path) {
+        if (!is_folder(path) && !path.ends_with(".socket"))
+            return all_.note({path, 0}, "", Fate::skipped, "is no .socket unit: a service is imported with its socket");
         if (!is_folder(path)) return read_socket(path);
         const auto names = sys::list_directory(path);
         if (!names) return cannot_read(path, names.error());

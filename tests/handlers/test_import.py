@@ -199,6 +199,8 @@ class ImportCommand(ImportCase):
         self.assertEqual(self.definitions(self.path("out")), {
             "a": {"listen": ["tcp://*:7001", "tcp://*:7003"], "model": "fork", "exec": ["/bin/sh"], "user": "root"}})
         self.assertIn("etc/b.socket: b.socket has no Listen", done.stderr)
+        alone = superctl("import", "systemd", self.path("lib/a@.service")).stderr
+        self.assertIn("is no .socket unit", alone)
 
     def test_stdout(self):
         """Without --output the definitions go to stdout, each under its file's name, and the report to stderr."""
