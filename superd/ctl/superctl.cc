@@ -13,6 +13,7 @@ int main(int argc, char** argv) {
     add_offline_verbs(command);
     add_control_verbs(command);
     add_schema_verb(command);
+    add_import(command);
     try {
         command.app.parse(argc, argv);
     } catch (const CLI::ParseError& error) {

@@ -21,5 +21,7 @@ void add_offline_verbs(Command& command);
 void add_control_verbs(Command& command);
 /// schema
 void add_schema_verb(Command& command);
+/// import: definitions from the files of inetd, xinetd and systemd.
+void add_import(Command& command);
 
 }  // namespace superd::ctl
