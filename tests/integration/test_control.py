@@ -264,6 +264,18 @@ class Verbs(Control):
             if verb != ["top"]:
                 self.ask(daemon, *verb, shape="error", status=1)
 
+    def test_check(self):
+        """check tells how many services there are, or every error, without a daemon."""
+        daemon = self.prepare()
+        daemon.service("a", listen=TCP, model="fork", exec=["cat"])
+        words = ["check", "--config", daemon.config, "--conf-dir", daemon.conf_dir]
+        self.assertEqual(self.superctl(daemon, *words)[0], "1 service, no errors\n")
+        self.assertEqual(self.ask(daemon, *words, shape="check")["services"], 1)
+        daemon.service("a", 'listen = 5\nmodel = "frok"\n')
+        problems = self.ask(daemon, *words, shape="errors", status=1)["errors"]
+        self.assertEqual([problem["line"] for problem in problems], [0, 1, 2])
+        self.assertIn("a.toml:1:10: error: ", self.superctl(daemon, *words, status=1)[1])
+
     def test_plan_offline(self):
         """plan --offline compares two folders of definitions without a daemon."""
         daemon = self.prepare()
