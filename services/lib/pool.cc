@@ -29,6 +29,7 @@ constexpr int wake_signal = SIGUSR1;  // has a thread look at its socket again
 // What the SIGTERM handler of the process works on, which has no other way to know; set before it is installed.
 int handler_socket = -1;
 int handler_decoy = -1;
+Reports* handler_reports = nullptr;
 
 // From here on whoever is about to take a client fails at once instead of waiting for one that need not come, and
 // whoever has just taken one is left in peace. The socket is closed even if this process stays busy for long.
@@ -38,10 +39,21 @@ void leave_socket(int) {
     errno = kept;
 }
 
-void on_signal(int signal, void (*handler)(int)) {
+// superd has closed its side of the status descriptor, which means what SIGTERM does.
+void leave_if_closed(int signal) {
+    const int kept = errno;
+    if (handler_reports->is_closed()) leave_socket(signal);
+    errno = kept;
+}
+
+void flush_reports(int) {
+    handler_reports->flush();
+}
+
+void on_signal(int signal, void (*handler)(int), int flags = 0) {
     struct sigaction action {};
     action.sa_handler = handler;
-    action.sa_flags = 0;  // not SA_RESTART: who waits is to look again
+    action.sa_flags = flags;  // without SA_RESTART who waits looks again
     sigaction(signal, &action, nullptr);
 }
 
@@ -51,21 +63,13 @@ void close_listen_fd() {
     if (pid != nullptr && atoi(pid) == getpid()) close(3);
 }
 
-// -1 if there is none: the variable may have come down from an ancestor without the descriptor. Non-blocking, because a
-// supervisor that does not listen must not hold a client.
-int adopt_status_fd(std::optional<int> fd) {
-    if (!fd || fcntl(*fd, F_SETFD, FD_CLOEXEC) != 0) return -1;
-    fcntl(*fd, F_SETFL, fcntl(*fd, F_GETFL) | O_NONBLOCK);
-    return *fd;
-}
-
 }  // namespace
 
 Pool::Pool(const Service& service, const Options& options, int type)
     : service_(service),
       options_(options),
       type_(type),
-      status_fd_(adopt_status_fd(options.status_fd)),
+      reports_(options.status_fd),
       idle_milliseconds_(type == SOCK_DGRAM && !options.status_fd && !options.max_requests && options.idle > 0
                              ? options.idle * 1000
                              : -1),
@@ -90,6 +94,8 @@ int Pool::run() {
     }
     handler_socket = socket_;
     handler_decoy = decoy_;
+    handler_reports = &reports_;
+    reports_.idle(static_cast<std::uint32_t>(options_.threads));
     if (options_.threads == 1)
         run_alone();
     else
@@ -99,19 +105,25 @@ int Pool::run() {
 
 void Pool::run_alone() {
     on_signal(SIGTERM, leave_socket);
+    on_signal(SIGIO, leave_if_closed);
+    on_signal(SIGALRM, flush_reports, SA_RESTART);
+    reports_.watch();
+    leave_if_closed(SIGIO);
     work();
+    on_signal(SIGALRM, SIG_IGN);
+    reports_.flush();
 }
 
 void Pool::run_threads() {
     on_signal(wake_signal, [](int) {});
-    sigset_t term;
-    sigemptyset(&term);
-    sigaddset(&term, SIGTERM);
-    pthread_sigmask(SIG_BLOCK, &term, nullptr);
+    sigset_t told;  // what this thread waits for
+    sigemptyset(&told);
+    for (const int number : {SIGTERM, SIGIO, SIGALRM}) sigaddset(&told, number);
+    pthread_sigmask(SIG_BLOCK, &told, nullptr);
     sigset_t all_but_wake;
     sigfillset(&all_but_wake);
     sigdelset(&all_but_wake, wake_signal);
-    sigset_t before;
+    sigset_t before;                                       // with `told` blocked
     pthread_sigmask(SIG_SETMASK, &all_but_wake, &before);  // threads inherit it
 
     std::vector<std::thread> threads;
@@ -136,11 +148,15 @@ void Pool::run_threads() {
     leave();
 
     pthread_sigmask(SIG_SETMASK, &before, nullptr);
-    int signal = 0;
-    sigwait(&term, &signal);
-    leave_socket(signal);
+    reports_.watch();
+    for (int signal = 0; signal != SIGTERM && !reports_.is_closed();) {
+        sigwait(&told, &signal);
+        if (signal == SIGALRM) reports_.flush();
+    }
+    leave_socket(SIGTERM);
     for (std::thread& thread : threads) pthread_kill(thread.native_handle(), wake_signal);
     for (std::thread& thread : threads) thread.join();
+    reports_.flush();
 }
 
 void Pool::work() {
@@ -188,10 +204,10 @@ ssize_t Pool::next(const std::function<ssize_t()>& take) {
 bool Pool::serve_connection() {
     const auto fd = static_cast<int>(next([this] { return accept4(socket_, nullptr, nullptr, SOCK_CLOEXEC); }));
     if (fd < 0) return false;
-    report("busy\n");
+    reports_.busy();
     serve(service_, {fd, fd}, options_.timeout);
     close(fd);
-    report("idle\n");
+    reports_.idle();
     return true;
 }
 
@@ -199,20 +215,15 @@ bool Pool::serve_datagram(Inbox& inbox) {
     // In a pool the wait is in recvmsg() itself, where the kernel wakes one for each datagram; poll() wakes all.
     const int flags = idle_milliseconds_ >= 0 ? MSG_DONTWAIT : 0;
     if (next([&] { return inbox.receive(socket_, flags); }) < 0) return false;
-    report("busy\n");
+    reports_.busy();
     attempt([&] {
         const std::optional<Datagram> datagram = inbox.datagram(local_port_);
         if (!datagram) return;
         const std::optional<std::string> reply = answer(service_, *datagram, options_.min_port);
         if (reply) inbox.reply(STDIN_FILENO, *reply);
     });
-    report("idle\n");
+    reports_.idle();
     return true;
-}
-
-void Pool::report(std::string_view record) const {
-    if (status_fd_ < 0) return;
-    [[maybe_unused]] const ssize_t sent = write(status_fd_, record.data(), record.size());
 }
 
 }  // namespace worker

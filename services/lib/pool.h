@@ -8,6 +8,7 @@
 #include <functional>
 
 #include "lib/options.h"
+#include "lib/reports.h"
 #include "lib/worker.h"
 
 namespace worker {
@@ -29,12 +30,11 @@ class Pool {
     bool serve_connection();
     bool serve_datagram(class Inbox& inbox);
     bool wait_readable(int milliseconds) const;
-    void report(std::string_view record) const;
 
     const Service& service_;
     const Options& options_;
     const int type_;
-    const int status_fd_;
+    Reports reports_;
     const int idle_milliseconds_;  ///< -1: never leave
     int socket_ = -1;  ///< our own descriptor of the shared socket, replaced by decoy_ when it is time to go
     int decoy_ = -1;   ///< readable at once and no socket: whoever waits or takes after the end fails at once

@@ -12,8 +12,8 @@
 //   a datagram socket                  receives and answers; alone on it (no SUPERD_STATUS_FD, no SUPERD_MAX_REQUESTS)
 //                                      it leaves after --idle seconds of silence, so that superd watches again
 //   a file                             that is one datagram, and each write to stdout is one reply (fork on datagrams)
-// In the two socket loops SIGTERM and SUPERD_MAX_REQUESTS end the program with 0, after everything that it took from
-// the socket has been served. SIGPIPE is ignored in all of them.
+// In the two socket loops SIGTERM, the end of what SUPERD_STATUS_FD leads to and SUPERD_MAX_REQUESTS end the program
+// with 0, after everything that it took from the socket has been served. SIGPIPE is ignored in all of them.
 
 #include <netinet/in.h>
 
@@ -26,7 +26,7 @@
 namespace worker {
 
 /// A client on a stream or seqpacket socket. Both are the same socket where superd is the parent; they are closed by
-/// the library. Reads and writes that stall for --timeout seconds fail with EAGAIN, and SIGTERM may interrupt one with
+/// the library. Reads and writes that stall for --timeout seconds fail with EAGAIN, and a signal may interrupt one with
 /// EINTR: start it again (lib/stream.h does), the connection is to be finished.
 struct Connection {
     int in;

@@ -162,6 +162,12 @@ bool covers(const Wildcard& any, const Listen& other, const SocketOptions& optio
 
 }  // namespace
 
+std::vector<std::string> listen_prefixes() {
+    std::vector<std::string> known;
+    for (const Scheme& scheme : schemes) known.emplace_back(scheme.prefix);
+    return known;
+}
+
 Result<Listen> parse_listen(std::string_view uri) {
     for (const Scheme& scheme : schemes) {
         if (!uri.starts_with(scheme.prefix)) continue;
@@ -182,8 +188,7 @@ Result<Listen> parse_listen(std::string_view uri) {
                 return parse_inherited(std::move(out), rest);
         }
     }
-    std::vector<std::string> known;
-    for (const Scheme& scheme : schemes) known.emplace_back(scheme.prefix);
+    const std::vector<std::string> known = listen_prefixes();
     const std::size_t colon = std::min(uri.find(':'), uri.size());
     const auto meant = closest(uri.substr(0, uri.find_first_not_of(":/", colon)), known);
     return fail(fmt::format("must begin with one of {}{}", fmt::join(known, ", "),

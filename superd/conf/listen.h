@@ -4,6 +4,7 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/error.h"
 #include "conf/service.h"
@@ -13,6 +14,9 @@ namespace superd::conf {
 /// Reads any form of section 2 of the contract into its canonical value. The error tells what is wrong with
 /// the address, without repeating it.
 Result<Listen> parse_listen(std::string_view uri);
+
+/// What an address may begin with: "tcp://", "systemd:" and so on.
+std::vector<std::string> listen_prefixes();
 
 /// What two bindings have to do with each other.
 enum class Overlap { none, partial, same };

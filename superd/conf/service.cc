@@ -97,9 +97,6 @@ std::optional<std::string> cannot_serve(Model model, Handoff handoff, SocketType
         return fmt::format("model \"fork\" cannot hand over the listening socket: it starts a handler for each {}",
                            datagram ? "datagram" : "connection");
     }
-    if (model == Model::delayed && handoff == Handoff::listen) {
-        return "handoff \"listen\" under model \"delayed\" is not supported yet";
-    }
     if (datagram && model != Model::fork && handoff == Handoff::connection) {
         return fmt::format(
             "handoff \"connection\" cannot serve datagram sockets under model \"{}\": "

@@ -79,7 +79,8 @@ void resolve_handoff(Draft& draft, Diagnostics& errors) {
 
 void fit_pool_to_handoff(Draft& draft, const Context& context, Diagnostics& errors) {
     Service& service = draft.service;
-    if (service.model != Model::prefork || service.listen.empty() || draft.is_broken("listen") ||
+    const bool delayed = service.model == Model::delayed && service.handoff == Handoff::listen;
+    if ((service.model != Model::prefork && !delayed) || service.listen.empty() || draft.is_broken("listen") ||
         draft.is_broken("model") || draft.is_broken("handoff"))
         return;
     // An inherited socket may yet turn out to be one of datagrams, whose handlers get the socket itself.

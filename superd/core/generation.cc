@@ -8,10 +8,12 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 
+#include <algorithm>
 #include <cerrno>
 
 #include "core/client_environment.h"
 #include "core/service.h"
+#include "net/queue.h"
 #include "proc/parking.h"
 
 namespace superd::core {
@@ -19,6 +21,8 @@ namespace {
 
 /// A worker or parked process that leaves sooner than this without a request is not worth replacing at once.
 constexpr Duration kEarly = std::chrono::seconds(1);
+/// A retired worker that leaves without being signalled does so within this time once it has no client.
+constexpr Duration kHint = std::chrono::seconds(1);
 /// A handler that fails sooner than this has hardly looked at its client.
 constexpr Duration kBadStart = std::chrono::milliseconds(100);
 
@@ -54,13 +58,12 @@ Generation::Generation(Engine& engine, Service& service, conf::Service definitio
           engine.loop, definition_.stop_timeout,
           [this](pid_t pid, std::uint64_t serial) { return is_alive(pid, serial); },
           [this](pid_t pid, std::uint64_t) {
-              // A worker that was only retired may finish the client that it has.
-              const Child& child = children_.at(pid);
-              if (child.kind == Kind::worker && !stopped_ && (child.busy || !child.reported)) return;
-              engine_.log.write(Level::notice, fmt::format("handler {} did not leave in time and is killed", pid),
-                                {{"SERVICE", definition_.name}, {"CHILD_PID", pid}});
-              signal_child(pid, SIGKILL);
+              Child& child = children_.at(pid);
+              child.retired ? press(pid, child) : kill_late(pid);
           }),
+      retired_(
+          engine.loop, kHint, [this](pid_t pid, std::uint64_t serial) { return is_alive(pid, serial); },
+          [this](pid_t pid, std::uint64_t) { press(pid, children_.at(pid)); }),
       model_(model::make_model(*this, definition_)) {
     parked_plan_.start_by(engine.starter.get());
 }
@@ -98,6 +101,7 @@ void Generation::kill_all() {
 void Generation::stop_child(pid_t pid, Child& child) {
     if (child.stopping && child.kind == Kind::handler) return;
     child.stopping = true;
+    child.retired = false;
     // A stopped process would never see its signal.
     signal_child(pid, SIGCONT);
     signal_child(pid, definition_.stop_signal);
@@ -131,16 +135,8 @@ void Generation::heard(pid_t pid) {
     Child& child = at->second;
     bool closed = true;
     if (child.kind == Kind::worker) {
-        char record[8];
-        const ssize_t n = recv(child.pair.get(), record, sizeof record, MSG_DONTWAIT);
-        closed = n == 0 || (n < 0 && errno != EAGAIN);
-        const std::string_view text(record, n > 0 ? static_cast<std::size_t>(n) : 0);
-        if (text == "busy\n" || text == "idle\n") {
-            child.reported = true;
-            child.busy = text == "busy\n";
-            if (text == "busy\n") ++service_.stats().accepted;
-            model_->reported(pid, text == "busy\n");
-        }
+        closed = !read_reports(pid, child);
+        if (closed) child.reports = {};  // it must be signalled
     } else if (child.kind == Kind::handler) {
         // It was handed its client: silence means that the handler runs.
         child.exec_failure = proc::exec_failure(child.pair.get());
@@ -150,6 +146,27 @@ void Generation::heard(pid_t pid) {
     child.pair.reset();
 }
 
+bool Generation::read_reports(pid_t pid, Child& child) {
+    int busy = 0;
+    int idle = 0;
+    char message[5 * 256];
+    ssize_t n;
+    // Bounded, since one that never stops must hold nobody up.
+    for (int i = 0; i < 16 && (n = recv(child.pair.get(), message, sizeof message, MSG_DONTWAIT)) > 0; ++i)
+        for (std::string_view rest(message, static_cast<std::size_t>(n)); rest.size() >= 5; rest.remove_prefix(5)) {
+            busy += rest.starts_with("busy\n");
+            idle += rest.starts_with("idle\n");
+        }
+    const bool open = n > 0 || (n < 0 && errno == EAGAIN);
+    if (busy + idle == 0) return open;
+    child.reports.add(busy, idle);
+    service_.stats().accepted += static_cast<std::uint64_t>(busy);
+    model_->reported(pid, child.reports);
+    return open;
+}
+
+/// First by closing our side of the pair, which a worker that reports is to notice: it then leaves between two clients.
+/// One that does not report has to be signalled, and to finish its client by itself.
 void Generation::retire(pid_t pid) {
     const auto at = children_.find(pid);
     if (at == children_.end()) return;
@@ -158,11 +175,38 @@ void Generation::retire(pid_t pid) {
     if (child.kind == Kind::parked) {
         child.pair_source = {};
         child.pair.reset();
+        kills_.add(pid, child.serial);
     } else {
-        // The leader alone: whatever it has started may be busy with a client.
-        kill(pid, definition_.stop_signal);
+        child.retired = true;
+        if (child.pair) shutdown(child.pair.get(), SHUT_WR);
+        if (!child.reports.any()) return press(pid, child);
+        retired_.add(pid, child.serial);
     }
-    kills_.add(pid, child.serial);
+}
+
+/// While it has clients it is left alone.
+void Generation::press(pid_t pid, Child& child) {
+    if (!child.reports.idle()) {
+        retired_.add(pid, child.serial);
+    } else if (!child.signalled) {
+        // The leader alone: whatever it has started may be busy with a client.
+        child.signalled = true;
+        kill(pid, definition_.stop_signal);
+        if (child.reports.any()) kills_.add(pid, child.serial);
+    } else if (child.reports.any()) {
+        kill_late(pid);
+    }
+}
+
+void Generation::kill_late(pid_t pid) {
+    engine_.log.write(Level::notice, fmt::format("handler {} did not leave in time and is killed", pid),
+                      {{"SERVICE", definition_.name}, {"CHILD_PID", pid}});
+    signal_child(pid, SIGKILL);
+}
+
+std::size_t Generation::waiting(std::size_t listener) const {
+    net::Listener* socket = service_.socket(listener);
+    return socket != nullptr ? net::waiting(*socket) : 0;
 }
 
 void Generation::wake_at(Instant when) {
@@ -189,6 +233,7 @@ void Generation::when_idle() {
 void Generation::exited(pid_t pid, int status) {
     const auto at = children_.find(pid);
     if (at == children_.end()) return;
+    if (at->second.kind == Kind::worker && at->second.pair) read_reports(pid, at->second);
     Child child = std::move(at->second);
     children_.erase(at);
     engine_.children.erase(pid);
@@ -218,7 +263,8 @@ void Generation::exited(pid_t pid, int status) {
     // A worker or parked process has no business to leave at once; whoever serves may, unless it fails.
     const bool stays = child.kind == Kind::worker || child.kind == Kind::parked;
     const Duration lived = now() - child.started;
-    const bool useless = (stays || status != 0) && !child.reported && lived < (status == 0 ? kBadStart : kEarly);
+    const bool useless =
+        (stays || status != 0) && child.reports.clients == 0 && lived < (status == 0 ? kBadStart : kEarly);
     const bool unread = child.kind == Kind::owner && left_unread(child);
     model_->exited(pid, (failure || useless || unread) && !child.stopping);
 }
@@ -282,7 +328,7 @@ void Generation::report(std::vector<ProcessReport>& out, std::size_t most, bool 
         report.kind = kKinds[static_cast<int>(child.kind)];
         if (child.peer.family() != AF_UNSPEC) report.peer = child.peer.text();
         report.age = time - child.started;
-        if (child.reported) report.busy = child.busy;
+        if (child.reports.any()) report.busy = !child.reports.idle();
         report.stopping = child.stopping;
         report.former = former;
         out.push_back(std::move(report));

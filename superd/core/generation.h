@@ -54,6 +54,7 @@ class Generation final : public model::Host {
     std::optional<pid_t> park() override;
     bool hand_over(pid_t parked, model::Client& client) override;
     void retire(pid_t pid) override;
+    std::size_t waiting(std::size_t listener) const override;
     void wake_at(Instant when) override;
     void when_idle() override;
     Instant now() const override { return superd::now(); }
@@ -71,9 +72,10 @@ class Generation final : public model::Host {
         sys::Fd pair;  ///< parked: to hand over; worker: reports
         sys::Source pair_source;
         std::unique_ptr<DatagramRelay> relay;
-        bool reported = false;
         bool stopping = false;
-        bool busy = false;  ///< a worker's own word
+        model::Reports reports;  ///< a worker's own word
+        bool retired = false;    ///< to leave between two clients
+        bool signalled = false;  ///< and was asked by stop_signal
         std::size_t listener = 0;
         std::string first;  ///< owner: the datagram that it was started for
         std::optional<proc::SpawnFailure> exec_failure;
@@ -91,7 +93,12 @@ class Generation final : public model::Host {
     bool left_unread(const Child& child);
     bool watch_pair(pid_t pid, Child& child);
     void heard(pid_t pid);
+    /// False: nothing more will come.
+    bool read_reports(pid_t pid, Child& child);
     void stop_child(pid_t pid, Child& child);
+    /// A retired worker is still there.
+    void press(pid_t pid, Child& child);
+    void kill_late(pid_t pid);
     void count_exit(const Child& child, int status);
     void log_exit(pid_t pid, const Child& child, int status, const std::optional<proc::SpawnFailure>& failure);
 
@@ -106,7 +113,7 @@ class Generation final : public model::Host {
     bool drained_ = false;
     bool stopped_ = false;
     int unread_ = 0;  ///< owners in a row that read nothing
-    Deadlines lifetimes_, kills_;
+    Deadlines lifetimes_, kills_, retired_;
     sys::Source wake_, idle_;
     std::unique_ptr<model::Model> model_;
 };

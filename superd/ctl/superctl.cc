@@ -12,6 +12,8 @@ int main(int argc, char** argv) {
     command.app.get_formatter()->column_width(36);
     add_offline_verbs(command);
     add_control_verbs(command);
+    add_schema_verb(command);
+    add_import(command);
     try {
         command.app.parse(argc, argv);
     } catch (const CLI::ParseError& error) {

@@ -19,5 +19,9 @@ struct Command {
 void add_offline_verbs(Command& command);
 /// Verbs that a running superd answers, and --control.
 void add_control_verbs(Command& command);
+/// schema
+void add_schema_verb(Command& command);
+/// import: definitions from the files of inetd, xinetd and systemd.
+void add_import(Command& command);
 
 }  // namespace superd::ctl

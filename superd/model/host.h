@@ -48,6 +48,8 @@ class Host {
 
     /// Asks a worker or a parked process to leave once it has no client.
     virtual void retire(pid_t pid) = 0;
+    /// Clients that wait in a listener's queue; at least 1 where it is readable and the kernel tells no number.
+    virtual std::size_t waiting(std::size_t listener) const = 0;
 
     /// Calls Model::woken() at that time; a later call replaces an earlier one.
     virtual void wake_at(Instant when) = 0;

@@ -5,6 +5,7 @@
 #include "model/fork.h"
 #include "model/iterative.h"
 #include "model/prefork.h"
+#include "model/workers.h"
 
 namespace superd::model {
 
@@ -15,9 +16,10 @@ std::unique_ptr<Model> make_model(Host& host, const conf::Service& definition) {
         case conf::Model::iterative:
             return std::make_unique<Iterative>(host, definition.handoff);
         case conf::Model::delayed:
+            if (definition.handoff == conf::Handoff::listen) return std::make_unique<Workers>(host, definition);
             return std::make_unique<Delayed>(host, definition.delay);
         case conf::Model::prefork:
-            if (definition.handoff == conf::Handoff::listen) return std::make_unique<PreforkListen>(host, definition);
+            if (definition.handoff == conf::Handoff::listen) return std::make_unique<Workers>(host, definition);
             return std::make_unique<PreforkConnection>(host, definition.prefork);
     }
     return nullptr;

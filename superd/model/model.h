@@ -4,13 +4,32 @@
 
 #include <sys/types.h>
 
+#include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 
 #include "conf/service.h"
 #include "model/host.h"
 
 namespace superd::model {
+
+/// What a worker has said of itself: "busy" for a client that it took, "idle" for room for one more.
+struct Reports {
+    int free = 0;               ///< clients for which there is room
+    int slots = 0;              ///< the most that this ever was; 0: it has not spoken
+    std::uint64_t clients = 0;  ///< that it has taken
+
+    bool any() const { return slots > 0; }
+    bool idle() const { return free >= slots; }
+    /// All that came together, since a worker's word is only true as a whole.
+    void add(int busy, int more_idle) {
+        // Who has never said that there is room has it for one client at a time.
+        free = std::max(0, free + more_idle - busy);
+        slots = std::max({slots, free, 1});
+        clients += static_cast<std::uint64_t>(busy);
+    }
+};
 
 class Model {
   public:
@@ -32,8 +51,8 @@ class Model {
 
     /// Processes that are ready and have no client.
     virtual std::size_t spare() const { return 0; }
-    /// A worker says that it took or finished a request.
-    virtual void reported(pid_t, bool /*busy*/) {}
+    /// A worker has spoken.
+    virtual void reported(pid_t, const Reports&) {}
 };
 
 /// The host outlives the model.

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
-// load ADDRESS PORT CLIENTS SECONDS: keeps CLIENTS connections in flight for SECONDS. Each connects, reads to the end
-// of the stream and closes; the next begins at once. Prints one line:
-//   rate R p50 US p99 US connections N failures F
+// load ADDRESS PORT CLIENTS SECONDS [TEXT [PAUSE]]: keeps CLIENTS connections in flight for SECONDS. Each connects, sends
+// TEXT if there is any and closes its side, reads to the end of the stream and closes; the next begins at once, or after
+// PAUSE milliseconds, for which a single client waits. Prints one line:
+//   rate R p50 US p99 US first US connections N failures F
+// "first" is the median time to the first byte.
 // The server closes first, so its side holds TIME_WAIT; sources go through 127.0.1.1 to 127.0.1.32, so that even a
 // server that does not do so leaves ports enough.
 
@@ -17,6 +19,9 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <string>
+#include <thread>
+#include <utility>
 #include <vector>
 
 namespace {
@@ -26,12 +31,13 @@ using Clock = std::chrono::steady_clock;
 struct Connection {
     int fd = -1;
     bool answered = false;
-    Clock::time_point begin;
+    Clock::time_point begin;  ///< before the connection was asked for
 };
 
 class Load {
   public:
-    Load(const char* host, int port, std::size_t clients) : connections_(clients) {
+    Load(const char* host, int port, std::size_t clients, std::string text, int pause)
+        : text_(std::move(text)), pause_(pause), connections_(clients) {
         server_.sin_family = AF_INET;
         server_.sin_port = htons(static_cast<in_port_t>(port));
         if (inet_pton(AF_INET, host, &server_.sin_addr) != 1) {
@@ -56,7 +62,10 @@ class Load {
   private:
     void start(std::size_t index) {
         Connection& connection = connections_[index];
-        connection = Connection{socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), false, Clock::now()};
+        if (pause_ > 0) std::this_thread::sleep_for(std::chrono::milliseconds(pause_));
+        // On loopback a connection is there at once.
+        const int type = SOCK_STREAM | SOCK_CLOEXEC | (text_.empty() ? SOCK_NONBLOCK : 0);
+        connection = Connection{socket(AF_INET, type, 0), false, Clock::now()};
         const int on = 1;
         setsockopt(connection.fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on);
         struct sockaddr_in source {};
@@ -69,6 +78,9 @@ class Load {
             std::perror("connect");
             std::exit(1);
         }
+        if (!text_.empty() && (send(connection.fd, text_.data(), text_.size(), MSG_NOSIGNAL) < 0 ||
+                               shutdown(connection.fd, SHUT_WR) != 0))
+            ++failures_;
         struct epoll_event event {};
         event.events = EPOLLIN;
         event.data.u64 = index;
@@ -80,12 +92,13 @@ class Load {
         char buffer[4096];
         const ssize_t size = read(connection.fd, buffer, sizeof buffer);
         if (size > 0) {
+            if (!connection.answered) first_.push_back(since(connection.begin));
             connection.answered = true;
             return;
         }
         if (size < 0 && (errno == EAGAIN || errno == EINTR)) return;
         if (size == 0 && connection.answered) {
-            times_.push_back(std::chrono::duration<double, std::micro>(Clock::now() - connection.begin).count());
+            times_.push_back(since(connection.begin));
         } else {
             ++failures_;
         }
@@ -93,23 +106,30 @@ class Load {
         start(index);
     }
 
-    double percentile(double part) {
-        if (times_.empty()) return 0;
-        const auto at = static_cast<std::ptrdiff_t>(part * static_cast<double>(times_.size() - 1));
-        std::nth_element(times_.begin(), times_.begin() + at, times_.end());
-        return times_[static_cast<std::size_t>(at)];
+    static double since(Clock::time_point begin) {
+        return std::chrono::duration<double, std::micro>(Clock::now() - begin).count();
+    }
+
+    static double percentile(std::vector<double>& times, double part) {
+        if (times.empty()) return 0;
+        const auto at = static_cast<std::ptrdiff_t>(part * static_cast<double>(times.size() - 1));
+        std::nth_element(times.begin(), times.begin() + at, times.end());
+        return times[static_cast<std::size_t>(at)];
     }
 
     void report(double seconds) {
         const double rate = static_cast<double>(times_.size()) / seconds;
-        std::printf("rate %.1f p50 %.0f p99 %.0f connections %zu failures %zu\n", rate, percentile(0.5),
-                    percentile(0.99), times_.size(), failures_);
+        std::printf("rate %.1f p50 %.0f p99 %.0f first %.0f connections %zu failures %zu\n", rate,
+                    percentile(times_, 0.5), percentile(times_, 0.99), percentile(first_, 0.5), times_.size(),
+                    failures_);
     }
 
     struct sockaddr_in server_ {};
+    std::string text_;
+    int pause_;
     int epoll_ = -1;
     std::vector<Connection> connections_;
-    std::vector<double> times_;
+    std::vector<double> times_, first_;
     std::size_t started_ = 0;
     std::size_t failures_ = 0;
 };
@@ -117,10 +137,11 @@ class Load {
 }  // namespace
 
 int main(int argc, char** argv) {
-    if (argc != 5) {
-        std::fputs("usage: load ADDRESS PORT CLIENTS SECONDS\n", stderr);
+    if (argc < 5 || argc > 7) {
+        std::fputs("usage: load ADDRESS PORT CLIENTS SECONDS [TEXT [PAUSE]]\n", stderr);
         return 2;
     }
-    Load load(argv[1], std::atoi(argv[2]), static_cast<std::size_t>(std::atoi(argv[3])));
+    Load load(argv[1], std::atoi(argv[2]), static_cast<std::size_t>(std::atoi(argv[3])), argc > 5 ? argv[5] : "",
+              argc > 6 ? std::atoi(argv[6]) : 0);
     load.run(std::atof(argv[4]));
 }

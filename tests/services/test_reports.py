@@ -18,6 +18,7 @@ class Reports(HandlerTest):
             ours, theirs = self.pair(kind)
             worker = self.start("echo", stdin=listener, env={"SUPERD_STATUS_FD": str(theirs.fileno())})
             theirs.close()
+            self.assertEqual(read_exactly(ours, 5), b"idle\n")
             for _ in range(3):
                 self.nothing_pending(ours)
                 client = self.connect(listener)
@@ -41,7 +42,7 @@ class Reports(HandlerTest):
             client.close()
         self.expect_exit(worker)
         records = collections.Counter(read_all(ours).splitlines())
-        self.assertEqual(records, {b"busy": 20, b"idle": 20})
+        self.assertEqual(records, {b"busy": 20, b"idle": 4 + 20})
 
     def test_reports_over_a_pipe(self):
         listener = self.listener()
@@ -53,18 +54,18 @@ class Reports(HandlerTest):
         client.close()
         self.expect_exit(worker)
         with open(reading, "rb") as records:
-            self.assertEqual(records.read(), b"busy\nidle\n")
+            self.assertEqual(records.read(), b"idle\nbusy\nidle\n")
 
     def test_datagrams_are_reported(self):
         sock = blocking(self.udp())
         ours, theirs = self.pair()
         self.start("echo", stdin=sock, env={"SUPERD_STATUS_FD": str(theirs.fileno())})
         self.udp().sendto(b"hello", sock.getsockname())
-        self.assertEqual(read_exactly(ours, 10), b"busy\nidle\n")
+        self.assertEqual(read_exactly(ours, 15), b"idle\nbusy\nidle\n")
 
-    def test_deaf_or_gone_supervisor_holds_no_client(self):
+    def test_deaf_supervisor_holds_no_client(self):
         listener = self.listener()
-        ours, theirs = self.pair()
+        _ours, theirs = self.pair()
         theirs.setblocking(False)
         try:
             while True:
@@ -73,13 +74,60 @@ class Reports(HandlerTest):
             theirs.setblocking(True)
         worker = self.start("echo", stdin=listener, env={"SUPERD_STATUS_FD": str(theirs.fileno())})
         theirs.close()
-        for gone in (False, True):
-            if gone:
-                ours.close()
+        for _ in range(2):
             self.echo(client := self.connect(listener))
             client.close()
         worker.term()
         self.expect_exit(worker)
+
+    def test_leaves_when_superd_closes_its_side(self):
+        """Half or whole: the client that it has is served to its end, one that comes then is left to others."""
+        for arguments in ((), THREADS):
+            for whole in (False, True):
+                with self.subTest(arguments=arguments, whole=whole):
+                    listener = self.listener()
+                    ours, theirs = self.pair(socket.SOCK_SEQPACKET)
+                    worker = self.start("echo", *arguments, stdin=listener,
+                                        env={"SUPERD_STATUS_FD": str(theirs.fileno())})
+                    theirs.close()
+                    self.echo(client := self.connect(listener))
+                    if whole:
+                        ours.close()
+                    else:
+                        ours.shutdown(socket.SHUT_WR)
+                    self.echo(client)
+                    client.close()
+                    self.expect_exit(worker)
+                    late = self.connect(listener)
+                    listener.settimeout(20)
+                    listener.accept()[0].close()
+                    late.close()
+
+    def test_closed_before_the_worker_looks(self):
+        listener = self.listener()
+        ours, theirs = self.pair(socket.SOCK_SEQPACKET)
+        ours.close()
+        worker = self.start("echo", stdin=listener, env={"SUPERD_STATUS_FD": str(theirs.fileno())})
+        self.expect_exit(worker)
+
+    def test_many_short_requests_go_together(self):
+        """Under load the records of many requests come in few messages; none is lost."""
+        listener = self.listener()
+        ours, theirs = self.pair(socket.SOCK_SEQPACKET)
+        worker = self.start("discard", stdin=listener,
+                            env={"SUPERD_STATUS_FD": str(theirs.fileno()), "SUPERD_MAX_REQUESTS": "500"})
+        theirs.close()
+        for _ in range(500):
+            client = self.connect(listener)
+            client.shutdown(socket.SHUT_WR)
+            self.assertEqual(read_all(client), b"")
+            client.close()
+        self.expect_exit(worker)
+        messages = []
+        while message := ours.recv(65536):
+            messages.append(message)
+        self.assertEqual(collections.Counter(b"".join(messages).splitlines()), {b"busy": 500, b"idle": 1 + 500})
+        self.assertLess(len(messages), 500)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ FLOORS = {"base": 0, "sys": 1, "conf": 2, "net": 3, "admit": 3, "proc": 3, "mode
 PROGRAMS = 7  # main.cc and ctl/
 INCLUDE = re.compile(r'^\s*#\s*include\s*(["<])([^">]+)[">]', re.MULTILINE)
 SOURCES = (".cc", ".h", ".c", ".py", ".sh", ".cmake", "CMakeLists.txt")
-SKIPPED = {".git", "build", ".cache", "__pycache__"}
+SKIPPED = {".git", "build", ".cache", "__pycache__", "corpus"}  # corpora are data, whatever they begin with
 
 
 def includes(path):

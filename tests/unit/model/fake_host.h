@@ -4,6 +4,7 @@
 
 #include <deque>
 #include <set>
+#include <utility>
 #include <vector>
 
 #include "model/model.h"
@@ -13,14 +14,14 @@ namespace superd::model {
 class FakeHost final : public Host {
   public:
     std::optional<Client> take(std::size_t listener) override {
-        if (waiting == 0 || scarce) return std::nullopt;
-        --waiting;
+        if (clients == 0 || scarce) return std::nullopt;
+        --clients;
         Client client;
         client.listener = listener;
         return client;
     }
     std::optional<pid_t> serve(Client) override {
-        if (scarce) return ++waiting, std::nullopt;
+        if (scarce) return ++clients, std::nullopt;
         return *direct.insert(++last).first;
     }
     std::optional<pid_t> start_owner(std::size_t) override {
@@ -42,6 +43,7 @@ class FakeHost final : public Host {
         return true;
     }
     void retire(pid_t pid) override { retired.push_back(pid); }
+    std::size_t waiting(std::size_t) const override { return static_cast<std::size_t>(queue); }
     void wake_at(Instant when) override { wake = when; }
     void when_idle() override { idle_asked = true; }
     Instant now() const override { return time; }
@@ -53,8 +55,19 @@ class FakeHost final : public Host {
         time = wake.value();
         wake.reset();
     }
+    /// The same, with what the loop does then.
+    void pass(Model& model) {
+        pass_to_wake();
+        model.woken();
+        calm(model);
+    }
+    /// The loop has nothing else to do.
+    void calm(Model& model) {
+        if (std::exchange(idle_asked, false)) model.refill();
+    }
 
-    int waiting = 0;
+    int clients = 0;  ///< that take() gives
+    int queue = 0;    ///< that workers are to accept
     bool scarce = false, others = false, idle_asked = false;
     bool refuses_hand_over = false;  ///< though the parked process lives
     std::size_t places = 1000;       ///< for workers and parked processes; who leaves gives none back by itself
@@ -63,7 +76,7 @@ class FakeHost final : public Host {
     std::set<pid_t> direct, owners, workers, parked, handed;
     std::vector<pid_t> retired;
     std::vector<std::size_t> started_on;  ///< the listener of each worker, in order
-    Instant time{};
+    Instant time{std::chrono::hours(1)};
     std::optional<Instant> wake;
 
   private:

@@ -12,7 +12,7 @@ using namespace std::chrono_literals;
 TEST_CASE("fork starts a handler for each waiting client, a batch at a time") {
     FakeHost host;
     Fork fork(host);
-    host.waiting = kBatch + 5;
+    host.clients = kBatch + 5;
     fork.ready(0);
     CHECK(host.direct.size() == kBatch);
     CHECK(fork.wants(0));
@@ -23,7 +23,7 @@ TEST_CASE("fork starts a handler for each waiting client, a batch at a time") {
 TEST_CASE("iterative wants no client while one is served") {
     FakeHost host;
     Iterative iterative(host, conf::Handoff::connection);
-    host.waiting = 3;
+    host.clients = 3;
     iterative.ready(0);
     CHECK(host.direct.size() == 1);
     CHECK_FALSE(iterative.wants(0));
@@ -61,7 +61,7 @@ TEST_CASE("iterative with handoff listen gives the socket away, and after a fail
 TEST_CASE("iterative that could not start its handler wants its client still") {
     FakeHost host;
     Iterative iterative(host, conf::Handoff::connection);
-    host.waiting = 1;
+    host.clients = 1;
     host.scarce = true;
     iterative.ready(0);
     CHECK(iterative.wants(0));
@@ -74,7 +74,7 @@ TEST_CASE("delayed holds the next client back for delay and not longer") {
     FakeHost host;
     Delayed delayed(host, 250ms);
     delayed.resume();
-    host.waiting = 2;
+    host.clients = 2;
     delayed.ready(0);
     CHECK(host.direct.size() == 1);
     CHECK_FALSE(delayed.wants(0));

@@ -16,12 +16,12 @@ TEST_CASE("prefork keeps min_spare parked, hands over to them first and serves t
     PreforkConnection pool(host, settings);
     pool.resume();
     CHECK(host.parked.size() == 2);
-    host.waiting = 3;
+    host.clients = 3;
     pool.ready(0);
     CHECK(host.handed.size() == 2);
     CHECK(host.direct.size() == 1);
-    CHECK(host.idle_asked);
-    pool.refill();
+    CHECK(pool.spare() == 0);
+    host.pass(pool);
     CHECK(pool.spare() == 4);  // the burst doubled it
 }
 
@@ -31,10 +31,10 @@ TEST_CASE("prefork passes a client on when its parked process has died") {
     PreforkConnection pool(host, settings);
     pool.resume();
     host.parked.erase(host.parked.begin());
-    host.waiting = 1;
+    host.clients = 1;
     pool.ready(0);
     CHECK(host.handed.size() == 1);
-    CHECK(host.waiting == 0);
+    CHECK(host.clients == 0);
 }
 
 TEST_CASE("prefork shrinks to min_spare when no burst comes") {
@@ -45,8 +45,9 @@ TEST_CASE("prefork shrinks to min_spare when no burst comes") {
     settings.max_idle = 10s;
     PreforkConnection pool(host, settings);
     pool.resume();
-    host.waiting = 16;
+    host.clients = 16;
     pool.ready(0);
+    host.time += PreforkConnection::kPause;
     pool.refill();
     CHECK(pool.spare() == 8);
     for (int i = 0; i < 4; ++i) {
@@ -68,7 +69,7 @@ TEST_CASE("prefork whose parked processes die at once tries again later and late
     CHECK(pool.spare() == 0);
     REQUIRE(host.wake);
     const auto wait = *host.wake - host.time;
-    pool.woken();
+    host.pass(pool);
     CHECK(pool.spare() == 1);
     pool.exited(*host.parked.rbegin(), true);
     CHECK(*host.wake - host.time > wait);
@@ -85,64 +86,6 @@ TEST_CASE("a drained pool lets everybody go who has no client") {
     CHECK(pool.spare() == 0);
 }
 
-TEST_CASE("workers: min_spare on each listener, replaced when they leave, never more than instances") {
-    FakeHost host;
-    host.listener_count = 2;
-    conf::Service definition;
-    definition.prefork.min_spare = 3;
-    definition.limits.instances = 5;
-    PreforkListen pool(host, definition);
-    pool.resume();
-    CHECK(host.workers.size() == 5);
-    pool.exited(*host.workers.begin(), false);
-    CHECK(host.workers.size() == 6);
-    CHECK(pool.spare() == 5);
-}
-
-TEST_CASE("workers that report are spare when they say idle") {
-    FakeHost host;
-    conf::Service definition;
-    PreforkListen pool(host, definition);
-    pool.resume();
-    const pid_t worker = *host.workers.begin();
-    pool.reported(worker, true);
-    pool.reported(worker, true);
-    CHECK(pool.spare() == 1);
-    pool.reported(worker, false);
-    CHECK(pool.spare() == 1);
-    pool.reported(worker, false);
-    CHECK(pool.spare() == 2);
-    pool.reported(worker, false);  // one too many changes nothing
-    CHECK(pool.spare() == 2);
-}
-
-TEST_CASE("a worker that dies at once is not replaced at once") {
-    FakeHost host;
-    conf::Service definition;
-    definition.prefork.min_spare = 1;
-    PreforkListen pool(host, definition);
-    pool.resume();
-    pool.exited(*host.workers.begin(), true);
-    CHECK(host.workers.size() == 1);
-    pool.woken();
-    CHECK(host.workers.size() == 2);
-}
-
-TEST_CASE("a worker past max_age has its successor before it leaves") {
-    FakeHost host;
-    conf::Service definition;
-    definition.prefork.min_spare = 1;
-    definition.prefork.max_age = 60s;
-    PreforkListen pool(host, definition);
-    pool.resume();
-    REQUIRE(host.wake);
-    CHECK(*host.wake == host.time + 60s);
-    host.time += 60s;
-    pool.woken();
-    CHECK(host.retired.size() == 1);
-    CHECK(host.workers.size() == 2);
-}
-
 TEST_CASE("a pool that cannot park goes on handing over, and tries again when it is woken") {
     FakeHost host;
     conf::Prefork settings;
@@ -151,32 +94,31 @@ TEST_CASE("a pool that cannot park goes on handing over, and tries again when it
     PreforkConnection pool(host, settings);
     pool.resume();
     host.places = 0;
-    host.waiting = 3;
+    host.clients = 3;
     pool.ready(0);
     CHECK(host.handed.size() == 3);
-    pool.refill();
+    host.pass(pool);
     CHECK(pool.spare() == 1);
     REQUIRE(host.wake);
-    const auto wait = *host.wake - host.time;
+    const Instant retry = *host.wake;
+    const auto wait = retry - host.time;
     CHECK(wait > 0s);
-    host.waiting = 1;
+    host.clients = 1;
     pool.ready(0);
     CHECK(host.handed.size() == 4);
     CHECK(host.direct.empty());
-    host.pass_to_wake();
-    pool.woken();
+    while (host.time < retry) host.pass(pool);
     CHECK(pool.spare() == 0);
     REQUIRE(host.wake);
     CHECK(*host.wake - host.time > wait);
     host.places = 4;
-    host.pass_to_wake();
-    pool.woken();
+    host.pass(pool);
     CHECK(pool.spare() == 4);
     // What went well ends the back-off: the next time begins anew.
     host.places = 0;
-    host.waiting = 1;
+    host.clients = 1;
     pool.ready(0);
-    pool.refill();
+    host.pass(pool);
     REQUIRE(host.wake);
     CHECK(*host.wake - host.time < wait * 3 / 2);  // whatever chance adds
 }
@@ -189,14 +131,17 @@ TEST_CASE("a pool without places is filled when a handler gives its own back") {
     PreforkConnection pool(host, settings);
     pool.resume();
     host.places = 0;
-    host.waiting = 1;
+    host.clients = 1;
     pool.ready(0);
+    host.time += PreforkConnection::kPause;
     pool.refill();
     CHECK(pool.spare() == 1);
     host.places = 1;
+    host.time += PreforkConnection::kPause;
     host.idle_asked = false;
     pool.exited(*host.handed.begin(), false);
     CHECK(host.idle_asked);
+    host.time += PreforkConnection::kPause;
     pool.refill();
     CHECK(pool.spare() == 2);
 }
@@ -207,66 +152,36 @@ TEST_CASE("prefork serves a client directly that no parked process takes") {
     PreforkConnection pool(host, settings);
     pool.resume();
     host.refuses_hand_over = true;
-    host.waiting = 1;
+    host.clients = 1;
     pool.ready(0);
     CHECK(host.direct.size() == 1);
-    CHECK(host.waiting == 0);
+    CHECK(host.clients == 0);
     host.refuses_hand_over = false;
+    host.time += PreforkConnection::kPause;
     pool.refill();
-    host.waiting = 1;
+    host.clients = 1;
     pool.ready(0);
     CHECK(host.handed.size() == 1);
 }
 
-TEST_CASE("workers: each listener has one before any has two, when places are few") {
+TEST_CASE("while clients come without a pause nobody is parked, whatever asks for it") {
     FakeHost host;
-    host.listener_count = 3;
-    host.places = 4;
-    conf::Service definition;
-    definition.prefork.min_spare = 2;
-    PreforkListen pool(host, definition);
+    conf::Prefork settings;
+    settings.min_spare = 2;
+    settings.max_spare = 8;
+    PreforkConnection pool(host, settings);
     pool.resume();
-    CHECK(host.started_on == std::vector<std::size_t>{0, 1, 2, 0});
-    REQUIRE(host.wake);
-    host.places = 1;
-    host.pass_to_wake();
-    pool.woken();
-    CHECK(host.started_on == std::vector<std::size_t>{0, 1, 2, 0, 1});
-}
-
-TEST_CASE("workers: each listener has one before any has two, when instances are few") {
-    FakeHost host;
-    host.listener_count = 3;
-    conf::Service definition;
-    definition.prefork.min_spare = 2;
-    definition.limits.instances = 4;
-    PreforkListen pool(host, definition);
-    pool.resume();
-    CHECK(host.started_on == std::vector<std::size_t>{0, 1, 2, 0});
-}
-
-TEST_CASE("a worker past max_age that frees its place only by leaving is replaced then, generation after generation") {
-    FakeHost host;
-    host.places = 2;
-    conf::Service definition;
-    definition.prefork.min_spare = 2;
-    definition.prefork.max_age = 60s;
-    definition.limits.instances = 2;
-    PreforkListen pool(host, definition);
-    pool.resume();
-    CHECK(pool.spare() == 2);
-    for (std::size_t generation = 1; generation <= 5; ++generation) {
-        REQUIRE(host.wake);
-        CHECK(*host.wake == host.time + 60s);
-        host.pass_to_wake();
-        pool.woken();
-        REQUIRE(host.retired.size() == 2 * generation);
-        CHECK(host.workers.size() == 2 * generation);
-        for (std::size_t i = 0; i < 2; ++i) {
-            ++host.places;
-            pool.exited(host.retired[2 * generation - 2 + i], false);
-            CHECK(host.workers.size() == 2 * generation + i + 1);
-        }
-        CHECK(pool.spare() == 2);
+    const auto parked = host.last;
+    for (int i = 0; i < 100; ++i) {
+        host.time += 4ms;
+        host.clients = 1;
+        pool.ready(0);
+        if (!host.direct.empty()) pool.exited(*host.direct.begin(), false);
+        if (host.wake && *host.wake <= host.time) host.pass(pool);
+        host.calm(pool);
     }
+    CHECK(host.direct.size() == 98);
+    CHECK(host.last == parked + 98);
+    while (pool.spare() == 0) host.pass(pool);
+    CHECK(pool.spare() == 8);
 }

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: MIT
+# Completion of superctl(1) in bash.
+
+# Those of the words given that begin with what is being typed. compgen -W would expand them.
+_superctl_offer() {
+    local word
+    for word; do
+        [[ $word != "$cur"* ]] || COMPREPLY+=("$word")
+    done
+}
+
+_superctl_files() {
+    compopt -o filenames
+    mapfile -t COMPREPLY < <(compgen "$1" -- "$cur")
+}
+
+# The names of the daemon's services; none where there is no daemon.
+_superctl_services() {
+    local names
+    mapfile -t names < <(timeout 2 superctl "${control[@]}" --json list 2>/dev/null |
+        grep -o '"name": *"[A-Za-z0-9._@-]*"' | cut -d '"' -f 4)
+    _superctl_offer "${names[@]}"
+}
+
+_superctl() {
+    local cur=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} verb='' place=0 i
+    local -a control=() options=(--control --json --help)
+    COMPREPLY=()
+    for ((i = 1; i < COMP_CWORD; i++)); do
+        case ${COMP_WORDS[i]} in
+            --control) control=(--control "${COMP_WORDS[++i]}") ;;
+            --config | --conf-dir | --output | --format) ((++i)) ;;
+            -*) ;;
+            *) if [[ -z $verb ]]; then verb=${COMP_WORDS[i]}; else ((++place)); fi ;;
+        esac
+    done
+    case $previous in
+        --control | --config) _superctl_files -f; return ;;
+        --conf-dir | --output | --offline) _superctl_files -d; return ;;
+        --format) _superctl_offer prometheus openmetrics; return ;;
+    esac
+    if [[ $cur == -* ]]; then
+        case $verb in
+            '') options+=(--version) ;;
+            check) options+=(--config --conf-dir) ;;
+            plan) options+=(--offline --config --conf-dir) ;;
+            metrics) options+=(--format) ;;
+            drain | stop) options+=(--no-wait) ;;
+            import) options+=(--output --force) ;;
+            schema) options+=(--drop-in) ;;
+        esac
+        _superctl_offer "${options[@]}"
+        return
+    fi
+    case $verb:$place in
+        :*) _superctl_offer status list check plan reload pause resume drain stop kill top explain metrics import \
+            schema ;;
+        status:0 | pause:0 | resume:0 | drain:0 | kill:0 | explain:0) _superctl_services ;;
+        kill:1) _superctl_offer TERM HUP INT QUIT KILL USR1 USR2 STOP CONT ;;
+        import:0) _superctl_offer inetd xinetd systemd ;;
+        import:*) _superctl_files -f ;;
+        plan:*) _superctl_files -d ;;
+    esac
+}
+
+complete -F _superctl superctl

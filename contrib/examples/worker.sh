@@ -1,0 +1,25 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# A worker of a superd pool, as a shell script: model = "prefork", handoff = "listen". A shell cannot accept a
+# connection; a line of Perl does it, and starts this script again with the connection on stdin and stdout.
+set -u
+
+report() {
+    [ -z "${SUPERD_STATUS_FD-}" ] || eval "echo $1 >&$SUPERD_STATUS_FD"
+}
+
+if [ "${1-}" = --serve ]; then
+    report busy
+    while read -r line; do echo "hello $line"; done
+    exit 0
+fi
+
+# superd asks by TERM those who do not watch their descriptor. Only the trap runs: who accepts goes on, so that a client
+# that it has is served; one that waits for nobody is ended with this script when stop_timeout is over.
+trap 'leaving=yes' TERM
+leaving=no
+while [ $leaving = no ]; do
+    report idle
+    perl -e 'accept(C, STDIN) or die "accept: $!\n"; open(STDIN, "<&C"); open(STDOUT, ">&C"); exec(@ARGV)' \
+        "$0" --serve || sleep 1
+done

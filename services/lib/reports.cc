@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: MIT
+#include "lib/reports.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+namespace worker {
+namespace {
+
+constexpr std::uint64_t one_busy = std::uint64_t{1} << 32;
+
+std::int64_t nanoseconds() {
+    timespec now{};
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * 1'000'000'000 + now.tv_nsec;
+}
+
+// Non-blocking, because a supervisor that does not listen must not hold a client.
+int adopt(std::optional<int> fd) {
+    if (!fd || fcntl(*fd, F_SETFD, FD_CLOEXEC) != 0) return -1;
+    fcntl(*fd, F_SETFL, fcntl(*fd, F_GETFL) | O_NONBLOCK);
+    return *fd;
+}
+
+}  // namespace
+
+Reports::Reports(std::optional<int> fd) : fd_(adopt(fd)) {}
+
+void Reports::watch() {
+    if (fd_ < 0) return;
+    fcntl(fd_, F_SETOWN, getpid());
+    fcntl(fd_, F_SETFL, fcntl(fd_, F_GETFL) | O_ASYNC);
+}
+
+bool Reports::is_closed() const {
+    char byte;
+    const ssize_t got = fd_ >= 0 ? recv(fd_, &byte, 1, MSG_PEEK | MSG_DONTWAIT) : 1;
+    // Reset: closed with reports that nobody has read. unix(7)
+    return got == 0 || (got < 0 && errno == ECONNRESET);
+}
+
+void Reports::note(std::uint32_t busy, std::uint32_t idle) {
+    if (fd_ < 0) return;
+    waiting_ += busy * one_busy + idle;
+    if (nanoseconds() - sent_at_ >= std::chrono::nanoseconds(kTogether).count()) return flush();
+    if (armed_.exchange(true)) return;
+    const itimerval once{.it_interval = {}, .it_value = {.tv_sec = 0, .tv_usec = kTogether.count() * 1000}};
+    setitimer(ITIMER_REAL, &once, nullptr);
+}
+
+void Reports::flush() {
+    const int kept = errno;
+    armed_ = false;
+    const std::uint64_t counts = waiting_.exchange(0);
+    std::uint64_t busy = counts / one_busy;
+    std::uint64_t idle = counts % one_busy;
+    char message[5 * 256];
+    while (busy + idle > 0) {
+        std::size_t size = 0;
+        const std::uint64_t busy_before = busy;
+        const std::uint64_t idle_before = idle;
+        for (; size < sizeof message && busy + idle > 0; size += 5) {
+            memcpy(message + size, busy > 0 ? "busy\n" : "idle\n", 5);
+            --(busy > 0 ? busy : idle);
+        }
+        sent_at_ = nanoseconds();
+        if (write(fd_, message, size) >= 0) continue;
+        // superd reads slowly: with the next report. Where it has gone, nobody counts any more.
+        if (errno == EAGAIN || errno == ENOBUFS) waiting_ += busy_before * one_busy + idle_before;
+        break;
+    }
+    errno = kept;
+}
+
+}  // namespace worker

@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: MIT
+#include "model/workers.h"
+
+#include <algorithm>
+
+namespace superd::model {
+
+Workers::Workers(Host& host, const conf::Service& definition)
+    : host_(host),
+      delayed_(definition.model == conf::Model::delayed),
+      least_(delayed_ ? 1 : definition.prefork.min_spare),
+      most_spare_(definition.prefork.max_spare),
+      most_(static_cast<std::size_t>(definition.limits.instances)),
+      grow_after_(delayed_ ? definition.delay : definition.prefork.grow_after),
+      idle_(definition.prefork.max_idle.value_or(kDefaultIdle)),
+      max_age_(definition.prefork.max_age),
+      max_requests_(definition.prefork.max_requests),
+      pools_(host.listeners()) {}
+
+/// Clients that wait are to be heard of, but once is enough: then look_at() has its time.
+bool Workers::wants(std::size_t listener) const {
+    return listener < pools_.size() && can_start() && !pools_[listener].look_at;
+}
+
+void Workers::ready(std::size_t listener) {
+    if (!wants(listener)) return;
+    Pool& pool = pools_[listener];
+    pool.filled_since = host_.now();
+    pool.look_at = pool.filled_since + grow_after_ / 4;
+    if (pool.workers == 0 && start(listener)) pool.coming = 1;
+    set_timer();
+}
+
+bool Workers::start(std::size_t listener) {
+    if (!can_start()) return false;
+    const auto pid = host_.start_worker(listener);
+    if (!pid) {  // those that are there serve on
+        retry_at_ = host_.now() + scarce_.next();
+        return false;
+    }
+    scarce_.reset();
+    workers_[*pid] = {listener, host_.now(), {}};
+    ++pools_[listener].workers;
+    ++pools_[listener].spare;
+    return true;
+}
+
+std::size_t Workers::missing(std::size_t listener) const {
+    const Pool& pool = pools_[listener];
+    const int there = by_reports() ? pool.spare : static_cast<int>(pool.workers);
+    if (there >= least_) return 0;
+    // Who waits has nobody yet, and shall not use up those who are to be spare.
+    const std::size_t waiting = by_reports() ? host_.waiting(listener) : 0;
+    return static_cast<std::size_t>(least_ - there) + waiting;
+}
+
+void Workers::refill() {
+    if (drained_) return;
+    std::vector<std::size_t> still(pools_.size());
+    std::size_t in_all = 0;
+    for (std::size_t listener = 0; can_start() && listener < pools_.size(); ++listener)
+        in_all += still[listener] = missing(listener);
+    // Round by round, so that each listener has a worker before one has two.
+    for (std::size_t started = 0; started < std::min<std::size_t>(in_all, kBatch);) {
+        const auto before = started;
+        for (std::size_t listener = 0; listener < pools_.size(); ++listener) {
+            if (still[listener] == 0 || !start(listener)) continue;
+            --still[listener];
+            ++started;
+        }
+        if (started == before) break;
+    }
+    if (in_all > kBatch && can_start()) host_.when_idle();  // others come first
+    for (Pool& pool : pools_) note_spare(pool);
+    set_timer();
+}
+
+void Workers::look_at_queue(std::size_t listener) {
+    Pool& pool = pools_[listener];
+    const Instant time = host_.now();
+    const std::size_t waiting = host_.waiting(listener);
+    if (waiting == 0 || workers_.size() >= most_) {
+        pool.look_at.reset();
+        pool.burst = 1;
+        pool.coming = 0;
+        return;
+    }
+    pool.look_at = time + std::max<Duration>(grow_after_ / 4, std::chrono::milliseconds(1));
+    if (time - pool.filled_since < grow_after_) return;
+    pool.grown = time;
+    if (pool.coming > 0 && time - pool.filled_since >= std::max(kStartTime, grow_after_)) pool.coming = 0;
+    for (std::size_t i = 0; i < pool.burst && pool.coming < waiting; ++i) {
+        if (!start(listener)) return;
+        ++pool.coming;
+        pool.filled_since = time;
+    }
+    if (pool.filled_since == time) pool.burst *= 2;
+}
+
+void Workers::exited(pid_t pid, bool early) {
+    if (drained_) return;
+    const auto at = workers_.find(pid);
+    if (at == workers_.end()) return resume();  // it was retired, and its place is free now
+    forget(at);
+    dying_ = early;
+    if (early) {
+        retry_at_ = host_.now() + backoff_.next();
+    } else {
+        backoff_.reset();
+        retry_at_.reset();
+    }
+    refill();
+}
+
+void Workers::resume() {
+    if (!dying_) retry_at_.reset();
+    refill();
+}
+
+void Workers::reported(pid_t pid, const Reports& reports) {
+    const auto at = workers_.find(pid);
+    if (at == workers_.end()) return;
+    Worker& worker = at->second;
+    Pool& pool = pools_[worker.listener];
+    pool.spare -= room(worker);
+    worker.reports = reports;
+    reports_ = true;
+    pool.spare += room(worker);
+    if (max_requests_ && reports.clients >= static_cast<std::uint64_t>(*max_requests_)) retire(at);
+    if (pool.spare < least_ && can_start()) host_.when_idle();
+    if (note_spare(pool)) set_timer();
+}
+
+bool Workers::note_spare(Pool& pool) {
+    bool opened = false;
+    const auto note = [&](Window& window, int wanted, Duration length) {
+        if (pool.spare <= wanted) {
+            window.end.reset();
+        } else if (window.end) {
+            window.lowest = std::min(window.lowest, pool.spare);
+        } else {
+            window = {host_.now() + length, pool.spare};
+            opened = true;
+        }
+    };
+    if (by_reports()) note(pool.over_most, most_spare_, std::min(kOverMost, idle_));
+    note(pool.over_least, least_, idle_);
+    return opened;
+}
+
+void Workers::shrink(std::size_t listener) {
+    Pool& pool = pools_[listener];
+    const Instant time = host_.now();
+    if (pool.over_most.end && *pool.over_most.end <= time) {
+        pool.over_most.end.reset();
+        retire_spare(listener, pool.over_most.lowest - most_spare_);
+    }
+    if (pool.over_least.end && *pool.over_least.end <= time) {
+        pool.over_least.end.reset();
+        if (reports_)
+            retire_spare(listener, pool.over_least.lowest - least_);
+        else if (pool.look_at || time - pool.grown < idle_)
+            pool.over_least = {std::max(time, pool.grown) + idle_, pool.spare};
+        else  // nobody knows how many are needed: half of them is the next guess
+            retire_spare(listener, (pool.spare - least_ + 1) / 2);
+    }
+    note_spare(pool);
+}
+
+void Workers::retire_spare(std::size_t listener, int room_for) {
+    if (room_for <= 0 || host_.waiting(listener) > 0) return;
+    for (auto at = workers_.begin(); at != workers_.end() && room_for > 0;) {
+        const Worker& worker = at->second;
+        const bool idle = worker.reports.any() ? worker.reports.idle() : !reports_;
+        const int slots = std::max(worker.reports.slots, 1);
+        if (worker.listener != listener || !idle || slots > room_for) {
+            ++at;
+            continue;
+        }
+        room_for -= slots;
+        at = retire(at);
+    }
+}
+
+Workers::Position Workers::retire(Position at) {
+    host_.retire(at->first);
+    return forget(at);
+}
+
+Workers::Position Workers::forget(Position at) {
+    Pool& pool = pools_[at->second.listener];
+    --pool.workers;
+    pool.spare -= room(at->second);
+    return workers_.erase(at);
+}
+
+/// They finish what they have; their successors start now, not when they have gone.
+void Workers::replace_old() {
+    if (!max_age_) return;
+    for (auto at = workers_.begin(); at != workers_.end();)
+        at = at->second.started + *max_age_ <= host_.now() ? retire(at) : std::next(at);
+}
+
+void Workers::woken() {
+    timer_.reset();
+    if (drained_) return;
+    const Instant time = host_.now();
+    if (retry_at_ && *retry_at_ <= time) {
+        retry_at_.reset();
+        dying_ = false;
+    }
+    replace_old();
+    for (std::size_t listener = 0; listener < pools_.size(); ++listener) {
+        if (pools_[listener].look_at && *pools_[listener].look_at <= time) look_at_queue(listener);
+        shrink(listener);
+    }
+    refill();
+}
+
+void Workers::set_timer() {
+    std::optional<Instant> next = retry_at_;
+    const auto consider = [&next](const std::optional<Instant>& when) {
+        if (when && (!next || *when < *next)) next = when;
+    };
+    for (const Pool& pool : pools_) {
+        consider(pool.look_at);
+        consider(pool.over_most.end);
+        consider(pool.over_least.end);
+    }
+    if (max_age_)
+        for (const auto& [pid, worker] : workers_) consider(worker.started + *max_age_);
+    // One that comes too early does no harm.
+    if (!next || (timer_ && *timer_ <= *next)) return;
+    timer_ = next;
+    host_.wake_at(*next);
+}
+
+std::size_t Workers::spare() const {
+    int sum = 0;
+    for (const Pool& pool : pools_) sum += pool.spare;
+    return static_cast<std::size_t>(sum);
+}
+
+void Workers::drain() {
+    drained_ = true;
+    for (auto at = workers_.begin(); at != workers_.end();) at = retire(at);
+}
+
+}  // namespace superd::model

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// Long-lived workers that accept for themselves on the shared socket (handoff "listen").
+
+#include <optional>
+#include <unordered_map>
+#include <vector>
+
+#include "base/backoff.h"
+#include "model/model.h"
+
+namespace superd::model {
+
+/// Each listener has workers of its own. How many depends on what is known of them:
+///
+/// Workers that report (Model::reported) under prefork: at least min_spare are without a client, and each client that
+/// waits has one on its way; at most max_spare stay without a client.
+///
+/// Others, and all under delayed: min_spare (delayed: one), and more while clients have waited for grow_after (delay).
+///
+/// What has not been needed for max_idle leaves. Where that leaves none, the first client brings the first worker.
+class Workers final : public Model {
+  public:
+    Workers(Host& host, const conf::Service& definition);
+    bool wants(std::size_t listener) const override;
+    void ready(std::size_t listener) override;
+    void exited(pid_t pid, bool early) override;
+    void resume() override;
+    void woken() override;
+    void refill() override;
+    void drain() override;
+    std::size_t spare() const override;
+    void reported(pid_t pid, const Reports& reports) override;
+
+    static constexpr Duration kDefaultIdle = std::chrono::seconds(60);
+    /// More than max_spare for so long, and some leave.
+    static constexpr Duration kOverMost = std::chrono::seconds(1);
+    /// Who was started for clients that wait is expected to take one within so long.
+    static constexpr Duration kStartTime = std::chrono::seconds(1);
+
+  private:
+    struct Worker {
+        std::size_t listener = 0;
+        Instant started;
+        Reports reports;
+    };
+    /// While more are spare than are wanted: how many of them nobody has needed for its length.
+    struct Window {
+        std::optional<Instant> end;
+        int lowest = 0;
+    };
+    /// One listener.
+    struct Pool {
+        std::size_t workers = 0;
+        int spare = 0;  ///< room for clients: as reported, or 1 for each worker that does not report, or not yet
+        Window over_most, over_least;
+        Instant grown;                   ///< the last time that clients had waited too long
+        std::optional<Instant> look_at;  ///< clients wait: when to look at the queue again
+        Instant filled_since;            ///< nobody has been started for them since
+        std::size_t burst = 1;           ///< how many to start the next time; doubles
+        std::size_t coming = 0;          ///< started for clients that wait, and not long ago
+    };
+    using Position = std::unordered_map<pid_t, Worker>::iterator;
+
+    bool can_start() const { return !drained_ && !retry_at_ && workers_.size() < most_; }
+    bool by_reports() const { return reports_ && !delayed_; }
+    static int room(const Worker& worker) { return worker.reports.any() ? worker.reports.free : 1; }
+    std::size_t missing(std::size_t listener) const;
+    /// False: not now.
+    bool start(std::size_t listener);
+    void look_at_queue(std::size_t listener);
+    /// True: a window was opened, so that the timer may have to be set.
+    bool note_spare(Pool& pool);
+    void shrink(std::size_t listener);
+    /// Lets go of workers without a client, with room for up to so many in all.
+    void retire_spare(std::size_t listener, int room_for);
+    Position retire(Position at);
+    Position forget(Position at);
+    void replace_old();
+    void set_timer();
+
+    Host& host_;
+    const bool delayed_;
+    const int least_, most_spare_;
+    const std::size_t most_;  ///< in all
+    const Duration grow_after_, idle_;
+    const std::optional<Duration> max_age_;
+    const std::optional<int> max_requests_;
+    bool reports_ = false;  ///< one of them has spoken
+    bool drained_ = false;
+    std::optional<Instant> retry_at_;  ///< nobody is started until then
+    bool dying_ = false;               ///< because the last one left by itself, at once: the handler's fault
+    std::optional<Instant> timer_;     ///< as set with the host
+    Backoff backoff_{std::chrono::milliseconds(20), std::chrono::seconds(30)};  ///< when they die
+    Backoff scarce_{std::chrono::milliseconds(100), std::chrono::seconds(2)};   ///< when there is no place for one
+    std::unordered_map<pid_t, Worker> workers_;                                 ///< but for the retired
+    std::vector<Pool> pools_;                                                   ///< by listener
+};
+
+}  // namespace superd::model

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: MIT
+// A service definition: TOML, keys, and what they mean together. Its errors must show text that a terminal can take.
+#include <cstdlib>
+
+#include "base/text.h"
+#include "conf/read.h"
+#include "conf/validate.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+    using namespace superd;
+    const conf::toml::Source source("a.toml", std::string(reinterpret_cast<const char*>(data), size));
+    conf::Surroundings from;
+    from.environment = {"PATH=/usr/bin:/bin"};
+    conf::Diagnostics errors;
+    auto tree = conf::toml::parse(source);
+    conf::Draft draft;
+    if (tree) {
+        draft.file = "a.toml";
+        draft.service.name = "a";
+        conf::read(*tree, conf::Scope::service, draft, errors);
+        conf::validate(draft, {from, {}, true, true, nullptr}, errors);
+    } else {
+        errors.push_back(tree.error());
+    }
+    conf::sort(errors);
+    const std::string shown = conf::format(errors);
+    if (find_invalid_utf8(shown)) abort();
+    for (const char c : shown) {
+        if (c != '\n' && c != '\t' && static_cast<unsigned char>(c) < 0x20) abort();
+    }
+    // Without errors it is whole.
+    if (errors.empty() && (draft.service.listen.empty() || draft.service.handler.path.empty())) abort();
+    return 0;
+}

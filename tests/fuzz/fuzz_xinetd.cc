@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: MIT
+// xinetd.conf, from its text to the definitions. What stands after a line "---" is in each file that is included.
+#include "fit_imported.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+    using namespace superd;
+    const std::string_view text(reinterpret_cast<const char*>(data), size);
+    constexpr std::string_view mark = "\n---\n";
+    const std::size_t end = text.find(mark);
+    const std::string included(end != std::string_view::npos ? text.substr(end + mark.size()) : "");
+    int files = 0;  // a folder that includes itself is cut off late
+    const ctl::Includes includes{[&](const std::string&) -> Result<std::string> {
+                                     return ++files < 20 ? Result<std::string>(included) : fail("no more");
+                                 },
+                                 [](const std::string&) -> Result<std::vector<std::string>> {
+                                     return std::vector<std::string>{"a", "b.c", "d~"};
+                                 }};
+    ctl::fit_imported(ctl::import_xinetd("xinetd.conf", text.substr(0, end), includes));
+    return 0;
+}

@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: MIT
+"""The Debian package: what is in it, and its life in a fresh root, from installation to purge."""
+
+import hashlib
+import json
+import os
+import pathlib
+import re
+import shutil
+import signal
+import stat
+import subprocess
+import tempfile
+import unittest
+import urllib.request
+
+from harness import TestCase, connect, process
+from harness.wire import Reader
+
+PACKAGE = next(pathlib.Path(os.environ["SUPERD_PACKAGE_FOLDER"]).glob("superd_*.deb"), None)
+ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
+
+
+def field(name):
+    return subprocess.check_output(["dpkg-deb", "--field", PACKAGE, name], text=True).strip()
+
+
+@unittest.skipUnless(PACKAGE, "needs dpkg-shlibdeps, which this was configured without, to build a package")
+class Contents(TestCase):
+    def test_everything_is_in_its_place_and_root_s(self):
+        listing = subprocess.check_output(["dpkg-deb", "--contents", PACKAGE], text=True)
+        files = {path: mode for mode, path in re.findall(r"^(\S+ \S+) .* \./(\S*?)/?$", listing, re.MULTILINE)}
+        for path in ["etc/superd/conf.d", "etc/superd/superd.toml", "lib/systemd/system/superd.service",
+                     "usr/bin/superctl", "usr/lib/systemd/user/superd.service", "usr/libexec/superd/superd-echo",
+                     "usr/libexec/superd/superd-exec", "usr/sbin/superd",
+                     "usr/share/bash-completion/completions/superctl", "usr/share/doc/superd/changelog.gz",
+                     "usr/share/doc/superd/CHANGELOG.md.gz", "usr/share/doc/superd/copyright",
+                     "usr/share/doc/superd/examples/hardening.conf",
+                     "usr/share/fish/vendor_completions.d/superctl.fish",
+                     "usr/share/man/man1/superctl.1.gz", "usr/share/man/man5/superd.toml.5.gz",
+                     "usr/share/man/man7/superd-worker.7.gz", "usr/share/man/man8/superd.8.gz",
+                     "usr/share/superd/conf.d/echo.toml", "usr/share/zsh/vendor-completions/_superctl"]:
+            self.assertIn(path, files)
+        self.assertEqual([path for path, mode in files.items()
+                          if not mode.endswith(" root/root") or "w" in (mode[5], mode[8])], [])
+        self.assertEqual([path for path in files if path.startswith("etc/superd/conf.d/")], [], "opens a service")
+
+    def test_it_depends_on_the_libraries_that_it_is_linked_with(self):
+        self.assertRegex(field("Depends"), r"libc6 \(.*libsystemd0 \(")
+
+
+def mirror():
+    """The repository that this system's main component comes from, by apt's own account: (uri, suite), or nothing."""
+    suite = re.search(r"^VERSION_CODENAME=(\S+)", pathlib.Path("/etc/os-release").read_text(), re.MULTILINE)
+    wanted = "$(CREATED_BY) $(COMPONENT) $(CODENAME) $(REPO_URI)"
+    listed = subprocess.run(["apt-get", "indextargets", "--format", wanted], text=True, check=False,
+                            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout
+    found = re.search(rf"^Packages main {suite.group(1)} (\S+)$", listed, re.MULTILINE) if suite else None
+    return (found.group(1), suite.group(1)) if found else None
+
+
+def proxies():
+    """apt's, for programs that know them by their environment."""
+    words = subprocess.run(["apt-config", "shell", "http", "Acquire::http::Proxy", "https", "Acquire::https::Proxy"],
+                           text=True, check=False, stdout=subprocess.PIPE).stdout
+    return {f"{scheme}_proxy": uri for scheme, uri in re.findall(r"^(https?)='(.*)'$", words, re.MULTILINE)}
+
+
+def snapshot(root):
+    """All that is there: path to what it is. Not what dpkg and apt write at any change."""
+    passing = re.compile(r"var/lib/dpkg/(status|available|diversions|statoverride|lock|triggers/).*|var/log/.*|proc/.*")
+    found = {}
+    for folder, folders, files in os.walk(root):
+        for name in folders + files:
+            path = os.path.join(folder, name)
+            short = os.path.relpath(path, root)
+            if passing.fullmatch(short):
+                continue
+            status = os.lstat(path)
+            content = os.readlink(path) if stat.S_ISLNK(status.st_mode) else None
+            if stat.S_ISREG(status.st_mode):
+                content = hashlib.sha256(pathlib.Path(path).read_bytes()).hexdigest()
+            found[short] = (status.st_mode, status.st_uid, status.st_gid, content)
+    return found
+
+
+@unittest.skipUnless(PACKAGE, "needs dpkg-shlibdeps, which this was configured without, to build a package")
+class FreshRoot(TestCase):
+    """debootstrap makes the root from the mirror that apt is configured for."""
+
+    def setUp(self):
+        self.log = None
+        source = mirror()
+        if os.geteuid() != 0:
+            self.skipTest("needs root to make a root of its own")
+        if not shutil.which("debootstrap") or source is None:
+            self.skipTest("needs debootstrap, and a system whose apt knows its own suite")
+        if subprocess.run(["unshare", "--mount", "--pid", "--fork", "true"], check=False).returncode != 0:
+            self.skipTest("needs a kernel and a container that let root unshare mounts and processes")
+        os.environ.update(proxies())
+        try:
+            with urllib.request.urlopen(f"{source[0]}dists/{source[1]}/InRelease", timeout=20):
+                pass
+        except OSError as error:
+            self.skipTest(f"apt's mirror cannot be reached: {error}")
+        folder = tempfile.mkdtemp(prefix="superd-root-")
+        self.addCleanup(shutil.rmtree, folder)
+        self.root = pathlib.Path(folder, "root")
+        cache = PACKAGE.parent / "debs"
+        cache.mkdir(exist_ok=True)
+        needed = ",".join(re.findall(r"(?:^|, )([^ ,|]+)", field("Depends")))
+        # Whatever it mounts goes with its name space.
+        done = subprocess.run(["unshare", "--mount", "debootstrap", "--variant=minbase", f"--include={needed}",
+                               f"--cache-dir={cache}", source[1], self.root, source[0]], text=True, check=False,
+                              env=os.environ | ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        self.assertEqual(done.returncode, 0, done.stdout[-2000:])
+
+    def inside(self, *command):
+        done = subprocess.run(["chroot", self.root, *command], text=True, check=False, env=ENVIRONMENT,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        self.assertEqual(done.returncode, 0, done.stdout)
+        return done.stdout
+
+    def dpkg(self, *words):
+        """dpkg acts on the root from inside; the package comes by a copy that does not stay."""
+        if words[0] == "--install":
+            shutil.copy(PACKAGE, self.root / "superd.deb")
+            words += ("/superd.deb",)
+        else:
+            words += ("superd",)
+        said = self.inside("dpkg", *words)
+        (self.root / "superd.deb").unlink(missing_ok=True)
+        return said
+
+    def records(self, message):
+        found = [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
+        return [record for record in found if record["message"].startswith(message)]
+
+    def start(self):
+        """superd in the root, with processes and /proc of its own."""
+        self.log = self.root.parent / "log"
+        with open(self.log, "wb") as log:
+            self.superd = subprocess.Popen(
+                ["unshare", "--mount", "--pid", "--fork", "--kill-child", f"--mount-proc={self.root}/proc",
+                 "chroot", self.root, "/usr/sbin/superd", "--log-format", "json"],
+                env=ENVIRONMENT, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        self.addCleanup(self.superd.wait)
+        self.addCleanup(self.superd.kill)
+        self.eventually(lambda: self.records("ready") or self.superd.poll() is not None, "superd is ready")
+        self.assertIsNone(self.superd.poll(), self.log.read_text())
+
+    def signal(self, number):
+        (child,) = process.children(self.superd.pid)
+        os.kill(child.pid, number)
+
+    def reload(self):
+        """By superctl where it knows how; the signal is the other way to the same."""
+        if re.search(r"^  reload ", self.inside("superctl", "--help"), re.MULTILINE):
+            self.inside("superctl", "reload")
+        else:
+            self.signal(signal.SIGHUP)
+        self.eventually(lambda: self.records("reload"), "the reload is done")
+        self.assertTrue(self.records("reloaded"), self.log.read_text())
+
+    def address(self, service):
+        (record,) = [record for record in self.records("listening on") if record["service"] == service]
+        return record["address"]
+
+    def changes(self, before):
+        """What is not as it was."""
+        after = snapshot(self.root)
+        return {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)}
+
+    def test_it_is_installed_serves_and_goes_without_a_trace_but_for_edited_files(self):
+        before = snapshot(self.root)
+        settings = self.root / "etc/superd/superd.toml"
+        definitions = self.root / "etc/superd/conf.d"
+        enabled = "etc/systemd/system/multi-user.target.wants/superd.service"
+
+        self.dpkg("--install")
+        self.assertEqual(os.readlink(self.root / enabled), "/lib/systemd/system/superd.service")
+        self.inside("superctl", "check")
+        self.start()
+        self.assertEqual(self.records("listening on"), [], "a service that nobody asked for")
+
+        (definitions / "hello.toml").write_text('listen = "tcp://127.0.0.1:0"\nmodel = "fork"\n'
+                                                'exec = ["sh", "-c", "echo hello $TCPREMOTEIP"]\n')
+        shipped = (self.root / "usr/share/superd/conf.d/echo-pool.toml").read_text()
+        (definitions / "echo.toml").write_text(re.sub(r":7\d\d\d\b", ":0", shipped))
+        self.reload()
+        with connect(self.address("hello")) as client:
+            self.assertEqual(Reader(client).line(), b"hello 127.0.0.1")
+        with connect(self.address("echo")) as client:
+            client.sendall(b"again\n")
+            self.assertEqual(Reader(client).line(), b"again")
+        self.signal(signal.SIGTERM)
+        self.assertEqual(self.superd.wait(60), 0, self.log.read_text())
+
+        # Edited files stay whatever comes: a newer package, removal, an installation after that.
+        settings.write_text(settings.read_text() + "# edited\n")
+        self.dpkg("--install")
+        self.assertTrue(settings.read_text().endswith("# edited\n"))
+        mine = {"etc/superd", "etc/superd/conf.d", "etc/superd/conf.d/hello.toml", "etc/superd/conf.d/echo.toml"}
+        self.dpkg("--remove")
+        left = {path for path in self.changes(before) if not path.startswith(("etc/systemd/", "var/lib/", "run/"))}
+        self.assertEqual(left, mine | {"etc/superd/superd.toml"})
+        self.dpkg("--install")
+        self.assertTrue(settings.read_text().endswith("# edited\n"))
+
+        self.dpkg("--purge")
+        self.assertEqual(self.changes(before), mine)
+
+        # Where there are no definitions, there is nothing at all.
+        for file in definitions.iterdir():
+            file.unlink()
+        self.dpkg("--install")
+        self.dpkg("--purge")
+        self.assertEqual(self.changes(before), set())

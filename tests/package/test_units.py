@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: MIT
+"""The systemd units: systemd finds nothing wrong with them, and their words are superd's own."""
+
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import tempfile
+
+from harness import TestCase
+
+SYSTEMD = pathlib.Path(__file__).parents[2] / "contrib" / "systemd"
+SUPERD = os.environ["SUPERD_BINARY"]
+
+
+class Units(TestCase):
+    def setUp(self):
+        if not shutil.which("systemd-analyze"):
+            self.skipTest("needs systemd-analyze")
+        folder = tempfile.TemporaryDirectory(prefix="superd-units-")
+        self.addCleanup(folder.cleanup)
+        self.folder = pathlib.Path(folder.name)
+
+    def put(self, source, name=None):
+        """A unit as it is installed, but with this build's superd, and without pages that are not installed."""
+        text = source.read_text().replace("ExecStart=superd", f"ExecStart={SUPERD}")
+        target = self.folder / (name or source.name)
+        target.parent.mkdir(exist_ok=True)
+        target.write_text(re.sub(r"(?m)^Documentation=.*\n", "", text))
+        return target
+
+    def verify(self, *units, user=False):
+        environment = os.environ | {"SYSTEMD_UNIT_PATH": f"{self.folder}:", "XDG_RUNTIME_DIR": str(self.folder)}
+        manager = ["--user"] if user else []
+        done = subprocess.run(["systemd-analyze", *manager, "--man=no", "verify", *units], text=True, check=False,
+                              env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        return done.returncode, [line for line in done.stdout.splitlines() if "superd" in line]
+
+    def test_systemd_finds_nothing_wrong_with_the_service_alone_tightened_and_beside_its_socket(self):
+        service = self.put(SYSTEMD / "superd.service")
+        self.assertEqual(self.verify(service), (0, []))
+        self.put(SYSTEMD / "examples" / "hardening.conf", "superd.service.d/hardening.conf")
+        socket = self.put(SYSTEMD / "examples" / "superd.socket")
+        self.assertEqual(self.verify(service, socket), (0, []))
+        with open(service, "a", encoding="utf-8") as file:
+            file.write("[Service]\nKillMode=sometimes\n")
+        self.assertIn("sometimes", " ".join(self.verify(service)[1]), "nothing is told of a wrong word")
+
+    def test_systemd_finds_nothing_wrong_with_the_user_s_service(self):
+        self.assertEqual(self.verify(self.put(SYSTEMD / "user" / "superd.service"), user=True), (0, []))
+
+    def test_the_services_start_superd_with_options_that_it_has(self):
+        known = subprocess.check_output([SUPERD, "--help"], text=True)
+        for unit in SYSTEMD.rglob("superd.service"):
+            (command,) = re.findall(r"(?m)^ExecStart=(.*)$", unit.read_text())
+            for option in re.findall(r"--[\w-]+", command):
+                self.assertIn(f"  {option} ", known)

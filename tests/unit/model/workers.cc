@@ -1,0 +1,402 @@
+// SPDX-License-Identifier: MIT
+#include "model/workers.h"
+
+#include <map>
+#include <set>
+
+#include "catch.h"
+#include "tests/unit/model/fake_host.h"
+
+using namespace superd;
+using namespace superd::model;
+using namespace std::chrono_literals;
+
+TEST_CASE("workers: min_spare on each listener, replaced when they leave, never more than instances") {
+    FakeHost host;
+    host.listener_count = 2;
+    conf::Service definition;
+    definition.prefork.min_spare = 3;
+    definition.limits.instances = 5;
+    Workers pool(host, definition);
+    pool.resume();
+    CHECK(host.workers.size() == 5);
+    pool.exited(*host.workers.begin(), false);
+    CHECK(host.workers.size() == 6);
+    CHECK(pool.spare() == 5);
+}
+
+namespace {
+
+using Said = std::map<pid_t, Reports>;
+
+void report(Workers& pool, Said& said, pid_t pid, int busy, int idle) {
+    said[pid].add(busy, idle);
+    pool.reported(pid, said[pid]);
+}
+
+/// A pool of one listener whose workers say that they are ready as soon as they are started.
+struct Reporting {
+    explicit Reporting(conf::Service with) : definition(std::move(with)), pool(host, definition) { pool.resume(); }
+    void report(pid_t pid, int busy, int idle) { ::report(pool, said, pid, busy, idle); }
+    void announce() {
+        for (const pid_t pid : host.workers)
+            if (announced.insert(pid).second) report(pid, 0, 1);
+    }
+    /// What the loop does: refills while that is asked for, and new workers get ready.
+    void settle() {
+        announce();
+        while (host.idle_asked) {
+            host.idle_asked = false;
+            pool.refill();
+            announce();
+        }
+    }
+    void pass() {
+        host.pass_to_wake();
+        pool.woken();
+        settle();
+    }
+    std::size_t alive() const { return host.workers.size() - host.retired.size(); }
+
+    FakeHost host;
+    conf::Service definition;
+    Workers pool;
+    Said said;
+    std::set<pid_t> announced;
+};
+
+conf::Service spares(int least, int most) {
+    conf::Service definition;
+    definition.model = conf::Model::prefork;
+    definition.prefork.min_spare = least;
+    definition.prefork.max_spare = most;
+    return definition;
+}
+
+}  // namespace
+
+TEST_CASE("workers that report are spare by their own word, whether they said at first that they are idle or not") {
+    Reporting r(spares(2, 8));
+    r.settle();
+    CHECK(r.pool.spare() == 2);
+    const pid_t worker = *r.host.workers.begin();
+    r.report(worker, 1, 0);
+    CHECK(r.pool.spare() == 1);
+    r.report(worker, 0, 1);
+    CHECK(r.pool.spare() == 2);
+    r.report(worker, 7, 7);  // much at once
+    CHECK(r.pool.spare() == 2);
+
+    Said said;
+    FakeHost host;
+    Workers modest(host, spares(1, 8));
+    modest.resume();
+    for (int i = 0; i < 3; ++i) {
+        report(modest, said, 101, 1, 0);
+        CHECK(modest.spare() == 0);
+        report(modest, said, 101, 0, 1);
+        CHECK(modest.spare() == 1);
+    }
+}
+
+TEST_CASE("threads of a worker count each: one worker may be spare enough") {
+    Said said;
+    FakeHost host;
+    Workers pool(host, spares(4, 8));
+    pool.resume();
+    CHECK(host.workers.size() == 4);
+    report(pool, said, 101, 0, 8);
+    CHECK(pool.spare() == 8 + 3);
+    report(pool, said, 101, 5, 0);
+    CHECK(pool.spare() == 3 + 3);
+}
+
+TEST_CASE("a busy worker has a spare one started in its place, and each client that waits one more, up to instances") {
+    auto definition = spares(2, 200);
+    definition.limits.instances = 120;
+    Reporting r(definition);
+    r.settle();
+    r.report(101, 1, 0);
+    r.settle();
+    CHECK(r.alive() == 3);
+    // A burst: two hundred wait, and whoever is ready takes one.
+    r.host.queue = 200;
+    std::set<pid_t> busy{101};
+    for (int round = 0; round < 40; ++round) {
+        for (const pid_t pid : std::set(r.host.workers))
+            if (r.host.queue > 0 && busy.insert(pid).second) {
+                --r.host.queue;
+                r.report(pid, 1, 0);
+            }
+        r.settle();
+    }
+    CHECK(r.alive() == 120);
+    CHECK(r.host.queue == 200 - 119);
+}
+
+TEST_CASE(
+    "what reports leaves down to max_spare soon after a burst, down to min_spare after max_idle, then all is quiet") {
+    auto definition = spares(2, 4);
+    definition.prefork.max_idle = 10s;
+    Reporting r(definition);
+    r.settle();
+    r.host.queue = 18;
+    for (int round = 0; round < 20; ++round) {
+        for (const pid_t pid : std::set(r.host.workers))
+            if (r.host.queue > 0 && r.announced.insert(-pid).second) {
+                --r.host.queue;
+                r.report(pid, 1, 0);
+            }
+        r.settle();
+    }
+    const auto most = r.alive();
+    CHECK(most >= 20);
+    for (const pid_t pid : std::set(r.host.workers))
+        if (r.announced.contains(-pid)) r.report(pid, 0, 1);
+    r.settle();
+    CHECK(r.alive() == most);
+    const Instant idle = r.host.time;
+    while (r.host.wake && r.alive() > 4) r.pass();
+    CHECK(r.alive() == 4);
+    CHECK(r.host.time - idle <= 2 * Workers::kOverMost);
+    while (r.host.wake) r.pass();
+    CHECK(r.alive() == 2);
+    CHECK(r.host.time - idle >= 10s);
+    CHECK(r.pool.spare() == 2);
+}
+
+TEST_CASE("a busy worker is not let go for being one too many, nor anybody while a client waits") {
+    auto definition = spares(1, 8);
+    definition.prefork.max_idle = 10s;
+    Reporting r(definition);
+    r.settle();
+    r.report(101, 1, 0);
+    r.settle();
+    r.report(102, 1, 0);
+    r.settle();
+    CHECK(r.alive() == 3);
+    r.report(102, 0, 1);  // now two are idle
+    r.host.queue = 1;
+    r.pass();
+    CHECK(r.host.retired.empty());
+    r.host.queue = 0;
+    while (r.host.wake) r.pass();
+    CHECK(r.alive() == 2);
+    CHECK(r.host.retired.front() != 101);
+}
+
+TEST_CASE("a worker that reports is renewed after max_requests, whether it counts itself or not") {
+    auto definition = spares(1, 8);
+    definition.prefork.max_requests = 3;
+    Reporting r(definition);
+    r.settle();
+    for (int i = 0; i < 3; ++i) {
+        CHECK(r.host.retired.empty());
+        r.report(101, 1, 1);
+    }
+    CHECK(r.host.retired == std::vector<pid_t>{101});
+    r.settle();
+    CHECK(r.alive() == 1);
+    r.pool.exited(101, false);
+    r.settle();
+    CHECK(r.host.workers.size() == 2);
+}
+
+TEST_CASE("min_spare = 0: the first client brings the first worker, and after max_idle there is none") {
+    auto definition = spares(0, 8);
+    definition.prefork.max_idle = 10s;
+    Reporting r(definition);
+    CHECK(r.host.workers.empty());
+    CHECK(r.pool.wants(0));
+    r.host.queue = 1;
+    r.pool.ready(0);
+    CHECK(r.host.workers.size() == 1);
+    CHECK_FALSE(r.pool.wants(0));  // it is on its way
+    r.host.queue = 0;
+    r.settle();
+    r.report(101, 1, 0);
+    r.report(101, 0, 1);
+    while (r.host.wake) r.pass();
+    CHECK(r.host.retired == std::vector<pid_t>{101});
+    CHECK(r.pool.wants(0));
+}
+
+TEST_CASE(
+    "workers that do not report: more while clients have waited for grow_after, doubling, half of them less later") {
+    auto definition = spares(1, 8);
+    definition.prefork.grow_after = 40ms;
+    definition.prefork.max_idle = 10s;
+    FakeHost host;
+    Workers pool(host, definition);
+    pool.resume();
+    CHECK(host.workers.size() == 1);
+    CHECK(pool.wants(0));
+    host.queue = 100;
+    pool.ready(0);
+    CHECK_FALSE(pool.wants(0));
+    const Instant begin = host.time;
+    std::vector<std::size_t> sizes;
+    while (host.workers.size() < 16) {
+        const auto before = host.workers.size();
+        host.pass_to_wake();
+        pool.woken();
+        if (host.workers.size() != before) sizes.push_back(host.workers.size());
+    }
+    CHECK(sizes == std::vector<std::size_t>{2, 4, 8, 16});
+    CHECK(host.time - begin == 4 * 40ms);
+    host.queue = 0;
+    host.pass_to_wake();
+    pool.woken();
+    CHECK(pool.wants(0));  // to hear of the next
+    std::vector<std::size_t> left;
+    while (host.wake) {
+        const auto before = host.retired.size();
+        host.pass_to_wake();
+        pool.woken();
+        if (host.retired.size() != before) left.push_back(host.workers.size() - host.retired.size());
+    }
+    CHECK(left == std::vector<std::size_t>{8, 4, 2, 1});
+}
+
+TEST_CASE("a queue that empties in between is no reason to grow, nor are more workers started than clients wait") {
+    auto definition = spares(1, 8);
+    definition.prefork.grow_after = 40ms;
+    FakeHost host;
+    Workers pool(host, definition);
+    pool.resume();
+    for (int i = 0; i < 20; ++i) {
+        host.queue = 5;
+        pool.ready(0);
+        host.pass_to_wake();
+        pool.woken();
+        host.queue = 0;
+        host.pass_to_wake();
+        pool.woken();
+    }
+    CHECK(host.workers.size() == 1);
+    host.queue = 2;  // and nobody ever takes them
+    pool.ready(0);
+    for (const Instant begin = host.time; host.time - begin < 900ms;) {
+        host.pass_to_wake();
+        pool.woken();
+    }
+    CHECK(host.workers.size() == 3);
+}
+
+TEST_CASE("delayed: one worker, another once clients have waited for the delay, and back to one") {
+    auto definition = spares(3, 8);
+    definition.model = conf::Model::delayed;
+    definition.delay = 250ms;
+    definition.prefork.max_idle = 10s;
+    for (const bool reports : {false, true}) {
+        Said said;
+        FakeHost host;
+        Workers pool(host, definition);
+        pool.resume();
+        CHECK(host.workers.size() == 1);
+        if (reports) report(pool, said, 101, 0, 1);
+        if (reports) report(pool, said, 101, 1, 0);
+        pool.refill();
+        CHECK(host.workers.size() == 1);
+        host.queue = 1;
+        pool.ready(0);
+        const Instant begin = host.time;
+        while (host.workers.size() < 2) {
+            host.pass_to_wake();
+            pool.woken();
+        }
+        CHECK(host.time - begin == 250ms);
+        host.queue = 0;
+        if (reports) report(pool, said, 102, 1, 1);
+        if (reports) report(pool, said, 101, 0, 1);
+        if (reports) report(pool, said, 102, 0, 1);
+        while (host.wake) {
+            host.pass_to_wake();
+            pool.woken();
+        }
+        CHECK(host.workers.size() - host.retired.size() == 1);
+    }
+}
+
+TEST_CASE("a worker that dies at once is not replaced at once") {
+    FakeHost host;
+    conf::Service definition;
+    definition.prefork.min_spare = 1;
+    Workers pool(host, definition);
+    pool.resume();
+    pool.exited(*host.workers.begin(), true);
+    CHECK(host.workers.size() == 1);
+    host.pass_to_wake();
+    pool.woken();
+    CHECK(host.workers.size() == 2);
+}
+
+TEST_CASE("a worker past max_age has its successor before it leaves") {
+    FakeHost host;
+    conf::Service definition;
+    definition.prefork.min_spare = 1;
+    definition.prefork.max_age = 60s;
+    Workers pool(host, definition);
+    pool.resume();
+    REQUIRE(host.wake);
+    CHECK(*host.wake == host.time + 60s);
+    host.time += 60s;
+    pool.woken();
+    CHECK(host.retired.size() == 1);
+    CHECK(host.workers.size() == 2);
+}
+
+TEST_CASE("workers: each listener has one before any has two, when places are few") {
+    FakeHost host;
+    host.listener_count = 3;
+    host.places = 4;
+    conf::Service definition;
+    definition.prefork.min_spare = 2;
+    Workers pool(host, definition);
+    pool.resume();
+    CHECK(host.started_on == std::vector<std::size_t>{0, 1, 2, 0});
+    REQUIRE(host.wake);
+    host.places = 1;
+    host.pass_to_wake();
+    pool.woken();
+    CHECK(host.started_on == std::vector<std::size_t>{0, 1, 2, 0, 1});
+}
+
+TEST_CASE("workers: each listener has one before any has two, when instances are few") {
+    FakeHost host;
+    host.listener_count = 3;
+    conf::Service definition;
+    definition.prefork.min_spare = 2;
+    definition.limits.instances = 4;
+    Workers pool(host, definition);
+    pool.resume();
+    CHECK(host.started_on == std::vector<std::size_t>{0, 1, 2, 0});
+}
+
+TEST_CASE("a worker past max_age that frees its place only by leaving is replaced then, generation after generation") {
+    FakeHost host;
+    host.places = 2;
+    conf::Service definition;
+    definition.prefork.min_spare = 2;
+    definition.prefork.max_age = 60s;
+    definition.limits.instances = 2;
+    Workers pool(host, definition);
+    pool.resume();
+    CHECK(pool.spare() == 2);
+    for (std::size_t generation = 1; generation <= 5; ++generation) {
+        const Instant begin = host.time;
+        while (host.retired.size() < 2 * generation) {
+            host.pass_to_wake();
+            pool.woken();
+        }
+        CHECK(host.time == begin + 60s);
+        REQUIRE(host.retired.size() == 2 * generation);
+        CHECK(host.workers.size() == 2 * generation);
+        for (std::size_t i = 0; i < 2; ++i) {
+            ++host.places;
+            pool.exited(host.retired[2 * generation - 2 + i], false);
+            CHECK(host.workers.size() == 2 * generation + i + 1);
+        }
+        CHECK(pool.spare() == 2);
+    }
+}
