@@ -6,7 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "control/request.h"
-#include "unit/control/operations.h"
+#include "tests/unit/control/operations.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     using namespace superd::control;
