@@ -46,7 +46,7 @@ class Histogram {
     }
     Duration sum() const { return sum_; }
 
-    /// The upper bound of the bucket that holds this part of all, 0 to 1: at most a quarter more than the true value.
+    /// The upper bound of the bucket that holds this part of all, 0 to 1: at most a third more than the true value.
     /// Past the last bound: that bound. nullopt: nothing was counted.
     std::optional<Duration> quantile(double part) const {
         const std::uint64_t all = count();

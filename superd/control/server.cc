@@ -98,7 +98,7 @@ Result<void> Server::watch() {
     });
     if (!again) return std::unexpected(again.error());
     again_ = std::move(*again);
-    spare_ = sys::Fd(fcntl(listener_->fd(), F_DUPFD_CLOEXEC, sys::Fd::kLongLived));
+    keep_spare();
     return {};
 }
 
@@ -140,8 +140,9 @@ void Server::accept() {
             const std::string no =
                 refusal("not permitted: root, superd's own user and members of [control] readers may");
             (void)!send(client.fd.get(), no.data(), no.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
-            log_.write(Level::info, fmt::format("control: uid {} may not look", client.uid),
-                       {{"UID", client.uid}, {"PEER_PID", client.pid}});
+            note_stranger(client);
+            client.fd.reset();
+            keep_spare();
             continue;
         }
         if (clients_.size() >= kMostClients) drop_longest_idle(false);
@@ -151,11 +152,25 @@ void Server::accept() {
         auto source = loop_.io(entry->fd.get(), EPOLLIN, [this, entry](std::uint32_t) { serve(entry); });
         if (!source) {
             clients_.erase(entry);
+            keep_spare();
             return rest();
         }
         entry->source = std::move(*source);
         if (!idle_armed_) idle_armed_ = idle_.arm(now() + kIdle).has_value();
     }
+}
+
+/// Now and then: whoever may connect could fill the log.
+void Server::note_stranger(const Client& client) {
+    ++strangers_;
+    if (now() - stranger_noted_ < kIdle) return;
+    log_.write(Level::info, fmt::format("control: uid {} may not look ({} refused so far)", client.uid, strangers_),
+               {{"UID", client.uid}, {"PEER_PID", client.pid}, {"COUNT", strangers_}});
+    stranger_noted_ = now();
+}
+
+void Server::keep_spare() {
+    if (!spare_) spare_ = sys::Fd(fcntl(listener_->fd(), F_DUPFD_CLOEXEC, sys::Fd::kLongLived));
 }
 
 Rights Server::rights_of(Client& client) const {
@@ -230,7 +245,7 @@ bool Server::flush(Client& client) {
 
 void Server::close(Position client) {
     clients_.erase(client);
-    if (!spare_) spare_ = sys::Fd(fcntl(listener_->fd(), F_DUPFD_CLOEXEC, sys::Fd::kLongLived));
+    keep_spare();
 }
 
 /// `with_output`: only if answers that nobody reads take too much memory, and then of those who do not read.

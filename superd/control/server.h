@@ -51,6 +51,8 @@ class Server {
     Result<void> watch();
     void accept();
     sys::Fd accept_one();
+    void note_stranger(const Client& client);
+    void keep_spare();
     Rights rights_of(Client& client) const;
     void serve(Position client);
     bool receive(Client& client);
@@ -65,6 +67,8 @@ class Server {
     core::Operations& superd_;
     std::optional<net::Listener> listener_;
     std::string made_folder_;
+    std::uint64_t strangers_ = 0;
+    Instant stranger_noted_{};
     sys::Fd spare_;  ///< given up to accept one client when all descriptors are taken
     sys::Source source_, idle_, again_;
     std::list<Client> clients_;

@@ -48,7 +48,8 @@ bool takes(const net::Listener& listener, const sys::Address& client, std::optio
 
 }  // namespace
 
-void Intake::explain(const sys::Address& client, std::optional<uid_t> uid, bool seen, std::vector<Step>& steps) {
+void Intake::explain(const sys::Address& client, std::optional<uid_t> uid, bool seen, bool connection,
+                     std::vector<Step>& steps) {
     const conf::Limits& limits = admission_.limits();
     const bool queue = limits.on_excess == conf::Excess::queue;
     const auto source = source_of(client, uid);
@@ -70,8 +71,7 @@ void Intake::explain(const sys::Address& client, std::optional<uid_t> uid, bool 
     const auto against = judgement(client, source, time);
     const auto outcome = [&](admit::Refusal why) {
         if (!against || against->why != why) return Outcome::served;
-        if (against->denied || !queue || !held_.has_place(source)) return Outcome::refused;
-        return Outcome::held;
+        return may_wait(*against, connection) && held_.has_place(source) ? Outcome::held : Outcome::refused;
     };
     if (const auto ip = sys::ip_bytes(client))
         steps.push_back({"access", outcome(admit::Refusal::denied), text_of(access_.decide(*ip))});
@@ -108,10 +108,15 @@ Explanation Service::explain(const sys::Address& client, std::optional<uid_t> ui
         if (net::Listener* listener = port->listener(); listener != nullptr && takes(*listener, client, uid))
             by += (by.empty() ? "" : " or ") + port->uri();
     const bool there = !by.empty();
-    out.steps.push_back({"listener", there ? Outcome::served : Outcome::refused,
-                         there ? by : "no address of this service takes such a client"});
+    std::string missing;
+    for (Port* port : ports_)
+        if (port->listener() == nullptr) missing += (missing.empty() ? "" : " and ") + port->uri();
+    if (!there)
+        by = missing.empty() ? "no address of this service takes such a client" : missing + " cannot be had yet";
+    out.steps.push_back({"listener", there ? Outcome::served : Outcome::refused, by});
     const bool seen = current_ && current_->definition().handoff == conf::Handoff::connection;
-    intake_.explain(client, uid, seen, out.steps);
+    const bool connection = current_ && current_->definition().socket_type() != conf::SocketType::datagram;
+    intake_.explain(client, uid, seen, connection, out.steps);
     if (!seen && there)
         out.steps.push_back(
             {"handoff", Outcome::served, "the handlers take clients by themselves; limits on clients do not apply"});

@@ -157,17 +157,19 @@ void Generation::heard(pid_t pid) {
 bool Generation::read_reports(Child& child, bool& open) {
     int busy = 0;
     int idle = 0;
+    bool busy_first = false;
     char message[5 * kReportsTogether];
     ssize_t n;
     // Bounded, since one that never stops must hold nobody up.
     for (int i = 0; i < 16 && (n = recv(child.pair.get(), message, sizeof message, MSG_DONTWAIT)) > 0; ++i)
         for (std::string_view rest(message, static_cast<std::size_t>(n)); rest.size() >= 5; rest.remove_prefix(5)) {
+            if (busy + idle == 0) busy_first = rest.starts_with("busy\n");
             busy += rest.starts_with("busy\n");
             idle += rest.starts_with("idle\n");
         }
     open = n > 0 || (n < 0 && errno == EAGAIN);
     if (busy + idle == 0) return false;
-    child.reports.add(busy, idle);
+    child.reports.add(busy, idle, busy_first);
     service_.stats().accepted += static_cast<std::uint64_t>(busy);
     return true;
 }
@@ -316,7 +318,7 @@ void Generation::log_exit(pid_t pid, const Child& child, int status, const std::
         return;
     }
     const bool signalled = WIFSIGNALED(status);
-    const bool abnormal = status != 0 && !child.stopping;
+    const bool abnormal = status != 0 && !as_told(child, status);
     count_exit(child, status);
     const bool all = definition_.log_connections == conf::LogConnections::all && child.kind != Kind::parked;
     if (definition_.log_connections == conf::LogConnections::none || (!abnormal && !all)) return;
@@ -333,14 +335,18 @@ void Generation::log_exit(pid_t pid, const Child& child, int status, const std::
                        {"DURATION_USEC", (now() - child.started).count()}});
 }
 
+bool Generation::as_told(const Child& child, int status) {
+    return child.stopping || (child.sent != 0 && WIFSIGNALED(status) && WTERMSIG(status) == child.sent);
+}
+
 void Generation::count_exit(const Child& child, int status) {
     Stats& stats = service_.stats();
-    if (status != 0 && !child.stopping) ++stats.failures;
+    if (status != 0 && !as_told(child, status)) ++stats.failures;
     if (child.kind == Kind::parked) return;
     if (child.kind != Kind::worker) stats.handler_time.add(now() - child.started);
     if (status == 0) {
         ++stats.exits.ok;
-    } else if (child.stopping) {
+    } else if (as_told(child, status)) {
         ++stats.exits.stopped;
     } else {
         ++(WIFSIGNALED(status) ? stats.exits.killed : stats.exits.failed);
@@ -377,7 +383,7 @@ void Generation::end_child(pid_t pid, std::optional<int> number) {
     const auto at = children_.find(pid);
     if (at == children_.end()) return;
     if (!number) return stop_child(pid, at->second);
-    if (*number == SIGKILL) at->second.stopping = true;
+    at->second.sent = *number;
     signal_child(pid, *number);
 }
 

@@ -74,6 +74,7 @@ class Generation final : public model::Host {
         sys::Source pair_source;
         std::unique_ptr<DatagramRelay> relay;
         bool stopping = false;
+        int sent = 0;            ///< the signal that an operator sent it last
         model::Reports reports;  ///< a worker's own word
         bool mute = false;       ///< it closed its end without being told to leave
         bool retired = false;    ///< to leave between two clients
@@ -101,6 +102,8 @@ class Generation final : public model::Host {
     /// A retired worker is still there.
     void press(pid_t pid, Child& child);
     void kill_late(pid_t pid);
+    /// Did it end because superd, or an operator, has told it to?
+    static bool as_told(const Child& child, int status);
     void count_exit(const Child& child, int status);
     void log_exit(pid_t pid, const Child& child, int status, const std::optional<proc::SpawnFailure>& failure);
 

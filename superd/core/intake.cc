@@ -269,9 +269,8 @@ bool Intake::judge(model::Client& client) {
     const Instant time = now();
     const auto against = judgement(client.peer, source, time);
     if (!against) return true;
-    const conf::Limits& limits = admission_.limits();
-    const bool may_wait = !against->denied && limits.on_excess == conf::Excess::queue && client.connection;
-    if (may_wait && held_.add(client, source, time + limits.wait_timeout)) {
+    if (may_wait(*against, static_cast<bool>(client.connection)) &&
+        held_.add(client, source, time + admission_.limits().wait_timeout)) {
         look_at_held_ = true;  // when a token comes, or when one of its own ends
         return false;
     }

@@ -55,7 +55,7 @@ class Intake {
     std::size_t held() const { return held_.size(); }
     /// What would be decided about this client now, step by step. `seen`: superd accepts it; else the kernel's filter
     /// or its handler does. `uid`: of a client on a unix socket.
-    void explain(const sys::Address& client, std::optional<uid_t> uid, bool seen,
+    void explain(const sys::Address& client, std::optional<uid_t> uid, bool seen, bool connection,
                  std::vector<Explanation::Step>& steps);
     /// "full", "paused" (rate, load), or nullptr.
     const char* closed_by();
@@ -70,6 +70,10 @@ class Intake {
         admit::Refusal why;
         bool denied;  ///< by [access]
     };
+    /// Has a client against whom this speaks a claim to be held?
+    bool may_wait(const Judgement& judgement, bool connection) const {
+        return !judgement.denied && connection && admission_.limits().on_excess == conf::Excess::queue;
+    }
     std::optional<Judgement> judgement(const sys::Address& peer, const admit::SourceKey& source, Instant time) const;
     /// True: the client goes on. False: it was held or let go.
     bool judge(model::Client& client);

@@ -27,18 +27,18 @@ std::string advice(const std::string& path, int code) {
 
 }  // namespace
 
-Result<Client> Client::connect(const std::string& path) {
+Result<Client> Client::connect(const std::string& path, int seconds) {
     if (path.empty()) return fail("no superd to talk to: XDG_RUNTIME_DIR is not set; name one with --control PATH");
     const auto address = sys::Address::local(path);
     if (!address) return std::unexpected(address.error());
     sys::Fd fd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
     if (!fd) return fail_errno("socket", errno);
-    const timeval patience{kPatience, 0};
+    const timeval patience{seconds, 0};
     setsockopt(fd.get(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
     setsockopt(fd.get(), SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
     if (::connect(fd.get(), address->data(), address->size()) != 0)
         return std::unexpected(Error{advice(path, errno), errno});
-    return Client(std::move(fd), path);
+    return Client(std::move(fd), path, seconds);
 }
 
 Result<Json> Client::ask(const std::string& verb, Json members) {
@@ -59,7 +59,7 @@ Result<Json> Client::ask(const std::string& verb, Json members) {
         const ssize_t n = recv(fd_.get(), buffer, sizeof buffer, 0);
         if (n < 0 && errno == EINTR) continue;
         if (n < 0 && errno == EAGAIN)
-            return fail(fmt::format("{}: superd has not answered for {} s", escape(path_), kPatience));
+            return fail(fmt::format("{}: superd has not answered for {} s", escape(path_), patience_));
         if (n < 0) return fail_errno(escape(path_), errno);
         if (n == 0) return fail(fmt::format("{}: superd closed the connection without an answer", escape(path_)));
         answer.append(buffer, static_cast<std::size_t>(n));
@@ -69,6 +69,12 @@ Result<Json> Client::ask(const std::string& verb, Json members) {
     if (!parsed.is_object() || ok == parsed.end() || !ok->is_boolean())
         return fail(fmt::format("{}: what answers there is not superd", escape(path_)));
     return parsed;
+}
+
+pid_t Client::peer() const {
+    ucred peer{};
+    socklen_t size = sizeof peer;
+    return getsockopt(fd_.get(), SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 ? peer.pid : 0;
 }
 
 void Client::wait_for_end() {

@@ -14,22 +14,26 @@ using Json = nlohmann::ordered_json;
 
 class Client {
   public:
-    /// Errors say what to do about them.
-    static Result<Client> connect(const std::string& path);
+    /// Errors say what to do about them. `patience`: seconds that superd may take for each answer.
+    static Result<Client> connect(const std::string& path, int patience = kPatience);
 
     /// Sends a verb with its members and returns the answer, whether it is a refusal or not. Errors: superd went, or
-    /// says nothing for kPatience, or nothing that can be understood.
+    /// says nothing for as long as that, or nothing that can be understood.
     Result<Json> ask(const std::string& verb, Json members = Json::object());
+    /// The process at the other end.
+    pid_t peer() const;
     /// Until superd closes the connection.
     void wait_for_end();
 
     static constexpr int kPatience = 60;  ///< seconds; a reload opens sockets and reads every file
 
   private:
-    Client(sys::Fd fd, std::string path) : fd_(std::move(fd)), path_(std::move(path)) {}
+    Client(sys::Fd fd, std::string path, int patience)
+        : fd_(std::move(fd)), path_(std::move(path)), patience_(patience) {}
 
     sys::Fd fd_;
     std::string path_;
+    int patience_;
 };
 
 /// One connection for one request.

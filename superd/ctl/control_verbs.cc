@@ -111,9 +111,10 @@ void stop(Command& command, bool wait) {
     if (!answer) return failed(command, answer.error().text);
     if (!is_ok(*answer)) command.status = 1;
     if (is_ok(*answer) && wait) {
-        // superd closes idle connections, and this one with its own end.
+        // superd closes idle connections, and this one with its own end. A service manager may start the next at once.
+        const pid_t pid = client->peer();
         do client->wait_for_end();
-        while ((client = Client::connect(path)));
+        while ((client = Client::connect(path)) && client->peer() == pid);
     }
     if (command.json)
         print_json(*answer);

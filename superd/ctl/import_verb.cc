@@ -259,8 +259,9 @@ std::string json_text(const Import& import, const Request& request, const std::s
         report.push_back(std::move(one));
     }
     // Paths may be anything; JSON is UTF-8.
-    return json{{"version", 1}, {"services", services}, {"report", report}}.dump(2, ' ', false,
-                                                                                 json::error_handler_t::replace);
+    const bool ok = std::ranges::none_of(import.notes, [](const Note& note) { return note.fate == Fate::error; });
+    return json{{"version", 1}, {"ok", ok}, {"services", services}, {"report", report}}.dump(
+        -1, ' ', false, json::error_handler_t::replace);
 }
 
 int run(const Request& request) {
@@ -269,6 +270,12 @@ int run(const Request& request) {
     from.uid = 0;  // inetd, xinetd and systemd are root, and so is the superd that takes their place
     from.gid = 0;
     fit(import, from);
+    // What nothing can make good would keep everything else in the folder from being loaded.
+    std::erase_if(import.services, [&](const Imported& service) {
+        return std::ranges::any_of(import.notes, [&](const Note& note) {
+            return note.fate == Fate::error && !note.service.empty() && note.service == service.name;
+        });
+    });
     settle_conflicts(import, from, request.output, request.force);
     std::set<std::string> written;
     if (!request.output.empty()) written = write_services(import, request);

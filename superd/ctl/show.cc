@@ -94,11 +94,11 @@ std::string show_status(const Json& answer, const Terminal& terminal) {
                                   counted(static_cast<std::size_t>(number_of(superd, "handlers")), "handler"),
                                   superd.value("stopping", Json()) == true ? ", stopping" : "");
     const std::vector<Column> columns = {{"NAME", false, 10},      {"STATE"},
-                                         {"MODEL", false, 0, 5},   {"ADDRESS", false, 16},
-                                         {"HANDLERS", true},       {"SPARE", true, 0, 4},
-                                         {"ACCEPTED", true, 0, 1}, {"REFUSED", false, 8},
-                                         {"FAILED", true},         {"MEDIAN", true, 0, 2},
-                                         {"P99", true, 0, 3}};
+                                         {"MODEL", false, 0, 7},   {"ADDRESS", false, 16},
+                                         {"HANDLERS", true, 0, 1}, {"SPARE", true, 0, 6},
+                                         {"ACCEPTED", true, 0, 3}, {"REFUSED", false, 8, 2},
+                                         {"FAILED", true, 0, 1},   {"MEDIAN", true, 0, 4},
+                                         {"P99", true, 0, 5}};
     std::vector<Row> rows;
     for (const Json& service : array_of(answer, "services")) {
         const std::string state = text_of(service, "state");

@@ -62,15 +62,19 @@ class Top {
     }
 
   private:
+    static constexpr int kPatience = 2;  ///< seconds; keys are not heard meanwhile
+    /// Columns below which the table of services may have to be cut, which colours would not survive.
+    static constexpr std::size_t kNarrow = 72;
+
     int give_up(const std::string& why) {
         fmt::print(stderr, "superctl: {}\n", why);
         return 1;
     }
 
     void look() {
-        auto client = Client::connect(path_);
+        auto client = Client::connect(path_, kPatience);
         auto status = client ? client->ask("status") : std::unexpected(client.error());
-        auto processes = client ? client->ask("processes") : std::unexpected(client.error());
+        auto processes = status ? client->ask("processes") : std::unexpected(status.error());
         trouble_.clear();
         for (const auto* answer : {&status, &processes}) {
             if (!*answer)
@@ -186,23 +190,24 @@ class Top {
             return out;
         };
         // The first line, the services (their title and up to half of what is left), the connections.
-        auto services = part(show_status(status_, terminal));
+        auto services = part(show_status(status_, screen_.width() < kNarrow ? plain : terminal));
         if (services.empty()) services.emplace_back();
         const std::size_t head = std::min(services.size(), std::max<std::size_t>(3, height / 2));
         const std::size_t hidden = services.size() - head;
         services.resize(head);
         if (hidden > 0) services.back() = cut(fmt::format("… {} more services", hidden + 1), screen_.width());
-        services[0] = cut(services[0], screen_.width());
+        for (std::string& line : services) line = cut(line, screen_.width());
         lines = services;
         lines.emplace_back();
-        const auto rows = part(format_table({{"SERVICE", false, 7},
-                                             {"KIND", false, 0, 2},
-                                             {"PID", true},
-                                             {"PEER", false, 9},
-                                             {"AGE", true},
-                                             {"CPU%", true},
-                                             {"MEMORY", true}},
-                                            connection_rows(), plain));
+        auto rows = part(format_table({{"SERVICE", false, 7},
+                                       {"KIND", false, 0, 2},
+                                       {"PID", true},
+                                       {"PEER", false, 9},
+                                       {"AGE", true},
+                                       {"CPU%", true},
+                                       {"MEMORY", true}},
+                                      connection_rows(), plain));
+        for (std::string& line : rows) line = cut(line, screen_.width());
         const std::size_t room = height > lines.size() + 2 ? height - lines.size() - 2 : 0;
         page_ = std::max<std::size_t>(room, 1);
         const std::size_t at = selected();

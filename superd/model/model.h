@@ -25,9 +25,10 @@ struct Reports {
     /// Past all sense; a worker may say what it likes.
     static constexpr int kMost = 1024;
 
-    /// All that came together, since a worker's word is only true as a whole.
-    void add(int busy, int more_idle) {
-        // Who has never said that there is room has it for one client at a time.
+    /// All that came together, since a worker's word is only true as a whole. `busy_first`: a worker whose first word
+    /// is "busy" has never said that there is room, and has it for one client at a time.
+    void add(int busy, int more_idle, bool busy_first = false) {
+        if (!any() && busy_first) free = 1;
         free = std::clamp(free + more_idle - busy, 0, kMost);
         slots = std::max({slots, free, 1});
         clients += static_cast<std::uint64_t>(busy);

@@ -30,7 +30,7 @@ namespace {
 using Said = std::map<pid_t, Reports>;
 
 void report(Workers& pool, Said& said, pid_t pid, int busy, int idle) {
-    said[pid].add(busy, idle);
+    said[pid].add(busy, idle, busy > 0);  // together, "busy" comes first
     pool.reported(pid, said[pid]);
 }
 
@@ -91,6 +91,8 @@ TEST_CASE("workers that report are spare by their own word, whether they said at
     FakeHost host;
     Workers modest(host, spares(1, 8));
     modest.resume();
+    report(modest, said, 101, 1, 1);  // read together
+    CHECK(modest.spare() == 1);
     for (int i = 0; i < 3; ++i) {
         report(modest, said, 101, 1, 0);
         CHECK(modest.spare() == 0);
