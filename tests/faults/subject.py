@@ -96,7 +96,7 @@ class Subject:
         return "; ".join(wrong)
 
     def alive(self):
-        return self.daemon.process.poll() is None
+        return self.daemon.process is not None and self.daemon.process.poll() is None
 
     def verdict(self):
         """After the fault: what is wrong; "" if superd does all that it did before."""

@@ -104,7 +104,7 @@ TABLE = {
     "munmap": Faults("ENOMEM", sanitized=False),
     "mprotect": Faults("ENOMEM", sanitized=False),
     "mremap": Faults("ENOMEM", sanitized=False),
-    "brk": Faults("ENOMEM", sanitized=False),
+    "brk": Faults(why="tells it by the old break, which strace cannot return"),
     "prlimit64": Faults("EPERM", only=r"RLIMIT_\w+, \{"), "getrlimit": Faults("EFAULT"), "setrlimit": Faults("EPERM"),
     "sysconf": ASKS, "uname": NEVER,
     "setsid": Faults("EPERM"),
