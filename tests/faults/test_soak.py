@@ -180,7 +180,15 @@ class Soak(SuperdCase):
         self.count("upgrades")
 
     def control(self, verb, **words):
-        return self.subject.fallible(verb, **words)
+        """Asks until it is answered: nobody answers during an upgrade."""
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                return self.subject.control.ask(verb, **words)
+            except OSError:
+                if time.monotonic() > deadline or not self.subject.alive():
+                    raise
+                time.sleep(0.05)
 
     # -- the whole -------------------------------------------------------------------------------
 
