@@ -34,7 +34,26 @@ class Subject:
         return self
 
     def find(self):
-        self.uris = {name: self.daemon.address(name) for name in self.names}
+        """Where everything listens, once it does. The log may have lost a line, and the control socket be missing."""
+        def listeners():
+            try:
+                found = {name: self.control.services()[name]["listeners"][0] for name in self.names}
+            except (OSError, KeyError):
+                return None
+            return all(listener["open"] for listener in found.values()) and found
+        if found := until(listeners, patience=10):
+            self.uris = {name: listener["address"] for name, listener in found.items()}
+        else:
+            self.uris = {name: self.daemon.address(name) for name in self.names}
+
+    def ready(self):
+        """True too where it will never be."""
+        if not self.alive() or self.daemon.find(lambda record: record["message"].startswith("ready")):
+            return True
+        try:
+            return self.control.ask("list")["ok"]
+        except OSError:
+            return False
 
     def fallible(self, verb, **words):
         """Asked twice: a fault may end the first connection to the control socket."""

@@ -158,7 +158,9 @@ class Starting(InjectedCase):
         daemon.start(wait=False)
         text = ""
         try:
-            daemon.wait_for(message="ready")
+            until(subject.ready)
+            if not subject.alive():
+                raise AssertionError("superd ended")
             text = self.after_start(subject)
         except AssertionError as error:
             if daemon.process.poll() is None and not daemon.ended:
