@@ -100,8 +100,9 @@ Result<sys::Fd> detach() {
 /// Locked for as long as the descriptor is open, so that a second superd cannot take it over.
 Result<sys::Fd> write_pid_file(const std::string& path) {
     if (path.empty()) return sys::Fd();
-    sys::Fd file = sys::Fd(open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644)).lifted();
+    sys::Fd file(open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644));
     if (!file) return fail_errno(fmt::format("pid file {}", path), errno);
+    file = std::move(file).lifted();
     struct flock whole {};
     whole.l_type = F_WRLCK;
     if (fcntl(file.get(), F_OFD_SETLK, &whole) != 0)

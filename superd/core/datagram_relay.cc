@@ -43,8 +43,9 @@ Result<std::unique_ptr<DatagramRelay>> DatagramRelay::create(Engine& engine, Sta
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) return fail_errno("socketpair", errno);
     relay->output = sys::Fd(ends[0]);
     relay->answers_ = sys::Fd(ends[1]).lifted();
-    relay->socket_ = sys::Fd(fcntl(listener, F_DUPFD_CLOEXEC, 3)).lifted();
-    if (!relay->socket_) return fail_errno("descriptor for replies", errno);
+    sys::Fd socket(fcntl(listener, F_DUPFD_CLOEXEC, 3));
+    if (!socket) return fail_errno("descriptor for replies", errno);
+    relay->socket_ = std::move(socket).lifted();
     auto source = engine.loop.io(relay->answers_.get(), EPOLLIN, [relay = relay.get()](std::uint32_t) {
         for (int i = 0; i < kBatch; ++i)
             if (!relay->pass_on()) return;
@@ -67,10 +68,9 @@ bool DatagramRelay::pass_on() {
     if (n < 0) return false;
     if (n == 0) {  // an empty reply, or no writer is left
         pollfd end{answers_.get(), POLLRDHUP, 0};
-        if (poll(&end, 1, 0) != 0) {
-            source_ = {};
-            return false;
-        }
+        const int ended = poll(&end, 1, 0);
+        if (ended > 0) source_ = {};
+        if (ended != 0) return false;  // where it could not be asked, the end is told once more
     }
     // A sender without a name cannot be answered, nor one whose name depends on the folder one is in.
     if (peer_.family() == AF_UNSPEC) return true;

@@ -41,8 +41,9 @@ Result<void> Supervisor::set_up() {
         new Engine{loop_, log_, *spawner_, settings_.started_nofile, {}, {}, {}, [this] { report_to_manager(); }, {}});
     engine_->starter = sys::Fd(open(settings_.starter.c_str(), O_RDONLY | O_CLOEXEC));
     if (!engine_->starter) return fail_errno(fmt::format("open {}", settings_.starter), errno);
-    engine_->null = sys::Fd(open("/dev/null", O_RDWR | O_CLOEXEC)).lifted();
+    engine_->null = sys::Fd(open("/dev/null", O_RDWR | O_CLOEXEC));
     if (!engine_->null) return fail_errno("open /dev/null", errno);
+    engine_->null = std::move(engine_->null).lifted();
     engine_->reserve.fill(engine_->null);
 
     const std::pair<int, sys::Loop::Handler> acts[] = {

@@ -222,8 +222,9 @@ Result<Listener> Listener::open(const conf::Listen& where, const conf::SocketOpt
     if (!address) return std::unexpected(address.error());
     const SocketType type = *where.socket_type();
     const int kind = kernel_type(type);
-    sys::Fd fd = sys::Fd(socket(address->family(), kind | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)).lifted();
+    sys::Fd fd(socket(address->family(), kind | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
     if (!fd) return fail_errno(fmt::format("socket for {}", where.uri()), errno);
+    fd = std::move(fd).lifted();
     if (auto set = apply_before_bind(fd.get(), *address, where, options); !set) return std::unexpected(set.error());
     if (auto set = apply(fd.get(), address->family(), type, options, {}); !set) return std::unexpected(set.error());
     if (is_path(where)) {
@@ -243,6 +244,8 @@ Result<Listener> Listener::open(const conf::Listen& where, const conf::SocketOpt
         if (options.user || options.group)
             if (auto set = listener.set_path(options); !set) return std::unexpected(set.error());
     }
+    if (listener.address_.family() == AF_UNSPEC)  // its port, and where to answer from, would not be known
+        return fail_errno(fmt::format("address of {}", where.uri()), ENOBUFS);
     if (type == SocketType::datagram)
         ask_for_destination(listener.fd(), address->family());
     else if (listen(listener.fd(), options.backlog) != 0)
@@ -265,6 +268,7 @@ Result<Listener> Listener::adopt(sys::PassedSocket& socket, const conf::Listen& 
     else if (kind != SOCK_STREAM)
         return fail(fmt::format("passed socket {} is neither stream, datagram nor seqpacket", where.uri()));
     const int family = sys::Address::of_socket(fd.get()).family();
+    if (family == AF_UNSPEC) return fail_errno(fmt::format("address of passed socket {}", where.uri()), ENOBUFS);
     if (auto set = apply(fd.get(), family, type, options, {}); !set) return std::unexpected(set.error());
     if (type == SocketType::datagram) {
         ask_for_destination(fd.get(), family);

@@ -42,7 +42,13 @@ int open_in_root(int root, const std::string& path) {
     open_how how{};
     how.flags = O_PATH | O_CLOEXEC;
     how.resolve = RESOLVE_IN_ROOT;
-    return static_cast<int>(syscall(SYS_openat2, root, path.c_str(), &how, sizeof how));
+    // EAGAIN: something on the way was renamed meanwhile, anywhere on the machine. openat2(2)
+    long fd = -1;
+    for (int i = 0; i < 32; ++i) {
+        fd = syscall(SYS_openat2, root, path.c_str(), &how, sizeof how);
+        if (fd >= 0 || errno != EAGAIN) break;
+    }
+    return static_cast<int>(fd);
 }
 
 }  // namespace
