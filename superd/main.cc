@@ -145,7 +145,7 @@ Result<std::unique_ptr<control::Server>> open_control(const Options& options, sy
     return nullptr;
 }
 
-/// Until exit(3) nothing may be undone that another superd still uses: sockets have paths.
+/// Without a destructor: they would undo what the superd that runs still uses, such as the paths of its sockets.
 [[noreturn]] void end_proof(const Result<void>& outcome, const core::State* state = nullptr) {
     if (outcome && state != nullptr)
         fmt::print("{}\n", core::proof_line(*state));
@@ -288,6 +288,7 @@ int main(int argc, char** argv) {
     }
     Result<core::State> before = core::State();
     const bool taking_over = options.take_over >= 0;
+    if (options.prove && !taking_over) return 2;
     if (taking_over && !(before = core::receive_state(options.take_over))) {
         fmt::print(stderr, "superd: {}\n", before.error().text);
         return 1;

@@ -68,10 +68,10 @@ std::vector<char*> pointers(std::vector<std::string>& words) {
 }  // namespace
 
 Result<State> receive_state(int number) {
-    sys::Fd file(number);
     struct stat status {};
     if (number <= STDERR_FILENO || fstat(number, &status) != 0)
         return fail("--take-over is superd's own word to its successor");
+    const sys::Fd file(number);
     // Whoever could still write to it could change what was checked.
     if (fcntl(number, F_GET_SEALS) != kSeals) return fail("the state that is to be taken over is not sealed");
     std::string text(static_cast<std::size_t>(status.st_size), '\0');

@@ -16,22 +16,26 @@ from harness import Reader, SuperdCase, exchange, installation
 UPGRADES = int(os.environ.get("SUPERD_TEST_UPGRADES", "30"))  # for more, set it: each takes at least 100 ms
 PAUSE = 0.1
 
-# A worker that accepts for itself and says so.
+# A worker that accepts for itself, says so, and leaves between two clients when it is told to.
 WORKER = """#!/usr/bin/python3 -IS
-import os, socket
-status = int(os.environ["SUPERD_STATUS_FD"])
+import os, select, socket
+status = socket.socket(fileno=int(os.environ["SUPERD_STATUS_FD"]))
 listener = socket.socket(fileno=0)
-listener.setblocking(True)
-try:
-    os.write(status, b"idle\\n")
-    while True:
+listener.setblocking(False)
+status.send(b"idle\\n")
+while True:
+    ready = select.select([listener, status], [], [])[0]
+    if status in ready:
+        break
+    try:
         client, _ = listener.accept()
-        os.write(status, b"busy\\n")
-        client.sendall(b"hello\\n")
-        client.close()
-        os.write(status, b"idle\\n")
-except BrokenPipeError:
-    pass
+    except BlockingIOError:
+        continue
+    status.send(b"busy\\n")
+    client.setblocking(True)
+    client.sendall(b"hello\\n")
+    client.close()
+    status.send(b"idle\\n")
 """
 
 
@@ -229,12 +233,13 @@ class Upgrades(UpgradeCase):
         control socket."""
         daemon = self.superd({"echo": dict(listen="tcp://127.0.0.1:0", model="fork", exec=["cat"])})
         daemon.reload()
-        started = json.loads(self.superctl(daemon, "--json", "status"))["superd"]["started"]
+        before = json.loads(self.superctl(daemon, "--json", "status"))["superd"]
         inode = os.stat(daemon.control).st_ino
         self.assertIn(f"superd (pid {daemon.pid}) is ", self.superctl(daemon, "upgrade"))
         status = json.loads(self.superctl(daemon, "--json", "status"))["superd"]
         self.assertEqual((status["pid"], status["started"], status["reloads"]["done"], status["upgrades"]["done"]),
-                         (daemon.pid, started, 1, 1))
+                         (daemon.pid, before["started"], 1, 1))
+        self.assertEqual(status["open_descriptors"], before["open_descriptors"])
         self.assertEqual(os.stat(daemon.control).st_ino, inode)
         self.replace(daemon, None)
         self.assertRegex(self.superctl(daemon, "upgrade", status=1), "refused.*No such file")
