@@ -32,6 +32,7 @@ GenerationState Generation::write_down(Descriptors& descriptors) {
         out.pair = descriptors.keep(child.pair);
         if (child.relay) out.relay = child.relay->write_down(descriptors);
         out.stopping = child.stopping;
+        out.mute = child.mute;
         out.retired = child.retired;
         out.signalled = child.signalled;
         out.reports = child.reports;
@@ -65,6 +66,7 @@ Result<void> Generation::adopt(const ChildState& state, Descriptors& descriptors
         child.relay = std::move(*relay);
     }
     child.stopping = state.stopping;
+    child.mute = state.mute;
     child.retired = state.retired;
     child.signalled = state.signalled;
     child.reports = state.reports;

@@ -54,7 +54,7 @@ struct ChildState {
     std::optional<admit::SourceKey> place;  ///< that it takes in the counts
     int pair = -1;
     std::optional<RelayState> relay;
-    bool stopping = false, retired = false, signalled = false;
+    bool stopping = false, mute = false, retired = false, signalled = false;
     model::Reports reports;
     std::size_t listener = 0;
     std::string first;
