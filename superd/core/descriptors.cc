@@ -10,6 +10,11 @@
 
 namespace superd::core {
 
+Descriptors::Descriptors(std::vector<Entry> entries) : entries_(std::move(entries)) {
+    std::ranges::sort(entries_, {}, &Entry::number);
+    for (Entry& entry : entries_) entry.claimed = false;
+}
+
 int Descriptors::keep(int number) {
     if (number < 0) return -1;
     struct stat status {};
@@ -31,9 +36,8 @@ Result<void> Descriptors::check() const {
 
 sys::Fd Descriptors::claim(int number) {
     if (number < 0) return {};
-    const auto at =
-        std::ranges::find_if(entries_, [&](const Entry& entry) { return entry.number == number && !entry.claimed; });
-    if (at == entries_.end()) {
+    const auto at = std::ranges::lower_bound(entries_, number, {}, &Entry::number);
+    if (at == entries_.end() || at->number != number || at->claimed) {
         missed_ = true;
         return {};
     }

@@ -3,6 +3,7 @@
 // Descriptors that stay open over an exec, by their numbers, each with what it leads to.
 
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "base/error.h"
@@ -20,9 +21,7 @@ class Descriptors {
 
     Descriptors() = default;
     /// As written down by the process before.
-    explicit Descriptors(std::vector<Entry> entries) : entries_(std::move(entries)) {
-        for (Entry& entry : entries_) entry.claimed = false;
-    }
+    explicit Descriptors(std::vector<Entry> entries);
 
     /// Notes one that is to stay open. Its number, or -1 where it is none.
     int keep(int number);
@@ -31,7 +30,8 @@ class Descriptors {
 
     /// Is each number open and still what it was?
     Result<void> check() const;
-    /// Hands one to its owner. Each goes once; a number that was not kept is invalid, and makes all of it unsound.
+    /// Of what another has kept: hands one to its owner. Each goes once; a number that was not kept is invalid, and
+    /// makes all of it unsound.
     sys::Fd claim(int number);
     /// Has each found its owner, and no owner been left without?
     bool sound() const;
