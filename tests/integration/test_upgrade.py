@@ -228,6 +228,31 @@ class Upgrades(UpgradeCase):
         self.assertEqual(exchange(daemon.address("changed")), b"newer\n")
         changed.sock.close()
 
+    def test_sockets_stay(self):
+        """A socket that the service manager passed, one that no service has named yet, and the file of a unix socket
+        outlive upgrades; the file goes when superd does."""
+        passed = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
+        for sock in passed:
+            self.addCleanup(sock.close)
+        address = [f"tcp://127.0.0.1:{sock.getsockname()[1]}" for sock in passed]
+        hello = dict(model="fork", exec=["sh", "-c", "echo hello"])
+        daemon = self.prepare(sockets=[("now", passed[0]), ("later", passed[1])])
+        path = daemon.path("socket")
+        daemon.service("now", listen="systemd:now", **hello)
+        daemon.service("file", listen="unix://" + path, **hello)
+        daemon.start()
+        inode = os.stat(path).st_ino
+        for _ in range(2):
+            self.upgrade(daemon)
+        for uri in (address[0], "unix://" + path):
+            self.assertEqual(exchange(uri), b"hello\n")
+        self.assertEqual(os.stat(path).st_ino, inode)
+        daemon.service("later", listen="systemd:later", **hello)
+        daemon.reload()
+        self.assertEqual(exchange(address[1]), b"hello\n")
+        daemon.stop()
+        self.assertFalse(os.path.exists(path))
+
     def test_superctl(self):
         """superctl upgrade returns once the next superd answers; counts of superd itself stay, and so does its
         control socket."""
