@@ -58,6 +58,11 @@ std::string first_line(const std::string& said) {
     return {};
 }
 
+/// With whom it may have started: all of them hold copies of the sockets.
+void end_prover(pid_t pid) {
+    if (kill(-pid, SIGKILL) != 0) kill(pid, SIGKILL);
+}
+
 std::vector<char*> pointers(std::vector<std::string>& words) {
     std::vector<char*> argv;
     for (std::string& word : words) argv.push_back(word.data());
@@ -84,7 +89,7 @@ std::string proof_line(const State& state) {
 }
 
 Upgrade::~Upgrade() {
-    if (prover_ > 0) kill(prover_, SIGKILL);
+    if (prover_ > 0) end_prover(prover_);
 }
 
 void Upgrade::begin() {
@@ -130,6 +135,7 @@ Result<void> Upgrade::start_proof() {
 
 /// In the child. Its descriptors are its own; the files behind them are not.
 void Upgrade::run_proof(const Descriptors& descriptors, int state, int words) {
+    setpgid(0, 0);
     dup2(words, STDOUT_FILENO);
     dup2(words, STDERR_FILENO);
     unsetenv("NOTIFY_SOCKET");  // it has nothing to tell the service manager
@@ -153,6 +159,7 @@ void Upgrade::hear() {
 bool Upgrade::exited(pid_t pid, int status) {
     if (pid != prover_) return false;
     prover_ = 0;
+    kill(-pid, SIGKILL);  // whom it has left behind
     hear();
     voice_source_ = {};
     voice_.reset();
@@ -180,7 +187,7 @@ bool Upgrade::exited(pid_t pid, int status) {
 void Upgrade::tick() {
     if (stage_ == Stage::proving) {
         late_ = true;
-        kill(prover_, SIGKILL);
+        end_prover(prover_);
     } else if (stage_ == Stage::settling) {
         // A child on its way copies the table of descriptors, and shares this memory, which the exec takes away.
         const bool settled = engine_.spawner.settle(std::chrono::milliseconds(20)) && owner_.settled();
@@ -214,7 +221,7 @@ void Upgrade::execute() {
 
 void Upgrade::give_up(const std::string& why) {
     if (!under_way()) return;
-    if (prover_ > 0) kill(prover_, SIGKILL);
+    if (prover_ > 0) end_prover(prover_);
     refuse(why);
 }
 
