@@ -5,6 +5,7 @@
 #include <linux/close_range.h>
 #include <signal.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -30,6 +31,10 @@ struct Options {
     bool control_given = false;
     bool check = false;
     bool daemon = false;
+    int take_over = -1;  ///< descriptor of another's state
+    bool prove = false;  ///< that it could be taken over, and no more
+    std::vector<std::string> words;
+    std::string folder;  ///< that paths are relative to
 };
 
 /// 0, 1 and 2 must be taken, or the first sockets would be.
@@ -114,6 +119,20 @@ Result<sys::Fd> write_pid_file(const std::string& path) {
     return file;
 }
 
+/// The file to be executed at an upgrade. The path by which superd was called, if it says so, since what it leads to by
+/// symbolic links may be another version one day; /proc/self/exe has them resolved.
+std::string binary_of(const std::string& called) {
+    std::error_code error;
+    const std::filesystem::path self = std::filesystem::read_symlink("/proc/self/exe", error);
+    if (called.find('/') == std::string::npos) return self;
+    const auto path = std::filesystem::absolute(called, error);
+    struct stat by_path {
+    }, by_link{};
+    const bool same = stat(path.c_str(), &by_path) == 0 && stat("/proc/self/exe", &by_link) == 0 &&
+                      by_path.st_dev == by_link.st_dev && by_path.st_ino == by_link.st_ino;
+    return same ? path : self;
+}
+
 /// Nothing: superd runs without. Only a path that was asked for has to be had.
 Result<std::unique_ptr<control::Server>> open_control(const Options& options, sys::Loop& loop, Log& log,
                                                       core::Supervisor& supervisor) {
@@ -127,32 +146,61 @@ Result<std::unique_ptr<control::Server>> open_control(const Options& options, sy
     return nullptr;
 }
 
-int serve(const Options& options) {
+/// Without a destructor: they would undo what the superd that runs still uses, such as the paths of its sockets.
+[[noreturn]] void end_proof(const Result<void>& outcome, const core::State* state = nullptr) {
+    if (outcome && state != nullptr)
+        fmt::print("{}\n", core::proof_line(*state));
+    else
+        fmt::print(stderr, "{}\n", outcome ? "no state" : outcome.error().text);
+    std::fflush(nullptr);
+    _exit(outcome ? 0 : 1);
+}
+
+/// The socket that the superd before has opened, or else one of our own.
+Result<std::unique_ptr<control::Server>> take_over_control(const core::State& state, core::Descriptors& descriptors,
+                                                           sys::Loop& loop, Log& log, core::Supervisor& supervisor) {
+    if (!state.control) return nullptr;
+    sys::Fd fd = descriptors.claim(state.control->socket.fd);
+    if (!fd) return fail("the control socket is missing");
+    return control::Server::go_on(loop, log, supervisor, net::Listener::go_on(std::move(fd), state.control->socket),
+                                  state.control->made_folder);
+}
+
+int serve(const Options& options, const core::State* before) {
     Level level{};
     parse_level(options.log_level, level);
     Result<sys::Fd> starter = sys::Fd();
-    if (options.daemon) starter = detach();
-    Log log(choose_sink(options.log_format), level);
-    const auto give_up = [&log](const Error& error) {
+    if (options.daemon && before == nullptr) starter = detach();
+    Log log(options.prove ? line_sink(STDERR_FILENO, LogStyle::text) : choose_sink(options.log_format),
+            options.prove ? Level::error : level);
+    const auto give_up = [&log, &options](const Error& error) {
+        if (options.prove) end_proof(std::unexpected(error));
         log.write(Level::error, fmt::format("cannot start: {}", error.text));
         return 1;
     };
     if (!starter) return give_up(starter.error());
-    if (options.daemon && isatty(STDERR_FILENO))
+    if (options.daemon && before == nullptr && isatty(STDERR_FILENO))
         log.write(Level::warning, "the log goes to this terminal; to keep it, start with 2>>FILE");
 
     core::Settings settings;
     settings.definitions = ctl::surroundings(options.places);
     settings.starter = settings.definitions.handler_path + "/superd-exec";
+    settings.words = options.words;
+    settings.folder = options.folder;
+    settings.binary = before != nullptr ? before->binary : binary_of(options.words[0]);
     settings.started_nofile = raise_descriptor_limit();
-    auto catalog = conf::load(settings.definitions);
+    std::expected<conf::Catalog, conf::Diagnostics> catalog;
+    if (before != nullptr)
+        settings.started_nofile = {before->nofile_soft, before->nofile_hard};
+    else
+        catalog = conf::load(settings.definitions);
     if (!catalog) {
         fmt::print(stderr, "{}", conf::format(catalog.error()));
         return give_up(Error{fmt::format("{} in the definitions", counted(catalog.error().size(), "error")), 0});
     }
     auto loop = sys::Loop::create();
     if (!loop) return give_up(loop.error());
-    loop->serve_watchdog();
+    if (!options.prove) loop->serve_watchdog();
     sys::Source slow_log;
     const auto later = [&slow_log] { (void)slow_log.arm(now() + std::chrono::milliseconds(20)); };
     auto timer = loop->timer([&log, later] {
@@ -161,13 +209,33 @@ int serve(const Options& options) {
     if (!timer) return give_up(timer.error());
     slow_log = std::move(*timer);
     log.on_slow_reader(later);
-    auto supervisor = core::Supervisor::create(*loop, log, std::move(settings), sys::passed_sockets());
+    auto passed = before != nullptr ? std::vector<sys::PassedSocket>{} : sys::passed_sockets();
+    auto supervisor = core::Supervisor::create(*loop, log, std::move(settings), std::move(passed));
     if (!supervisor) return give_up(supervisor.error());
-    const auto pid_file = write_pid_file(options.pid_file);
-    if (!pid_file) return give_up(pid_file.error());
-    auto server = open_control(options, *loop, log, **supervisor);
+    Result<sys::Fd> pid_file = sys::Fd();
+    Result<std::unique_ptr<control::Server>> server = nullptr;
+    if (before != nullptr) {
+        core::Descriptors descriptors(before->descriptors);
+        if (auto right = descriptors.check(); !right) return give_up(right.error());
+        if (auto taken = (*supervisor)->take_over(*before, descriptors); !taken) return give_up(taken.error());
+        pid_file = descriptors.claim(before->pid_file);
+        server = take_over_control(*before, descriptors, *loop, log, **supervisor);
+        if (!server) return give_up(server.error());
+        if (!descriptors.sound()) return give_up(Error{"the state does not say whose each descriptor is", 0});
+        if (options.prove) end_proof({}, before);
+    } else {
+        pid_file = write_pid_file(options.pid_file);
+        if (!pid_file) return give_up(pid_file.error());
+    }
+    if (!*server) server = open_control(options, *loop, log, **supervisor);
     if (!server) return give_up(server.error());
-    (*supervisor)->start(*catalog);
+    before != nullptr ? (*supervisor)->take_up() : (*supervisor)->start(*catalog);
+    (*supervisor)->on_upgrade([&](core::State& state, core::Descriptors& descriptors) {
+        state.pid_file = descriptors.keep(*pid_file);
+        if (!*server) return;
+        state.control = core::ControlState{(*server)->listener().kept(), (*server)->made_folder()};
+        descriptors.keep(state.control->socket.fd);
+    });
     if (*server) {
         (*server)->readers_changed();
         (*supervisor)->on_reload([&server] { (*server)->readers_changed(); });
@@ -191,7 +259,7 @@ int serve(const Options& options) {
 
 int main(int argc, char** argv) {
     fill_standard_descriptors();
-    close_inherited_on_exec();
+    close_inherited_on_exec();  // a state that is taken over as well: whoever claims a descriptor has it so
     tzset();
     Options options;
     CLI::App app("superd: listens on many ports and serves each by its declared model", "superd");
@@ -208,6 +276,9 @@ int main(int argc, char** argv) {
     app.add_flag("--check", options.check, "check all definitions, print every error, and leave");
     app.add_flag("--daemon", options.daemon, "detach; returns once superd is ready");
     app.add_option("--pid-file", options.pid_file, "write the process id here")->type_name("FILE");
+    // What a superd says to its successor. core/upgrade.h
+    app.add_option(core::kTakeOver, options.take_over)->group("");
+    app.add_flag(core::kProve, options.prove)->group("");
     app.get_formatter()->column_width(36);
     try {
         app.parse(argc, argv);
@@ -216,16 +287,32 @@ int main(int argc, char** argv) {
         app.exit(error);
         return asked ? 0 : 2;
     }
+    Result<core::State> before = core::State();
+    const bool taking_over = options.take_over >= 0;
+    if (options.prove && !taking_over) return 2;
+    if (taking_over && !(before = core::receive_state(options.take_over))) {
+        fmt::print(stderr, "superd: {}\n", before.error().text);
+        return 1;
+    }
+    for (int i = 0; i < argc; ++i) {
+        if (std::string_view(argv[i]) == core::kTakeOver) break;  // the last of them
+        options.words.emplace_back(argv[i]);
+    }
+    std::error_code no_folder;
+    options.folder = taking_over ? before->folder : std::filesystem::current_path(no_folder).string();
+    const auto absolute = [&options](const std::string& path) {
+        return (std::filesystem::path(options.folder) / path).lexically_normal().string();
+    };
     options.places.config_given = config->count() > 0;
     options.control_given = control_path->count() > 0;
     if (!options.control_given) options.control = control::default_path();
     // Handlers that are to ask superd get it by pass_environment = ["SUPERD_CONTROL"].
-    if (!options.control.empty()) options.control = std::filesystem::absolute(options.control);
+    if (!options.control.empty()) options.control = absolute(options.control);
     if (!options.control.empty()) setenv("SUPERD_CONTROL", options.control.c_str(), 1);
     // --daemon leaves this folder, and a reload must find what the start found.
     for (std::string* path : {&options.places.config, &options.places.conf_dir, &options.pid_file})
-        if (!path->empty() && options.daemon) *path = std::filesystem::absolute(*path);
+        if (!path->empty() && options.daemon) *path = absolute(*path);
     if (options.check) return ctl::check(options.places);
     prepare_signals();
-    return serve(options);
+    return serve(options, taking_over ? &*before : nullptr);
 }

@@ -54,7 +54,7 @@ _superctl() {
     fi
     case $verb:$place in
         :*) _superctl_offer status list check plan reload pause resume drain stop kill top explain metrics import \
-            schema ;;
+            schema upgrade ;;
         status:0 | pause:0 | resume:0 | drain:0 | kill:0 | explain:0) _superctl_services ;;
         kill:1) _superctl_offer TERM HUP INT QUIT KILL USR1 USR2 STOP CONT ;;
         import:0) _superctl_offer inetd xinetd systemd ;;

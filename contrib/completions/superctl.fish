@@ -27,7 +27,7 @@ function __superctl_at --argument-names place
     test (count $plain) = (math $place + 1); and contains -- $plain[1] $argv[2..]
 end
 
-set -l verbs status list check plan reload pause resume drain stop kill top explain metrics import schema
+set -l verbs status list check plan reload pause resume drain stop kill top explain metrics import schema upgrade
 
 set -l first "not __fish_seen_subcommand_from $verbs"
 
@@ -46,6 +46,7 @@ complete -c superctl -n $first -a pause -d 'take no more clients of a service'
 complete -c superctl -n $first -a resume -d 'take them again'
 complete -c superctl -n $first -a drain -d 'take no more clients and let handlers finish'
 complete -c superctl -n $first -a stop -d 'end superd'
+complete -c superctl -n $first -a upgrade -d 'go on as the superd that is on disk'
 complete -c superctl -n $first -a kill -d 'send a signal to handlers'
 complete -c superctl -n $first -a top -d 'live table of services and connections'
 complete -c superctl -n $first -a explain -d 'what would decide about a client'

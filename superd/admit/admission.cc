@@ -18,6 +18,11 @@ void Charge::undo() && {
     std::exchange(admission_, nullptr)->leave(source_);
 }
 
+std::optional<SourceKey> Charge::source() const {
+    if (admission_ == nullptr) return std::nullopt;
+    return source_ == Sources::kNone ? SourceKey{} : admission_->sources_.at(source_).key;
+}
+
 Admission::~Admission() {
     assert(in_use_ == 0);
 }
@@ -58,6 +63,25 @@ Charge Admission::charge(const SourceKey& key, Instant now) {
         source.bucket.take(*limits_.per_source_rate, now);
     }
     return {this, index};
+}
+
+Charge Admission::recharge(const SourceKey& key) {
+    ++in_use_;
+    if (key.kind == SourceKey::Kind::none) return {this, Sources::kNone};
+    const auto index = sources_.get(key, latest_);
+    ++sources_.at(index).in_use;
+    return {this, index};
+}
+
+Admission::Memory Admission::memory() const {
+    return {bucket_.full_at(), latest_, sources_.buckets()};
+}
+
+void Admission::remember(const Memory& memory) {
+    bucket_.set_full_at(memory.full_at);
+    latest_ = memory.latest;
+    // get() may forget some of before; which it must not while there is nobody else.
+    for (const auto& [key, full_at] : memory.sources) sources_.at(sources_.get(key, {})).bucket.set_full_at(full_at);
 }
 
 void Admission::leave(Sources::Index index) {

@@ -28,6 +28,8 @@ class Charge {
     ~Charge();
     /// The client could not be served after all: its tokens go back as well.
     void undo() &&;
+    /// Whose place it is; of kind none where it counts for no source. nullopt: it is no place at all.
+    std::optional<SourceKey> source() const;
 
   private:
     friend class Admission;
@@ -60,6 +62,16 @@ class Admission {
     /// Takes a place and the tokens, whether they are there or not: who asks has looked before. Sources are counted
     /// whether there is a limit or not, since a reload may bring one. `source` of kind none counts for no source.
     Charge charge(const SourceKey& source, Instant now);
+
+    /// What is remembered besides the places, to go on with in another process.
+    struct Memory {
+        Instant full_at, latest;
+        std::vector<std::pair<SourceKey, Instant>> sources;  ///< and when the bucket of each is full
+    };
+    Memory memory() const;
+    void remember(const Memory& memory);
+    /// A place that was taken before: no token is.
+    Charge recharge(const SourceKey& source);
 
     int in_use() const { return in_use_; }
     int instances() const { return limits_.instances; }

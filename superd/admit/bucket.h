@@ -18,6 +18,7 @@ class Bucket {
     void give_back(const conf::Rate& rate) { full_at_ -= rate.interval; }
     /// When the bucket is as if nothing had ever been taken.
     Instant full_at() const { return full_at_; }
+    void set_full_at(Instant when) { full_at_ = when; }
     /// A bucket is never emptier than its rate allows, so a shorter one after a reload does not shut anybody out.
     void configure(const conf::Rate& rate, Instant now) {
         full_at_ = std::min(full_at_, now + rate.interval * rate.burst);

@@ -55,6 +55,13 @@ Sources::Index Sources::get(const SourceKey& key, Instant now) {
     return index;
 }
 
+std::vector<std::pair<SourceKey, Instant>> Sources::buckets() const {
+    std::vector<std::pair<SourceKey, Instant>> all;
+    all.reserve(index_.size());
+    for (const Index index : index_) all.emplace_back(slots_[index].key, slots_[index].bucket.full_at());
+    return all;
+}
+
 void Sources::release(Index index, Instant now) {
     if (is_forgettable(slots_[index], now)) forget(index);
 }

@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <random>
 #include <unordered_set>
+#include <utility>
 #include <vector>
 
 #include "admit/bucket.h"
@@ -48,6 +49,8 @@ class Sources {
     /// After in_use went down: forgets the source if there is nothing to remember.
     void release(Index index, Instant now);
     std::size_t size() const { return index_.size(); }
+    /// When the bucket of each is full.
+    std::vector<std::pair<SourceKey, Instant>> buckets() const;
 
   private:
     struct Hash {

@@ -24,6 +24,17 @@ class Backoff {
     /// Tries since the last reset.
     unsigned tries() const { return tries_; }
 
+    /// Where it stands, and to go on from there.
+    struct Place {
+        Duration step{0};
+        unsigned tries = 0;
+    };
+    Place place() const { return {step_, tries_}; }
+    void go_on(const Place& from) {
+        step_ = from.step;
+        tries_ = from.tries;
+    }
+
   private:
     Duration first_, most_, step_{0};
     unsigned tries_ = 0;

@@ -30,6 +30,11 @@ class Histogram {
         return all;
     }
 
+    using Counts = std::array<std::uint64_t, kBounds + 1>;
+    Histogram() = default;
+    /// As counts() and sum() were told by another.
+    Histogram(const Counts& counts, Duration sum) : counts_(counts), sum_(sum) {}
+
     void add(Duration took) {
         static constexpr auto kAll = bounds();
         const auto at = std::ranges::lower_bound(kAll, took.count());
@@ -38,7 +43,7 @@ class Histogram {
     }
 
     /// One for each bound, and one for what is past the last.
-    const std::array<std::uint64_t, kBounds + 1>& counts() const { return counts_; }
+    const Counts& counts() const { return counts_; }
     std::uint64_t count() const {
         std::uint64_t all = 0;
         for (const std::uint64_t n : counts_) all += n;
@@ -61,7 +66,7 @@ class Histogram {
     }
 
   private:
-    std::array<std::uint64_t, kBounds + 1> counts_{};
+    Counts counts_{};
     Duration sum_{};
 };
 

@@ -116,6 +116,13 @@ Outcome hold(Operations& superd, const Json& request) {
     return Json{{"service", *name}, {"state", service->state}, {"handlers", service->handlers}};
 }
 
+/// What becomes of it is told by the status of whoever has taken over by then.
+Outcome upgrade(Operations& superd, const Json&) {
+    const auto before = superd.report();
+    if (const auto begun = superd.upgrade(); !begun) return std::unexpected(begun.error());
+    return Json{{"pid", before.pid}, {"upgrades", {{"done", before.upgrades}, {"refused", before.upgrades_refused}}}};
+}
+
 Outcome stop(Operations& superd, const Json&) {
     const auto before = superd.report();
     superd.stop();
@@ -194,6 +201,7 @@ constexpr Verb kVerbs[] = {
     {"drain", Rights::command, hold<&Operations::drain>},
     {"kill", Rights::command, kill},
     {"stop", Rights::command, stop},
+    {"upgrade", Rights::command, upgrade},
 };
 
 std::string line_of(const Json& json) {

@@ -75,6 +75,14 @@ Result<std::unique_ptr<Server>> Server::open(sys::Loop& loop, Log& log, core::Op
     return server;
 }
 
+Result<std::unique_ptr<Server>> Server::go_on(sys::Loop& loop, Log& log, core::Operations& superd,
+                                              net::Listener listener, std::string made_folder) {
+    std::unique_ptr<Server> server(new Server(loop, log, superd, std::move(listener)));
+    server->made_folder_ = std::move(made_folder);
+    if (auto watched = server->watch(); !watched) return std::unexpected(watched.error());
+    return server;
+}
+
 Server::Server(sys::Loop& loop, Log& log, core::Operations& superd, net::Listener listener)
     : loop_(loop), log_(log), superd_(superd), listener_(std::move(listener)) {}
 

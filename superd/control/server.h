@@ -23,8 +23,15 @@ class Server {
     /// Listens on `path`, whose folder is made if it is missing. A socket that nobody listens on is replaced.
     /// `superd` and `log` outlive the server; the socket is removed with it.
     static Result<std::unique_ptr<Server>> open(sys::Loop& loop, Log& log, core::Operations& superd, std::string path);
+    /// Goes on with a socket that another before it has opened.
+    static Result<std::unique_ptr<Server>> go_on(sys::Loop& loop, Log& log, core::Operations& superd,
+                                                 net::Listener listener, std::string made_folder);
     ~Server();
     Server(const Server&) = delete;
+
+    const net::Listener& listener() const { return *listener_; }
+    /// The socket's folder, if it goes with the server.
+    const std::string& made_folder() const { return made_folder_; }
 
     /// Who may look has changed.
     void readers_changed();

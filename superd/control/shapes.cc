@@ -31,6 +31,11 @@ Json to_json(const core::DaemonReport& report) {
             {"handlers", report.handlers},
             {"processes", report.processes},
             {"reloads", {{"done", report.reloads}, {"refused", report.reloads_refused}}},
+            {"upgrades",
+             {{"done", report.upgrades},
+              {"refused", report.upgrades_refused},
+              {"under_way", report.upgrading},
+              {"refused_because", report.upgrade_refused_because}}},
             {"open_descriptors", report.open_descriptors ? Json(*report.open_descriptors) : Json()},
             {"descriptor_limit", report.descriptor_limit}};
 }

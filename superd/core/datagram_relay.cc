@@ -12,6 +12,8 @@
 #include <array>
 #include <cerrno>
 
+#include "core/state.h"
+
 namespace superd::core {
 namespace {
 
@@ -46,12 +48,37 @@ Result<std::unique_ptr<DatagramRelay>> DatagramRelay::create(Engine& engine, Sta
     sys::Fd socket(fcntl(listener, F_DUPFD_CLOEXEC, 3));
     if (!socket) return fail_errno("descriptor for replies", errno);
     relay->socket_ = std::move(socket).lifted();
-    auto source = engine.loop.io(relay->answers_.get(), EPOLLIN, [relay = relay.get()](std::uint32_t) {
+    if (auto watched = relay->watch(); !watched) return std::unexpected(watched.error());
+    return relay;
+}
+
+Result<void> DatagramRelay::watch() {
+    auto source = engine_.loop.io(answers_.get(), EPOLLIN, [this](std::uint32_t) {
         for (int i = 0; i < kBatch; ++i)
-            if (!relay->pass_on()) return;
+            if (!pass_on()) return;
     });
     if (!source) return std::unexpected(source.error());
-    relay->source_ = std::move(*source);
+    source_ = std::move(*source);
+    return {};
+}
+
+RelayState DatagramRelay::write_down(Descriptors& descriptors) const {
+    RelayState state{descriptors.keep(answers_), descriptors.keep(socket_), peer_, local_, std::nullopt};
+    if (as_) state.as.emplace(as_->uid, as_->gid);
+    return state;
+}
+
+Result<std::unique_ptr<DatagramRelay>> DatagramRelay::go_on(Engine& engine, Stats& stats, const RelayState& state,
+                                                            Descriptors& descriptors) {
+    model::Client client;
+    client.peer = state.peer;
+    client.local = state.local;
+    std::unique_ptr<DatagramRelay> relay(new DatagramRelay(engine, stats, client));
+    if (state.as) relay->as_ = net::Sender{state.as->first, state.as->second};
+    relay->answers_ = descriptors.claim(state.answers);
+    relay->socket_ = descriptors.claim(state.socket);
+    if (!relay->answers_ || !relay->socket_) return fail("the sockets of a datagram's handler are missing");
+    if (auto watched = relay->watch(); !watched) return std::unexpected(watched.error());
     return relay;
 }
 

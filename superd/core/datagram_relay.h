@@ -10,12 +10,18 @@
 
 namespace superd::core {
 
+class Descriptors;
+struct RelayState;
+
 class DatagramRelay {
   public:
     /// `listener`: the socket to answer from; the relay keeps a descriptor of its own.
     /// `as`: whom the handler runs as.
     static Result<std::unique_ptr<DatagramRelay>> create(Engine& engine, Stats& stats, const model::Client& client,
                                                          int listener, std::optional<net::Sender> as);
+    RelayState write_down(Descriptors& descriptors) const;
+    static Result<std::unique_ptr<DatagramRelay>> go_on(Engine& engine, Stats& stats, const RelayState& state,
+                                                        Descriptors& descriptors);
     DatagramRelay(const DatagramRelay&) = delete;
     /// Sends what the handler has written so far.
     ~DatagramRelay();
@@ -25,6 +31,7 @@ class DatagramRelay {
 
   private:
     DatagramRelay(Engine& engine, Stats& stats, const model::Client& client);
+    Result<void> watch();
     bool pass_on();
 
     Engine& engine_;

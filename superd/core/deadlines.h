@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <vector>
 
 #include "sys/loop.h"
 
@@ -29,12 +30,22 @@ class Deadlines {
         arm();
     }
 
-  private:
     struct Entry {
-        Instant when;
-        pid_t pid;
-        std::uint64_t serial;
+        Instant when{};
+        pid_t pid = 0;
+        std::uint64_t serial = 0;
     };
+    /// What is waited for, in order.
+    std::vector<Entry> entries() const { return {waiting_.begin(), waiting_.end()}; }
+    /// Goes on with another's.
+    Result<void> go_on(const std::vector<Entry>& entries) {
+        waiting_.assign(entries.begin(), entries.end());
+        if (!waiting_.empty()) arm();
+        if (!waiting_.empty() && !timer_) return fail("no timer for deadlines");
+        return {};
+    }
+
+  private:
     void arm() {
         if (!timer_) {
             auto timer = loop_.timer([this] { fire(); });

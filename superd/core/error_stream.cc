@@ -7,6 +7,8 @@
 
 #include <cerrno>
 
+#include "core/state.h"
+
 namespace superd::core {
 
 ErrorStream::~ErrorStream() {
@@ -24,18 +26,38 @@ Result<sys::Fd> ErrorStream::writer() {
         sys::Fd read = sys::Fd(ends[0]).lifted();
         sys::Fd write = sys::Fd(ends[1]).lifted();
         fcntl(read.get(), F_SETFL, O_NONBLOCK);  // our end alone: handlers may block
-        auto source = engine_.loop.io(read.get(), EPOLLIN, [this](std::uint32_t) { read_some(); });
-        if (!source) return std::unexpected(source.error());
-        auto patience = engine_.loop.timer([this] { write_partial(); });
-        if (!patience) return std::unexpected(patience.error());
-        source_ = std::move(*source);
-        patience_ = std::move(*patience);
-        read_ = std::move(read);
-        write_ = std::move(write);
+        if (auto watched = watch(std::move(read), std::move(write)); !watched) return std::unexpected(watched.error());
     }
     sys::Fd copy = write_.duplicate();
     if (!copy) return fail_errno("descriptor for stderr", errno);
     return copy;
+}
+
+Result<void> ErrorStream::watch(sys::Fd read, sys::Fd write) {
+    auto source = engine_.loop.io(read.get(), EPOLLIN, [this](std::uint32_t) { read_some(); });
+    if (!source) return std::unexpected(source.error());
+    auto patience = engine_.loop.timer([this] { write_partial(); });
+    if (!patience) return std::unexpected(patience.error());
+    source_ = std::move(*source);
+    patience_ = std::move(*patience);
+    read_ = std::move(read);
+    write_ = std::move(write);
+    return {};
+}
+
+ErrorStreamState ErrorStream::write_down(Descriptors& descriptors) const {
+    return {descriptors.keep(read_), descriptors.keep(write_), partial_};
+}
+
+Result<void> ErrorStream::go_on(const ErrorStreamState& state, Descriptors& descriptors) {
+    if (state.read < 0) return {};
+    sys::Fd read = descriptors.claim(state.read);
+    sys::Fd write = descriptors.claim(state.write);
+    if (!read || !write) return fail(service_ + ": the pipe of its handlers' stderr is missing");
+    if (auto watched = watch(std::move(read), std::move(write)); !watched) return watched;
+    partial_ = state.partial.substr(0, kLongestLine);
+    if (!partial_.empty()) return patience_.arm(now() + kPatience);
+    return {};
 }
 
 bool ErrorStream::read_some() {

@@ -9,6 +9,9 @@
 
 namespace superd::core {
 
+class Descriptors;
+struct ErrorStreamState;
+
 class ErrorStream {
   public:
     ErrorStream(Engine& engine, std::string service) : engine_(engine), service_(std::move(service)) {}
@@ -18,11 +21,15 @@ class ErrorStream {
     /// A descriptor for a handler's stderr. The pipe is made with the first.
     Result<sys::Fd> writer();
 
+    ErrorStreamState write_down(Descriptors& descriptors) const;
+    Result<void> go_on(const ErrorStreamState& state, Descriptors& descriptors);
+
     static constexpr std::size_t kLongestLine = 2048;
     /// A line without an end is written after so long.
     static constexpr Duration kPatience = std::chrono::milliseconds(500);
 
   private:
+    Result<void> watch(sys::Fd read, sys::Fd write);
     bool read_some();
     void take(std::string_view bytes);
     void write_line(std::string_view line);

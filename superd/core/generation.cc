@@ -79,6 +79,7 @@ void Generation::drain() {
     drained_ = true;
     model_->drain();
     wake_ = {};
+    wake_at_.reset();
     idle_ = {};
 }
 
@@ -235,13 +236,14 @@ std::size_t Generation::waiting(std::size_t listener) const {
 void Generation::wake_at(Instant when) {
     if (!wake_) {
         auto timer = engine_.loop.timer([this] {
+            wake_at_.reset();
             model_->woken();
             service_.reconcile();
         });
         if (!timer) return service_.back_off(timer.error());
         wake_ = std::move(*timer);
     }
-    (void)wake_.arm(when);
+    if (wake_.arm(when)) wake_at_ = when;
 }
 
 void Generation::when_idle() {

@@ -14,7 +14,10 @@
 
 namespace superd::core {
 
+class Descriptors;
 class Service;
+struct ChildState;
+struct GenerationState;
 
 class Generation final : public model::Host {
   public:
@@ -41,6 +44,12 @@ class Generation final : public model::Host {
     void end_children(std::optional<int> number, std::vector<pid_t>& signalled);
     /// The child's exec took too long and was ended.
     void overdue(pid_t pid);
+
+    GenerationState write_down(Descriptors& descriptors);
+    /// Into one that has just been made: its children are those of another before it. Starts nobody.
+    Result<void> go_on(const GenerationState& state, Descriptors& descriptors);
+    /// False: something is known of a child that nobody could be told of but by its end.
+    bool settled() const;
 
     bool empty() const { return children_.empty(); }
     std::size_t size() const { return children_.size(); }
@@ -84,6 +93,7 @@ class Generation final : public model::Host {
         std::optional<proc::SpawnFailure> exec_failure;
     };
 
+    Result<void> adopt(const ChildState& state, Descriptors& descriptors);
     /// On failure `launch` is as it was.
     Result<pid_t> start(proc::Launch& launch, Child child);
     Result<void> add_errors(proc::Launch& launch);
@@ -119,6 +129,7 @@ class Generation final : public model::Host {
     int unread_ = 0;  ///< owners in a row that read nothing
     Deadlines lifetimes_, kills_, retired_;
     sys::Source wake_, idle_;
+    std::optional<Instant> wake_at_;  ///< what wake_ is set to
     std::unique_ptr<model::Model> model_;
 };
 

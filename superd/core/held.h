@@ -5,12 +5,16 @@
 #include <functional>
 #include <list>
 #include <optional>
+#include <vector>
 
 #include "admit/admission.h"
 #include "core/engine.h"
 #include "model/host.h"
 
 namespace superd::core {
+
+class Descriptors;
+struct HeldState;
 
 class Held {
   public:
@@ -30,6 +34,9 @@ class Held {
     std::optional<Instant> opens_at(const admit::Admission& admission, Instant now) const;
     std::size_t size() const { return clients_.size(); }
     void clear() { clients_.clear(); }
+
+    std::vector<HeldState> write_down(Descriptors& descriptors) const;
+    Result<void> go_on(const std::vector<HeldState>& state, Descriptors& descriptors);
 
     /// Each costs a descriptor.
     static constexpr std::size_t kOfOneSource = 16;

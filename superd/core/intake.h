@@ -17,6 +17,9 @@
 
 namespace superd::core {
 
+class Descriptors;
+struct IntakeState;
+
 class Intake {
   public:
     /// `changed`: clients may be taken that could not be before. `scarce`: the kernel has none of what it takes.
@@ -43,6 +46,10 @@ class Intake {
     void released() { look_at_held_ = true; }
     /// No client is wanted any more.
     void clear();
+
+    IntakeState write_down(Descriptors& descriptors) const;
+    /// After configure(). Places that children have are for their owner to take again.
+    Result<void> go_on(const IntakeState& state, Descriptors& descriptors);
 
     /// Lets a client go that cannot be served, as on_excess says.
     void refuse(model::Client client, admit::Refusal why);

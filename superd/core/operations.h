@@ -35,6 +35,8 @@ class Operations {
     virtual Result<std::vector<pid_t>> kill(const std::string& target, std::optional<int> signal) = 0;
     /// `client`: an IP address, "uid:N" or "cid:N".
     virtual Result<Explanation> explain(const std::string& service, const std::string& client) = 0;
+    /// Begins; DaemonReport tells what becomes of it.
+    virtual Result<void> upgrade() = 0;
     virtual void stop() = 0;
 };
 

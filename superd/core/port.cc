@@ -32,9 +32,10 @@ sys::PassedSocket Port::take_socket() {
 void Port::wait(const Error& why, std::function<Result<net::Listener>()> attempt) {
     attempt_ = std::move(attempt);
     if (retry_) return;
-    engine_.log.write(Level::warning,
-                      fmt::format("waiting for {}: {}; trying again until it can be had", where_.uri(), why.text),
-                      {{"SERVICE", owner_->name()}, {"ADDRESS", where_.uri()}, {"ERRNO", why.code}});
+    if (!why.text.empty())
+        engine_.log.write(Level::warning,
+                          fmt::format("waiting for {}: {}; trying again until it can be had", where_.uri(), why.text),
+                          {{"SERVICE", owner_->name()}, {"ADDRESS", where_.uri()}, {"ERRNO", why.code}});
     auto timer = engine_.loop.timer([this] { this->attempt(); });
     if (!timer) return;
     retry_ = std::move(*timer);

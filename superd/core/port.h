@@ -28,12 +28,13 @@ class Port {
     /// Gives the socket up without closing it.
     sys::PassedSocket take_socket();
     /// No socket yet: `attempt` is made again and again, with back-off, until it succeeds. While that goes on
-    /// already, only the attempt changes.
+    /// already, only the attempt changes. Without a `why` it is no news and not logged.
     void wait(const Error& why, std::function<Result<net::Listener>()> attempt);
 
     /// Whose clients these are, and as which of its listeners.
     void belong(Service* owner, std::size_t index);
     Service* owner() const { return owner_; }
+    std::size_t index() const { return index_; }
     /// Shall the owner hear of clients? Nothing happens where nothing changes.
     void watch(bool on);
     bool watched() const { return watched_; }

@@ -18,6 +18,7 @@ class RefusalLog {
     /// Counts; `log` false: no more than that.
     void note(admit::Refusal why, const sys::Address& peer, bool log);
     const admit::Refusals& counts() const { return counts_; }
+    void set_counts(const admit::Refusals& counts) { counts_ = counts; }
     /// "denied 2, gone 1"; empty where there were none.
     std::string summary() const;
 

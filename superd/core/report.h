@@ -55,6 +55,9 @@ struct DaemonReport {
     Duration uptime{};
     std::size_t services = 0, handlers = 0, processes = 0;
     std::uint64_t reloads = 0, reloads_refused = 0;
+    std::uint64_t upgrades = 0, upgrades_refused = 0;
+    bool upgrading = false;
+    std::string upgrade_refused_because;  ///< the last time
     std::optional<std::size_t> open_descriptors;
     std::uint64_t descriptor_limit = 0;
     bool stopping = false;

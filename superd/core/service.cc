@@ -37,13 +37,17 @@ Service::~Service() {
     former_.clear();
 }
 
-void Service::adopt(conf::Service definition, std::vector<Port*> ports) {
-    withdrawn_ = false;
-    ports_ = std::move(ports);
+void Service::configure(const conf::Service& definition) {
     intake_.configure(definition);
     gate_.configure(definition);
     on_excess_ = definition.limits.on_excess;
     judges_itself_ = definition.handoff == conf::Handoff::connection;
+}
+
+void Service::adopt(conf::Service definition, std::vector<Port*> ports) {
+    withdrawn_ = false;
+    ports_ = std::move(ports);
+    configure(definition);
     throttled_until_ = {};
     bad_starts_ = 0;
     const bool given = definition.handoff == conf::Handoff::listen;

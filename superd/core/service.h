@@ -16,6 +16,9 @@
 
 namespace superd::core {
 
+class Descriptors;
+struct ServiceState;
+
 class Service {
   public:
     Service(Engine& engine, std::string name);
@@ -28,6 +31,14 @@ class Service {
     void withdraw();
     /// Takes over every client that waits on a socket which is about to be closed.
     void collect(const net::Listener& socket);
+    /// All of it for another to go on with, and a service that has just been made as that other. Nothing starts, and
+    /// nothing is done to what is shared with the process before, until take_up().
+    ServiceState write_down(Descriptors& descriptors);
+    Result<void> go_on(const ServiceState& state, std::vector<Port*> ports, Descriptors& descriptors);
+    void take_up();
+    /// Can it be written down without a loss?
+    bool settled() const;
+
     /// An operator's wish, kept across reloads. Whoever is not open takes no new clients: they wait in the backlog,
     /// and pool workers, who take them by themselves, leave.
     enum class Hold { open, paused, drained };
@@ -86,6 +97,7 @@ class Service {
         const char* reason;  ///< "" where the name says all
     };
     State state();
+    void configure(const conf::Service& definition);
     /// Pool workers take clients by themselves, and leave while the service is held.
     void retire_if_held();
     /// Attaches the access filters. Where they are all that keeps anybody out, the service stays shut without them.

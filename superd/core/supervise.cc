@@ -63,6 +63,10 @@ DaemonReport Supervisor::report() const {
     out.processes = engine_->children.size();
     out.reloads = reloads_;
     out.reloads_refused = reloads_refused_;
+    out.upgrades = upgrades_;
+    out.upgrades_refused = upgrades_refused_;
+    out.upgrading = upgrade_->under_way();
+    out.upgrade_refused_because = upgrade_refused_because_;
     out.open_descriptors = open_descriptors();
     rlimit limit{};
     getrlimit(RLIMIT_NOFILE, &limit);

@@ -25,6 +25,7 @@ Supervisor::Supervisor(sys::Loop& loop, Log& log, Settings settings, std::vector
     : loop_(loop), log_(log), settings_(std::move(settings)), passed_(std::move(passed)) {}
 
 Supervisor::~Supervisor() {
+    upgrade_.reset();
     // Children on their way read what services own; services speak to their ports while they go.
     spawner_.reset();
     services_.clear();
@@ -46,9 +47,21 @@ Result<void> Supervisor::set_up() {
     engine_->null = std::move(engine_->null).lifted();
     engine_->reserve.fill(engine_->null);
 
+    upgrade_ = std::make_unique<Upgrade>(*engine_, settings_.binary, settings_.words,
+                                         Upgrade::Owner{[this] { return write_down(); }, [this] { return settled(); },
+                                                        [this](const std::string& why) { upgrade_refused(why); }});
+
     const std::pair<int, sys::Loop::Handler> acts[] = {
-        {SIGCHLD, [this] { reap(); }}, {SIGHUP, [this] { (void)reload(); }},  {SIGTERM, [this] { stop(); }},
-        {SIGINT, [this] { stop(); }},  {SIGUSR1, [this] { write_status(); }},
+        {SIGCHLD, [this] { reap(); }},
+        {SIGHUP, [this] { (void)reload(); }},
+        {SIGTERM, [this] { stop(); }},
+        {SIGINT, [this] { stop(); }},
+        {SIGUSR1, [this] { write_status(); }},
+        {SIGUSR2,
+         [this] {
+             if (auto begun = upgrade(); !begun)
+                 log_.write(Level::warning, fmt::format("no upgrade: {}", begun.error().text));
+         }},
     };
     for (const auto& [number, act] : acts) {
         auto source = loop_.signal(number, act);
@@ -63,6 +76,7 @@ void Supervisor::reap() {
     pid_t pid;
     while ((pid = wait4(-1, &status, WNOHANG, nullptr)) > 0) {
         const auto at = engine_->children.find(pid);
+        if (upgrade_->exited(pid, status)) continue;
         if (at == engine_->children.end()) continue;  // an orphan that came to us as process 1 or a subreaper
         Generation* generation = at->second;
         Service& service = generation->service();
@@ -79,6 +93,7 @@ void Supervisor::forget_finished() {
 
 void Supervisor::stop() {
     if (++stops_ == 1) {
+        upgrade_->give_up("superd is stopping");
         log_.write(Level::notice, "stopping: no new clients, handlers are asked to leave");
         sys::notify("STOPPING=1\nSTATUS=Stopping");
         for (const auto& [name, service] : services_) service->stop();

@@ -13,6 +13,7 @@
 #include "core/port.h"
 #include "core/service.h"
 #include "core/sockets.h"
+#include "core/upgrade.h"
 
 namespace superd::core {
 
@@ -20,6 +21,9 @@ struct Settings {
     conf::Surroundings definitions;  ///< what is read at start and at each reload
     std::string starter;             ///< path of superd-exec
     rlimit started_nofile{};
+    std::string binary;              ///< executed at an upgrade
+    std::vector<std::string> words;  ///< superd's argv
+    std::string folder;              ///< that paths in them are relative to
 };
 
 class Supervisor final : public Operations {
@@ -31,6 +35,12 @@ class Supervisor final : public Operations {
 
     /// Puts the definitions in force; an address that cannot be had yet is waited for.
     void start(const conf::Catalog& catalog);
+    /// Instead of start(): goes on with what another has written down. Nothing is done yet to what that one, if it
+    /// lives, still uses: that begins with take_up(), which cannot fail.
+    Result<void> take_over(const State& state, Descriptors& descriptors);
+    void take_up();
+    /// What else is to be kept over an upgrade.
+    void on_upgrade(std::function<void(State&, Descriptors&)> complete) { complete_ = std::move(complete); }
     /// Reads everything again and swaps, or changes nothing and logs why.
     ReloadReport reload() override;
     ReloadReport plan() override;
@@ -50,6 +60,7 @@ class Supervisor final : public Operations {
     Result<void> drain(const std::string& service) override { return hold(service, Service::Hold::drained); }
     Result<std::vector<pid_t>> kill(const std::string& target, std::optional<int> signal) override;
     Result<Explanation> explain(const std::string& service, const std::string& client) override;
+    Result<void> upgrade() override;
 
   private:
     /// One address of one service in a catalog. Two of equal key are the same socket.
@@ -72,6 +83,9 @@ class Supervisor final : public Operations {
     std::expected<conf::Catalog, conf::Diagnostics> read_definitions();
     Result<Service*> find(const std::string& name) const;
     Result<void> hold(const std::string& name, Service::Hold wish);
+    std::pair<State, Descriptors> write_down();
+    bool settled() const;
+    void upgrade_refused(const std::string& why);
     void reap();
     void forget_finished();
     void report_to_manager();
@@ -81,6 +95,8 @@ class Supervisor final : public Operations {
     Settings settings_;
     std::unique_ptr<proc::Spawner> spawner_;
     std::unique_ptr<Engine> engine_;
+    std::unique_ptr<Upgrade> upgrade_;
+    std::function<void(State&, Descriptors&)> complete_;
     PassedSockets passed_;
     conf::Catalog catalog_;
     std::map<std::string, std::unique_ptr<Port>> ports_;
@@ -89,8 +105,10 @@ class Supervisor final : public Operations {
     int stops_ = 0;
     std::function<void()> reloaded_;
     std::uint64_t reloads_ = 0, reloads_refused_ = 0;
-    const Instant begun_ = now();
-    const std::time_t begun_at_ = std::time(nullptr);
+    std::uint64_t upgrades_ = 0, upgrades_refused_ = 0;
+    std::string upgrade_refused_because_;  ///< the last time
+    Instant begun_ = now();
+    std::time_t begun_at_ = std::time(nullptr);
 };
 
 }  // namespace superd::core

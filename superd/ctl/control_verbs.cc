@@ -21,6 +21,8 @@ namespace superd::ctl {
 namespace {
 
 constexpr useconds_t kLookAgain = 200'000;
+/// A fourth of that each: longer than superd gives a proof and the handlers that are about to start.
+constexpr int kUpgradeLooks = 30 * 20;
 
 std::string path_of(const Command& command) {
     return command.control.empty() ? control::default_path() : command.control;
@@ -122,6 +124,46 @@ void stop(Command& command, bool wait) {
         fmt::print("superd (pid {:.0f}) {}\n", number_of(*answer, "pid"), wait ? "has stopped" : "is stopping");
     else
         fmt::print(stderr, "{}", show_refusal(*answer));
+}
+
+/// superd answers at once. Then either it goes on as it is, or whoever listens at its socket is its successor, and
+/// each tells by its counts what has become of the upgrade.
+void upgrade(Command& command) {
+    const std::string path = path_of(command);
+    const auto begun = ask(path, "upgrade");
+    if (!begun) return failed(command, begun.error().text);
+    if (!is_ok(*begun)) {
+        command.status = 1;
+        if (command.json)
+            print_json(*begun);
+        else
+            fmt::print(stderr, "{}", show_refusal(*begun));
+        return;
+    }
+    const auto count = [](const Json& counts, const char* name) { return number_of(counts, name); };
+    const Json before = begun->value("upgrades", Json::object());
+    std::string trouble = "it does not say what has become of the upgrade";
+    for (int i = 0; i < kUpgradeLooks; ++i) {
+        usleep(kLookAgain / 4);
+        const auto status = ask(path, "status");  // cut off by the exec, perhaps
+        if (!status) {
+            trouble = status.error().text;
+            continue;
+        }
+        const Json superd = status->value("superd", Json::object());
+        const Json now = superd.value("upgrades", Json::object());
+        if (count(now, "done") > count(before, "done")) {
+            if (command.json)
+                print_json(*status);
+            else
+                fmt::print("superd (pid {:.0f}) is {} now\n", number_of(superd, "pid"), text_of(superd, "version"));
+            return;
+        }
+        if (count(now, "refused") > count(before, "refused"))
+            return failed(command, fmt::format("upgrade refused, everything stays as it was: {}",
+                                               text_of(now, "refused_because")));
+    }
+    failed(command, trouble);
 }
 
 std::string show_signalled(const Json& answer) {
@@ -278,6 +320,11 @@ void add_commanding(Command& command, const std::shared_ptr<Words>& words) {
         if (!words->signal.empty()) members["signal"] = words->signal;
         ask_and_show(command, "kill", std::move(members), show_signalled);
     });
+
+    verb = command.app.add_subcommand("upgrade",
+                                      "go on as the superd that is on disk now, with all sockets, handlers and "
+                                      "counts; returns once that is so, or says why it cannot be");
+    verb->callback([&command] { upgrade(command); });
 
     verb = command.app.add_subcommand("stop", "end all handlers and superd, and return once it has gone");
     verb->footer("A second stop kills the handlers that are left.");

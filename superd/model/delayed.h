@@ -14,6 +14,7 @@ class Delayed final : public Model {
     void exited(pid_t pid, End) override;
     void resume() override;
     void woken() override;
+    void pass(Memory& memory) override { memory(fresh_, begun_, inherited_); }
 
   private:
     Host& host_;

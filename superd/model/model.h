@@ -11,6 +11,7 @@
 
 #include "conf/service.h"
 #include "model/host.h"
+#include "model/memory.h"
 
 namespace superd::model {
 
@@ -62,6 +63,9 @@ class Model {
 
     /// Processes that are ready and have no client.
     virtual std::size_t spare() const { return 0; }
+    /// Writes down what the model has to remember when another process goes on with its children, or reads it back
+    /// into one that has just been made. What the host was asked to wake it at is the host's to remember.
+    virtual void pass(Memory&) {}
     /// A worker has spoken.
     virtual void reported(pid_t, const Reports&) {}
 };

@@ -270,6 +270,22 @@ std::size_t Workers::spare() const {
     return static_cast<std::size_t>(sum);
 }
 
+void Workers::pass(Memory& memory) {
+    memory(reports_, drained_, retry_at_, replace_at_, replaced_, dying_, timer_, backoff_, scarce_);
+    std::vector<pid_t> pids;
+    for (const auto& [pid, worker] : workers_) pids.push_back(pid);
+    memory(pids);
+    for (const pid_t pid : pids) {
+        Worker& worker = workers_[pid];
+        memory(worker.listener, worker.started, worker.reports.free, worker.reports.slots, worker.reports.clients);
+        if (worker.listener >= pools_.size()) memory.refuse();
+    }
+    for (Pool& pool : pools_)
+        memory(pool.workers, pool.spare, pool.each, pool.over_most.end, pool.over_most.lowest, pool.over_least.end,
+               pool.over_least.lowest, pool.grown, pool.look_at, pool.filled_since, pool.burst, pool.coming,
+               pool.waiting);
+}
+
 void Workers::drain() {
     drained_ = true;
     for (auto at = workers_.begin(); at != workers_.end();) at = retire(at);

@@ -32,6 +32,7 @@ class Workers final : public Model {
     void drain() override;
     std::size_t spare() const override;
     void reported(pid_t pid, const Reports& reports) override;
+    void pass(Memory& memory) override;
 
     static constexpr Duration kDefaultIdle = std::chrono::seconds(60);
     /// More than max_spare for so long, and some leave.

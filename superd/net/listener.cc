@@ -356,6 +356,21 @@ sys::Fd Listener::accept(sockaddr_storage& from, socklen_t& size) const {
     return connection;
 }
 
+Listener::Kept Listener::kept() const {
+    return {fd(), where_, options_, type_, inherited_, given_, passed_name_, path_, device_, inode_};
+}
+
+Listener Listener::go_on(sys::Fd fd, Kept kept) {
+    Listener listener(std::move(fd), std::move(kept.where), std::move(kept.options), kept.type);
+    listener.inherited_ = kept.inherited;
+    listener.given_ = kept.given;
+    listener.passed_name_ = std::move(kept.passed_name);
+    listener.path_ = std::move(kept.path);
+    listener.device_ = kept.device;
+    listener.inode_ = kept.inode;
+    return listener;
+}
+
 sys::PassedSocket Listener::release() && {
     return {passed_name_, std::move(fd_)};
 }

@@ -54,6 +54,21 @@ class Listener {
     void note_given() { given_ = true; }
     /// accept4(2) that does not block, whatever others do to the socket.
     sys::Fd accept(sockaddr_storage& from, socklen_t& size) const;
+    /// All that is to be known of it besides the socket itself, for a superd that goes on with the same descriptor.
+    struct Kept {
+        int fd = -1;
+        conf::Listen where;
+        conf::SocketOptions options;
+        conf::SocketType type{};
+        bool inherited = false, given = false;
+        std::string passed_name, path;
+        dev_t device = 0;
+        ino_t inode = 0;
+    };
+    Kept kept() const;
+    /// `fd` is what kept().fd named; nothing is done to it.
+    static Listener go_on(sys::Fd fd, Kept kept);
+
     /// Gives an inherited socket back to who keeps them.
     sys::PassedSocket release() &&;
 

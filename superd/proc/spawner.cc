@@ -172,6 +172,16 @@ void Spawner::sweep() {
     }
 }
 
+bool Spawner::settle(Duration most) {
+    const Instant end = now() + most;
+    for (;;) {
+        sweep();
+        if (in_flight_.empty()) return true;
+        if (now() >= end) return false;
+        usleep(100);
+    }
+}
+
 std::optional<SpawnFailure> Spawner::reaped(pid_t pid) {
     std::optional<SpawnFailure> failure;
     for (auto& slot : in_flight_) {

@@ -49,6 +49,9 @@ class Spawner {
     /// Asked once for each child that was reaped: what kept it from its exec, if anything did.
     std::optional<SpawnFailure> reaped(pid_t pid);
 
+    /// Waits so long, at most, for those on their way. True: there is none.
+    bool settle(Duration most);
+
     /// Children that have not reached their program.
     std::size_t in_flight() const { return in_flight_.size(); }
 

@@ -27,6 +27,7 @@ PROCESS = {"service": str, "pid": int, "kind": str, "peer": str, "age_seconds": 
 ANSWER = {"version": int, "ok": bool}
 DAEMON = {"version": str, "pid": int, "started": int, "uptime_seconds": NUMBER, "stopping": bool, "services": int,
           "handlers": int, "processes": int, "reloads": {"done": int, "refused": int},
+          "upgrades": {"done": int, "refused": int, "under_way": bool, "refused_because": str},
           "open_descriptors": (int, type(None)), "descriptor_limit": int}
 CHANGES = {**ANSWER, "changes": [{"service": str, "change": str, "keys": [str]}]}
 HELD = {**ANSWER, "service": str, "state": str, "handlers": int}

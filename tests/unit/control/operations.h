@@ -42,6 +42,10 @@ class Pretended final : public core::Operations {
     Result<core::Explanation> explain(const std::string&, const std::string&) override {
         return core::Explanation{{{"per_source", core::Explanation::Outcome::held, "4 of 4"}}};
     }
+    Result<void> upgrade() override {
+        done += "upgrade ";
+        return {};
+    }
     void stop() override { done += "stop "; }
 
     std::string done, held;

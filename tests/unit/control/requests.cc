@@ -38,7 +38,7 @@ TEST_CASE("bytes that are not UTF-8 leave superd as UTF-8") {
 }
 
 TEST_CASE("whoever may only look changes nothing") {
-    for (const char* verb : {"reload", "pause", "resume", "drain", "kill", "stop"}) {
+    for (const char* verb : {"reload", "pause", "resume", "drain", "kill", "upgrade", "stop"}) {
         Pretended superd;
         const std::string line =
             std::string(R"({"version":1,"service":"echo","target":"echo","verb":")") + verb + "\"}";

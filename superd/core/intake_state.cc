@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: MIT
+// Clients that are here and have no handler yet, over an upgrade.
+#include "core/intake.h"
+#include "core/state.h"
+
+namespace superd::core {
+namespace {
+
+ClientState state_of(const model::Client& client, Descriptors& descriptors) {
+    return {client.listener, descriptors.keep(client.connection), client.datagram, client.peer, client.local,
+            client.accepted};
+}
+
+model::Client client_of(const ClientState& state, Descriptors& descriptors) {
+    model::Client client;
+    client.listener = state.listener;
+    client.connection = descriptors.claim(state.connection);
+    client.datagram = state.datagram;
+    client.peer = state.peer;
+    client.local = state.local;
+    client.accepted = state.accepted;
+    return client;
+}
+
+}  // namespace
+
+std::vector<HeldState> Held::write_down(Descriptors& descriptors) const {
+    std::vector<HeldState> all;
+    for (const Entry& entry : clients_) all.push_back({state_of(entry.client, descriptors), entry.source, entry.until});
+    return all;
+}
+
+Result<void> Held::go_on(const std::vector<HeldState>& state, Descriptors& descriptors) {
+    for (const HeldState& held : state) {
+        model::Client client = client_of(held.client, descriptors);
+        if (!client.connection) return fail("the connection of a held client is missing");
+        if (!add(client, held.source, held.until)) return fail("there is no place for a held client");
+    }
+    return {};
+}
+
+IntakeState Intake::write_down(Descriptors& descriptors) const {
+    IntakeState state;
+    state.admission = admission_.memory();
+    state.refused = refusals_.counts();
+    state.held = held_.write_down(descriptors);
+    for (const model::Client& client : stalled_) state.stalled.push_back(state_of(client, descriptors));
+    state.rate_tripped = rate_tripped_;
+    return state;
+}
+
+Result<void> Intake::go_on(const IntakeState& state, Descriptors& descriptors) {
+    admission_.remember(state.admission);
+    refusals_.set_counts(state.refused);
+    rate_tripped_ = state.rate_tripped;
+    for (const ClientState& client : state.stalled) stalled_.push_back(client_of(client, descriptors));
+    return held_.go_on(state.held, descriptors);
+}
+
+}  // namespace superd::core

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: MIT
+// A running service over an upgrade.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "core/service.h"
+#include "core/state.h"
+
+namespace superd::core {
+
+bool Service::settled() const {
+    return (!current_ || current_->settled()) && std::ranges::all_of(former_, &Generation::settled);
+}
+
+ServiceState Service::write_down(Descriptors& descriptors) {
+    ServiceState state;
+    state.name = name_;
+    state.withdrawn = withdrawn_;
+    state.shut = shut_;
+    state.backing_off = backing_off_;
+    state.in_episode = in_episode_;
+    state.hold = static_cast<int>(hold_);
+    state.bad_starts = bad_starts_;
+    state.episode_tries = episode_tries_;
+    state.last_scarce = last_scarce_;
+    state.throttled_until = throttled_until_;
+    state.backoff = backoff_.place();
+    state.throttle = throttle_.place();
+    state.stats = stats_;
+    state.errors = errors_.write_down(descriptors);
+    state.intake = intake_.write_down(descriptors);
+    if (current_) state.current = current_->write_down(descriptors);
+    for (const auto& generation : former_) state.former.push_back(generation->write_down(descriptors));
+    return state;
+}
+
+Result<void> Service::go_on(const ServiceState& state, std::vector<Port*> ports, Descriptors& descriptors) {
+    if (state.hold < 0 || state.hold > static_cast<int>(Hold::drained))
+        return fail(fmt::format("{}: {} is no state of a service", name_, state.hold));
+    ports_ = std::move(ports);
+    for (std::size_t i = 0; i < ports_.size(); ++i) ports_[i]->belong(this, i);
+    withdrawn_ = state.withdrawn;
+    shut_ = state.shut;
+    hold_ = static_cast<Hold>(state.hold);
+    bad_starts_ = state.bad_starts;
+    episode_tries_ = state.episode_tries;
+    last_scarce_ = state.last_scarce;
+    throttled_until_ = state.throttled_until;
+    backoff_.go_on(state.backoff);
+    throttle_.go_on(state.throttle);
+    stats_ = state.stats;
+    if (state.current) configure(state.current->definition);
+    if (auto done = errors_.go_on(state.errors, descriptors); !done) return done;
+    if (auto done = intake_.go_on(state.intake, descriptors); !done) return done;
+
+    const auto generation_of = [&](const GenerationState& from) -> Result<std::unique_ptr<Generation>> {
+        auto generation = std::make_unique<Generation>(engine_, *this, from.definition, from.listeners);
+        if (auto done = generation->go_on(from, descriptors); !done) return std::unexpected(done.error());
+        return generation;
+    };
+    for (const GenerationState& from : state.former) {
+        auto generation = generation_of(from);
+        if (!generation) return std::unexpected(generation.error());
+        former_.push_back(std::move(*generation));
+    }
+    if (state.current) {
+        auto generation = generation_of(*state.current);
+        if (!generation) return std::unexpected(generation.error());
+        current_ = std::move(*generation);
+    }
+
+    const auto arm = [this](sys::Source& timer, sys::Loop::Handler handler, Instant when) -> Result<void> {
+        auto made = engine_.loop.timer(std::move(handler));
+        if (!made) return std::unexpected(made.error());
+        timer = std::move(*made);
+        return timer.arm(when);
+    };
+    backing_off_ = state.backing_off;
+    if (backing_off_)
+        if (auto armed = arm(
+                retry_, [this] { retry(); }, now() + backoff_.next());
+            !armed)
+            return armed;
+    if (throttled())
+        if (auto armed = arm(
+                throttle_timer_, [this] { retry(); }, throttled_until_);
+            !armed)
+            return armed;
+    in_episode_ = state.in_episode;
+    if (in_episode_)
+        if (auto armed = arm(
+                episode_, [this] { end_episode(); }, now());
+            !armed)
+            return armed;
+    return {};
+}
+
+void Service::take_up() {
+    if (current_) {
+        set_gates();
+        if (hold_ == Hold::open && !withdrawn_) current_->model().resume();
+    }
+    reconcile();
+    tidy();
+}
+
+}  // namespace superd::core

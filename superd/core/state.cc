@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: MIT
+#include "core/state.h"
+
+#include <fmt/format.h>
+
+#include "core/state_json.h"
+
+namespace superd {
+
+SUPERD_STATE(Backoff::Place, step, tries)
+
+}  // namespace superd
+
+namespace superd::core {
+
+SUPERD_STATE(Descriptors::Entry, number, device, inode, claimed)
+SUPERD_STATE(Deadlines::Entry, when, pid, serial)
+SUPERD_STATE(Exits, ok, failed, stopped, killed)
+SUPERD_STATE(Stats, accepted, started, failures, spawn_failures, replies, exits, handler_time, accept_to_exec)
+SUPERD_STATE(ClientState, listener, connection, datagram, peer, local, accepted)
+SUPERD_STATE(HeldState, client, source, until)
+SUPERD_STATE(RelayState, answers, socket, peer, local, as)
+SUPERD_STATE(ChildState, pid, kind, serial, started, peer, place, pair, relay, stopping, sent, mute, retired, signalled,
+             reports, listener, first)
+SUPERD_STATE(GenerationState, definition, listeners, drained, unread, serial, children, lifetimes, kills, retired,
+             wake_at, model)
+SUPERD_STATE(IntakeState, admission, refused, held, stalled, rate_tripped)
+SUPERD_STATE(ErrorStreamState, read, write, partial)
+SUPERD_STATE(ServiceState, name, withdrawn, shut, backing_off, in_episode, hold, bad_starts, episode_tries, last_scarce,
+             throttled_until, backoff, throttle, stats, errors, intake, current, former)
+SUPERD_STATE(PortState, key, where, socket, owner, index)
+SUPERD_STATE(PassedState, name, fd)
+SUPERD_STATE(ControlState, socket, made_folder)
+SUPERD_STATE(State, proof, binary, folder, nofile_soft, nofile_hard, begun, begun_at, reloads, reloads_refused,
+             upgrades, upgrades_refused, descriptors, catalog, passed, ports, services, control, pid_file)
+
+std::string write_state(const State& state) {
+    return nlohmann::json{{"superd", kStateVersion}, {"state", state}}.dump();
+}
+
+Result<State> read_state(std::string_view text) {
+    const nlohmann::json all = nlohmann::json::parse(text, nullptr, false);
+    const auto version = all.is_object() ? all.find("superd") : all.end();
+    if (!all.is_object() || version == all.end() || !version->is_number_integer())
+        return fail("this is not the state of a superd");
+    if (*version != kStateVersion)
+        return fail(fmt::format("the running superd writes state of version {}, superd {} reads version {}",
+                                version->dump(), SUPERD_VERSION, kStateVersion));
+    try {
+        return all.at("state").get<State>();
+    } catch (const std::exception& error) {
+        return fail(fmt::format("the state cannot be read: {}", error.what()));
+    }
+}
+
+}  // namespace superd::core

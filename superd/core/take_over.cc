@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: MIT
+// The supervisor's part of an upgrade: writing all of it down, and going on as another that did.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/text.h"
+#include "core/supervisor.h"
+
+namespace superd::core {
+
+std::pair<State, Descriptors> Supervisor::write_down() {
+    std::pair<State, Descriptors> out;
+    auto& [state, descriptors] = out;
+    state.binary = settings_.binary;
+    state.folder = settings_.folder;
+    state.nofile_soft = settings_.started_nofile.rlim_cur;
+    state.nofile_hard = settings_.started_nofile.rlim_max;
+    state.begun = begun_;
+    state.begun_at = begun_at_;
+    state.reloads = reloads_;
+    state.reloads_refused = reloads_refused_;
+    state.upgrades = upgrades_;
+    state.upgrades_refused = upgrades_refused_;
+    state.catalog = catalog_;
+    for (const auto& socket : passed_.unclaimed()) state.passed.push_back({socket.name, descriptors.keep(socket.fd)});
+    for (const auto& [key, port] : ports_) {
+        PortState& kept = state.ports.emplace_back();
+        kept.key = key;
+        kept.where = port->where();
+        if (const net::Listener* listener = port->listener()) {
+            kept.socket = listener->kept();
+            descriptors.keep(kept.socket->fd);
+        }
+        kept.owner = port->owner()->name();
+        kept.index = port->index();
+    }
+    for (const auto& [name, service] : services_) state.services.push_back(service->write_down(descriptors));
+    if (complete_) complete_(state, descriptors);
+    state.descriptors = descriptors.entries();
+    return out;
+}
+
+Result<void> Supervisor::take_over(const State& state, Descriptors& descriptors) {
+    begun_ = state.begun;
+    begun_at_ = static_cast<std::time_t>(state.begun_at);
+    reloads_ = state.reloads;
+    reloads_refused_ = state.reloads_refused;
+    upgrades_ = state.upgrades + 1;
+    upgrades_refused_ = state.upgrades_refused;
+    catalog_ = state.catalog;
+    for (const PassedState& passed : state.passed) passed_.give_back({passed.name, descriptors.claim(passed.fd)});
+
+    std::map<std::string, std::vector<Port*>> ports_of;
+    for (const PortState& kept : state.ports) {
+        auto port = std::make_unique<Port>(*engine_, kept.where);
+        if (kept.socket) {
+            sys::Fd fd = descriptors.claim(kept.socket->fd);
+            if (!fd) return fail(fmt::format("the socket of {} is missing", kept.where.uri()));
+            (void)port->install(net::Listener::go_on(std::move(fd), *kept.socket));
+        }
+        auto& ports = ports_of[kept.owner];
+        if (kept.index >= state.ports.size()) return fail(fmt::format("{} has no place", kept.where.uri()));
+        ports.resize(std::max(ports.size(), kept.index + 1));
+        ports[kept.index] = port.get();
+        ports_[kept.key] = std::move(port);
+    }
+    for (const ServiceState& kept : state.services) {
+        auto& service = services_[kept.name];
+        service = std::make_unique<Service>(*engine_, kept.name);
+        auto ports = ports_of.extract(kept.name);
+        if (ports && std::ranges::find(ports.mapped(), nullptr) != ports.mapped().end())
+            return fail(fmt::format("{}: an address is missing", kept.name));
+        if (auto done = service->go_on(kept, ports ? std::move(ports.mapped()) : std::vector<Port*>{}, descriptors);
+            !done)
+            return done;
+    }
+    if (!ports_of.empty()) return fail(fmt::format("an address of {}, which is no service", ports_of.begin()->first));
+    for (const auto& [key, port] : ports_) {
+        const auto at = catalog_.services.find(port->owner()->name());
+        if (port->listener() != nullptr) continue;
+        if (at == catalog_.services.end()) return fail(fmt::format("{} is waited for by nobody", port->uri()));
+        port->wait({}, [this, definition = at->second, where = port->where()] {
+            return open_socket(passed_, definition, where);
+        });
+    }
+    return {};
+}
+
+void Supervisor::take_up() {
+    for (const auto& [name, service] : services_) service->take_up();
+    // The pending SIGCHLD of who left meanwhile was dropped with the handlers of the program before.
+    reap();
+    const std::size_t processes = engine_->children.size();
+    log_.write(
+        Level::notice,
+        fmt::format("upgraded to superd {}: {} on {}, {} kept", SUPERD_VERSION, counted(services_.size(), "service"),
+                    counted(ports_.size(), "address"), counted(processes, "process")),
+        {{"PROCESSES", processes}, {"UPGRADES", upgrades_}});
+    report_to_manager();
+}
+
+Result<void> Supervisor::upgrade() {
+    if (stops_ > 0) return fail("superd is stopping");
+    if (upgrade_->under_way()) return fail("an upgrade is under way already");
+    upgrade_->begin();
+    return {};
+}
+
+bool Supervisor::settled() const {
+    return std::ranges::all_of(services_, [](const auto& entry) { return entry.second->settled(); });
+}
+
+void Supervisor::upgrade_refused(const std::string& why) {
+    ++upgrades_refused_;
+    upgrade_refused_because_ = why;
+    report_to_manager();
+    sys::notify(fmt::format("STATUS=Upgrade refused: {}", why));
+}
+
+}  // namespace superd::core

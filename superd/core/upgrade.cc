@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: MIT
+#include "core/upgrade.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+
+#include "base/text.h"
+#include "sys/service_manager.h"
+
+namespace superd::core {
+namespace {
+
+constexpr Duration kTick = std::chrono::milliseconds(5);
+constexpr std::size_t kMostSaid = 16 * 1024;
+constexpr int kSeals = F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
+
+Result<sys::Fd> sealed(const std::string& text) {
+    sys::Fd file = sys::Fd(memfd_create("superd-state", MFD_CLOEXEC | MFD_ALLOW_SEALING)).lifted();
+    if (!file) return fail_errno("memfd_create", errno);
+    for (std::size_t done = 0; done < text.size();) {
+        const ssize_t n = write(file.get(), text.data() + done, text.size() - done);
+        if (n < 0 && errno == EINTR) continue;
+        if (n <= 0) return fail_errno("memfd of the state", n < 0 ? errno : ENOSPC);
+        done += static_cast<std::size_t>(n);
+    }
+    if (fcntl(file.get(), F_ADD_SEALS, kSeals) != 0) return fail_errno("seal the state", errno);
+    return file;
+}
+
+std::string random_word() {
+    unsigned char bytes[16];
+    if (getrandom(bytes, sizeof bytes, 0) != sizeof bytes) return {};
+    std::string word;
+    for (const unsigned char byte : bytes) word += fmt::format("{:02x}", byte);
+    return word;
+}
+
+/// The first line that has a word in it: a program that dies says there why.
+std::string first_line(const std::string& said) {
+    for (std::size_t from = 0; from < said.size();) {
+        const std::size_t end = std::min(said.find('\n', from), said.size());
+        const std::string line = said.substr(from, end - from);
+        if (line.find_first_of("abcdefghijklmnopqrstuvwxyz") != std::string::npos) return escape(line.substr(0, 500));
+        from = end + 1;
+    }
+    return {};
+}
+
+/// With whom it may have started: all of them hold copies of the sockets.
+void end_prover(pid_t pid) {
+    if (kill(-pid, SIGKILL) != 0) kill(pid, SIGKILL);
+}
+
+std::vector<char*> pointers(std::vector<std::string>& words) {
+    std::vector<char*> argv;
+    for (std::string& word : words) argv.push_back(word.data());
+    argv.push_back(nullptr);
+    return argv;
+}
+
+}  // namespace
+
+Result<State> receive_state(int number) {
+    struct stat status {};
+    if (number <= STDERR_FILENO || fstat(number, &status) != 0)
+        return fail("--take-over is superd's own word to its successor");
+    const sys::Fd file(number);
+    // Whoever could still write to it could change what was checked.
+    if (fcntl(number, F_GET_SEALS) != kSeals) return fail("the state that is to be taken over is not sealed");
+    std::string text(static_cast<std::size_t>(status.st_size), '\0');
+    if (pread(number, text.data(), text.size(), 0) != status.st_size) return fail_errno("the state", errno);
+    return read_state(text);
+}
+
+std::string proof_line(const State& state) {
+    return fmt::format("superd can take over {}", state.proof);
+}
+
+Upgrade::~Upgrade() {
+    if (prover_ > 0) end_prover(prover_);
+}
+
+void Upgrade::begin() {
+    if (under_way()) return;
+    engine_.log.write(Level::info, fmt::format("upgrade: {} is to prove that it can take over", binary_));
+    said_.clear();
+    late_ = false;
+    engine_.reserve.release();
+    const auto started = start_proof();
+    engine_.reserve.fill(engine_.null);
+    if (!started) return refuse(started.error().text);
+    stage_ = Stage::proving;
+}
+
+Result<void> Upgrade::start_proof() {
+    if (!timer_) {
+        auto timer = engine_.loop.timer([this] { tick(); });
+        if (!timer) return std::unexpected(timer.error());
+        timer_ = std::move(*timer);
+    }
+    auto [state, descriptors] = owner_.write_down();
+    proof_ = random_word();
+    if (proof_.empty()) return fail_errno("getrandom", errno);
+    state.proof = proof_;
+    const auto file = sealed(write_state(state));
+    if (!file) return std::unexpected(file.error());
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC) != 0) return fail_errno("pipe", errno);
+    sys::Fd ours(ends[0]);
+    const sys::Fd theirs(ends[1]);
+    fcntl(ours.get(), F_SETFL, O_NONBLOCK);
+    auto source = engine_.loop.io(ours.get(), EPOLLIN, [this](std::uint32_t) { hear(); });
+    if (!source) return std::unexpected(source.error());
+    if (auto armed = timer_.arm(now() + kProofTime); !armed) return armed;
+    const pid_t pid = fork();
+    if (pid < 0) return fail_errno("fork", errno);
+    if (pid == 0) run_proof(descriptors, file->get(), theirs.get());
+    voice_source_ = std::move(*source);
+    voice_ = std::move(ours);
+    prover_ = pid;
+    return {};
+}
+
+/// In the child. Its descriptors are its own; the files behind them are not.
+void Upgrade::run_proof(const Descriptors& descriptors, int state, int words) {
+    setpgid(0, 0);
+    dup2(words, STDOUT_FILENO);
+    dup2(words, STDERR_FILENO);
+    unsetenv("NOTIFY_SOCKET");  // it has nothing to tell the service manager
+    std::vector<std::string> argv = words_;
+    argv.insert(argv.end(), {kTakeOver, std::to_string(state), kProve});
+    if (descriptors.pass_exec(true) && fcntl(state, F_SETFD, 0) == 0)
+        execve(binary_.c_str(), pointers(argv).data(), environ);
+    fmt::print(stderr, "execute {}: {}\n", binary_, errno_text(errno));
+    std::fflush(stderr);
+    _exit(127);
+}
+
+void Upgrade::hear() {
+    char buffer[4096];
+    ssize_t n;
+    while ((n = read(voice_.get(), buffer, sizeof buffer)) > 0)
+        if (said_.size() < kMostSaid) said_.append(buffer, static_cast<std::size_t>(n));
+    if (n == 0) voice_source_ = {};
+}
+
+bool Upgrade::exited(pid_t pid, int status) {
+    if (pid != prover_) return false;
+    prover_ = 0;
+    kill(-pid, SIGKILL);  // whom it has left behind
+    hear();
+    voice_source_ = {};
+    voice_.reset();
+    if (stage_ != Stage::proving) return true;  // given up meanwhile
+    const bool proved =
+        ("\n" + said_).find("\n" + fmt::format("superd can take over {}\n", proof_)) != std::string::npos;
+    if (status == 0 && proved && !late_) {
+        stage_ = Stage::settling;
+        deadline_ = now() + kSettleTime;
+        (void)timer_.arm(now());  // not from here, in the middle of reaping
+        return true;
+    }
+    std::string how = "it does not take the state over";
+    if (late_)
+        how = fmt::format("it has not proved within {} that it can take over", format_duration(kProofTime));
+    else if (WIFSIGNALED(status))
+        how = fmt::format("it was killed by SIG{}", sigabbrev_np(WTERMSIG(status)));
+    else if (status != 0)
+        how = fmt::format("it ended with status {}", WEXITSTATUS(status));
+    const std::string why = first_line(said_);
+    refuse(fmt::format("{}: {}{}{}", binary_, how, why.empty() ? "" : ": ", why));
+    return true;
+}
+
+void Upgrade::tick() {
+    if (stage_ == Stage::proving) {
+        late_ = true;
+        end_prover(prover_);
+    } else if (stage_ == Stage::settling) {
+        // A child on its way copies the table of descriptors, and shares this memory, which the exec takes away.
+        const bool settled = engine_.spawner.settle(std::chrono::milliseconds(20)) && owner_.settled();
+        if (settled && (engine_.log.flush() || now() >= deadline_)) return execute();
+        if (now() < deadline_ || settled) return (void)timer_.arm(now() + kTick);
+        refuse("handlers do not get to their programs");
+    }
+}
+
+void Upgrade::execute() {
+    engine_.reserve.release();
+    auto [state, descriptors] = owner_.write_down();
+    const auto file = sealed(write_state(state));
+    std::string why;
+    if (!file) {
+        why = file.error().text;
+    } else if (auto passed = descriptors.pass_exec(true); !passed) {
+        why = passed.error().text;
+    } else {
+        fcntl(file->get(), F_SETFD, 0);
+        std::vector<std::string> argv = words_;
+        argv.insert(argv.end(), {kTakeOver, std::to_string(file->get())});
+        sys::notify_reloading();
+        execve(binary_.c_str(), pointers(argv).data(), environ);
+        why = fmt::format("execute {}: {}", binary_, errno_text(errno));
+    }
+    (void)descriptors.pass_exec(false);
+    engine_.reserve.fill(engine_.null);
+    refuse(why);
+}
+
+void Upgrade::give_up(const std::string& why) {
+    if (!under_way()) return;
+    if (prover_ > 0) end_prover(prover_);
+    refuse(why);
+}
+
+void Upgrade::refuse(const std::string& why) {
+    stage_ = Stage::none;
+    if (timer_) (void)timer_.enable(false);
+    engine_.log.write(Level::error, fmt::format("upgrade refused, everything stays as it was: {}", why));
+    owner_.refused(why);
+}
+
+}  // namespace superd::core

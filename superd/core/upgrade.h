@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// Upgrade in place: this process executes the binary on disk and goes on as that, once a child of that binary has
+// proved on a copy of the state that it can. Until then, and if it cannot, nothing changes.
+
+#include <functional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "core/engine.h"
+#include "core/state.h"
+
+namespace superd::core {
+
+/// The options by which the next superd is told, which are for no user.
+constexpr const char* kTakeOver = "--take-over";
+constexpr const char* kProve = "--prove";
+
+class Upgrade {
+  public:
+    /// What it needs of the supervisor.
+    struct Owner {
+        std::function<std::pair<State, Descriptors>()> write_down;
+        std::function<bool()> settled;  ///< false: something is on its way that cannot be written down
+        std::function<void(const std::string& why)> refused;
+    };
+    /// `words`: superd's own argv.
+    Upgrade(Engine& engine, std::string binary, std::vector<std::string> words, Owner owner)
+        : engine_(engine), binary_(std::move(binary)), words_(std::move(words)), owner_(std::move(owner)) {}
+    Upgrade(const Upgrade&) = delete;
+    ~Upgrade();
+
+    /// Begins; `refused` may follow. Where it goes well, nothing does: this program ends in the exec.
+    void begin();
+    bool under_way() const { return stage_ != Stage::none; }
+    /// superd has other plans.
+    void give_up(const std::string& why);
+    /// True: that was the child that proves.
+    bool exited(pid_t pid, int status);
+
+    static constexpr Duration kProofTime = std::chrono::seconds(10);
+    /// So long handlers may take to their exec; it is longer than the spawner lets them.
+    static constexpr Duration kSettleTime = std::chrono::seconds(15);
+
+  private:
+    enum class Stage { none, proving, settling };
+    Result<void> start_proof();
+    [[noreturn]] void run_proof(const Descriptors& descriptors, int state, int words);
+    void hear();
+    void tick();
+    void execute();
+    void refuse(const std::string& why);
+
+    Engine& engine_;
+    const std::string binary_;
+    const std::vector<std::string> words_;
+    const Owner owner_;
+    Stage stage_ = Stage::none;
+    pid_t prover_ = 0;
+    bool late_ = false;
+    std::string proof_, said_;
+    sys::Fd voice_;  ///< what the child that proves writes
+    sys::Source voice_source_, timer_;
+    Instant deadline_{};
+};
+
+/// What the next superd does with the descriptor that --take-over names; it takes it over.
+Result<State> receive_state(int number);
+/// The line by which it proves that it has read the state and could go on with it.
+std::string proof_line(const State& state);
+
+}  // namespace superd::core
