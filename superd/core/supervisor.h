@@ -13,6 +13,7 @@
 #include "core/port.h"
 #include "core/service.h"
 #include "core/sockets.h"
+#include "core/store.h"
 
 namespace superd::core {
 
@@ -81,6 +82,7 @@ class Supervisor final : public Operations {
     Settings settings_;
     std::unique_ptr<proc::Spawner> spawner_;
     std::unique_ptr<Engine> engine_;
+    Store store_;
     PassedSockets passed_;
     conf::Catalog catalog_;
     std::map<std::string, std::unique_ptr<Port>> ports_;
