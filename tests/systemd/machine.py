@@ -107,13 +107,6 @@ class Machine:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text)
 
-    def host_pid(self, pid):
-        """The number here of a process of the machine."""
-        for found in process.processes():
-            if process.status(found.pid).get("NSpid", "").split()[1:] == [str(pid)]:
-                return found.pid
-        raise AssertionError(f"no process {pid} in the machine")
-
     def discard(self):
         """Powers off; what does not go by itself within a while is killed, and with nspawn all that it started."""
         self.nspawn.terminate()

@@ -3,7 +3,6 @@
 
 import os
 import re
-import signal
 import socket
 import threading
 
@@ -11,14 +10,15 @@ from harness import Reader, TestCase, connect, definition, exchange
 
 from machine import Machine
 
-# How often superd is killed while clients come.
+# How often superd is killed while clients come, and how many are served from one time to the next.
 KILLS = int(os.environ.get("SUPERD_KILLS", "5"))
-DROP_IN = "/run/systemd/system/superd.service.d/test.conf"
+CLIENTS = 500
 UNIX = "/run/superd-test.sock"
+OTHERS = ("/run/systemd/", "/run/superd/")
 
 
 def sockets():
-    """All that listen in the machine, or are datagram sockets with an address: address to inode."""
+    """What listens in the machine but for systemd and control, or is a datagram socket with an address: to its inode."""
     found = {}
     for protocol, state in (("tcp", "0A"), ("udp", "07")):
         with open(f"/proc/thread-self/net/{protocol}", encoding="ascii") as table:
@@ -31,7 +31,7 @@ def sockets():
     with open("/proc/thread-self/net/unix", encoding="utf-8", errors="replace") as table:
         for line in list(table)[1:]:
             fields = line.split()
-            if len(fields) == 8 and fields[3] == "00010000":
+            if len(fields) == 8 and fields[3] == "00010000" and not fields[7].startswith(OTHERS):
                 found[f"unix://{fields[7]}"] = int(fields[6])
     return found
 
@@ -41,6 +41,7 @@ class Manager(TestCase):
     def setUpClass(cls):
         cls.machine = Machine()
         cls.addClassCleanup(cls.machine.discard)
+        cls.machine.systemctl("stop", "superd")  # the package has started it
 
     def setUp(self):
         self.addCleanup(self.clean_up)
@@ -77,8 +78,11 @@ class Manager(TestCase):
     def crash(self):
         """SIGKILL. Returns the process that was."""
         pid = self.main_pid()
-        self.machine.systemctl("kill", "--kill-whom=main", "--signal=KILL", "superd")
+        self.signal("KILL")
         return pid
+
+    def signal(self, name):
+        self.machine.systemctl("kill", "--kill-whom=main", f"--signal={name}", "superd")
 
     def crash_and_return(self):
         pid = self.crash()
@@ -179,7 +183,7 @@ class Manager(TestCase):
             client.sendall(b"before\n")
             reader = Reader(client)
             self.assertEqual(reader.line(), b"before")
-            os.kill(self.machine.host_pid(pid), signal.SIGSTOP)
+            self.signal("STOP")
             self.eventually(lambda: self.is_another(pid), "superd is there again")
             client.sendall(b"after\n")
             self.assertEqual(reader.line(), b"after")
@@ -210,7 +214,7 @@ class Manager(TestCase):
         served = ["tcp://127.0.0.1:7120", "unix://@superd-test", f"unix://{UNIX}"]
         self.cat("tcp", served[0], limits={"instances": 1000})
         self.cat("abstract", served[1])
-        self.cat("path", served[2], socket={"mode": 0o660})
+        self.cat("path", served[2], socket={"mode": "0660"})
         self.cat("udp", "udp://127.0.0.1:7121")
         self.cat("any", "tcp://127.0.0.1:0")
         self.cat("pool", "tcp://127.0.0.1:7122", model="prefork", handoff="listen", exec=["superd-echo"])
@@ -245,6 +249,7 @@ class Manager(TestCase):
                 self.assertEqual(sockets(), before)
                 done = list(made)
                 self.eventually(lambda: all(now > then for now, then in zip(made, done)), "all serve again")
+                self.eventually(lambda: sum(made) >= CLIENTS * (turn + 1), "so many clients are served", 120)
                 old.sendall(b"%d\n" % turn)
                 self.assertEqual(reader.line(), b"%d" % turn, "a handler of before the crash")
         finally:
