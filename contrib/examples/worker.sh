@@ -18,8 +18,8 @@ fi
 # that it has is served; one that waits for nobody is ended with this script when stop_timeout is over.
 trap 'leaving=yes' TERM
 leaving=no
+report idle
 while [ $leaving = no ]; do
-    report idle
-    perl -e 'accept(C, STDIN) or die "accept: $!\n"; open(STDIN, "<&C"); open(STDOUT, ">&C"); exec(@ARGV)' \
-        "$0" --serve || sleep 1
+    perl -e 'accept(C, STDIN) or exit 7; open(STDIN, "<&C"); open(STDOUT, ">&C"); exec(@ARGV)' "$0" --serve
+    if [ $? -ne 7 ]; then report idle; else sleep 1; fi
 done

@@ -50,18 +50,24 @@ void Reports::note(std::uint32_t busy, std::uint32_t idle) {
     if (fd_ < 0) return;
     waiting_ += busy * one_busy + idle;
     if (nanoseconds() - sent_at_ >= std::chrono::nanoseconds(kTogether).count()) return flush();
+    send_later();
+}
+
+void Reports::send_later() {
     if (armed_.exchange(true)) return;
     const itimerval once{.it_interval = {}, .it_value = {.tv_sec = 0, .tv_usec = kTogether.count() * 1000}};
     setitimer(ITIMER_REAL, &once, nullptr);
 }
 
 void Reports::flush() {
-    const int kept = errno;
     armed_ = false;
+    if (fd_ < 0) return;
+    if (sending_.exchange(true)) return send_later();
+    const int kept = errno;
     const std::uint64_t counts = waiting_.exchange(0);
     std::uint64_t busy = counts / one_busy;
     std::uint64_t idle = counts % one_busy;
-    char message[5 * 256];
+    char message[5 * 256];  // superd reads no more of one
     while (busy + idle > 0) {
         std::size_t size = 0;
         const std::uint64_t busy_before = busy;
@@ -72,11 +78,15 @@ void Reports::flush() {
         }
         sent_at_ = nanoseconds();
         if (write(fd_, message, size) >= 0) continue;
-        // superd reads slowly: with the next report. Where it has gone, nobody counts any more.
-        if (errno == EAGAIN || errno == ENOBUFS) waiting_ += busy_before * one_busy + idle_before;
+        // Where superd has gone, nobody counts any more; where it reads slowly, they are said again.
+        if (errno == EAGAIN || errno == ENOBUFS) {
+            waiting_ += busy_before * one_busy + idle_before;
+            send_later();
+        }
         break;
     }
     errno = kept;
+    sending_ = false;
 }
 
 }  // namespace worker

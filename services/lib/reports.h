@@ -34,11 +34,13 @@ class Reports {
 
   private:
     void note(std::uint32_t busy, std::uint32_t idle);
+    void send_later();
 
     int fd_;
     std::atomic<std::uint64_t> waiting_ = 0;  ///< busy in the upper half, idle in the lower
     std::atomic<std::int64_t> sent_at_ = 0;   ///< nanoseconds of CLOCK_MONOTONIC
     std::atomic<bool> armed_ = false;
+    std::atomic<bool> sending_ = false;  ///< by one at a time, so that no "idle" overtakes its "busy"
 };
 
 }  // namespace worker

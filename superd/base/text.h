@@ -19,6 +19,10 @@ std::string counted(std::size_t number, std::string_view word);
 
 bool all_digits(std::string_view text);
 
+/// What is between blanks (isspace(3) in the C locale, but newlines).
+constexpr std::string_view kBlanks = " \t\r\f\v";
+std::string_view trimmed(std::string_view text);
+
 /// Reads "4096", "64K", "1M", "1G", "1T": powers of 1024. nullopt: anything else, or more than 2^63-1.
 std::optional<std::uint64_t> parse_size(std::string_view text);
 /// The form that parse_size reads back: "64K", "1000".

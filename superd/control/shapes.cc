@@ -84,8 +84,10 @@ Json to_json(const core::ProcessReport& report) {
 Json to_json(const core::Explanation& explanation) {
     Json steps = Json::array();
     for (const auto& step : explanation.steps)
-        steps.push_back({{"step", step.what}, {"outcome", step.outcome}, {"text", step.text}});
-    return {{"outcome", explanation.outcome()}, {"verdict", explanation.verdict()}, {"steps", std::move(steps)}};
+        steps.push_back({{"step", step.what}, {"outcome", core::name_of(step.outcome)}, {"text", step.text}});
+    return {{"outcome", core::name_of(explanation.outcome())},
+            {"verdict", explanation.verdict()},
+            {"steps", std::move(steps)}};
 }
 
 Json to_json(const std::vector<conf::PlanItem>& items) {

@@ -14,6 +14,11 @@ namespace superd::core {
 namespace {
 
 using Step = Explanation::Step;
+using Outcome = Explanation::Outcome;
+
+bool does_not_pass(const Step& step) {
+    return step.outcome != Outcome::served;
+}
 
 std::string text_of(const admit::Verdict& verdict) {
     if (verdict.rule)
@@ -49,24 +54,24 @@ void Intake::explain(const sys::Address& client, std::optional<uid_t> uid, bool 
     const auto source = source_of(client, uid);
     const Instant time = now();
     const auto overloaded = [&] {
-        const char* otherwise = queue ? Explanation::kWaits : Explanation::kRefused;
-        steps.push_back({"instances", admission_.has_room() ? Explanation::kServed : otherwise,
+        const Outcome otherwise = queue ? Outcome::waits : Outcome::refused;
+        steps.push_back({"instances", admission_.has_room() ? Outcome::served : otherwise,
                          fmt::format("{} of {}", admission_.in_use(), admission_.instances())});
         if (limits.max_load)
             steps.push_back(
-                {"max_load", load_allows() ? Explanation::kServed : otherwise,
+                {"max_load", load_allows() ? Outcome::served : otherwise,
                  fmt::format("the load average is {} {}", load_high_ ? "above" : "not above", *limits.max_load)});
     };
     // In the order of take(): what keeps a listener from being watched, then what is asked of each client.
     if (seen && queue) overloaded();
     if (seen && limits.rate)
-        steps.push_back({"rate", admission_.rate_opens_at() <= time ? Explanation::kServed : Explanation::kWaits,
+        steps.push_back({"rate", admission_.rate_opens_at() <= time ? Outcome::served : Outcome::waits,
                          next_client(admission_.rate_opens_at())});
     const auto against = judgement(client, source, time);
     const auto outcome = [&](admit::Refusal why) {
-        if (!against || against->why != why) return Explanation::kServed;
-        if (against->denied || !queue || !held_.has_place(source)) return Explanation::kRefused;
-        return Explanation::kHeld;
+        if (!against || against->why != why) return Outcome::served;
+        if (against->denied || !queue || !held_.has_place(source)) return Outcome::refused;
+        return Outcome::held;
     };
     if (const auto ip = sys::ip_bytes(client))
         steps.push_back({"access", outcome(admit::Refusal::denied), text_of(access_.decide(*ip))});
@@ -87,13 +92,13 @@ void Intake::explain(const sys::Address& client, std::optional<uid_t> uid, bool 
 Explanation Service::explain(const sys::Address& client, std::optional<uid_t> uid) {
     Explanation out;
     const State at = state();
-    const char* outcome = Explanation::kServed;
+    Outcome outcome = Outcome::served;
     if (throttled() && on_excess_ != conf::Excess::queue)
-        outcome = Explanation::kRefused;
+        outcome = Outcome::refused;
     else if (withdrawn_ || shut_)
-        outcome = Explanation::kRefused;
+        outcome = Outcome::refused;
     else if (hold_ != Hold::open || backing_off_ || throttled())
-        outcome = Explanation::kWaits;
+        outcome = Outcome::waits;
     std::string text = at.name;
     if (*at.reason != 0) text += fmt::format(", {}", at.reason);
     out.steps.push_back({"state", outcome, std::move(text)});
@@ -103,25 +108,30 @@ Explanation Service::explain(const sys::Address& client, std::optional<uid_t> ui
         if (net::Listener* listener = port->listener(); listener != nullptr && takes(*listener, client, uid))
             by += (by.empty() ? "" : " or ") + port->uri();
     const bool there = !by.empty();
-    out.steps.push_back({"listener", there ? Explanation::kServed : Explanation::kRefused,
+    out.steps.push_back({"listener", there ? Outcome::served : Outcome::refused,
                          there ? by : "no address of this service takes such a client"});
     const bool seen = current_ && current_->definition().handoff == conf::Handoff::connection;
     intake_.explain(client, uid, seen, out.steps);
     if (!seen && there)
-        out.steps.push_back({"handoff", Explanation::kServed,
-                             "the handlers take clients by themselves; limits on clients do not apply"});
+        out.steps.push_back(
+            {"handoff", Outcome::served, "the handlers take clients by themselves; limits on clients do not apply"});
     return out;
 }
 
-const char* Explanation::outcome() const {
-    const auto decides = std::ranges::find_if(steps, [](const Step& step) { return !step.passes(); });
-    return decides == steps.end() ? kServed : decides->outcome;
+const char* name_of(Explanation::Outcome outcome) {
+    static constexpr const char* kNames[] = {"served", "held", "waits", "refused"};
+    return kNames[static_cast<int>(outcome)];
+}
+
+Explanation::Outcome Explanation::outcome() const {
+    const auto decides = std::ranges::find_if(steps, does_not_pass);
+    return decides == steps.end() ? Outcome::served : decides->outcome;
 }
 
 std::string Explanation::verdict() const {
-    const auto decides = std::ranges::find_if(steps, [](const Step& step) { return !step.passes(); });
-    if (decides == steps.end()) return kServed;
-    return fmt::format("{}: {} ({})", decides->outcome, decides->what, decides->text);
+    const auto decides = std::ranges::find_if(steps, does_not_pass);
+    if (decides == steps.end()) return name_of(Outcome::served);
+    return fmt::format("{}: {} ({})", name_of(decides->outcome), decides->what, decides->text);
 }
 
 }  // namespace superd::core

@@ -21,6 +21,8 @@ namespace {
 
 /// A worker or parked process that leaves sooner than this without a request is not worth replacing at once.
 constexpr Duration kEarly = std::chrono::seconds(1);
+/// Records in one message of a worker; what is past them is lost.
+constexpr std::size_t kReportsTogether = 256;
 /// A retired worker that leaves without being signalled does so within this time once it has no client.
 constexpr Duration kHint = std::chrono::seconds(1);
 /// A handler that fails sooner than this has hardly looked at its client.
@@ -87,7 +89,6 @@ bool Generation::is_alive(pid_t pid, std::uint64_t serial) const {
 
 void Generation::stop() {
     drain();
-    stopped_ = true;
     for (auto& [pid, child] : children_) stop_child(pid, child);
 }
 
@@ -125,6 +126,8 @@ bool Generation::left_unread(const Child& child) {
 bool Generation::watch_pair(pid_t pid, Child& child) {
     auto source = engine_.loop.io(child.pair.get(), EPOLLIN, [this, pid](std::uint32_t) { heard(pid); });
     if (!source) return false;
+    // A worker that speaks without end must not keep the loop from everybody else.
+    if (!source->limit(std::chrono::milliseconds(100), 100)) return false;
     child.pair_source = std::move(*source);
     return true;
 }
@@ -135,8 +138,13 @@ void Generation::heard(pid_t pid) {
     Child& child = at->second;
     bool closed = true;
     if (child.kind == Kind::worker) {
-        closed = !read_reports(pid, child);
-        if (closed) child.reports = {};  // it must be signalled
+        bool open = true;
+        if (read_reports(child, open)) {
+            model_->reported(pid, child.reports);
+            if (child.retired && child.reports.idle()) retired_.add(pid, child.serial);
+        }
+        closed = !open;
+        child.mute = closed && !child.retired;
     } else if (child.kind == Kind::handler) {
         // It was handed its client: silence means that the handler runs.
         child.exec_failure = proc::exec_failure(child.pair.get());
@@ -146,10 +154,10 @@ void Generation::heard(pid_t pid) {
     child.pair.reset();
 }
 
-bool Generation::read_reports(pid_t pid, Child& child) {
+bool Generation::read_reports(Child& child, bool& open) {
     int busy = 0;
     int idle = 0;
-    char message[5 * 256];
+    char message[5 * kReportsTogether];
     ssize_t n;
     // Bounded, since one that never stops must hold nobody up.
     for (int i = 0; i < 16 && (n = recv(child.pair.get(), message, sizeof message, MSG_DONTWAIT)) > 0; ++i)
@@ -157,12 +165,11 @@ bool Generation::read_reports(pid_t pid, Child& child) {
             busy += rest.starts_with("busy\n");
             idle += rest.starts_with("idle\n");
         }
-    const bool open = n > 0 || (n < 0 && errno == EAGAIN);
-    if (busy + idle == 0) return open;
+    open = n > 0 || (n < 0 && errno == EAGAIN);
+    if (busy + idle == 0) return false;
     child.reports.add(busy, idle);
     service_.stats().accepted += static_cast<std::uint64_t>(busy);
-    model_->reported(pid, child.reports);
-    return open;
+    return true;
 }
 
 /// First by closing our side of the pair, which a worker that reports is to notice: it then leaves between two clients.
@@ -176,25 +183,35 @@ void Generation::retire(pid_t pid) {
         child.pair_source = {};
         child.pair.reset();
         kills_.add(pid, child.serial);
-    } else {
-        child.retired = true;
-        if (child.pair) shutdown(child.pair.get(), SHUT_WR);
-        if (!child.reports.any()) return press(pid, child);
-        retired_.add(pid, child.serial);
+        return;
     }
+    child.retired = true;
+    bool open = true;
+    if (child.pair) {
+        read_reports(child, open);  // it may have taken a client just now
+        shutdown(child.pair.get(), SHUT_WR);
+    }
+    if (!child.reports.any() || child.mute) return press(pid, child);
+    retired_.add(pid, child.serial);
 }
 
-/// While it has clients it is left alone.
+/// While a worker has clients, or where nobody knows, it is left alone.
 void Generation::press(pid_t pid, Child& child) {
-    if (!child.reports.idle()) {
-        retired_.add(pid, child.serial);
-    } else if (!child.signalled) {
+    const bool silent = !child.reports.any() || child.mute;
+    if (!silent && !child.reports.idle()) return;  // until it says so
+    if (!child.signalled) {
         // The leader alone: whatever it has started may be busy with a client.
         child.signalled = true;
         kill(pid, definition_.stop_signal);
-        if (child.reports.any()) kills_.add(pid, child.serial);
-    } else if (child.reports.any()) {
+        kills_.add(pid, child.serial);
+    } else if (!silent) {
         kill_late(pid);
+    } else {
+        engine_.log.write(
+            Level::warning,
+            fmt::format("worker {} has been asked to leave and goes on; it does not report, so it may have a client",
+                        pid),
+            {{"SERVICE", definition_.name}, {"CHILD_PID", pid}});
     }
 }
 
@@ -202,6 +219,10 @@ void Generation::kill_late(pid_t pid) {
     engine_.log.write(Level::notice, fmt::format("handler {} did not leave in time and is killed", pid),
                       {{"SERVICE", definition_.name}, {"CHILD_PID", pid}});
     signal_child(pid, SIGKILL);
+}
+
+bool Generation::has_socket(std::size_t listener) const {
+    return service_.socket(listener) != nullptr;
 }
 
 std::size_t Generation::waiting(std::size_t listener) const {
@@ -233,7 +254,10 @@ void Generation::when_idle() {
 void Generation::exited(pid_t pid, int status) {
     const auto at = children_.find(pid);
     if (at == children_.end()) return;
-    if (at->second.kind == Kind::worker && at->second.pair) read_reports(pid, at->second);
+    bool open = true;
+    if (at->second.kind == Kind::worker && at->second.pair)
+        while (read_reports(at->second, open)) {
+        }
     Child child = std::move(at->second);
     children_.erase(at);
     engine_.children.erase(pid);
@@ -266,7 +290,13 @@ void Generation::exited(pid_t pid, int status) {
     const bool useless =
         (stays || status != 0) && child.reports.clients == 0 && lived < (status == 0 ? kBadStart : kEarly);
     const bool unread = child.kind == Kind::owner && left_unread(child);
-    model_->exited(pid, (failure || useless || unread) && !child.stopping);
+    child.charge = {};  // its place is for whom the model starts now
+    const bool told = child.stopping;
+    // One that says nothing and has served its max_requests within a moment looks like one that left at once.
+    const bool hasty = child.kind == Kind::worker && status == 0 && !failure && !child.reports.any() &&
+                       definition_.prefork.max_requests.has_value();
+    const bool badly = (failure || useless || unread) && !told;
+    model_->exited(pid, !badly ? model::End::well : hasty ? model::End::hasty : model::End::badly);
 }
 
 void Generation::log_exit(pid_t pid, const Child& child, int status, const std::optional<proc::SpawnFailure>& failure) {

@@ -54,6 +54,7 @@ class Generation final : public model::Host {
     std::optional<pid_t> park() override;
     bool hand_over(pid_t parked, model::Client& client) override;
     void retire(pid_t pid) override;
+    bool has_socket(std::size_t listener) const override;
     std::size_t waiting(std::size_t listener) const override;
     void wake_at(Instant when) override;
     void when_idle() override;
@@ -74,6 +75,7 @@ class Generation final : public model::Host {
         std::unique_ptr<DatagramRelay> relay;
         bool stopping = false;
         model::Reports reports;  ///< a worker's own word
+        bool mute = false;       ///< it closed its end without being told to leave
         bool retired = false;    ///< to leave between two clients
         bool signalled = false;  ///< and was asked by stop_signal
         std::size_t listener = 0;
@@ -93,8 +95,8 @@ class Generation final : public model::Host {
     bool left_unread(const Child& child);
     bool watch_pair(pid_t pid, Child& child);
     void heard(pid_t pid);
-    /// False: nothing more will come.
-    bool read_reports(pid_t pid, Child& child);
+    /// True: it has spoken. `open`: more may come.
+    bool read_reports(Child& child, bool& open);
     void stop_child(pid_t pid, Child& child);
     /// A retired worker is still there.
     void press(pid_t pid, Child& child);
@@ -111,7 +113,6 @@ class Generation final : public model::Host {
     std::size_t parked_ = 0;
     std::uint64_t serial_ = 0;
     bool drained_ = false;
-    bool stopped_ = false;
     int unread_ = 0;  ///< owners in a row that read nothing
     Deadlines lifetimes_, kills_, retired_;
     sys::Source wake_, idle_;

@@ -77,22 +77,23 @@ struct ReloadReport {
 
 /// What would become of a client.
 struct Explanation {
-    static constexpr const char* kServed = "served";
-    static constexpr const char* kHeld = "held";    ///< accepted, until its source's turn
-    static constexpr const char* kWaits = "waits";  ///< in the backlog
-    static constexpr const char* kRefused = "refused";
-
+    enum class Outcome {
+        served,
+        held,   ///< accepted, until its source's turn
+        waits,  ///< in the backlog
+        refused,
+    };
     struct Step {
-        const char* what = "";          ///< state, listener, instances, max_load, rate, access, times, per_source, …
-        const char* outcome = kServed;  ///< kServed: it passes
+        const char* what = "";  ///< state, listener, instances, max_load, rate, access, times, per_source, …
+        Outcome outcome = Outcome::served;  ///< served: it passes
         std::string text;
-        bool passes() const { return outcome == kServed; }
     };
     std::vector<Step> steps;  ///< all that was looked at, in superd's order; the first that does not pass decides
-    /// kServed … of the step that decides.
-    const char* outcome() const;
+    /// Of the step that decides.
+    Outcome outcome() const;
     /// "refused: per_source (4 of 4)"
     std::string verdict() const;
 };
+const char* name_of(Explanation::Outcome);
 
 }  // namespace superd::core

@@ -86,7 +86,8 @@ void Service::hold(Hold wish) {
 void Service::retire_if_held() {
     if (hold_ == Hold::open || !current_) return;
     const conf::Service& definition = current_->definition();
-    if (definition.model == conf::Model::prefork && definition.handoff == conf::Handoff::listen) current_->drain();
+    const bool pool = definition.model == conf::Model::prefork || definition.model == conf::Model::delayed;
+    if (pool && definition.handoff == conf::Handoff::listen) current_->drain();
 }
 
 void Service::write_status() {

@@ -175,8 +175,8 @@ struct Words {
 };
 
 void add_plan(Command& command, const std::shared_ptr<Words>& words) {
-    CLI::App* verb = command.app.add_subcommand(
-        "plan", "what a reload would change: add, remove, rebind (new sockets), renew (new handlers), unchanged");
+    CLI::App* verb = command.app.add_subcommand("plan", "what a reload would change");
+    verb->footer("add, remove; rebind: new sockets; renew: new handlers; unchanged.");
     CLI::Option* offline = verb->add_option("--offline", words->folders,
                                             "compare two folders of definitions instead, without a daemon; "
                                             "the second is --conf-dir where it is not given")
@@ -240,49 +240,46 @@ void add_looking(Command& command, const std::shared_ptr<Words>& words) {
     });
 }
 
-void add_hold(Command& command, const std::shared_ptr<Words>& words, const char* name, const char* help,
-              const char* says) {
+CLI::App* add_hold(Command& command, const std::shared_ptr<Words>& words, const char* name, const char* help,
+                   const char* says) {
     CLI::App* verb = command.app.add_subcommand(name, help);
     verb->add_option("NAME", words->service, "a service")->required();
     verb->callback([&command, words, name, says] {
         ask_and_show(command, name, {{"service", words->service}},
                      [&](const Json&) { return fmt::format("{}: {}\n", words->service, says); });
     });
+    return verb;
 }
 
 void add_commanding(Command& command, const std::shared_ptr<Words>& words) {
-    CLI::App* verb =
-        command.app.add_subcommand("reload", "read the definitions again; all of them are put in force, or none");
+    CLI::App* verb = command.app.add_subcommand("reload", "read the definitions again and put all in force, or none");
     verb->callback([&command] {
         ask_and_show(command, "reload", Json::object(),
                      [](const Json& answer) { return show_changes(answer, Terminal::of_stdout()); });
     });
-    add_hold(command, words, "pause",
-             "take no new clients: they wait in the backlog until resume, over reloads as well. Handlers go on; "
-             "pool workers that accept for themselves leave after their client",
-             "paused; new clients wait");
+    add_hold(command, words, "pause", "let new clients wait in the backlog until resume", "paused; new clients wait")
+        ->footer(
+            "Handlers go on, and so does the pause over reloads. Pool workers that accept for themselves leave\n"
+            "after their client; the owner of a datagram socket keeps it until it ends.");
     add_hold(command, words, "resume", "end a pause or a drain", "resumed");
-    verb = command.app.add_subcommand("drain",
-                                      "take no new clients, as pause does, and return once no handler is left; "
-                                      "interrupted, the service goes on draining");
+    verb = command.app.add_subcommand("drain", "pause, and return once no handler is left");
+    verb->footer("Interrupted, the service goes on draining. It takes clients again after resume.");
     verb->add_option("NAME", words->service, "a service")->required();
     verb->add_flag("--no-wait", words->no_wait, "return at once");
     verb->callback([&command, words] { drain(command, words->service, !words->no_wait); });
 
     verb = command.app.add_subcommand("kill", "end the handlers of a service, or one process of superd's");
+    verb->footer("Without SIGNAL: by the service's stop_signal, and KILL after its stop_timeout.");
     verb->add_option("TARGET", words->target, "a service, or a pid")->required()->type_name("NAME|PID");
-    verb->add_option("SIGNAL", words->signal,
-                     "send this signal and no other; without one the service's stop_signal, and KILL after its "
-                     "stop_timeout");
+    verb->add_option("SIGNAL", words->signal, "send this signal and no other");
     verb->callback([&command, words] {
         Json members{{"target", words->target}};
         if (!words->signal.empty()) members["signal"] = words->signal;
         ask_and_show(command, "kill", std::move(members), show_signalled);
     });
 
-    verb = command.app.add_subcommand("stop",
-                                      "end all handlers and superd; returns once it has gone. A second stop "
-                                      "does not wait for handlers");
+    verb = command.app.add_subcommand("stop", "end all handlers and superd, and return once it has gone");
+    verb->footer("A second stop kills the handlers that are left.");
     verb->add_flag("--no-wait", words->no_wait, "return at once");
     verb->callback([&command, words] { stop(command, !words->no_wait); });
 }

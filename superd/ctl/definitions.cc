@@ -8,6 +8,7 @@
 #include <filesystem>
 
 #include "base/text.h"
+#include "control/shapes.h"
 #include "ctl/verbs.h"
 
 namespace superd::ctl {
@@ -34,8 +35,21 @@ conf::Surroundings surroundings(const Places& places) {
     return from;
 }
 
-int check(const Places& places) {
+int check(const Places& places, bool json) {
     const auto catalog = conf::load(surroundings(places));
+    if (json) {
+        control::Json answer{{"version", control::kVersion}, {"ok", catalog.has_value()}};
+        if (catalog) {
+            answer["services"] = catalog->services.size();
+        } else {
+            std::vector<core::Complaint> complaints;
+            for (const auto& diagnostic : catalog.error()) complaints.push_back({{}, diagnostic});
+            answer["error"] = counted(complaints.size(), "error");
+            answer["errors"] = control::to_json(complaints);
+        }
+        fmt::print("{}\n", answer.dump(-1, ' ', false, control::Json::error_handler_t::replace));
+        return catalog ? 0 : 1;
+    }
     if (!catalog) {
         fmt::print(stderr, "{}", conf::format(catalog.error()));
         fmt::print(stderr, "{}\n", counted(catalog.error().size(), "error"));
@@ -53,7 +67,7 @@ void add_offline_verbs(Command& command) {
     verb->add_option("--conf-dir", places->conf_dir, "service definitions, NAME.toml")->type_name("DIR");
     verb->callback([&command, places, config] {
         places->config_given = config->count() > 0;
-        command.status = check(*places);
+        command.status = check(*places, command.json);
     });
 }
 

@@ -17,7 +17,7 @@ struct Places {
 /// What this process would resolve them against: its own user and environment, and the handlers installed beside it.
 conf::Surroundings surroundings(const Places& places);
 
-/// Prints every error, or how many services there are. The exit status.
-int check(const Places& places);
+/// Prints every error, or how many services there are; as JSON for programs. The exit status.
+int check(const Places& places, bool json = false);
 
 }  // namespace superd::ctl

@@ -13,20 +13,12 @@ namespace superd::ctl {
 
 namespace {
 
-constexpr std::string_view blanks = " \t\r\f\v";
-
-std::string_view trimmed(std::string_view text) {
-    const std::size_t first = text.find_first_not_of(blanks);
-    if (first == std::string_view::npos) return {};
-    return text.substr(first, text.find_last_not_of(blanks) - first + 1);
-}
-
 /// Words between blanks; one that starts with a quote reaches to the next such quote. nullopt: there is none.
 std::optional<std::vector<std::string>> words_of(std::string_view line) {
     std::vector<std::string> out;
     for (line = trimmed(line); !line.empty(); line = trimmed(line)) {
         const bool quoted = line[0] == '"' || line[0] == '\'';
-        const std::size_t end = quoted ? line.find(line[0], 1) : std::min(line.find_first_of(blanks), line.size());
+        const std::size_t end = quoted ? line.find(line[0], 1) : std::min(line.find_first_of(kBlanks), line.size());
         if (end == std::string_view::npos) return std::nullopt;
         out.emplace_back(line.substr(quoted ? 1 : 0, quoted ? end - 1 : end));
         line.remove_prefix(std::min(end + 1, line.size()));
@@ -71,7 +63,7 @@ class Importer {
             // A line that begins with a blank goes on with the one before, in BSD.
             std::string whole(line);
             while (i + 1 < lines_.size() && !lines_[i + 1].empty() &&
-                   blanks.find(lines_[i + 1][0]) != std::string::npos) {
+                   kBlanks.find(lines_[i + 1][0]) != std::string::npos) {
                 const std::string_view next = trimmed(lines_[i + 1]);
                 if (next.empty() || next[0] == '#') break;
                 whole += ' ';

@@ -12,14 +12,6 @@ namespace superd::ctl::unit {
 
 namespace {
 
-constexpr std::string_view blanks = " \t\r\f\v";
-
-std::string_view trimmed(std::string_view text) {
-    const std::size_t first = text.find_first_not_of(blanks);
-    if (first == std::string_view::npos) return {};
-    return text.substr(first, text.find_last_not_of(blanks) - first + 1);
-}
-
 void parse(const Units::File& file, std::vector<Assignment>& out, Notes& notes) {
     std::string section, whole;
     Origin at{file.path, 0};

@@ -19,7 +19,7 @@ void Delayed::ready(std::size_t listener) {
     if (fresh_ != 0) host_.wake_at(host_.now() + delay_);
 }
 
-void Delayed::exited(pid_t pid, bool) {
+void Delayed::exited(pid_t pid, End) {
     if (pid == fresh_) fresh_ = 0;
     if (!host_.others_running()) inherited_ = false;
 }

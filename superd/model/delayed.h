@@ -11,7 +11,7 @@ class Delayed final : public Model {
     Delayed(Host& host, Duration delay) : host_(host), delay_(delay) {}
     bool wants(std::size_t) const override { return fresh_ == 0 && !inherited_; }
     void ready(std::size_t listener) override;
-    void exited(pid_t pid, bool) override;
+    void exited(pid_t pid, End) override;
     void resume() override;
     void woken() override;
 

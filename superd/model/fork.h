@@ -11,7 +11,7 @@ class Fork final : public Model {
     explicit Fork(Host& host) : host_(host) {}
     bool wants(std::size_t) const override { return true; }
     void ready(std::size_t listener) override;
-    void exited(pid_t, bool) override {}
+    void exited(pid_t, End) override {}
 
   private:
     Host& host_;

@@ -48,6 +48,8 @@ class Host {
 
     /// Asks a worker or a parked process to leave once it has no client.
     virtual void retire(pid_t pid) = 0;
+    /// False: the listener's address cannot be had yet. Model::resume() follows when it can.
+    virtual bool has_socket(std::size_t listener) const = 0;
     /// Clients that wait in a listener's queue; at least 1 where it is readable and the kernel tells no number.
     virtual std::size_t waiting(std::size_t listener) const = 0;
 

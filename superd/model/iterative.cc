@@ -12,10 +12,10 @@ void Iterative::ready(std::size_t listener) {
     }
 }
 
-void Iterative::exited(pid_t pid, bool early) {
+void Iterative::exited(pid_t pid, End end) {
     if (pid != running_) return;
     running_ = 0;
-    if (handoff_ == conf::Handoff::listen && early) {
+    if (handoff_ == conf::Handoff::listen && end == End::badly) {
         throttled_ = true;
         host_.wake_at(host_.now() + backoff_.next());
     } else {

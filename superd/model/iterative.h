@@ -13,7 +13,7 @@ class Iterative final : public Model {
     Iterative(Host& host, conf::Handoff handoff) : host_(host), handoff_(handoff) {}
     bool wants(std::size_t) const override { return running_ == 0 && !throttled_ && !host_.others_running(); }
     void ready(std::size_t listener) override;
-    void exited(pid_t pid, bool early) override;
+    void exited(pid_t pid, End end) override;
     void woken() override { throttled_ = false; }
 
   private:

@@ -22,13 +22,23 @@ struct Reports {
 
     bool any() const { return slots > 0; }
     bool idle() const { return free >= slots; }
+    /// Past all sense; a worker may say what it likes.
+    static constexpr int kMost = 1024;
+
     /// All that came together, since a worker's word is only true as a whole.
     void add(int busy, int more_idle) {
         // Who has never said that there is room has it for one client at a time.
-        free = std::max(0, free + more_idle - busy);
+        free = std::clamp(free + more_idle - busy, 0, kMost);
         slots = std::max({slots, free, 1});
         clients += static_cast<std::uint64_t>(busy);
     }
+};
+
+/// How a child ended.
+enum class End {
+    well,
+    hasty,  ///< with 0, and so soon that nobody knows whether it was of use
+    badly,  ///< before it can have been
 };
 
 class Model {
@@ -39,8 +49,8 @@ class Model {
     virtual bool wants(std::size_t listener) const = 0;
     /// A listener that is watched is readable.
     virtual void ready(std::size_t listener) = 0;
-    /// A child of this model ended. `early`: before it can have been of use.
-    virtual void exited(pid_t pid, bool early) = 0;
+    /// A child of this model ended, and its place is free.
+    virtual void exited(pid_t pid, End end) = 0;
 
     /// In force from now on; called again when children can be started after a time when they could not.
     virtual void resume() {}

@@ -38,7 +38,7 @@ void PreforkConnection::fill_up() {
     set_timer();
 }
 
-void PreforkConnection::exited(pid_t pid, bool early) {
+void PreforkConnection::exited(pid_t pid, End end) {
     const auto at = std::ranges::find(parked_, pid);
     if (drained_) return;
     if (at == parked_.end()) {  // it had its client, and has made room
@@ -46,8 +46,8 @@ void PreforkConnection::exited(pid_t pid, bool early) {
         return fill_up();
     }
     parked_.erase(at);
-    dying_ = early;
-    if (early) {
+    dying_ = end == End::badly;
+    if (dying_) {
         retry_at_ = host_.now() + backoff_.next();
         set_timer();
     } else {

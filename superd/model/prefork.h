@@ -19,7 +19,7 @@ class PreforkConnection final : public Model {
     PreforkConnection(Host& host, const conf::Prefork& prefork);
     bool wants(std::size_t) const override { return true; }
     void ready(std::size_t listener) override;
-    void exited(pid_t pid, bool early) override;
+    void exited(pid_t pid, End end) override;
     void resume() override { refill(); }
     void woken() override;
     void refill() override;
@@ -44,8 +44,8 @@ class PreforkConnection final : public Model {
     std::optional<Instant> timer_;      ///< as set with the host
     bool dying_ = false;                ///< because the last one left by itself, at once: the handler's fault
     bool drained_ = false;
-    Backoff backoff_{std::chrono::milliseconds(20), std::chrono::seconds(30)};  ///< when they die
-    Backoff scarce_{std::chrono::milliseconds(100), std::chrono::seconds(2)};   ///< when there is no place for one
+    Backoff backoff_{std::chrono::milliseconds(20), std::chrono::milliseconds(900)};  ///< when they die
+    Backoff scarce_{std::chrono::milliseconds(100), std::chrono::seconds(2)};  ///< when there is no place for one
     std::deque<pid_t> parked_;
 };
 

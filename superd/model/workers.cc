@@ -2,6 +2,7 @@
 #include "model/workers.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace superd::model {
 
@@ -48,31 +49,34 @@ bool Workers::start(std::size_t listener) {
 std::size_t Workers::missing(std::size_t listener) const {
     const Pool& pool = pools_[listener];
     const int there = by_reports() ? pool.spare : static_cast<int>(pool.workers);
-    if (there >= least_) return 0;
+    if (there >= wanted() || !host_.has_socket(listener)) return 0;
     // Who waits has nobody yet, and shall not use up those who are to be spare.
     const std::size_t waiting = by_reports() ? host_.waiting(listener) : 0;
-    return static_cast<std::size_t>(least_ - there) + waiting;
+    return static_cast<std::size_t>(std::max(least_ - there, 0)) + waiting;
 }
 
 void Workers::refill() {
     if (drained_) return;
+    fill();
+    set_timer();
+}
+
+void Workers::fill() {
     std::vector<std::size_t> still(pools_.size());
     std::size_t in_all = 0;
     for (std::size_t listener = 0; can_start() && listener < pools_.size(); ++listener)
         in_all += still[listener] = missing(listener);
-    // Round by round, so that each listener has a worker before one has two.
-    for (std::size_t started = 0; started < std::min<std::size_t>(in_all, kBatch);) {
-        const auto before = started;
-        for (std::size_t listener = 0; listener < pools_.size(); ++listener) {
-            if (still[listener] == 0 || !start(listener)) continue;
-            --still[listener];
-            ++started;
-        }
-        if (started == before) break;
+    // Whoever has fewest comes first, so that none stands without a worker while others get more.
+    for (std::size_t left = std::min<std::size_t>(in_all, kBatch); left > 0; --left) {
+        std::size_t next = pools_.size();
+        for (std::size_t listener = 0; listener < pools_.size(); ++listener)
+            if (still[listener] > 0 && (next == pools_.size() || pools_[listener].workers < pools_[next].workers))
+                next = listener;
+        if (!start(next)) break;
+        --still[next];
     }
     if (in_all > kBatch && can_start()) host_.when_idle();  // others come first
     for (Pool& pool : pools_) note_spare(pool);
-    set_timer();
 }
 
 void Workers::look_at_queue(std::size_t listener) {
@@ -82,10 +86,13 @@ void Workers::look_at_queue(std::size_t listener) {
     if (waiting == 0 || workers_.size() >= most_) {
         pool.look_at.reset();
         pool.burst = 1;
-        pool.coming = 0;
+        pool.coming = pool.waiting = 0;
         return;
     }
+    if (waiting < pool.waiting) pool.coming -= std::min(pool.coming, pool.waiting - waiting);
+    pool.waiting = waiting;
     pool.look_at = time + std::max<Duration>(grow_after_ / 4, std::chrono::milliseconds(1));
+    if (retry_at_) pool.look_at = std::max(*pool.look_at, *retry_at_);
     if (time - pool.filled_since < grow_after_) return;
     pool.grown = time;
     if (pool.coming > 0 && time - pool.filled_since >= std::max(kStartTime, grow_after_)) pool.coming = 0;
@@ -97,14 +104,18 @@ void Workers::look_at_queue(std::size_t listener) {
     if (pool.filled_since == time) pool.burst *= 2;
 }
 
-void Workers::exited(pid_t pid, bool early) {
+void Workers::exited(pid_t pid, End end) {
     if (drained_) return;
     const auto at = workers_.find(pid);
     if (at == workers_.end()) return resume();  // it was retired, and its place is free now
+    if (Pool& pool = pools_[at->second.listener]; pool.coming > 0 && !at->second.reports.any()) --pool.coming;
     forget(at);
-    dying_ = early;
-    if (early) {
+    dying_ = end != End::well;
+    if (end == End::badly) {
+        replaced_ = 0;  // it may have been the successor
         retry_at_ = host_.now() + backoff_.next();
+    } else if (end == End::hasty) {
+        retry_at_ = host_.now() + kHaste;
     } else {
         backoff_.reset();
         retry_at_.reset();
@@ -126,15 +137,18 @@ void Workers::reported(pid_t pid, const Reports& reports) {
     worker.reports = reports;
     reports_ = true;
     pool.spare += room(worker);
-    if (max_requests_ && reports.clients >= static_cast<std::uint64_t>(*max_requests_)) retire(at);
-    if (pool.spare < least_ && can_start()) host_.when_idle();
+    pool.each = std::max(pool.each, reports.slots);
+    if (reports.clients > 0) backoff_.reset();  // they work
+    // Nobody leaves while no successor can be started.
+    if (max_requests_ && !retry_at_ && reports.clients >= static_cast<std::uint64_t>(*max_requests_)) retire(at);
+    if (pool.spare < wanted() && can_start()) host_.when_idle();
     if (note_spare(pool)) set_timer();
 }
 
 bool Workers::note_spare(Pool& pool) {
     bool opened = false;
     const auto note = [&](Window& window, int wanted, Duration length) {
-        if (pool.spare <= wanted) {
+        if (pool.spare < wanted + pool.each) {
             window.end.reset();
         } else if (window.end) {
             window.lowest = std::min(window.lowest, pool.spare);
@@ -194,11 +208,24 @@ Workers::Position Workers::forget(Position at) {
     return workers_.erase(at);
 }
 
-/// They finish what they have; their successors start now, not when they have gone.
+/// One after the other, and its successor first where there is a place: if that cannot serve, the old ones stay.
 void Workers::replace_old() {
-    if (!max_age_) return;
-    for (auto at = workers_.begin(); at != workers_.end();)
-        at = at->second.started + *max_age_ <= host_.now() ? retire(at) : std::next(at);
+    const Instant time = host_.now();
+    if (replace_at_ && *replace_at_ > time) return;
+    const auto old = workers_.find(std::exchange(replaced_, 0));
+    const bool works = replace_at_.has_value() && !retry_at_;
+    replace_at_.reset();
+    if (works && old != workers_.end()) retire(old);
+    if (!max_age_ || retry_at_) return;
+    const auto oldest = std::ranges::min_element(workers_, {}, [](const auto& entry) { return entry.second.started; });
+    if (oldest == workers_.end() || oldest->second.started + *max_age_ > time) return;
+    if (workers_.size() >= most_) {
+        retire(oldest);
+    } else {
+        replaced_ = oldest->first;
+        if (!start(oldest->second.listener)) return;
+    }
+    replace_at_ = time + kProof;
 }
 
 void Workers::woken() {
@@ -209,6 +236,7 @@ void Workers::woken() {
         retry_at_.reset();
         dying_ = false;
     }
+    fill();  // whoever is missing comes before anybody leaves
     replace_old();
     for (std::size_t listener = 0; listener < pools_.size(); ++listener) {
         if (pools_[listener].look_at && *pools_[listener].look_at <= time) look_at_queue(listener);
@@ -227,7 +255,8 @@ void Workers::set_timer() {
         consider(pool.over_most.end);
         consider(pool.over_least.end);
     }
-    if (max_age_)
+    consider(replace_at_);
+    if (max_age_ && !retry_at_ && !replace_at_)
         for (const auto& [pid, worker] : workers_) consider(worker.started + *max_age_);
     // One that comes too early does no harm.
     if (!next || (timer_ && *timer_ <= *next)) return;

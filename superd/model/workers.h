@@ -2,6 +2,7 @@
 #pragma once
 // Long-lived workers that accept for themselves on the shared socket (handoff "listen").
 
+#include <algorithm>
 #include <optional>
 #include <unordered_map>
 #include <vector>
@@ -24,7 +25,7 @@ class Workers final : public Model {
     Workers(Host& host, const conf::Service& definition);
     bool wants(std::size_t listener) const override;
     void ready(std::size_t listener) override;
-    void exited(pid_t pid, bool early) override;
+    void exited(pid_t pid, End end) override;
     void resume() override;
     void woken() override;
     void refill() override;
@@ -37,6 +38,10 @@ class Workers final : public Model {
     static constexpr Duration kOverMost = std::chrono::seconds(1);
     /// Who was started for clients that wait is expected to take one within so long.
     static constexpr Duration kStartTime = std::chrono::seconds(1);
+    /// A successor that has not died within so long serves.
+    static constexpr Duration kProof = std::chrono::milliseconds(100);
+    /// Before a successor of one that ended in haste.
+    static constexpr Duration kHaste = std::chrono::milliseconds(20);
 
   private:
     struct Worker {
@@ -53,21 +58,26 @@ class Workers final : public Model {
     struct Pool {
         std::size_t workers = 0;
         int spare = 0;  ///< room for clients: as reported, or 1 for each worker that does not report, or not yet
+        int each = 1;   ///< room in one worker, as far as is known
         Window over_most, over_least;
         Instant grown;                   ///< the last time that clients had waited too long
         std::optional<Instant> look_at;  ///< clients wait: when to look at the queue again
         Instant filled_since;            ///< nobody has been started for them since
         std::size_t burst = 1;           ///< how many to start the next time; doubles
-        std::size_t coming = 0;          ///< started for clients that wait, and not long ago
+        std::size_t coming = 0;          ///< started for clients that wait, and have not taken them
+        std::size_t waiting = 0;         ///< at the last look
     };
     using Position = std::unordered_map<pid_t, Worker>::iterator;
 
     bool can_start() const { return !drained_ && !retry_at_ && workers_.size() < most_; }
     bool by_reports() const { return reports_ && !delayed_; }
+    /// Where less is spare, somebody may have to be started.
+    int wanted() const { return by_reports() ? std::max(least_, 1) : least_; }
     static int room(const Worker& worker) { return worker.reports.any() ? worker.reports.free : 1; }
     std::size_t missing(std::size_t listener) const;
     /// False: not now.
     bool start(std::size_t listener);
+    void fill();
     void look_at_queue(std::size_t listener);
     /// True: a window was opened, so that the timer may have to be set.
     bool note_spare(Pool& pool);
@@ -88,13 +98,15 @@ class Workers final : public Model {
     const std::optional<int> max_requests_;
     bool reports_ = false;  ///< one of them has spoken
     bool drained_ = false;
-    std::optional<Instant> retry_at_;  ///< nobody is started until then
-    bool dying_ = false;               ///< because the last one left by itself, at once: the handler's fault
-    std::optional<Instant> timer_;     ///< as set with the host
-    Backoff backoff_{std::chrono::milliseconds(20), std::chrono::seconds(30)};  ///< when they die
-    Backoff scarce_{std::chrono::milliseconds(100), std::chrono::seconds(2)};   ///< when there is no place for one
-    std::unordered_map<pid_t, Worker> workers_;                                 ///< but for the retired
-    std::vector<Pool> pools_;                                                   ///< by listener
+    std::optional<Instant> retry_at_;    ///< nobody is started until then
+    std::optional<Instant> replace_at_;  ///< nobody is replaced for its age until then
+    pid_t replaced_ = 0;                 ///< who leaves then
+    bool dying_ = false;                 ///< because the last one left by itself, at once: the handler's fault
+    std::optional<Instant> timer_;       ///< as set with the host
+    Backoff backoff_{std::chrono::milliseconds(20), std::chrono::milliseconds(900)};  ///< when they die
+    Backoff scarce_{std::chrono::milliseconds(100), std::chrono::seconds(2)};  ///< when there is no place for one
+    std::unordered_map<pid_t, Worker> workers_;                                ///< but for the retired
+    std::vector<Pool> pools_;                                                  ///< by listener
 };
 
 }  // namespace superd::model

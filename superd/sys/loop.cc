@@ -74,6 +74,11 @@ Result<void> Source::watch(std::uint32_t events) {
     return check("epoll", sd_event_source_set_io_events(state_->source, events));
 }
 
+Result<void> Source::limit(Duration interval, unsigned most) {
+    const auto microseconds = static_cast<std::uint64_t>(interval.count());
+    return check("event loop", sd_event_source_set_ratelimit(state_->source, microseconds, most));
+}
+
 Result<void> Source::arm(Instant when) {
     const auto at = static_cast<std::uint64_t>(when.time_since_epoch().count());
     if (auto set = check("timer", sd_event_source_set_time(state_->source, at)); !set) return set;

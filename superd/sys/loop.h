@@ -29,6 +29,8 @@ class Source {
     Result<void> enable_once();
     /// I/O sources: EPOLLIN, EPOLLOUT.
     Result<void> watch(std::uint32_t events);
+    /// No more than `most` calls in `interval`; what is past them waits for its end. sd_event_source_set_ratelimit(3)
+    Result<void> limit(Duration interval, unsigned most);
     /// Timers: fires once at `when`; enables it.
     Result<void> arm(Instant when);
 

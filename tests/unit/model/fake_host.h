@@ -43,6 +43,7 @@ class FakeHost final : public Host {
         return true;
     }
     void retire(pid_t pid) override { retired.push_back(pid); }
+    bool has_socket(std::size_t listener) const override { return !absent.contains(listener); }
     std::size_t waiting(std::size_t) const override { return static_cast<std::size_t>(queue); }
     void wake_at(Instant when) override { wake = when; }
     void when_idle() override { idle_asked = true; }
@@ -72,6 +73,7 @@ class FakeHost final : public Host {
     bool refuses_hand_over = false;  ///< though the parked process lives
     std::size_t places = 1000;       ///< for workers and parked processes; who leaves gives none back by itself
     std::size_t listener_count = 1;
+    std::set<std::size_t> absent;  ///< listeners without a socket
     pid_t last = 100;
     std::set<pid_t> direct, owners, workers, parked, handed;
     std::vector<pid_t> retired;

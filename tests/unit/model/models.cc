@@ -29,7 +29,7 @@ TEST_CASE("iterative wants no client while one is served") {
     CHECK_FALSE(iterative.wants(0));
     iterative.ready(0);
     CHECK(host.direct.size() == 1);
-    iterative.exited(*host.direct.begin(), false);
+    iterative.exited(*host.direct.begin(), End::well);
     CHECK(iterative.wants(0));
 }
 
@@ -47,14 +47,14 @@ TEST_CASE("iterative with handoff listen gives the socket away, and after a fail
     Iterative iterative(host, conf::Handoff::listen);
     iterative.ready(0);
     REQUIRE(host.owners.size() == 1);
-    iterative.exited(*host.owners.begin(), true);
+    iterative.exited(*host.owners.begin(), End::badly);
     CHECK_FALSE(iterative.wants(0));
     REQUIRE(host.wake);
     CHECK(*host.wake > host.time);
     iterative.woken();
     CHECK(iterative.wants(0));
     iterative.ready(0);
-    iterative.exited(*host.owners.rbegin(), false);
+    iterative.exited(*host.owners.rbegin(), End::well);
     CHECK(iterative.wants(0));
 }
 
@@ -86,9 +86,9 @@ TEST_CASE("delayed holds the next client back for delay and not longer") {
     CHECK(host.direct.size() == 2);
     CHECK_FALSE(delayed.wants(0));
     // The first, long one ends: the second is still young.
-    delayed.exited(*host.direct.begin(), false);
+    delayed.exited(*host.direct.begin(), End::well);
     CHECK_FALSE(delayed.wants(0));
-    delayed.exited(*host.direct.rbegin(), false);
+    delayed.exited(*host.direct.rbegin(), End::well);
     CHECK(delayed.wants(0));
 }
 

@@ -65,13 +65,13 @@ TEST_CASE("prefork whose parked processes die at once tries again later and late
     PreforkConnection pool(host, settings);
     pool.resume();
     const pid_t first = *host.parked.begin();
-    pool.exited(first, true);
+    pool.exited(first, End::badly);
     CHECK(pool.spare() == 0);
     REQUIRE(host.wake);
     const auto wait = *host.wake - host.time;
     host.pass(pool);
     CHECK(pool.spare() == 1);
-    pool.exited(*host.parked.rbegin(), true);
+    pool.exited(*host.parked.rbegin(), End::badly);
     CHECK(*host.wake - host.time > wait);
 }
 
@@ -139,7 +139,7 @@ TEST_CASE("a pool without places is filled when a handler gives its own back") {
     host.places = 1;
     host.time += PreforkConnection::kPause;
     host.idle_asked = false;
-    pool.exited(*host.handed.begin(), false);
+    pool.exited(*host.handed.begin(), End::well);
     CHECK(host.idle_asked);
     host.time += PreforkConnection::kPause;
     pool.refill();
@@ -176,7 +176,7 @@ TEST_CASE("while clients come without a pause nobody is parked, whatever asks fo
         host.time += 4ms;
         host.clients = 1;
         pool.ready(0);
-        if (!host.direct.empty()) pool.exited(*host.direct.begin(), false);
+        if (!host.direct.empty()) pool.exited(*host.direct.begin(), End::well);
         if (host.wake && *host.wake <= host.time) host.pass(pool);
         host.calm(pool);
     }

@@ -20,7 +20,7 @@ TEST_CASE("workers: min_spare on each listener, replaced when they leave, never 
     Workers pool(host, definition);
     pool.resume();
     CHECK(host.workers.size() == 5);
-    pool.exited(*host.workers.begin(), false);
+    pool.exited(*host.workers.begin(), End::well);
     CHECK(host.workers.size() == 6);
     CHECK(pool.spare() == 5);
 }
@@ -197,7 +197,7 @@ TEST_CASE("a worker that reports is renewed after max_requests, whether it count
     CHECK(r.host.retired == std::vector<pid_t>{101});
     r.settle();
     CHECK(r.alive() == 1);
-    r.pool.exited(101, false);
+    r.pool.exited(101, End::well);
     r.settle();
     CHECK(r.host.workers.size() == 2);
 }
@@ -324,26 +324,30 @@ TEST_CASE("a worker that dies at once is not replaced at once") {
     definition.prefork.min_spare = 1;
     Workers pool(host, definition);
     pool.resume();
-    pool.exited(*host.workers.begin(), true);
+    pool.exited(*host.workers.begin(), End::badly);
     CHECK(host.workers.size() == 1);
     host.pass_to_wake();
     pool.woken();
     CHECK(host.workers.size() == 2);
 }
 
-TEST_CASE("a worker past max_age has its successor before it leaves") {
+TEST_CASE("a worker past max_age leaves once its successor has proved to live, and stays where that dies") {
     FakeHost host;
     conf::Service definition;
     definition.prefork.min_spare = 1;
     definition.prefork.max_age = 60s;
     Workers pool(host, definition);
     pool.resume();
-    REQUIRE(host.wake);
-    CHECK(*host.wake == host.time + 60s);
-    host.time += 60s;
-    pool.woken();
-    CHECK(host.retired.size() == 1);
-    CHECK(host.workers.size() == 2);
+    const Instant begin = host.time;
+    while (host.workers.size() < 2) host.pass(pool);
+    CHECK(host.time == begin + 60s);
+    CHECK(host.retired.empty());
+    pool.exited(102, End::badly);
+    while (host.workers.size() < 3) host.pass(pool);
+    CHECK(host.retired.empty());
+    while (host.retired.empty()) host.pass(pool);
+    CHECK(host.retired == std::vector<pid_t>{101});
+    CHECK(host.time - begin < 62s);
 }
 
 TEST_CASE("workers: each listener has one before any has two, when places are few") {
@@ -383,20 +387,128 @@ TEST_CASE("a worker past max_age that frees its place only by leaving is replace
     Workers pool(host, definition);
     pool.resume();
     CHECK(pool.spare() == 2);
-    for (std::size_t generation = 1; generation <= 5; ++generation) {
-        const Instant begin = host.time;
-        while (host.retired.size() < 2 * generation) {
-            host.pass_to_wake();
-            pool.woken();
-        }
-        CHECK(host.time == begin + 60s);
-        REQUIRE(host.retired.size() == 2 * generation);
-        CHECK(host.workers.size() == 2 * generation);
-        for (std::size_t i = 0; i < 2; ++i) {
-            ++host.places;
-            pool.exited(host.retired[2 * generation - 2 + i], false);
-            CHECK(host.workers.size() == 2 * generation + i + 1);
-        }
+    const Instant begin = host.time;
+    for (std::size_t gone = 1; gone <= 10; ++gone) {
+        while (host.retired.size() < gone) host.pass(pool);
+        CHECK(pool.spare() == 1);  // one after the other
+        ++host.places;
+        pool.exited(host.retired.back(), End::well);
+        CHECK(host.workers.size() == 2 + gone);
         CHECK(pool.spare() == 2);
     }
+    CHECK(host.time - begin > 299s);
+    CHECK(host.time - begin < 310s);
+}
+
+TEST_CASE("a listener that has lost its worker comes before one that wants another") {
+    FakeHost host;
+    host.listener_count = 2;
+    auto definition = spares(2, 8);
+    definition.limits.instances = 2;
+    Workers pool(host, definition);
+    pool.resume();
+    CHECK(host.started_on == std::vector<std::size_t>{0, 1});
+    pool.exited(102, End::well);
+    CHECK(host.started_on == std::vector<std::size_t>{0, 1, 1});
+}
+
+TEST_CASE("a listener whose address cannot be had holds up none of the others") {
+    FakeHost host;
+    host.listener_count = 2;
+    host.absent = {1};
+    Workers pool(host, spares(2, 8));
+    pool.resume();
+    CHECK(host.started_on == std::vector<std::size_t>{0, 0});
+    CHECK(pool.wants(0));
+    CHECK_FALSE(host.wake);
+    host.absent.clear();
+    pool.resume();
+    CHECK(host.started_on == std::vector<std::size_t>{0, 0, 1, 1});
+}
+
+TEST_CASE("many long clients at once: whoever waits has a worker on its way, however many have been started before") {
+    FakeHost host;
+    auto definition = spares(1, 8);
+    definition.prefork.grow_after = 40ms;
+    Workers pool(host, definition);
+    pool.resume();
+    host.queue = 20;
+    pool.ready(0);
+    const Instant begin = host.time;
+    std::size_t before = 1;
+    while (host.queue > 0) {
+        host.pass(pool);
+        host.queue -= static_cast<int>(std::min<std::size_t>(host.workers.size() - before, 20));
+        before = host.workers.size();
+    }
+    CHECK(host.time - begin < 400ms);
+}
+
+TEST_CASE("min_spare = 0, workers that report: each client that waits has one on its way") {
+    auto definition = spares(0, 8);
+    Reporting r(definition);
+    r.host.queue = 6;
+    r.pool.ready(0);
+    r.settle();
+    r.host.queue = 5;
+    r.report(101, 1, 0);
+    r.settle();
+    CHECK(r.alive() == 6);
+}
+
+TEST_CASE("workers that leave in haste have successors soon, ever as soon") {
+    FakeHost host;
+    auto definition = spares(1, 8);
+    definition.prefork.max_requests = 1;
+    Workers pool(host, definition);
+    pool.resume();
+    for (int i = 0; i < 20; ++i) {
+        pool.exited(host.last, End::hasty);
+        const Instant before = host.time;
+        host.pass(pool);
+        CHECK(host.workers.size() == static_cast<std::size_t>(i) + 2);
+        CHECK(host.time - before == Workers::kHaste);
+    }
+}
+
+TEST_CASE("what pools learn of early ends is forgotten when their workers work") {
+    auto definition = spares(1, 8);
+    Reporting r(definition);
+    for (int i = 0; i < 12; ++i) {
+        r.settle();
+        const Instant before = r.host.time;
+        r.pool.exited(r.host.last, End::badly);
+        r.pass();
+        CHECK(r.host.time - before <= 20ms);
+        r.report(r.host.last, 1, 1);
+    }
+}
+
+TEST_CASE("nobody is let go for age or requests while no successor can be started") {
+    auto definition = spares(2, 8);
+    definition.prefork.max_age = 60s;
+    definition.prefork.max_requests = 5;
+    Reporting r(definition);
+    r.settle();
+    r.host.scarce = true;
+    r.pool.exited(102, End::well);  // and nobody can be started in its place
+    for (const Instant begin = r.host.time; r.host.time - begin < 120s;) r.pass();
+    r.report(101, 9, 9);
+    CHECK(r.host.retired.empty());
+    r.host.scarce = false;
+    while (r.host.retired.empty()) r.pass();
+    CHECK(r.host.retired == std::vector<pid_t>{101});
+    CHECK(r.alive() >= 2);
+}
+
+TEST_CASE("an idle pool whose one worker has more room than max_spare is quiet") {
+    FakeHost host;
+    Said said;
+    Workers pool(host, spares(1, 8));
+    pool.resume();
+    report(pool, said, 101, 0, 16);
+    CHECK_FALSE(host.wake);
+    report(pool, said, 101, 1, 0);
+    report(pool, said, 101, 0, 1);
+    CHECK_FALSE(host.wake);
 }

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: MIT
+"""superctl and the control socket, as tests use them."""
+
+import json
+import os
+import socket
+import subprocess
+
+from harness import SuperdCase
+from harness.daemon import PATIENCE, SANITIZER_REPORT
+
+SUPERCTL = os.path.join(os.path.dirname(os.environ["SUPERD_BINARY"]), "..", "bin", "superctl")
+
+NUMBER = (int, float)
+TIMES = {"count": int, "sum": NUMBER, "median": (*NUMBER, type(None)), "p99": (*NUMBER, type(None))}
+REFUSALS = ["instances", "max_load", "denied", "time", "per_source", "rate", "per_source_rate", "wait_timeout",
+            "no_descriptors", "no_processes", "exec_failed", "gone"]
+SERVICE = {
+    "name": str, "description": str, "enabled": bool, "state": str, "reason": str, "model": str, "handoff": str,
+    "listeners": [{"address": str, "open": bool}], "handlers": int, "limit": int, "spare": int, "held": int,
+    "stalled": int, "accepted": int, "started": int, "failures": int, "spawn_failures": int,
+    "refused": {name: int for name in REFUSALS},
+    "exits": {"ok": int, "failed": int, "stopped": int, "killed": int},
+    "handler_seconds": TIMES, "accept_to_exec_seconds": TIMES}
+PROCESS = {"service": str, "pid": int, "kind": str, "peer": str, "age_seconds": NUMBER, "busy": (bool, type(None)),
+           "stopping": bool, "former": bool}
+ANSWER = {"version": int, "ok": bool}
+DAEMON = {"version": str, "pid": int, "started": int, "uptime_seconds": NUMBER, "stopping": bool, "services": int,
+          "handlers": int, "processes": int, "reloads": {"done": int, "refused": int},
+          "open_descriptors": (int, type(None)), "descriptor_limit": int}
+CHANGES = {**ANSWER, "changes": [{"service": str, "change": str, "keys": [str]}]}
+HELD = {**ANSWER, "service": str, "state": str, "handlers": int}
+PROBLEM = {"file": str, "line": int, "column": int, "service": str, "message": str, "text": str}
+# contrib/man/control-protocol.md, verb by verb.
+SHAPES = {
+    "status": {**ANSWER, "superd": DAEMON, "services": [SERVICE]},
+    "status NAME": {**ANSWER, "superd": DAEMON, "services": [SERVICE], "processes": [PROCESS], "total": int},
+    "list": {**ANSWER, "services": [{"name": str, "description": str, "enabled": bool, "state": str, "model": str,
+                                     "listen": [str]}]},
+    "processes": {**ANSWER, "processes": [PROCESS], "total": int},
+    "plan": CHANGES, "reload": CHANGES, "pause": HELD, "resume": HELD, "drain": HELD,
+    "kill": {**ANSWER, "target": str, "signal": (int, type(None)), "signalled": [int]},
+    "stop": {**ANSWER, "pid": int, "handlers": int},
+    "explain": {**ANSWER, "service": str, "client": str, "outcome": str, "verdict": str,
+                "steps": [{"step": str, "outcome": str, "text": str}]},
+    "metrics": {**ANSWER, "format": str, "text": str},
+    "check": {**ANSWER, "services": int},
+    "error": {**ANSWER, "error": str},
+    "errors": {**ANSWER, "error": str, "errors": [PROBLEM]},
+}
+
+
+class Control(SuperdCase):  # no tests of its own
+    def superctl(self, daemon, *words, status=0, user=None, environment=None):
+        """What superctl printed on stdout and stderr; its exit status is checked."""
+        identity = {} if user is None else {"user": user, "group": user, "extra_groups": []}
+        done = subprocess.run([SUPERCTL, *words], env={**daemon.environment, **(environment or {})}, timeout=PATIENCE,
+                              text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                              check=False, **identity)
+        self.assertIsNone(SANITIZER_REPORT.search(done.stderr), done.stderr)
+        self.assertEqual(done.returncode, status, f"{words}: {done.stdout}{done.stderr}")
+        return done.stdout, done.stderr
+
+    def ask(self, daemon, *words, shape, status=0):
+        """superctl --json: its answer, checked against its documented shape."""
+        out, _ = self.superctl(daemon, "--json", *words, status=status)
+        self.assertEqual(out.count("\n"), 1, out)
+        answer = json.loads(out)
+        self.assert_shape(answer, SHAPES[shape], shape)
+        self.assertEqual((answer["version"], answer["ok"]), (1, status == 0))
+        return answer
+
+    def assert_shape(self, value, shape, where):
+        """Exactly these members, each of its type."""
+        if isinstance(shape, dict):
+            self.assertIsInstance(value, dict, where)
+            self.assertEqual(sorted(value), sorted(shape), where)
+            for name, inner in shape.items():
+                self.assert_shape(value[name], inner, f"{where}.{name}")
+        elif isinstance(shape, list):
+            self.assertIsInstance(value, list, where)
+            for item in value:
+                self.assert_shape(item, shape[0], f"{where}[]")
+        else:
+            self.assertIsInstance(value, shape, where)
+            self.assertFalse(isinstance(value, bool) and shape in (int, NUMBER), where)
+
+    def service_status(self, daemon, name):
+        return self.ask(daemon, "status", name, shape="status NAME")["services"][0]
+
+    def raw(self, daemon, timeout=PATIENCE):
+        """A connection to the control socket."""
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.addCleanup(sock.close)
+        sock.settimeout(timeout)
+        sock.connect(daemon.control)
+        return sock
+
