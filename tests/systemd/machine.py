@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A machine with systemd as its process 1 and nothing but loopback: its root lies in memory, in a mount name space that
+"""A machine with systemd as its process 1 and nothing but loopback. Its root lies in memory, in a mount name space that
 goes with it, whatever becomes of the test."""
 
 import ctypes
@@ -17,15 +17,44 @@ from harness import process, root
 # nspawn sees no /run of a system that did not boot by systemd, and leaves nothing in one that did.
 BOOT = """
 set -e
+archive=$1; shift
+for folder; do echo 0 >"$folder/cgroup.procs"; done
 mount --make-rprivate /
 mount -t tmpfs -o mode=755 tmpfs /run
 mkdir /run/root
-tar --extract --file "$1" --directory /run/root
+tar --extract --file "$archive" --directory /run/root
 exec systemd-nspawn --directory /run/root --machine superd --boot --register no --keep-unit --private-network \\
-    --console pipe --kill-signal SIGRTMIN+3
+    --console pipe
 """
 PATIENCE = 60
 CLONE_NEWNET = 0x40000000
+
+
+def cgroups():
+    """A control group for one machine, so that two at one time do not take each other's processes for theirs: its
+    folders in the trees that systemd keeps its units in."""
+    made = []
+    for line in pathlib.Path("/proc/self/cgroup").read_text().splitlines():
+        _, controllers, path = line.split(":", 2)
+        for tree in {"name=systemd": ["systemd"], "": ["unified", "."]}.get(controllers, []):
+            here = pathlib.Path("/sys/fs/cgroup", tree, path.lstrip("/"))
+            if (here / "cgroup.procs").exists():
+                made.append(here / f"superd-test-{os.getpid()}")
+                made[-1].mkdir()
+                break
+    return made
+
+
+def remove(cgroup):
+    """Once the last of its processes, which have been killed, has gone."""
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            return os.rmdir(cgroup)
+        except OSError:
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(0.05)
 
 
 class Machine:
@@ -37,9 +66,13 @@ class Machine:
         if not shutil.which("systemd-nspawn"):
             raise unittest.SkipTest("needs systemd-nspawn, from the package systemd-container")
         archive = root.archive()
+        self.leader = None
         self.console = tempfile.TemporaryFile()
-        self.nspawn = subprocess.Popen(
-            ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "sh", "-c", BOOT, "boot", archive],
+        self.cgroups = cgroups()
+        # Whatever ends this process ends all of the machine.
+        self.outside = subprocess.Popen(
+            ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount-proc", "--pid", "--fork", "--kill-child",
+             "sh", "-c", BOOT, "boot", archive, *self.cgroups],
             stdin=subprocess.DEVNULL, stdout=self.console, stderr=self.console, env=root.ENVIRONMENT)
         try:
             self.leader = self.wait_for_boot()
@@ -55,10 +88,11 @@ class Machine:
 
     def wait_for_boot(self):
         deadline = time.monotonic() + PATIENCE
-        while time.monotonic() < deadline and self.nspawn.poll() is None:
-            for child in process.children(self.nspawn.pid):
-                if process.executable(child.pid) == "systemd" and self.is_up(child.pid):
-                    return child.pid
+        while time.monotonic() < deadline and self.outside.poll() is None:
+            for nspawn in process.children(self.outside.pid):
+                for child in process.children(nspawn.pid):
+                    if process.executable(child.pid) == "systemd" and self.is_up(child.pid):
+                        return child.pid
             time.sleep(0.05)
         self.console.seek(0)
         said = self.console.read().decode("utf-8", "replace").strip().splitlines()[-3:]
@@ -108,11 +142,15 @@ class Machine:
         target.write_text(text)
 
     def discard(self):
-        """Powers off; what does not go by itself within a while is killed, and with nspawn all that it started."""
-        self.nspawn.terminate()
+        """Powers off; what does not go by itself within a while is killed."""
+        if self.leader is not None:
+            self.attempt("systemctl", "--no-block", "poweroff")
         try:
-            self.nspawn.wait(20)
+            self.outside.wait(20 if self.leader is not None else 0)
         except subprocess.TimeoutExpired:
-            self.nspawn.kill()
-            self.nspawn.wait()
+            self.outside.kill()
+            self.outside.wait()
         self.console.close()
+        for folder in self.cgroups:
+            for path, _, _ in os.walk(folder, topdown=False):
+                remove(path)

@@ -175,7 +175,7 @@ class Manager(TestCase):
         self.assertTrue(self.answers("tcp://127.0.0.1:7112"))
 
     def test_the_watchdog_restarts_a_superd_that_was_stopped_and_its_handlers_finish(self):
-        self.drop_in("WatchdogSec=1s")
+        self.drop_in("WatchdogSec=3s")
         self.cat("cat", "tcp://127.0.0.1:7114")
         self.start()
         pid = self.main_pid()
@@ -270,7 +270,7 @@ class Manager(TestCase):
             connect(served[0])
 
     def test_who_comes_between_the_crash_and_the_start_waits_and_is_served(self):
-        self.drop_in("RestartSec=1s")
+        self.drop_in("RestartSec=3s")
         self.cat("cat", "tcp://127.0.0.1:7123")
         self.start()
         pid = self.crash()
