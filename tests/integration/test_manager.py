@@ -199,9 +199,15 @@ class Crash(SuperdCase):
         daemon.process.kill()
         daemon.process.wait()
         daemon.wait()
+        self.forget(daemon)
         daemon.sockets = list(self.manager.store.items())
+
+    @staticmethod
+    def forget(daemon):
+        """What the process before said and was passed."""
         daemon.records.clear()
         daemon.ended = False
+        daemon.sockets = []
 
     def prepared(self):
         daemon = self.prepare(environment=self.manager.environment)
@@ -287,7 +293,7 @@ class Crash(SuperdCase):
         daemon.stop()
         daemon.environment["FDSTORE"] = "0"
         daemon.remove("web")
-        daemon.sockets = []
+        self.forget(daemon)
         daemon.start()
         daemon.stop()
         self.stored(0)
