@@ -43,8 +43,6 @@ struct Listen {
     std::string uri() const;
     /// nullopt for an inherited socket, whose type the service manager decides.
     std::optional<SocketType> socket_type() const;
-    /// The kernel is to choose the port.
-    bool any_port() const { return (transport == Transport::tcp || transport == Transport::udp) && port == 0; }
 };
 
 struct SocketOptions {

@@ -44,7 +44,7 @@ std::vector<Supervisor::Wanted> Supervisor::wanted_by(const conf::Catalog& catal
             const conf::Listen& where = service.listen[i];
             std::string key = where.uri();
             // Each "any free port" is a socket of its own.
-            if (where.any_port()) key += fmt::format(" {} {}", name, i);
+            if (any_port(where)) key += fmt::format(" {} {}", name, i);
             if (where.transport != conf::Transport::inherited) {
                 all.push_back({key, &service, where});
                 continue;

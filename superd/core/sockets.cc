@@ -42,7 +42,7 @@ std::size_t PassedSockets::count(const std::string& name) const {
 sys::PassedSocket PassedSockets::claim(const conf::Listen& where, const std::string& service) {
     const auto at = std::ranges::find_if(sockets_, [&](const auto& socket) {
         if (where.transport == conf::Transport::inherited) return socket.name == where.name && !is_stored(socket);
-        if (where.any_port() && socket.name != stored_name(socket.fd.get(), service)) return false;
+        if (any_port(where) && socket.name != stored_name(socket.fd.get(), service)) return false;
         return has_address(socket.fd.get(), where);
     });
     if (at == sockets_.end()) return {};

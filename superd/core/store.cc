@@ -20,6 +20,10 @@ ino_t inode_of(int fd) {
 
 }  // namespace
 
+bool any_port(const conf::Listen& where) {
+    return (where.transport == conf::Transport::tcp || where.transport == conf::Transport::udp) && where.port == 0;
+}
+
 std::string stored_name(int fd, const std::string& service) {
     const auto name = fmt::format("superd-{}", inode_of(fd));
     return (service.empty() ? name : name + "-" + service).substr(0, kLongestName);
@@ -52,7 +56,7 @@ void Store::keep(const std::map<std::string, std::unique_ptr<Port>>& ports) {
     for (const auto& [inode, name] : going) sys::remove_descriptor(name);
     for (const auto& [inode, port] : coming) {
         const int fd = port->listener()->fd();
-        const auto name = stored_name(fd, port->where().any_port() ? port->owner()->name() : "");
+        const auto name = stored_name(fd, any_port(port->where()) ? port->owner()->name() : "");
         if (auto stored = sys::store_descriptor(fd, name); stored) {
             kept_.emplace(inode, name);
         } else if (!told_) {

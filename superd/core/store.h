@@ -32,6 +32,8 @@ class Store {
     bool told_ = false;
 };
 
+/// Is the kernel to choose the port?
+bool any_port(const conf::Listen& where);
 /// A socket's name in the store, the same for its whole life. It holds the inode, so that it fits no other socket,
 /// and for any free port the service whose it is; "" for other addresses, which may pass from one to another.
 std::string stored_name(int fd, const std::string& service);

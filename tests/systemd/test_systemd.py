@@ -18,7 +18,7 @@ OTHERS = ("/run/systemd/", "/run/superd/")
 
 
 def sockets():
-    """What listens in the machine but for systemd and control, or is a datagram socket with an address: to its inode."""
+    """What listens in the machine, but for systemd and control, and UDP sockets: addresses to inodes."""
     found = {}
     for protocol, state in (("tcp", "0A"), ("udp", "07")):
         with open(f"/proc/thread-self/net/{protocol}", encoding="ascii") as table:
