@@ -44,9 +44,7 @@ std::vector<Supervisor::Wanted> Supervisor::wanted_by(const conf::Catalog& catal
             const conf::Listen& where = service.listen[i];
             std::string key = where.uri();
             // Each "any free port" is a socket of its own.
-            const bool any_port =
-                (where.transport == conf::Transport::tcp || where.transport == conf::Transport::udp) && where.port == 0;
-            if (any_port) key += fmt::format(" {} {}", name, i);
+            if (any_port(where)) key += fmt::format(" {} {}", name, i);
             if (where.transport != conf::Transport::inherited) {
                 all.push_back({key, &service, where});
                 continue;
@@ -182,6 +180,7 @@ void Supervisor::put_in_force(const conf::Catalog& next, const std::vector<Wante
         port->wait(why != sockets.missing.end() ? why->second.second : Error{},
                    [this, definition, where] { return open_socket(passed_, definition, where); });
     }
+    store_.keep(kept);
     // And who came between.
     for (const auto& [owner, listener] : replaced)
         if (const auto at = services_.find(owner); at != services_.end()) at->second->collect(listener);
@@ -201,6 +200,7 @@ void Supervisor::start(const conf::Catalog& catalog) {
     NewSockets sockets;
     (void)open_new(wanted, sockets);  // what is missing is waited for
     put_in_force(catalog, wanted, sockets);
+    passed_.discard_stored();
     for (const auto& socket : passed_.unclaimed())
         log_.write(Level::warning,
                    fmt::format("the service manager passed a socket \"{}\" that no service names", socket.name));

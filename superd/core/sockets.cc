@@ -23,7 +23,7 @@ bool has_address(int fd, const conf::Listen& where) {
     switch (where.transport) {
         case conf::Transport::tcp:
         case conf::Transport::udp:
-            if (bound.port() != where.port || where.port == 0) return false;
+            if (where.port != 0 && bound.port() != where.port) return false;
             return where.host == "*" ? bound.is_wildcard() : bound.host() == where.host;
         case conf::Transport::vsock:
             return bound == sys::Address::vsock(where.cid, where.port);
@@ -36,18 +36,27 @@ bool has_address(int fd, const conf::Listen& where) {
 
 std::size_t PassedSockets::count(const std::string& name) const {
     return static_cast<std::size_t>(
-        std::ranges::count_if(sockets_, [&](const auto& socket) { return socket.name == name; }));
+        std::ranges::count_if(sockets_, [&](const auto& socket) { return socket.name == name && !is_stored(socket); }));
 }
 
-sys::PassedSocket PassedSockets::claim(const conf::Listen& where) {
+sys::PassedSocket PassedSockets::claim(const conf::Listen& where, const std::string& service) {
     const auto at = std::ranges::find_if(sockets_, [&](const auto& socket) {
-        return where.transport == conf::Transport::inherited ? socket.name == where.name
-                                                             : has_address(socket.fd.get(), where);
+        if (where.transport == conf::Transport::inherited) return socket.name == where.name && !is_stored(socket);
+        if (any_port(where) && socket.name != stored_name(socket.fd.get(), service)) return false;
+        return has_address(socket.fd.get(), where);
     });
     if (at == sockets_.end()) return {};
     sys::PassedSocket socket = std::move(*at);
     sockets_.erase(at);
     return socket;
+}
+
+void PassedSockets::discard_stored() {
+    std::erase_if(sockets_, [](auto& socket) {
+        if (!is_stored(socket)) return false;
+        net::Listener::discard(std::move(socket.fd));
+        return true;
+    });
 }
 
 Result<void> check_type(const conf::Service& service, const conf::Listen& where, conf::SocketType type) {
@@ -59,8 +68,9 @@ Result<void> check_type(const conf::Service& service, const conf::Listen& where,
 
 Result<net::Listener> open_socket(PassedSockets& passed, const conf::Service& service, const conf::Listen& where,
                                   bool overlap) {
-    if (auto socket = passed.claim(where); socket.fd) {
-        auto listener = net::Listener::adopt(socket, where, service.socket);
+    if (auto socket = passed.claim(where, service.name); socket.fd) {
+        auto listener = is_stored(socket) ? net::Listener::recover(socket, where, service.socket)
+                                          : net::Listener::adopt(socket, where, service.socket);
         if (!listener) {
             passed.give_back(std::move(socket));
             return listener;

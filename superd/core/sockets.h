@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "core/store.h"
 #include "net/listener.h"
 #include "sys/service_manager.h"
 
@@ -18,10 +19,13 @@ class PassedSockets {
 
     /// Sockets under this name that are free; a systemd:NAME stands for all of them.
     std::size_t count(const std::string& name) const;
-    /// The first free one with this name, or at this address; invalid where there is none.
-    sys::PassedSocket claim(const conf::Listen& where);
+    /// The first free one with this name, or at this address; invalid where there is none. `service`: where the
+    /// address is any free port, only what that service had before a crash.
+    sys::PassedSocket claim(const conf::Listen& where, const std::string& service);
     void give_back(sys::PassedSocket socket) { sockets_.push_back(std::move(socket)); }
     const std::vector<sys::PassedSocket>& unclaimed() const { return sockets_; }
+    /// Closes what is left of a crash: the sockets of services that are no more.
+    void discard_stored();
 
   private:
     std::vector<sys::PassedSocket> sockets_;

@@ -22,7 +22,7 @@ Result<std::unique_ptr<Supervisor>> Supervisor::create(sys::Loop& loop, Log& log
 }
 
 Supervisor::Supervisor(sys::Loop& loop, Log& log, Settings settings, std::vector<sys::PassedSocket> passed)
-    : loop_(loop), log_(log), settings_(std::move(settings)), passed_(std::move(passed)) {}
+    : loop_(loop), log_(log), settings_(std::move(settings)), store_(log, passed), passed_(std::move(passed)) {}
 
 Supervisor::~Supervisor() {
     upgrade_.reset();
@@ -38,8 +38,11 @@ Result<void> Supervisor::set_up() {
     });
     if (!spawner) return std::unexpected(spawner.error());
     spawner_ = std::move(*spawner);
-    engine_.reset(
-        new Engine{loop_, log_, *spawner_, settings_.started_nofile, {}, {}, {}, [this] { report_to_manager(); }, {}});
+    const auto port_came = [this] {
+        store_.keep(ports_);
+        report_to_manager();
+    };
+    engine_.reset(new Engine{loop_, log_, *spawner_, settings_.started_nofile, {}, {}, {}, port_came, {}});
     engine_->starter = sys::Fd(open(settings_.starter.c_str(), O_RDONLY | O_CLOEXEC));
     if (!engine_->starter) return fail_errno(fmt::format("open {}", settings_.starter), errno);
     engine_->null = sys::Fd(open("/dev/null", O_RDWR | O_CLOEXEC));
@@ -97,6 +100,7 @@ void Supervisor::stop() {
         log_.write(Level::notice, "stopping: no new clients, handlers are asked to leave");
         sys::notify("STOPPING=1\nSTATUS=Stopping");
         for (const auto& [name, service] : services_) service->stop();
+        store_.keep({});
         for (const auto& [key, port] : ports_) drop(*port);
         ports_.clear();
     } else {

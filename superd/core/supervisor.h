@@ -13,6 +13,7 @@
 #include "core/port.h"
 #include "core/service.h"
 #include "core/sockets.h"
+#include "core/store.h"
 #include "core/upgrade.h"
 
 namespace superd::core {
@@ -97,6 +98,7 @@ class Supervisor final : public Operations {
     std::unique_ptr<Engine> engine_;
     std::unique_ptr<Upgrade> upgrade_;
     std::function<void(State&, Descriptors&)> complete_;
+    Store store_;
     PassedSockets passed_;
     conf::Catalog catalog_;
     std::map<std::string, std::unique_ptr<Port>> ports_;

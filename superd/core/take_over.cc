@@ -91,6 +91,7 @@ void Supervisor::take_up() {
     for (const auto& [name, service] : services_) service->take_up();
     // The pending SIGCHLD of who left meanwhile was dropped with the handlers of the program before.
     reap();
+    store_.keep(ports_);
     const std::size_t processes = engine_->children.size();
     log_.write(
         Level::notice,

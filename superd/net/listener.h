@@ -25,6 +25,14 @@ class Listener {
     static Result<Listener> adopt(sys::PassedSocket& socket, const conf::Listen& where,
                                   const conf::SocketOptions& options);
 
+    /// Takes back a socket that a superd before this one bound and put into the manager's descriptor store. It is as
+    /// one that was opened; its path is superd's own again. An error where the definition now asks for something that
+    /// only a new socket can have, or its path has gone; `socket` stays the caller's then.
+    static Result<Listener> recover(sys::PassedSocket& socket, const conf::Listen& where,
+                                    const conf::SocketOptions& options);
+    /// Closes such a socket that is no longer wanted, and removes its path.
+    static void discard(sys::Fd socket);
+
     Listener(Listener&&) noexcept = default;
     Listener& operator=(Listener&&) = delete;
     ~Listener();
@@ -73,6 +81,7 @@ class Listener {
     sys::PassedSocket release() &&;
 
   private:
+    bool own_path(const std::string& path);
     Result<void> set_path(const conf::SocketOptions& options) const;
     Listener(sys::Fd fd, conf::Listen where, conf::SocketOptions options, conf::SocketType type);
 

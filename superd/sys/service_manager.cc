@@ -11,8 +11,6 @@
 
 #include <cstdlib>
 
-#include "base/time.h"
-
 namespace superd::sys {
 namespace {
 
@@ -51,6 +49,28 @@ void notify(const std::string& state) {
 
 void notify_reloading() {
     notify(fmt::format("RELOADING=1\nMONOTONIC_USEC={}", now().time_since_epoch().count()));
+}
+
+bool has_descriptor_store() {
+    if (std::getenv("NOTIFY_SOCKET") == nullptr) return false;
+    const char* most = std::getenv("FDSTORE");
+    return most == nullptr || std::atoi(most) > 0;
+}
+
+Result<void> store_descriptor(int fd, const std::string& name) {
+    // FDPOLL=0: the manager would drop a socket that has an error pending.
+    const std::string state = fmt::format("FDSTORE=1\nFDNAME={}\nFDPOLL=0", name);
+    if (const int r = sd_pid_notify_with_fds(0, 0, state.c_str(), &fd, 1); r < 0)
+        return fail_errno(fmt::format("descriptor store: {}", name), -r);
+    return {};
+}
+
+void remove_descriptor(const std::string& name) {
+    notify(fmt::format("FDSTOREREMOVE=1\nFDNAME={}", name));
+}
+
+void await_manager(Duration most) {
+    sd_notify_barrier(0, static_cast<std::uint64_t>(most.count()));
 }
 
 bool is_journal(int fd) {

@@ -4,6 +4,7 @@
 import os
 import signal
 import socket
+import threading
 import time
 
 from harness import SuperdCase, exchange, handler
@@ -145,3 +146,154 @@ class Notify(SuperdCase):
         for _ in range(3):
             self.assertEqual(self.message_with("WATCHDOG")["WATCHDOG"], "1")
         self.assertLess(time.monotonic() - begin, 5)
+
+
+class Manager(threading.Thread):
+    """The part of a service manager that keeps descriptors: name to socket."""
+
+    def __init__(self):
+        super().__init__(daemon=True)
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind("")
+        self.environment = {"NOTIFY_SOCKET": "@" + self.socket.getsockname()[1:].decode(), "FDSTORE": "100"}
+        self.store, self.removed = {}, []
+        self.start()
+
+    def run(self):
+        while True:
+            data, descriptors, _, _ = socket.recv_fds(self.socket, 65536, 16)
+            pairs = dict(line.split("=", 1) for line in data.decode().splitlines())
+            name = pairs.get("FDNAME")
+            if "FDSTORE" in pairs:
+                self.store[name] = socket.socket(fileno=descriptors.pop())
+            elif "FDSTOREREMOVE" in pairs:
+                self.removed.append(name)
+                self.store.pop(name).close()
+            for descriptor in descriptors:
+                os.close(descriptor)  # BARRIER=1 waits for this
+            if "STOP" in pairs:
+                self.socket.close()
+                return
+
+    def stop(self):
+        for kept in self.store.values():
+            kept.close()
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as end:
+            end.sendto(b"STOP=1", self.socket.getsockname())
+        self.join()
+
+
+class Crash(SuperdCase):
+    def setUp(self):
+        super().setUp()
+        self.manager = Manager()
+        self.addCleanup(self.manager.stop)
+
+    def stored(self, count):
+        """The inodes of what is in the store, once it is so many."""
+        self.eventually(lambda: len(self.manager.store) == count, f"{count} sockets in the store")
+        return {os.fstat(kept.fileno()).st_ino for kept in self.manager.store.values()}
+
+    def crash(self, daemon):
+        """SIGKILL; superd is not started again yet, and handlers run on."""
+        daemon.process.kill()
+        daemon.process.wait()
+        daemon.wait()
+        self.forget(daemon)
+        daemon.sockets = list(self.manager.store.items())
+
+    @staticmethod
+    def forget(daemon):
+        """What the process before said and was passed."""
+        daemon.records.clear()
+        daemon.ended = False
+        daemon.sockets = []
+
+    def prepared(self):
+        daemon = self.prepare(environment=self.manager.environment)
+        self.path = os.path.join(daemon.shared("sockets"), "sock")
+        daemon.service("path", listen=f"unix://{self.path}", model="fork", exec=["cat"])
+        daemon.service("any", listen=["tcp://127.0.0.1:0", "tcp://[::1]:0"], model="fork", exec=["cat"])
+        daemon.service("fixed", listen=f"tcp://{own_loopback()}:7860", model="fork", exec=["cat"])
+        return daemon
+
+    def test_sockets_come_back_and_who_waited_is_served(self):
+        """After SIGKILL every socket is the same one, on any free port as well, clients who came meanwhile are
+        served, and a path is removed at the end."""
+        daemon = self.prepared().start()
+        inodes = self.stored(4)
+        uris = [daemon.address("path"), daemon.address("fixed"), *daemon.addresses("any")]
+        self.crash(daemon)
+        clients = [self.client(uri) for uri in uris]
+        for client in clients:
+            client.sendall(b"hello\n")
+        daemon.start()
+        self.assertEqual({daemon.address("path"), daemon.address("fixed"), *daemon.addresses("any")}, set(uris))
+        for client in clients:
+            self.assertEqual(client.recv(100), b"hello\n")
+        self.assertEqual(self.stored(4), inodes)
+        self.assertEqual(self.manager.removed, [])
+        for client in clients:
+            client.close()
+        daemon.stop()
+        self.stored(0)
+        self.assertFalse(os.path.exists(self.path))
+
+    def test_sockets_of_services_that_went_are_given_back(self):
+        """A socket whose service goes is closed and leaves the store, by a reload and by a start after a crash; a
+        path with it, unless somebody else's socket stands there now."""
+        daemon = self.prepared()
+        other = os.path.join(os.path.dirname(self.path), "other")
+        daemon.service("other", listen=f"unix://{other}", model="fork", exec=["cat"])
+        daemon.start()
+        self.stored(5)
+        uri = daemon.address("fixed")
+        daemon.remove("fixed")
+        daemon.reload()
+        self.stored(4)
+        with self.assertRaises(ConnectionRefusedError):
+            self.client(uri)
+        self.crash(daemon)
+        daemon.remove("path")
+        daemon.remove("other")
+        os.unlink(other)
+        with socket.socket(socket.AF_UNIX) as stranger:
+            stranger.bind(other)
+            daemon.start()
+            self.stored(2)
+            self.assertFalse(os.path.exists(self.path))
+            self.assertTrue(os.path.exists(other))
+        self.assertEqual(daemon.find(lambda r: "passed" in r["message"]), [])
+
+    def test_what_only_a_new_socket_can_have_is_bound_anew(self):
+        """A definition that was changed meanwhile so that the old socket does not do holds after the start."""
+        daemon = self.prepared().start()
+        self.stored(4)
+        uri = daemon.address("fixed")
+        self.crash(daemon)
+        daemon.service("fixed", listen=uri, model="fork", exec=["cat"], socket={"reuse_port": True})
+        daemon.start()
+        self.assertEqual(daemon.address("fixed"), uri)
+        self.assertEqual(self.converse(uri), b"hello")
+        self.stored(4)
+        self.assertEqual(len(self.manager.removed), 1)
+
+    def test_names_are_not_a_unit_s(self):
+        """systemd:NAME is not served on a socket from the store, and none without a store is sent."""
+        daemon = self.prepared().start()
+        self.stored(4)
+        for name in self.manager.store:
+            self.assertRegex(name, r"^superd-\d+(-any)?$")
+        (name,) = [name for name, kept in self.manager.store.items() if kept.family == socket.AF_UNIX]
+        self.crash(daemon)
+        daemon.remove("path")
+        daemon.service("web", listen=f"systemd:{name}", model="fork", exec=["cat"])
+        daemon.start(wait=False)
+        daemon.wait_for(message="waiting for systemd:")
+        daemon.stop()
+        daemon.environment["FDSTORE"] = "0"
+        daemon.remove("web")
+        self.forget(daemon)
+        daemon.start()
+        daemon.stop()
+        self.stored(0)

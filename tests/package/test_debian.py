@@ -12,20 +12,13 @@ import stat
 import subprocess
 import tempfile
 import unittest
-import urllib.request
 
-from harness import TestCase, connect, process
+from harness import TestCase, connect, process, root
+from harness.root import ENVIRONMENT, NO_PACKAGE, PACKAGE, field
 from harness.wire import Reader
 
-PACKAGE = next(pathlib.Path(os.environ["SUPERD_PACKAGE_FOLDER"]).glob("superd_*.deb"), None)
-ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
 
-
-def field(name):
-    return subprocess.check_output(["dpkg-deb", "--field", PACKAGE, name], text=True).strip()
-
-
-@unittest.skipUnless(PACKAGE, "needs dpkg-shlibdeps, which this was configured without, to build a package")
+@unittest.skipUnless(PACKAGE, NO_PACKAGE)
 class Contents(TestCase):
     def test_everything_is_in_its_place_and_root_s(self):
         listing = subprocess.check_output(["dpkg-deb", "--contents", PACKAGE], text=True)
@@ -49,31 +42,14 @@ class Contents(TestCase):
         self.assertRegex(field("Depends"), r"libc6 \(.*libsystemd0 \(")
 
 
-def mirror():
-    """The repository that this system's main component comes from, by apt's own account: (uri, suite), or nothing."""
-    suite = re.search(r"^VERSION_CODENAME=(\S+)", pathlib.Path("/etc/os-release").read_text(), re.MULTILINE)
-    wanted = "$(CREATED_BY) $(COMPONENT) $(CODENAME) $(REPO_URI)"
-    listed = subprocess.run(["apt-get", "indextargets", "--format", wanted], text=True, check=False,
-                            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout
-    found = re.search(rf"^Packages main {suite.group(1)} (\S+)$", listed, re.MULTILINE) if suite else None
-    return (found.group(1), suite.group(1)) if found else None
-
-
-def proxies():
-    """apt's, for programs that know them by their environment."""
-    words = subprocess.run(["apt-config", "shell", "http", "Acquire::http::Proxy", "https", "Acquire::https::Proxy"],
-                           text=True, check=False, stdout=subprocess.PIPE).stdout
-    return {f"{scheme}_proxy": uri for scheme, uri in re.findall(r"^(https?)='(.*)'$", words, re.MULTILINE)}
-
-
-def snapshot(root):
+def snapshot(tree):
     """All that is there: path to what it is. Not what dpkg and apt write at any change."""
     passing = re.compile(r"var/lib/dpkg/(status|available|diversions|statoverride|lock|triggers/).*|var/log/.*|proc/.*")
     found = {}
-    for folder, folders, files in os.walk(root):
+    for folder, folders, files in os.walk(tree):
         for name in folders + files:
             path = os.path.join(folder, name)
-            short = os.path.relpath(path, root)
+            short = os.path.relpath(path, tree)
             if passing.fullmatch(short):
                 continue
             status = os.lstat(path)
@@ -84,36 +60,16 @@ def snapshot(root):
     return found
 
 
-@unittest.skipUnless(PACKAGE, "needs dpkg-shlibdeps, which this was configured without, to build a package")
+@unittest.skipUnless(PACKAGE, NO_PACKAGE)
 class FreshRoot(TestCase):
-    """debootstrap makes the root from the mirror that apt is configured for."""
-
     def setUp(self):
         self.log = None
-        source = mirror()
-        if os.geteuid() != 0:
-            self.skipTest("needs root to make a root of its own")
-        if not shutil.which("debootstrap") or source is None:
-            self.skipTest("needs debootstrap, and a system whose apt knows its own suite")
-        if subprocess.run(["unshare", "--mount", "--pid", "--fork", "true"], check=False).returncode != 0:
-            self.skipTest("needs a kernel and a container that let root unshare mounts and processes")
-        os.environ.update(proxies())
-        try:
-            with urllib.request.urlopen(f"{source[0]}dists/{source[1]}/InRelease", timeout=20):
-                pass
-        except OSError as error:
-            self.skipTest(f"apt's mirror cannot be reached: {error}")
+        archive = root.archive()
         folder = tempfile.mkdtemp(prefix="superd-root-")
         self.addCleanup(shutil.rmtree, folder)
         self.root = pathlib.Path(folder, "root")
-        cache = PACKAGE.parent / "debs"
-        cache.mkdir(exist_ok=True)
-        needed = ",".join(re.findall(r"(?:^|, )([^ ,|]+)", field("Depends")))
-        # Whatever it mounts goes with its name space.
-        done = subprocess.run(["unshare", "--mount", "debootstrap", "--variant=minbase", f"--include={needed}",
-                               f"--cache-dir={cache}", source[1], self.root, source[0]], text=True, check=False,
-                              env=os.environ | ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        self.assertEqual(done.returncode, 0, done.stdout[-2000:])
+        self.root.mkdir()
+        root.run("tar", "--extract", "--file", archive, "--directory", self.root)
 
     def inside(self, *command):
         done = subprocess.run(["chroot", self.root, *command], text=True, check=False, env=ENVIRONMENT,

@@ -12,6 +12,7 @@ from harness import TestCase
 
 SYSTEMD = pathlib.Path(__file__).parents[2] / "contrib" / "systemd"
 SUPERD = os.environ["SUPERD_BINARY"]
+SUPERCTL = os.environ["SUPERD_SUPERCTL"]
 
 
 class Units(TestCase):
@@ -25,6 +26,7 @@ class Units(TestCase):
     def put(self, source, name=None):
         """A unit as it is installed, but with this build's superd, and without pages that are not installed."""
         text = source.read_text().replace("ExecStart=superd", f"ExecStart={SUPERD}")
+        text = text.replace("ExecReload=superctl", f"ExecReload={SUPERCTL}")
         target = self.folder / (name or source.name)
         target.parent.mkdir(exist_ok=True)
         target.write_text(re.sub(r"(?m)^Documentation=.*\n", "", text))

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// The listening sockets in the service manager's descriptor store, from which a superd that is started after a crash
+// gets them back. Sockets that the manager passed are its own and are not stored.
+
+#include <sys/types.h>
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/log.h"
+#include "core/port.h"
+#include "sys/service_manager.h"
+
+namespace superd::core {
+
+class Store {
+  public:
+    /// `passed`: what the manager passed at start; what comes from the store among it is there still.
+    Store(Log& log, const std::vector<sys::PassedSocket>& passed);
+
+    /// From now on the store holds these sockets and no other. When this returns, the manager has closed its copies
+    /// of the others, if it was not very busy: superd's are the last ones.
+    void keep(const std::map<std::string, std::unique_ptr<Port>>& ports);
+
+  private:
+    Log& log_;
+    const bool there_;
+    std::map<ino_t, std::string> kept_;  ///< names, by the socket's inode
+    bool told_ = false;
+};
+
+/// Is the kernel to choose the port?
+bool any_port(const conf::Listen& where);
+/// A socket's name in the store, the same for its whole life. It holds the inode, so that it fits no other socket,
+/// and for any free port the service whose it is; "" for other addresses, which may pass from one to another.
+std::string stored_name(int fd, const std::string& service);
+/// Did this socket come from the store?
+bool is_stored(const sys::PassedSocket& socket);
+
+}  // namespace superd::core

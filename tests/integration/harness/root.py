@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: MIT
+"""A root of this distribution for tests of the package and the service manager: made by debootstrap once for a build
+folder, from the mirror that apt is configured for, and kept there as an archive."""
+
+import fcntl
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import tempfile
+import unittest
+import urllib.request
+
+ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
+FOLDER = pathlib.Path(os.environ["SUPERD_PACKAGE_FOLDER"])
+PACKAGE = next(FOLDER.glob("superd_*.deb"), None)
+NO_PACKAGE = "needs dpkg-shlibdeps, which this was configured without, to build a package"
+
+
+def field(name):
+    """Of the package."""
+    return subprocess.check_output(["dpkg-deb", "--field", PACKAGE, name], text=True).strip()
+
+
+def mirror():
+    """The repository that this system's main component comes from, by apt's own account: (uri, suite), or nothing."""
+    suite = re.search(r"^VERSION_CODENAME=(\S+)", pathlib.Path("/etc/os-release").read_text(), re.MULTILINE)
+    wanted = "$(CREATED_BY) $(COMPONENT) $(CODENAME) $(REPO_URI)"
+    listed = subprocess.run(["apt-get", "indextargets", "--format", wanted], text=True, check=False,
+                            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout
+    found = re.search(rf"^Packages main {suite.group(1)} (\S+)$", listed, re.MULTILINE) if suite else None
+    return (found.group(1), suite.group(1)) if found else None
+
+
+def proxies():
+    """apt's, for programs that know them by their environment."""
+    words = subprocess.run(["apt-config", "shell", "http", "Acquire::http::Proxy", "https", "Acquire::https::Proxy"],
+                           text=True, check=False, stdout=subprocess.PIPE).stdout
+    return {f"{scheme}_proxy": uri for scheme, uri in re.findall(r"^(https?)='(.*)'$", words, re.MULTILINE)}
+
+
+def archive():
+    """A tar of a minimal system with systemd and what the package depends on, but without the package. Skips the test
+    with a reason where that cannot be had."""
+    if os.geteuid() != 0:
+        raise unittest.SkipTest("needs root to make a root of its own")
+    source = mirror()
+    if not shutil.which("debootstrap") or source is None:
+        raise unittest.SkipTest("needs debootstrap, and a system whose apt knows its own suite")
+    if subprocess.run(["unshare", "--mount", "--pid", "--fork", "true"], check=False).returncode != 0:
+        raise unittest.SkipTest("needs a kernel and a container that let root unshare mounts and processes")
+    needed = re.findall(r"(?:^|, )([^ ,|]+)", field("Depends")) + ["systemd-sysv"]
+    kept = FOLDER / f"root-{source[1]}-{'-'.join(needed)}.tar"
+    with open(FOLDER / "root.lock", "w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # two tests may want it at once
+        if not kept.exists():
+            make(kept, source, needed)
+    return kept
+
+
+def make(kept, source, needed):
+    os.environ.update(proxies())
+    try:
+        with urllib.request.urlopen(f"{source[0]}dists/{source[1]}/InRelease", timeout=20):
+            pass
+    except OSError as error:
+        raise unittest.SkipTest(f"apt's mirror cannot be reached: {error}") from error
+    cache = FOLDER / "debs"
+    cache.mkdir(exist_ok=True)
+    for old in FOLDER.glob("root-*.tar*"):
+        old.unlink()
+    new = kept.with_suffix(".tar.new")
+    with tempfile.TemporaryDirectory(prefix="superd-root-") as folder:
+        tree = pathlib.Path(folder, "root")
+        # Whatever it mounts goes with its name space.
+        run("unshare", "--mount", "debootstrap", "--variant=minbase", f"--include={','.join(needed)}",
+            f"--cache-dir={cache}", source[1], tree, source[0])
+        run("tar", "--create", "--file", new, "--directory", tree, ".")
+    new.rename(kept)
+
+
+def run(*command):
+    done = subprocess.run(command, text=True, check=False, env=os.environ | ENVIRONMENT, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT)
+    if done.returncode != 0:
+        raise AssertionError(f"{command}: {done.stdout[-2000:]}")
