@@ -50,10 +50,10 @@ void flush_reports(int) {
     handler_reports->flush();
 }
 
-void on_signal(int signal, void (*handler)(int), int flags = 0) {
+void on_signal(int signal, void (*handler)(int)) {
     struct sigaction action {};
     action.sa_handler = handler;
-    action.sa_flags = flags;  // without SA_RESTART who waits looks again
+    action.sa_flags = 0;  // not SA_RESTART: who waits is to look again
     sigaction(signal, &action, nullptr);
 }
 
@@ -106,7 +106,7 @@ int Pool::run() {
 void Pool::run_alone() {
     on_signal(SIGTERM, leave_socket);
     on_signal(SIGIO, leave_if_closed);
-    on_signal(SIGALRM, flush_reports, SA_RESTART);
+    on_signal(SIGALRM, flush_reports);
     reports_.watch();
     leave_if_closed(SIGIO);
     work();

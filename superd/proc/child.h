@@ -40,8 +40,8 @@ struct ChildView {
     const gid_t* groups;
     std::size_t group_count;
 
-    int detached;  ///< written by the child: it has a descriptor table of its own
-    int moved;     ///< written by the child, for itself: its descriptors are in place
+    int detached;             ///< written by the child: it has a descriptor table of its own
+    int moved;                ///< written by the child, for itself: its descriptors are in place
     std::int64_t exec_at[2];  ///< written by the child just before its exec: struct timespec, CLOCK_MONOTONIC
     int failed_code;
     int failed_step;  ///< a Step; written after failed_code, just before the child's end

@@ -25,8 +25,7 @@ IpBytes unmapped(const in6_addr& address) {
 }  // namespace
 
 std::optional<IpBytes> ip_bytes(const Address& address) {
-    if (address.family() == AF_INET6)
-        return unmapped(reinterpret_cast<const sockaddr_in6*>(address.data())->sin6_addr);
+    if (address.family() == AF_INET6) return unmapped(reinterpret_cast<const sockaddr_in6*>(address.data())->sin6_addr);
     if (address.family() != AF_INET) return std::nullopt;
     IpBytes ip;
     std::memcpy(ip.bytes.data(), &reinterpret_cast<const sockaddr_in*>(address.data())->sin_addr, 4);
@@ -42,7 +41,9 @@ IpBytes masked(IpBytes address, int length) {
     return address;
 }
 
-bool Prefix::contains(const IpBytes& address) const { return address.v6 == base.v6 && masked(address, length) == base; }
+bool Prefix::contains(const IpBytes& address) const {
+    return address.v6 == base.v6 && masked(address, length) == base;
+}
 
 std::string Prefix::text() const {
     char host[INET6_ADDRSTRLEN];

@@ -148,7 +148,7 @@ class Notify(SuperdCase):
         self.assertLess(time.monotonic() - begin, 5)
 
 
-class Manager(threading.Thread):
+class Manager(threading.Thread):  # no tests of its own
     """The part of a service manager that keeps descriptors: name to socket."""
 
     def __init__(self):
