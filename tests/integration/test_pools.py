@@ -173,7 +173,7 @@ class PreforkListen(SuperdCase):
 
     def test_workers_accept_for_themselves(self):
         """prefork, listen: min_spare workers share the listening socket and serve many clients each."""
-        daemon = self.pool()
+        daemon = self.pool(prefork={"min_spare": 3, "grow_after": "5m"})  # a client may wait long on a busy machine
         workers = self.eventually(lambda: len(daemon.children()) == 3 and daemon.children(), "three workers")
         pids = {worker.pid for worker in workers}
         uri = daemon.address("pool")
