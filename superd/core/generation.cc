@@ -21,8 +21,6 @@ namespace {
 
 /// A worker or parked process that leaves sooner than this without a request is not worth replacing at once.
 constexpr Duration kEarly = std::chrono::seconds(1);
-/// Records in one message of a worker; what is past them is lost.
-constexpr std::size_t kReportsTogether = 256;
 /// A retired worker that leaves without being signalled does so within this time once it has no client.
 constexpr Duration kHint = std::chrono::seconds(1);
 /// A handler that fails sooner than this has hardly looked at its client.
@@ -156,22 +154,16 @@ void Generation::heard(pid_t pid) {
 }
 
 bool Generation::read_reports(Child& child, bool& open) {
-    int busy = 0;
-    int idle = 0;
-    bool busy_first = false;
-    char message[5 * kReportsTogether];
+    model::Records records;
+    char message[model::Records::kMessage];
     ssize_t n;
     // Bounded, since one that never stops must hold nobody up.
     for (int i = 0; i < 16 && (n = recv(child.pair.get(), message, sizeof message, MSG_DONTWAIT)) > 0; ++i)
-        for (std::string_view rest(message, static_cast<std::size_t>(n)); rest.size() >= 5; rest.remove_prefix(5)) {
-            if (busy + idle == 0) busy_first = rest.starts_with("busy\n");
-            busy += rest.starts_with("busy\n");
-            idle += rest.starts_with("idle\n");
-        }
+        records.read({message, static_cast<std::size_t>(n)});
     open = n > 0 || (n < 0 && errno == EAGAIN);
-    if (busy + idle == 0) return false;
-    child.reports.add(busy, idle, busy_first);
-    service_.stats().accepted += static_cast<std::uint64_t>(busy);
+    if (records.none()) return false;
+    child.reports.add(records.busy, records.idle, records.busy_first);
+    service_.stats().accepted += static_cast<std::uint64_t>(records.busy);
     return true;
 }
 

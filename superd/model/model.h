@@ -4,37 +4,15 @@
 
 #include <sys/types.h>
 
-#include <algorithm>
 #include <cstddef>
-#include <cstdint>
 #include <memory>
 
 #include "conf/service.h"
 #include "model/host.h"
 #include "model/memory.h"
+#include "model/reports.h"
 
 namespace superd::model {
-
-/// What a worker has said of itself: "busy" for a client that it took, "idle" for room for one more.
-struct Reports {
-    int free = 0;               ///< clients for which there is room
-    int slots = 0;              ///< the most that this ever was; 0: it has not spoken
-    std::uint64_t clients = 0;  ///< that it has taken
-
-    bool any() const { return slots > 0; }
-    bool idle() const { return free >= slots; }
-    /// Past all sense; a worker may say what it likes.
-    static constexpr int kMost = 1024;
-
-    /// All that came together, since a worker's word is only true as a whole. `busy_first`: a worker whose first word
-    /// is "busy" has never said that there is room, and has it for one client at a time.
-    void add(int busy, int more_idle, bool busy_first = false) {
-        if (!any() && busy_first) free = 1;
-        free = std::clamp(free + more_idle - busy, 0, kMost);
-        slots = std::max({slots, free, 1});
-        clients += static_cast<std::uint64_t>(busy);
-    }
-};
 
 /// How a child ended.
 enum class End {

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// The status protocol of workers, superd-worker(7), as superd reads it.
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+namespace superd::model {
+
+/// What a worker has said of itself: "busy" for a client that it took, "idle" for room for one more.
+struct Reports {
+    int free = 0;               ///< clients for which there is room
+    int slots = 0;              ///< the most that this ever was; 0: it has not spoken
+    std::uint64_t clients = 0;  ///< that it has taken
+
+    bool any() const { return slots > 0; }
+    bool idle() const { return free >= slots; }
+    /// Past all sense; a worker may say what it likes.
+    static constexpr int kMost = 1024;
+
+    /// All that came together, since a worker's word is only true as a whole. `busy_first`: a worker whose first word
+    /// is "busy" has never said that there is room, and has it for one client at a time.
+    void add(int busy, int more_idle, bool busy_first = false) {
+        if (!any() && busy_first) free = 1;
+        free = std::clamp(free + more_idle - busy, 0, kMost);
+        slots = std::max({slots, free, 1});
+        clients += static_cast<std::uint64_t>(busy);
+    }
+};
+
+/// Messages that came together, each of whole records; what is neither record is passed over.
+struct Records {
+    static constexpr std::size_t kSize = 5;
+    static constexpr std::size_t kMessage = 256 * kSize;  ///< what is past them is lost
+
+    int busy = 0;
+    int idle = 0;
+    bool busy_first = false;
+
+    void read(std::string_view message) {
+        for (; message.size() >= kSize; message.remove_prefix(kSize)) {
+            if (none()) busy_first = message.starts_with("busy\n");
+            busy += message.starts_with("busy\n");
+            idle += message.starts_with("idle\n");
+        }
+    }
+    bool none() const { return busy + idle == 0; }
+};
+
+}  // namespace superd::model
