@@ -12,7 +12,7 @@ REFUSED = b"too many of you\n"
 AGAIN = 1.0  # seconds after which a datagram is sent again: it may be dropped on its way as any may
 
 # Those whose handlers superd does not start for each client by itself.
-POOLS = ("pool", "later", "datagram-pool")
+POOLS = ("pool", "later", "datagram-pool", "threads")
 OWNERS = ("owner",)
 
 

@@ -162,6 +162,8 @@ class Superd:
             with self.arrival:
                 if isinstance(record, dict):
                     self.records.append(record)
+                    if SANITIZER_REPORT.search(record.get("message", "")):  # a handler's own
+                        self.lines.append(text)
                 else:
                     self.lines.append(text)
                 self.arrival.notify_all()
