@@ -201,8 +201,16 @@ class Resolver {
             return complain(fmt::format(": {} may not pass {}", who, folder));
         }
         if (!sys::may_access(found->real_path, found->status, X_OK, runs_as_->uid, runs_as_->gid, runs_as_->groups)) {
-            complain(fmt::format(": {} may not execute it", who));
+            return complain(fmt::format(": {} may not execute it", who));
         }
+        // Where it is missing, exec says of the script itself that it does not exist.
+        const std::string interpreter = sys::interpreter_of(found->real_path);
+        if (!interpreter.starts_with('/')) return;
+        const auto there = sys::find_in_root(root_, interpreter);
+        if (!there && there.error().code == ENOENT)
+            complain(fmt::format(": its interpreter \"{}\" does not exist{}", interpreter, inside));
+        else if (there && !is_executable(there->status))
+            complain(fmt::format(": its interpreter \"{}\" is not executable", interpreter));
     }
 
     // Folders above the root directory are passed before the handler becomes somebody else.

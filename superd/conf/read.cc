@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include <utility>
+
 #include "base/text.h"
 
 namespace superd::conf {
@@ -29,13 +31,43 @@ std::vector<std::string> section_names() {
     return names;
 }
 
-// The key that was meant: near in the same section, or the same name in another one.
+// What the same is called where superd's users come from: xinetd.conf(5), systemd.socket(5), systemd.exec(5).
+constexpr std::pair<std::string_view, std::string_view> kElsewhere[] = {
+    {"access_times", "access.times"},
+    {"bind", "listen"},
+    {"cps", "limits.rate"},
+    {"disable", "enabled"},
+    {"env", "environment"},
+    {"groups", "supplementary_groups"},
+    {"interface", "listen"},
+    {"no_access", "access.deny"},
+    {"only_from", "access.allow"},
+    {"passenv", "pass_environment"},
+    {"port", "listen"},
+    {"protocol", "listen"},
+    {"server", "exec"},
+    {"server_args", "exec"},
+    {"socket_type", "listen"},
+    {"wait", "model"},
+    {"Accept", "model"},
+    {"ExecStart", "exec"},
+    {"ListenDatagram", "listen"},
+    {"ListenStream", "listen"},
+    {"MaxConnections", "limits.instances"},
+    {"MaxConnectionsPerSource", "limits.per_source"},
+    {"WorkingDirectory", "working_directory"},
+};
+
+// The key that was meant: near in the same section, or the same name in another one or in another super-server.
 std::optional<std::string> meant_key(std::string_view section, const std::string& name) {
     const std::string prefix = section.empty() ? "" : std::string(section) + ".";
     if (const auto near = closest(name, names_in(section)); near && edit_distance(name, *near) <= 1)
         return prefix + *near;
     for (const Key& key : keys()) {
         if (key.name == name) return key.full_name();
+    }
+    for (const auto& [theirs, ours] : kElsewhere) {
+        if (theirs == name) return std::string(ours);
     }
     if (const auto near = closest(name, names_in(section))) return prefix + *near;
     return std::nullopt;

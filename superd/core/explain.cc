@@ -16,8 +16,15 @@ namespace {
 using Step = Explanation::Step;
 using Outcome = Explanation::Outcome;
 
-bool does_not_pass(const Step& step) {
-    return step.outcome != Outcome::served;
+/// Of equals the first.
+const Step& decides(const std::vector<Step>& steps) {
+    return *std::ranges::max_element(steps, {}, &Step::outcome);
+}
+
+bool is_loopback(const sys::IpBytes& ip) {
+    static const auto v4 = sys::parse_prefix("127.0.0.0/8");
+    static const auto v6 = sys::parse_prefix("::1");
+    return v4->contains(ip) || v6->contains(ip);
 }
 
 std::string text_of(const admit::Verdict& verdict) {
@@ -37,6 +44,8 @@ bool takes(const net::Listener& listener, const sys::Address& client, std::optio
     if (uid) return family == AF_UNIX;
     const auto ip = sys::ip_bytes(client);
     if (!ip) return family == client.family();
+    // From elsewhere nobody reaches a loopback address: ip-sysctl(7), route_localnet.
+    if (const auto own = sys::ip_bytes(listener.address()); own && is_loopback(*own) && !is_loopback(*ip)) return false;
     if (family == AF_INET) return !ip->v6;
     if (family != AF_INET6) return false;
     if (ip->v6) return true;
@@ -129,14 +138,13 @@ const char* name_of(Explanation::Outcome outcome) {
 }
 
 Explanation::Outcome Explanation::outcome() const {
-    const auto decides = std::ranges::find_if(steps, does_not_pass);
-    return decides == steps.end() ? Outcome::served : decides->outcome;
+    return decides(steps).outcome;
 }
 
 std::string Explanation::verdict() const {
-    const auto decides = std::ranges::find_if(steps, does_not_pass);
-    if (decides == steps.end()) return name_of(Outcome::served);
-    return fmt::format("{}: {} ({})", name_of(decides->outcome), decides->what, decides->text);
+    const Step& step = decides(steps);
+    if (step.outcome == Outcome::served) return name_of(Outcome::served);
+    return fmt::format("{}: {} ({})", name_of(step.outcome), step.what, step.text);
 }
 
 }  // namespace superd::core

@@ -85,13 +85,14 @@ struct Explanation {
         held,   ///< accepted, until its source's turn
         waits,  ///< in the backlog
         refused,
-    };
+    };  // from good to bad
     struct Step {
         const char* what = "";  ///< state, listener, instances, max_load, rate, access, times, per_source, …
         Outcome outcome = Outcome::served;  ///< served: it passes
         std::string text;
     };
-    std::vector<Step> steps;  ///< all that was looked at, in superd's order; the first that does not pass decides
+    std::vector<Step>
+        steps;  ///< all that was looked at, at least one, in superd's order; the first of the worst decides
     /// Of the step that decides.
     Outcome outcome() const;
     /// "refused: per_source (4 of 4)"

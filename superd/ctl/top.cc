@@ -96,6 +96,8 @@ class Top {
             connections_.push_back(std::move(connection));
         }
         usage_.keep(pids);
+        const auto listed = array_of(*processes, "processes").size();
+        more_ = std::max(number_of(*processes, "total") - static_cast<double>(listed), 0.0);
         sort();
     }
 
@@ -175,7 +177,8 @@ class Top {
         }
         if (!trouble_.empty()) return trouble_;
         if (!said_.empty()) return escape(said_);
-        return "q leave  ↑↓ select  k end handler  sort: c CPU  m memory  a age  n name  p pid";
+        const std::string more = more_ > 0 ? fmt::format("{:.0f} processes more  ", more_) : "";
+        return more + "q leave  ↑↓ select  k end handler  sort: c CPU  m memory  a age  n name  p pid";
     }
 
     void draw() {
@@ -235,6 +238,7 @@ class Top {
     UsageOf usage_;
     Json status_;
     std::vector<Connection> connections_;
+    double more_ = 0;  ///< processes that superd has not listed
     const Order* order_ = &kOrders[0];
     pid_t selected_ = 0, asking_ = 0;
     std::size_t first_ = 0, page_ = 1;

@@ -51,9 +51,8 @@ int open_in_root(int root, const std::string& path) {
     return static_cast<int>(fd);
 }
 
-}  // namespace
-
-Result<FileText> read_file(const std::string& path, std::size_t limit) {
+/// The whole of a regular file, or so much of it that it is longer than `enough`.
+Result<FileText> read_until(const std::string& path, std::size_t enough) {
     // O_NONBLOCK: open(2) of a FIFO waits for a writer otherwise.
     const Fd file(open(path.c_str(), O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
     // A socket cannot be opened at all.
@@ -63,14 +62,32 @@ Result<FileText> read_file(const std::string& path, std::size_t limit) {
     if (!S_ISREG(about.st_mode)) return fail(fmt::format("is {}, not a file", kind_of(about.st_mode)));
     FileText out{{}, status_from(about)};
     std::array<char, 16384> buffer;
-    for (;;) {
-        const ssize_t count = read(file.get(), buffer.data(), buffer.size());
+    while (out.text.size() <= enough) {
+        const ssize_t count = read(file.get(), buffer.data(), std::min(buffer.size(), enough + 1));
         if (count < 0 && errno == EINTR) continue;
         if (count < 0) return reason(errno);
-        if (count == 0) return out;
+        if (count == 0) break;
         out.text.append(buffer.data(), static_cast<std::size_t>(count));
-        if (out.text.size() > limit) return fail(fmt::format("is larger than {} bytes", format_size(limit)));
     }
+    return out;
+}
+
+}  // namespace
+
+Result<FileText> read_file(const std::string& path, std::size_t limit) {
+    auto file = read_until(path, limit);
+    if (file && file->text.size() > limit) return fail(fmt::format("is larger than {} bytes", format_size(limit)));
+    return file;
+}
+
+std::string interpreter_of(const std::string& path) {
+    constexpr std::size_t kLongest = 255;  // BINPRM_BUF_SIZE
+    const auto file = read_until(path, kLongest);
+    if (!file || !file->text.starts_with("#!")) return "";
+    const std::string line = file->text.substr(2, std::min(file->text.find('\n'), kLongest) - 2);
+    const std::size_t start = line.find_first_not_of(" \t");
+    if (start == std::string::npos) return "";
+    return line.substr(start, line.find_first_of(" \t", start) - start);
 }
 
 Result<std::vector<std::string>> list_directory(const std::string& path) {

@@ -27,6 +27,9 @@ struct FileText {
 /// a directory) is an error at once and never waited for.
 Result<FileText> read_file(const std::string& path, std::size_t limit);
 
+/// The interpreter of a script, as its "#!" says: execve(2). "" where there is none, or the file cannot be read.
+std::string interpreter_of(const std::string& path);
+
 /// Names in a directory, but "." and "..", in byte order.
 Result<std::vector<std::string>> list_directory(const std::string& path);
 

@@ -44,7 +44,7 @@ def services(folder):
     return {name: {"stop_timeout": "1s", **keys} for name, keys in found.items()}
 
 
-# A service whose handler does not start: its interpreter is missing.
+# A service whose handler does not start: it is neither a script nor a program.
 BROKEN = dict(listen="tcp://127.0.0.1:0", model="fork", limits={"on_excess": "close"})
 
 
@@ -134,7 +134,7 @@ def imbalance(name, service, unaccepted=False):
 
 def write_all(daemon, **more):
     """Every service's definition into the daemon's folder, with `more` in each environment."""
-    path = daemon.script("broken", "#!/nonexistent/interpreter\n") if not os.path.exists(daemon.path("broken")) \
+    path = daemon.script("broken", "neither\n") if not os.path.exists(daemon.path("broken")) \
         else daemon.path("broken")
     everything = {**services(daemon.directory), "broken": dict(BROKEN, exec=[path])}
     for name, keys in everything.items():

@@ -192,11 +192,13 @@ class Failures(SuperdCase):
             return b""
 
     def test_bad_interpreter(self):
-        """A script whose interpreter does not exist fails at exec and is reported."""
+        """A script whose interpreter has gone fails at exec and is reported."""
         daemon = self.prepare()
-        script = daemon.script("handler", "#!/nonexistent/interpreter\n")
+        interpreter = daemon.script("interpreter", "#!/bin/sh\n")
+        script = daemon.script("handler", f"#!{interpreter}\n")
         daemon.service("it", listen="tcp://127.0.0.1:0", model="fork", exec=[script])
         daemon.start()
+        os.unlink(interpreter)
         self.assertEqual(self.lost(daemon.address("it")), b"")
         record = daemon.wait_for(lambda r: r["level"] in ("error", "err"), service="it")
         self.assertEqual(record["step"], "exec")

@@ -171,6 +171,17 @@ TEST_CASE("an error points to the file that the offending value came from") {
           "superd.toml:2:13: limits.instances 0 is out of range 1 to 1000000\n");
 }
 
+TEST_CASE("who writes a key of xinetd or systemd is told ours") {
+    const Folder folder;
+    folder.define("a",
+                  sound + "server_args = \"-v\"\nonly_from = \"10.0.0.0/8\"\nListenStream = 25\nUser = \"mail\"\n");
+    CHECK(folder.errors() ==
+          "conf.d/a.toml:4:1: unknown key \"server_args\" (did you mean \"exec\"?)\n"
+          "conf.d/a.toml:5:1: unknown key \"only_from\" (did you mean \"access.allow\"?)\n"
+          "conf.d/a.toml:6:1: unknown key \"ListenStream\" (did you mean \"listen\"?)\n"
+          "conf.d/a.toml:7:1: unknown key \"User\" (did you mean \"user\"?)\n");
+}
+
 TEST_CASE("drop-ins without their file are an error, a file of such a name is not") {
     const Folder folder;
     folder.write("conf.d/gone.toml.d/10.toml", "nice = 1\n");
@@ -189,9 +200,10 @@ TEST_CASE("superd.toml may be absent unless it was asked for") {
 
 TEST_CASE("superd.toml has keys of its own, and knows no others") {
     const Folder folder;
-    folder.write("superd.toml",
-                 "handler_pth = \"/x\"\nuser = \"root\"\n[default]\n[control]\nreaders = [\"adm\", \"no-such\"]\nreader = 1\n"
-                 "[defaults]\nlisten = \"tcp://*:1\"\nexec = [\"x\"]\nenabled = false\nnise = 1\n");
+    folder.write(
+        "superd.toml",
+        "handler_pth = \"/x\"\nuser = \"root\"\n[default]\n[control]\nreaders = [\"adm\", \"no-such\"]\nreader = 1\n"
+        "[defaults]\nlisten = \"tcp://*:1\"\nexec = [\"x\"]\nenabled = false\nnise = 1\n");
     folder.define("a", sound);
     CHECK(folder.errors() ==
           "superd.toml:1:1: unknown key \"handler_pth\" (did you mean \"handler_path\"?)\n"

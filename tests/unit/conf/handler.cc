@@ -64,6 +64,27 @@ TEST_CASE("a handler that cannot be started is an error at load time") {
           "3:8: exec: expected an array of strings, found a string\n");
 }
 
+TEST_CASE("a script's interpreter must be there, as the kernel looks for it") {
+    const Folder folder;
+    const auto errors = [&](const std::string& first_line) {
+        folder.write("bin/script", first_line, 0755);
+        folder.define("a", definition(folder.path("bin/script")));
+        return folder.errors();
+    };
+    CHECK(errors("#!/bin/sh\n").empty());
+    CHECK(errors("#! \t/bin/sh -e\nexit").empty());
+    CHECK(errors("#!/bin/sh").empty());
+    CHECK(errors("no script, says the kernel when it is started\n").empty());
+    CHECK(errors("#!/nonexistent/sh -e\n") ==
+          "conf.d/a.toml:3:9: exec \"bin/script\": its interpreter \"/nonexistent/sh\" does not exist\n");
+    CHECK(errors("#!/bin/sh\r\n").ends_with("its interpreter \"/bin/sh\r\" does not exist\n"));
+    CHECK(errors("#!/etc/passwd\n").ends_with("its interpreter \"/etc/passwd\" is not executable\n"));
+    folder.write("jail/script", "#!/bin/sh\n", 0755);
+    folder.define("a", definition("/script", "root_directory = \"" + folder.path("jail") + "\""));
+    CHECK(
+        folder.errors().ends_with("exec \"/script\": its interpreter \"/bin/sh\" does not exist in root_directory\n"));
+}
+
 TEST_CASE("argv0 is what the handler sees as its name") {
     const Folder folder;
     folder.define("a",
