@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <time.h>
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 
@@ -59,6 +60,13 @@ std::string format_duration(Duration value) {
         }
     }
     return text.empty() ? "0s" : text;
+}
+
+std::string format_roughly(Duration value) {
+    const auto largest =
+        std::ranges::find_if(units, [&](const Unit& unit) { return value.count() >= unit.microseconds; });
+    const auto second = largest < units.end() - 1 ? largest + 1 : units.end() - 1;
+    return format_duration(Duration(value.count() / second->microseconds * second->microseconds));
 }
 
 }  // namespace superd

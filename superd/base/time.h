@@ -29,5 +29,7 @@ std::optional<Duration> parse_duration(std::string_view text);
 
 /// The shortest form that parse_duration reads back: "1h30m", "250ms", "0s".
 std::string format_duration(Duration value);
+/// For people: to the second largest unit, rounded down. "3s204ms", "1h2m".
+std::string format_roughly(Duration value);
 
 }  // namespace superd

@@ -36,7 +36,7 @@ std::string text_of(const admit::Verdict& verdict) {
 std::string next_client(Instant opens) {
     const Duration in = opens - now();
     return in <= Duration::zero() ? "a client may come now"
-                                  : fmt::format("the next client may come in {}", format_duration(in));
+                                  : fmt::format("the next client may come in {}", format_roughly(in));
 }
 
 bool takes(const net::Listener& listener, const sys::Address& client, std::optional<uid_t> uid) {

@@ -318,9 +318,9 @@ void Generation::log_exit(pid_t pid, const Child& child, int status, const std::
     if (definition_.log_connections == conf::LogConnections::none || (!abnormal && !all)) return;
     const auto how = signalled ? fmt::format("killed by {}", signal_name(WTERMSIG(status)))
                                : fmt::format("exit status {}", WEXITSTATUS(status));
-    const auto age = std::chrono::duration_cast<std::chrono::milliseconds>(now() - child.started);
+    const auto age = std::chrono::floor<std::chrono::milliseconds>(now() - child.started);
     engine_.log.write(abnormal ? Level::notice : Level::info,
-                      fmt::format("{}{} {} ended after {}: {}", peer, who, pid, format_duration(age), how),
+                      fmt::format("{}{} {} ended after {}: {}", peer, who, pid, format_roughly(age), how),
                       {{"SERVICE", definition_.name},
                        {"PEER", child.peer.text()},
                        {"CHILD_PID", pid},

@@ -2,6 +2,7 @@
 // superctl import: what is read, where it is written, how it is reported.
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -229,10 +230,18 @@ std::set<std::string> write_services(Import& import, const Request& request) {
     return written;
 }
 
+/// What one line of defaults means for many services is said once.
 void print_report(const Import& import) {
-    for (const Note& note : import.notes) {
-        fmt::print(stderr, "{}: {}{}\n", escape(note.at.text()), note.fate == Fate::error ? "error: " : "",
-                   escape(note.service.empty() ? note.text : note.service + ": " + note.text));
+    const auto rest = [](const Note& note) { return std::tie(note.at.file, note.at.line, note.fate, note.text); };
+    for (auto note = import.notes.begin(); note != import.notes.end(); ++note) {
+        const auto is_same = [&](const Note& other) { return rest(other) == rest(*note); };
+        if (std::find_if(import.notes.begin(), note, is_same) != note) continue;
+        std::vector<std::string> services;
+        for (auto same = note; same != import.notes.end(); ++same)
+            if (is_same(*same) && !same->service.empty()) services.push_back(same->service);
+        fmt::print(
+            stderr, "{}: {}{}\n", escape(note->at.text()), note->fate == Fate::error ? "error: " : "",
+            escape(services.empty() ? note->text : fmt::format("{}: {}", fmt::join(services, ", "), note->text)));
     }
 }
 

@@ -209,6 +209,14 @@ class ImportCommand(ImportCase):
         self.assertEqual(tomllib.loads(done.stdout)["listen"], "tcp://*:7007")
         self.assertIn("inetd.conf:2: \"a\" is switched off", done.stderr)
 
+    def test_said_once(self):
+        """What a line of defaults means for several services is one line of the report."""
+        service = "service %s\n{\n\ttype = UNLISTED\n\tport = %d\n\tsocket_type = stream\n\twait = no\n\tuser = root\n" \
+                  "\tserver = /bin/sh\n}\n"
+        path = self.write("xinetd.conf", "defaults\n{\n\tlog_on_success = USERID\n}\n" + service % ("one", 7001) + service % ("two", 7002))
+        lines = superctl("import", "xinetd", path).stderr.splitlines()
+        self.assertEqual([line.split(":")[1:3] for line in lines if "USERID" in line], [["3", " one, two"]])
+
     def test_json(self):
         """--json: services with their text and origin, and the report, as documented."""
         path = self.write("inetd.conf", self.LINE + "#<off># a stream tcp nowait b c d\n")

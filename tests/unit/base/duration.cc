@@ -54,6 +54,11 @@ TEST_CASE("a duration reads back as it was written out") {
     CHECK(format_duration(90min) == "1h30m");
     CHECK(format_duration(250ms) == "250ms");
     CHECK(format_duration(0s) == "0s");
+    CHECK(format_roughly(3s + 204ms + 9us) == "3s204ms");
+    CHECK(format_roughly(25h + 3min + 59s) == "1d1h");
+    CHECK(format_roughly(1h + 59s) == "1h");
+    CHECK(format_roughly(7us) == "7us");
+    CHECK(format_roughly(0s) == "0s");
     for (const Duration value :
          {Duration(1), Duration(999), Duration(1000), Duration(1'500'000), Duration(86'399'999'999)}) {
         CHECK(parse_duration(format_duration(value)) == value);

@@ -93,11 +93,18 @@ TEST_CASE("every shape of broken request is refused") {
     CHECK(superd.done.empty());
 }
 
-TEST_CASE("the first step that does not pass is the verdict") {
-    core::Explanation explanation{{{"state", core::Explanation::Outcome::served, "listening"},
-                                   {"per_source", core::Explanation::Outcome::held, "4 of 4"},
-                                   {"instances", core::Explanation::Outcome::refused, "9 of 9"}}};
-    CHECK(explanation.verdict() == "held: per_source (4 of 4)");
+TEST_CASE("the first step of the worst outcome is the verdict") {
+    using Outcome = core::Explanation::Outcome;
+    core::Explanation explanation{{{"state", Outcome::served, "listening"},
+                                   {"per_source", Outcome::held, "4 of 4"},
+                                   {"instances", Outcome::waits, "9 of 9"},
+                                   {"rate", Outcome::waits, "in 1s"},
+                                   {"access", Outcome::refused, "deny"}}};
+    CHECK(explanation.verdict() == "refused: access (deny)");
+    explanation.steps.resize(4);
+    CHECK(explanation.verdict() == "waits: instances (9 of 9)");
+    explanation.steps.resize(2);
+    CHECK(explanation.outcome() == Outcome::held);
     explanation.steps.resize(1);
     CHECK(explanation.verdict() == "served");
 }
