@@ -261,11 +261,16 @@ class Mapper {
         out_.set_toml(fmt::format("rlimits.{}", found->second.name), toml, one.at);
     }
 
-    std::vector<std::string> words_of(std::string_view key, Origin& at) const {
+    std::vector<std::string> words_of(std::string_view key, Origin& at) {
         std::vector<std::string> out;
         for (const Assignment* one : unit_.all("Service", key)) {
             const auto words = unit::words_of(one->value);
-            if (!words) continue;
+            if (!words || !std::ranges::all_of(*words, is_plain_text)) {
+                import_.disable(out_, one->at,
+                                fmt::format("{}: {}, so it is left out", key,
+                                            words ? "is not UTF-8 text" : "a quote is not closed"));
+                continue;
+            }
             out.insert(out.end(), words->begin(), words->end());
             at = one->at;
         }
