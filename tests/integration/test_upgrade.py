@@ -104,6 +104,39 @@ class Upgrades(UpgradeCase):
         daemon.stop()
         self.assertFalse(os.path.exists(path))
 
+    def test_counters_go_on(self):
+        """Every counter, gauge and histogram of superctl metrics is after an upgrade what it was before, but for the
+        one that counts upgrades; one that was refused is counted as such."""
+        cat = dict(listen="tcp://127.0.0.1:0", model="fork", exec=["cat"])
+        daemon = self.superd({"cat": cat, "bad": cat | {"exec": ["sh", "-c", "exit 1"]},
+                              "denied": cat | {"access": {"deny": ["127.0.0.1"]}}})
+        session = Session(self.client(daemon.address("cat")))
+        session.goes_on(self, b"there")
+        for name in ("cat", "bad", "denied"):
+            exchange(daemon.address(name))
+        daemon.reload()
+        daemon.service("new", "no definition")
+        daemon.reload(refused=True)
+        undo = self.replace(daemon, None)
+        self.refused(daemon, "No such file")
+        undo()
+
+        def samples():
+            found = self.superctl(daemon, "metrics").splitlines()
+            return dict(line.rsplit(" ", 1) for line in found if not line.startswith("#"))
+
+        self.eventually(lambda: samples()["superd_child_processes"] == "1", "handlers have ended")
+        before = samples()
+        for name, count in {'superd_upgrades_total{result="refused"}': "1", 'superd_reloads_total{result="done"}': "1",
+                            'superd_reloads_total{result="refused"}': "1", 'superd_exits_total{service="bad",'
+                            'kind="failed"}': "1", 'superd_refused_total{service="denied",reason="denied"}': "1",
+                            'superd_handler_seconds_count{service="cat"}': "1"}.items():
+            self.assertEqual(before[name], count, name)
+        for _ in range(2):
+            self.upgrade(daemon)
+        self.assertEqual(samples(), before | {'superd_upgrades_total{result="done"}': "2"})
+        session.goes_on(self, b"still there")
+
     def test_superctl(self):
         """superctl upgrade returns once the next superd answers; counts of superd itself stay, and so does its
         control socket."""
