@@ -4,18 +4,19 @@
 import json
 import os
 import select
+import signal
 import socket
 import subprocess
 import time
 
-from harness import Reader, exchange
+from harness import Reader, exchange, process
 from upgrading import Session, UpgradeCase
 
 
 class Upgrades(UpgradeCase):
     def test_limits_hold(self):
-        """instances, per_source, rate, a pause and max_lifetime hold across upgrades, and a client held for its
-        source's turn is served after one."""
+        """instances, per_source, rate, a pause, a drain and max_lifetime hold across upgrades, and a client held for
+        its source's turn is served after one."""
         daemon = self.superd({
             "few": dict(listen="tcp://127.0.0.1:0", model="fork", exec=["cat"], limits={"instances": 2}),
             "each": dict(listen="tcp://127.0.0.1:0", model="fork", exec=["cat"], limits={"per_source": 1,
@@ -23,6 +24,7 @@ class Upgrades(UpgradeCase):
             "rated": dict(listen="tcp://127.0.0.1:0", model="fork", exec=["cat"],
                           limits={"rate": "1/d", "burst": 1}),
             "paused": dict(listen="tcp://127.0.0.1:0", model="fork", exec=["cat"]),
+            "drained": dict(listen="tcp://127.0.0.1:0", model="fork", exec=["cat"]),
             "aged": dict(listen="tcp://127.0.0.1:0", model="fork", exec=["cat"], max_lifetime="1s"),
         })
         full = [self.client(daemon.address("few")) for _ in range(3)]
@@ -30,22 +32,29 @@ class Upgrades(UpgradeCase):
         rated = [self.client(daemon.address("rated")) for _ in range(2)]
         born = time.monotonic()
         aged = self.client(daemon.address("aged"))
+        leaving = Session(self.client(daemon.address("drained")))
+        leaving.goes_on(self, b"there")
         self.superctl(daemon, "pause", "paused")
-        waits = self.client(daemon.address("paused"))
+        self.superctl(daemon, "drain", "drained", "--no-wait")
+        waits, stays_out = self.client(daemon.address("paused")), self.client(daemon.address("drained"))
         self.eventually(lambda: daemon.status()["each"]["held"] == 1, "a client is held")
         for _ in range(3):
             self.upgrade(daemon)
         status = daemon.status()
-        self.assertEqual([status[name]["handlers"] for name in ("few", "each", "rated", "paused")], [2, 1, 1, 0])
+        self.assertEqual([status[name]["handlers"] for name in ("few", "each", "rated", "paused", "drained")],
+                         [2, 1, 1, 0, 1])
         self.assertEqual(status["each"]["held"], 1)
         self.assertEqual(status["paused"]["state"], "paused")
         self.assertEqual(status["rated"]["state"], "paused")
-        for sock in (full[2], held, rated[1], waits):
+        self.assertEqual(status["drained"]["state"], "draining")
+        leaving.goes_on(self, b"still there")
+        for sock in (full[2], held, rated[1], waits, stays_out):
             sock.sendall(b"x\n")
         full[0].close()
         own.close()
         self.superctl(daemon, "resume", "paused")
-        for sock in (full[2], held, waits):
+        self.superctl(daemon, "resume", "drained")
+        for sock in (full[2], held, waits, stays_out):
             self.assertEqual(Reader(sock).line(), b"x")
         self.assertEqual(daemon.status()["rated"]["accepted"], 1)
         for _ in range(200):  # an age that began anew each time would not be reached
@@ -154,6 +163,66 @@ class Upgrades(UpgradeCase):
         self.assertRegex(self.superctl(daemon, "upgrade", status=1), "refused.*No such file")
 
 
+class Backoffs(UpgradeCase):
+    def test_an_address_is_tried_again_in_its_time(self):
+        """The tries to get an address that is taken go on while upgrades follow upon one another, each of them shorter
+        than the pause between two tries; once it is free, it is had."""
+        taken = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(taken.close)
+        uri = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
+        daemon = self.superd({"late": dict(listen=uri, model="fork", exec=["sh", "-c", "echo hello"])})
+        tries = lambda: len(daemon.find(lambda record: record["message"].startswith("still waiting for")))
+        for _ in range(300):
+            if tries() >= 3:
+                break
+            self.upgrade(daemon)
+        self.assertGreaterEqual(tries(), 3)
+        taken.close()
+        self.assertEqual(daemon.address("late"), uri)
+        self.assertEqual(exchange(uri), b"hello\n")
+
+    def test_handlers_that_fail(self):
+        """A service that is slowed down because its handlers fail as they start stays so, is tried in its time, and
+        says it once; when one works again, that is said once as well."""
+        daemon = self.prepare()
+        interpreter = daemon.path("interpreter")
+        daemon.service("bad", listen="tcp://127.0.0.1:0", model="iterative",  # so that they are tried one by one
+                       exec=[daemon.script("handler", f"#!{interpreter}\necho hello\n")])
+        daemon.start()
+        uri = daemon.address("bad")
+        failed = lambda: int(daemon.status()["bad"]["spawn_failures"])
+        said = lambda text: len(daemon.find(lambda record: record["message"].startswith(text)))
+        while failed() < 8:  # the pause has doubled until it does no more
+            self.assertEqual(exchange(uri), b"")
+        waiting = [self.client(uri) for _ in range(8)]
+        for _ in range(300):
+            if failed() >= 10:
+                break
+            self.upgrade(daemon)
+        self.assertGreaterEqual(failed(), 10, "nobody's turn has come")
+        self.assertLess(failed(), 16, "the pause has not been kept")
+        os.symlink("/bin/sh", interpreter)
+        self.assertIn(b"hello\n", [Reader(client).rest() for client in waiting])
+        daemon.wait_for(message="handlers start again")
+        self.upgrade(daemon)
+        self.assertEqual(exchange(uri), b"hello\n")
+        self.assertEqual((said("handlers fail as soon as they start"), said("handlers start again")), (1, 1))
+
+    def test_refusals_are_logged_no_more_often(self):
+        """Of many refusals five have a line of their own, over an upgrade as well; the rest are summed up when their
+        ten seconds are over."""
+        daemon = self.superd({"shut": dict(listen="tcp://127.0.0.1:0", model="fork", exec=["cat"],
+                                           access={"deny": ["127.0.0.1"]})})
+        uri = daemon.address("shut")
+        for _ in range(3):
+            for _ in range(4):
+                with self.client(uri) as client:
+                    self.assertEqual(client.recv(1), b"")
+            self.upgrade(daemon)
+        daemon.wait_for(message="7 more refused: denied")
+        self.assertEqual(len(daemon.find(lambda record: record["message"].endswith(": refused: denied"))), 5)
+
+
 class Refusals(UpgradeCase):
     def test_bad_programs(self):
         """A program that is missing, is text, crashes, fails, or says yes without having read the state: refused
@@ -177,17 +246,43 @@ class Refusals(UpgradeCase):
         session.goes_on(self, b"there")
         self.assertEqual(daemon.status()["echo"]["handlers"], 1)
 
+    def test_a_program_that_hangs(self):
+        """One that starts and never answers, with a child of its own: refused once its time is over, with both ended;
+        clients are served and operators answered meanwhile and afterwards, and a second upgrade is told to wait."""
+        daemon = self.superd({"echo": dict(listen="tcp://127.0.0.1:0", model="fork", exec=["cat"])})
+        session = Session(self.client(daemon.address("echo")))
+        session.goes_on(self, b"before")
+        undo = self.replace(daemon, b"#!/bin/sh\necho superd can take over\nsleep 1001 &\nexec sleep 1002\n")
+        since = daemon.mark()
+        daemon.process.send_signal(signal.SIGUSR2)
+        hung = self.eventually(lambda: len(found := {p.pid for p in process.processes() if process.words(p.pid) in
+                                                     (["sleep", "1001"], ["sleep", "1002"])}) == 2 and found,
+                               "it hangs")
+        for _ in range(20):
+            session.goes_on(self, b"meanwhile")
+            self.assertEqual(exchange(daemon.address("echo"), b"hello"), b"hello")
+        status = json.loads(self.superctl(daemon, "--json", "status"))["superd"]["upgrades"]
+        self.assertTrue(status["under_way"])
+        self.assertIn("under way already", self.superctl(daemon, "upgrade", status=1))
+        record = daemon.wait_for(message="upgrade refused, everything stays as it was", since=since)
+        self.assertIn("superd: it has not proved within 10s that it can take over", record["message"])
+        self.eventually(lambda: not any(process.alive(pid) for pid in hung), "what it has started has ended")
+        undo()
+        self.upgrade(daemon)
+        session.goes_on(self, b"afterwards")
+        self.assertEqual(exchange(daemon.address("echo"), b"hello"), b"hello")
+
     def test_other_version(self):
         """A state of another version, older or newer, is refused by name of both, and the program that was to take it
         over has done nothing."""
         daemon = self.superd({"echo": dict(listen="unix://" + self.prepare().path("s"), model="fork", exec=["cat"])})
-        for version in (b"0", b"2", b"900"):
+        for version in (b"0", b"1", b"900"):
             done = self.offer(daemon, b'{"state":[],"superd":%s}' % version)
             self.assertEqual(done.returncode, 1)
             self.assertRegex(done.stderr, rf"state of version {version.decode()}, superd .* reads version \d")
         self.assertIn("not the state of a superd", self.offer(daemon, b"\x00\xff").stderr)
-        self.assertIn("cannot be read", self.offer(daemon, b'{"state":[1],"superd":1}').stderr)
-        self.assertIn("not sealed", self.offer(daemon, b'{"state":[],"superd":1}', seals=0).stderr)
+        self.assertIn("cannot be read", self.offer(daemon, b'{"state":[1],"superd":2}').stderr)
+        self.assertIn("not sealed", self.offer(daemon, b'{"state":[],"superd":2}', seals=0).stderr)
 
     def offer(self, daemon, text, seals=0xf):
         import fcntl  # pylint: disable=import-outside-toplevel
