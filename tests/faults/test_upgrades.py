@@ -4,7 +4,9 @@
 import collections
 import hashlib
 import os
+import resource
 import select
+import signal
 import statistics
 import subprocess
 import threading
@@ -13,8 +15,8 @@ import unittest
 
 import everything
 import sshd
-from faults import Counter, FaultCase, figure
-from harness import connect, exchange
+from faults import SANITIZED, Counter, FaultCase, figure
+from harness import connect, exchange, process
 from upgrading import Session, UpgradeCase
 
 UPGRADES = int(os.environ.get("SUPERD_FAULTS_UPGRADES", "20"))
@@ -232,6 +234,102 @@ class Upgrades(sshd.SshdCase, UpgradeCase, FaultCase):
         figure(f"a shell behind sshd -i answered {shell.typed} times; rsync fetched {SIZE >> 20} MiB by upgrade "
                f"{fetched_at or 'after the last'}; max_lifetime ended a session by upgrade {ended_at}; at most "
                f"{self.counter.read()[1]} handlers at once of instances = 2")
+
+
+class Scarcity(FaultCase, UpgradeCase):
+    """An upgrade for which there is too little of something is refused with the reason, or done; nothing between."""
+
+    UID = 64123  # nobody's, so that no other process counts
+    NEEDS_DESCRIPTORS = "UndefinedBehaviorSanitizer looks at memory by a pipe, and ends superd where it cannot have one"
+
+    def attempt(self, daemon):
+        """An upgrade; why it was refused, or "done"."""
+        since = daemon.mark()
+        daemon.process.send_signal(signal.SIGUSR2)
+        record = daemon.wait_for(lambda r: r["message"].startswith(("upgraded", "upgrade refused")), since=since)
+        return record["message"].partition("stays as it was: ")[2].removeprefix(daemon.installation.superd) or "done"
+
+    def crowd(self, daemon, uri, **sources):
+        """100 clients, more than there is room for, of handlers that stay until they are told to go."""
+        load = self.load(uri, parallel=100, total=100, patience=60, **sources)
+        self.addCleanup(daemon.write, "go", "")
+        daemon.wait_for(message="cannot start as many handlers")
+        return load
+
+    @unittest.skipIf(SANITIZED, NEEDS_DESCRIPTORS)
+    def test_descriptors_all_taken(self):
+        """All descriptors are taken by clients, most of whom superd holds: nobody is lost by upgrades, done or not,
+        and that something is scarce is said once, before them."""
+        daemon, uri = self.serving("until", "DIR/go", prefix=["prlimit", "--nofile=60:60", "--"],
+                                   limits={"per_source": 2, "wait_timeout": "5m"})
+        load = self.crowd(daemon, uri, source="127.0.9.1", sources=10)
+        outcomes = collections.Counter(self.attempt(daemon) for _ in range(10))
+        figure(f"ten upgrades where clients have taken all of 60 descriptors: {dict(outcomes)}")
+        self.assertEqual(self.count(daemon, "handlers"), 20)
+        daemon.write("go", "")
+        self.all_served(load.finish(), 100)
+        self.assertEqual(len(daemon.find(lambda r: r["message"].startswith("cannot start as many handlers"))), 1)
+        self.assertEqual(self.attempt(daemon), "done")
+
+    @unittest.skipIf(SANITIZED, NEEDS_DESCRIPTORS)
+    def test_descriptors_ever_fewer(self):
+        """The limit of descriptors comes down one by one: upgrades are done, then refused, and a session goes on."""
+        daemon = self.superd({"cat": dict(listen=TCP, model="fork", exec=["cat"]),
+                              "parked": dict(listen=TCP, model="prefork", exec=["cat"])})
+        sessions = [Session(self.client(daemon.address(name))) for name in ("cat", "parked")]
+        for session in sessions:  # handlers could not be given their limits back later
+            session.goes_on(self, b"there")
+        limit, outcomes = len(process.descriptors(daemon.pid)) + 15, collections.Counter()
+        while outcomes.total() - outcomes["done"] < 15 and limit > 0:
+            daemon.limit("nofile", limit)
+            outcomes[self.attempt(daemon)] += 1
+            for session in sessions:
+                session.goes_on(self, b"%d" % limit)
+            limit -= 1
+        figure(f"upgrades with ever fewer descriptors: {dict(outcomes)}")
+        self.assertGreater(outcomes["done"], 0)
+        self.assertEqual(outcomes.total(), outcomes["done"] + 15)
+
+    @unittest.skipIf(os.geteuid() != 0, "needs root: a limit of processes counts all that the user runs")
+    def test_processes_all_taken(self):
+        """An ordinary user's superd that has as many processes as it may: refused, since none is left for the proof;
+        nobody is lost, and once there is one the upgrade is done."""
+        user = ["setpriv", f"--reuid={self.UID}", f"--regid={self.UID}", "--clear-groups", "--"]
+        daemon, uri = self.serving("until", "DIR/go", prefix=["prlimit", "--nproc=30:30", "--", *user])
+        load = self.crowd(daemon, uri)
+        self.assertEqual(self.attempt(daemon), "fork: Resource temporarily unavailable")
+        daemon.write("go", "")
+        self.all_served(load.finish(), 100)
+        self.assertEqual(self.attempt(daemon), "done")
+        self.all_served(self.load(uri, total=1).finish(), 1)
+
+    @unittest.skipIf(SANITIZED, "AddressSanitizer takes terabytes of address space: for a build without it")
+    def test_memory(self):
+        """From far too little address space to enough, in pages around the least that will do: an upgrade is refused
+        or done, and a session goes on."""
+        daemon = self.superd({"cat": dict(listen=TCP, model="fork", exec=["cat"])})
+        session = Session(self.client(daemon.address("cat")))
+        outcomes, hard = collections.Counter(), resource.prlimit(daemon.pid, resource.RLIMIT_AS)[1]
+
+        def enough(pages):
+            resource.prlimit(daemon.pid, resource.RLIMIT_AS, (pages * resource.getpagesize(), hard))
+            outcome = self.attempt(daemon)
+            resource.prlimit(daemon.pid, resource.RLIMIT_AS, (hard, hard))
+            session.goes_on(self, b"%d" % pages)
+            outcomes[outcome] += 1
+            return outcome == "done"
+
+        low, high = 1, int(process.status(daemon.pid)["VmSize"].split()[0]) * 2 * 1024 // resource.getpagesize()
+        self.assertTrue(enough(high))
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (low, middle) if enough(middle) else (middle, high)
+        for pages in range(high - 20, high + 20):
+            enough(pages)
+        figure(f"least address space for an upgrade {high * resource.getpagesize() >> 10} KiB: {dict(outcomes)}")
+        self.assertGreater(outcomes["done"], 1)
+        self.assertGreater(outcomes.total(), outcomes["done"])
+        self.assertEqual(exchange(daemon.address("cat"), b"hello"), b"hello")
 
 
 if __name__ == "__main__":
