@@ -7,6 +7,7 @@ import select
 import signal
 import socket
 import subprocess
+import threading
 import time
 
 from harness import Reader, exchange, process
@@ -161,6 +162,53 @@ class Upgrades(UpgradeCase):
         self.assertEqual(os.stat(daemon.control).st_ino, inode)
         self.replace(daemon, None)
         self.assertRegex(self.superctl(daemon, "upgrade", status=1), "refused.*No such file")
+
+
+    def test_superctl_drain(self):
+        """superctl drain waits for the last handler over upgrades."""
+        daemon = self.superd({"echo": dict(listen="tcp://127.0.0.1:0", model="fork", exec=["cat"])})
+        session = Session(self.client(daemon.address("echo")))
+        session.goes_on(self, b"before")
+        drain = subprocess.Popen([self.SUPERCTL, "--control", daemon.control, "drain", "echo"], text=True,
+                                 env=daemon.environment, stdout=subprocess.PIPE)
+        self.addCleanup(drain.communicate)
+        self.addCleanup(drain.kill)
+        self.assertEqual(drain.stdout.readline(), "echo: draining, 1 handler to finish\n")
+        for _ in range(5):
+            self.upgrade(daemon)
+        session.goes_on(self, b"after")
+        self.assertIsNone(drain.poll())
+        session.sock.close()
+        self.assertEqual(drain.stdout.read(), "echo: drained; clients wait until it is resumed\n")
+        self.assertEqual(drain.wait(), 0)
+
+    def test_superctl_asks_again(self):
+        """Whose connection is cut without an answer, as by an upgrade, asks again, but for what must not be done
+        twice."""
+        daemon = self.prepare()
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(daemon.control)
+            listener.listen()
+            asked = []
+
+            def cut_twice():
+                for number in range(3):
+                    sock, _ = listener.accept()
+                    with sock:
+                        asked.append(Reader(sock).line())
+                        if number == 2:
+                            sock.sendall(b'{"version": 1, "ok": true, "services": []}\n')
+
+            thread = threading.Thread(target=cut_twice)
+            thread.start()
+            self.superctl(daemon, "list")
+            thread.join()
+            self.assertEqual((len(asked), len(set(asked))), (3, 1))
+            for verb in (["kill", "echo"], ["stop"], ["upgrade"]):
+                thread = threading.Thread(target=lambda: listener.accept()[0].close())
+                thread.start()
+                self.assertIn("without an answer", self.superctl(daemon, *verb, status=1))
+                thread.join()
 
 
 class Backoffs(UpgradeCase):

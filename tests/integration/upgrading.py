@@ -23,6 +23,8 @@ class Session:
 
 
 class UpgradeCase(SuperdCase):  # no tests of its own
+    SUPERCTL = os.path.join(os.path.dirname(os.environ["SUPERD_BINARY"]), "..", "bin", "superctl")
+
     def prepare(self, **options):
         """A daemon whose programs are its own, so that they can be replaced."""
         daemon = super().prepare(**options)
@@ -58,8 +60,7 @@ class UpgradeCase(SuperdCase):  # no tests of its own
         self.assertRegex(record["message"], why)
 
     def superctl(self, daemon, *arguments, status=0):
-        program = os.path.join(os.path.dirname(os.environ["SUPERD_BINARY"]), "..", "bin", "superctl")
-        done = subprocess.run([program, "--control", daemon.control, *arguments], text=True, capture_output=True,
+        done = subprocess.run([self.SUPERCTL, "--control", daemon.control, *arguments], text=True, capture_output=True,
                               check=False, timeout=60, env=daemon.environment)
         self.assertEqual(done.returncode, status, done.stdout + done.stderr)
         return done.stdout + done.stderr
