@@ -79,6 +79,9 @@ std::string metrics_text(const core::Operations& superd, MetricsFormat format) {
     text.family("superd_reloads", "counter", "Reloads of the definitions, by how they ended.");
     text.sample("result=\"done\"", daemon.reloads);
     text.sample("result=\"refused\"", daemon.reloads_refused);
+    text.family("superd_upgrades", "counter", "Upgrades in place, by how they ended.");
+    text.sample("result=\"done\"", daemon.upgrades);
+    text.sample("result=\"refused\"", daemon.upgrades_refused);
     if (daemon.open_descriptors) {
         text.family("superd_open_descriptors", "gauge", "Descriptors that superd itself has open.");
         text.sample("", *daemon.open_descriptors);

@@ -42,7 +42,7 @@ Result<void> Held::go_on(const std::vector<HeldState>& state, Descriptors& descr
 IntakeState Intake::write_down(Descriptors& descriptors) const {
     IntakeState state;
     state.admission = admission_.memory();
-    state.refused = refusals_.counts();
+    state.refused = refusals_.memory();
     state.held = held_.write_down(descriptors);
     for (const model::Client& client : stalled_) state.stalled.push_back(state_of(client, descriptors));
     state.rate_tripped = rate_tripped_;
@@ -51,10 +51,10 @@ IntakeState Intake::write_down(Descriptors& descriptors) const {
 
 Result<void> Intake::go_on(const IntakeState& state, Descriptors& descriptors) {
     admission_.remember(state.admission);
-    refusals_.set_counts(state.refused);
     rate_tripped_ = state.rate_tripped;
     for (const ClientState& client : state.stalled) stalled_.push_back(client_of(client, descriptors));
-    return held_.go_on(state.held, descriptors);
+    if (auto done = held_.go_on(state.held, descriptors); !done) return done;
+    return refusals_.go_on(state.refused);
 }
 
 }  // namespace superd::core

@@ -36,10 +36,23 @@ void Port::wait(const Error& why, std::function<Result<net::Listener>()> attempt
         engine_.log.write(Level::warning,
                           fmt::format("waiting for {}: {}; trying again until it can be had", where_.uri(), why.text),
                           {{"SERVICE", owner_->name()}, {"ADDRESS", where_.uri()}, {"ERRNO", why.code}});
-    auto timer = engine_.loop.timer([this] { this->attempt(); });
-    if (!timer) return;
-    retry_ = std::move(*timer);
-    (void)retry_.arm(now() + backoff_.next());
+    (void)arm(now() + backoff_.next());
+}
+
+Result<void> Port::arm(Instant next) {
+    if (!retry_) {
+        auto timer = engine_.loop.timer([this] { attempt(); });
+        if (!timer) return std::unexpected(timer.error());
+        retry_ = std::move(*timer);
+    }
+    next_ = next;
+    return retry_.arm(next);
+}
+
+Result<void> Port::go_on(const Waiting& waiting, std::function<Result<net::Listener>()> attempt) {
+    attempt_ = std::move(attempt);
+    backoff_.go_on(waiting.backoff);
+    return arm(waiting.next);
 }
 
 void Port::attempt() {
@@ -47,7 +60,7 @@ void Port::attempt() {
     if (!opened) {
         engine_.log.write(Level::debug, fmt::format("still waiting for {}: {}", where_.uri(), opened.error().text),
                           {{"SERVICE", owner_->name()}, {"ADDRESS", where_.uri()}});
-        (void)retry_.arm(now() + backoff_.next());
+        (void)arm(now() + backoff_.next());
         return;
     }
     install(std::move(*opened));

@@ -30,6 +30,13 @@ class Port {
     /// No socket yet: `attempt` is made again and again, with back-off, until it succeeds. While that goes on
     /// already, only the attempt changes. Without a `why` it is no news and not logged.
     void wait(const Error& why, std::function<Result<net::Listener>()> attempt);
+    /// Over an upgrade: when the next attempt is due, and how long the one after that waits.
+    struct Waiting {
+        Instant next{};
+        Backoff::Place backoff;
+    };
+    Waiting waiting() const { return {next_, backoff_.place()}; }
+    Result<void> go_on(const Waiting& waiting, std::function<Result<net::Listener>()> attempt);
 
     /// Whose clients these are, and as which of its listeners.
     void belong(Service* owner, std::size_t index);
@@ -41,12 +48,14 @@ class Port {
 
   private:
     void attempt();
+    Result<void> arm(Instant next);
 
     Engine& engine_;
     conf::Listen where_;
     std::optional<net::Listener> listener_;
     sys::Source source_, retry_;
     std::function<Result<net::Listener>()> attempt_;
+    Instant next_{};  ///< attempt
     Backoff backoff_{std::chrono::milliseconds(200), std::chrono::seconds(10)};
     Service* owner_ = nullptr;
     std::size_t index_ = 0;

@@ -9,21 +9,31 @@ void RefusalLog::note(admit::Refusal why, const sys::Address& peer, bool log) {
     const auto index = static_cast<std::size_t>(why);
     ++counts_[index];
     if (!log) return;
-    if (!open_) {
-        if (!timer_) {
-            auto timer = engine_.loop.timer([this] { end_window(); });
-            if (!timer) return;
-            timer_ = std::move(*timer);
-        }
-        open_ = timer_.arm(now() + kWindow).has_value();
-    }
+    if (!until_ && !open_window(now() + kWindow)) return;
     if (++in_window_[index] > kEach) return;
     engine_.log.write(Level::notice, fmt::format("{}: refused: {}", peer.text(), admit::name_of(why)),
                       {{"SERVICE", service_}, {"PEER", peer.text()}, {"REFUSAL", admit::name_of(why)}});
 }
 
+Result<void> RefusalLog::open_window(Instant until) {
+    if (!timer_) {
+        auto timer = engine_.loop.timer([this] { end_window(); });
+        if (!timer) return std::unexpected(timer.error());
+        timer_ = std::move(*timer);
+    }
+    if (auto armed = timer_.arm(until); !armed) return armed;
+    until_ = until;
+    return {};
+}
+
+Result<void> RefusalLog::go_on(const Memory& memory) {
+    counts_ = memory.counts;
+    in_window_ = memory.in_window;
+    return memory.until ? open_window(*memory.until) : Result<void>{};
+}
+
 void RefusalLog::end_window() {
-    open_ = false;
+    until_.reset();
     for (std::size_t i = 0; i < admit::kRefusals; ++i) {
         if (in_window_[i] > kEach) {
             const char* why = admit::name_of(static_cast<admit::Refusal>(i));

@@ -2,6 +2,7 @@
 #pragma once
 // Refusals of one service, counted and logged; a flood of them becomes a line every ten seconds.
 
+#include <optional>
 #include <string>
 
 #include "admit/refusal.h"
@@ -18,7 +19,13 @@ class RefusalLog {
     /// Counts; `log` false: no more than that.
     void note(admit::Refusal why, const sys::Address& peer, bool log);
     const admit::Refusals& counts() const { return counts_; }
-    void set_counts(const admit::Refusals& counts) { counts_ = counts; }
+    /// Over an upgrade: what is counted, and the window that is open, if one is.
+    struct Memory {
+        admit::Refusals counts{}, in_window{};
+        std::optional<Instant> until;
+    };
+    Memory memory() const { return {counts_, in_window_, until_}; }
+    Result<void> go_on(const Memory& memory);
     /// "denied 2, gone 1"; empty where there were none.
     std::string summary() const;
 
@@ -26,12 +33,14 @@ class RefusalLog {
     static constexpr std::uint64_t kEach = 5;  ///< lines for each reason in a window
 
   private:
+    /// Errors: no timer.
+    Result<void> open_window(Instant until);
     void end_window();
 
     Engine& engine_;
     std::string service_;
     admit::Refusals counts_{}, in_window_{};
-    bool open_ = false;
+    std::optional<Instant> until_;  ///< of the window that is open
     sys::Source timer_;
 };
 

@@ -173,7 +173,8 @@ void Service::back_off(const Error& why) {
         if (!timer) return;  // no memory for a timer: the next client is the next try
         retry_ = std::move(*timer);
     }
-    if (retry_.arm(now() + backoff_.next())) backing_off_ = true;
+    retry_at_ = now() + backoff_.next();
+    if (retry_.arm(retry_at_)) backing_off_ = true;
     reconcile();
 }
 

@@ -132,6 +132,7 @@ class Service {
     conf::Excess on_excess_ = conf::Excess::queue;
     sys::Source retry_, throttle_timer_;
     bool backing_off_ = false;
+    Instant retry_at_{};  ///< while it is
     bool withdrawn_ = false;
     Hold hold_ = Hold::open;
     bool reconciling_ = false;

@@ -25,6 +25,7 @@ ServiceState Service::write_down(Descriptors& descriptors) {
     state.episode_tries = episode_tries_;
     state.last_scarce = last_scarce_;
     state.throttled_until = throttled_until_;
+    state.retry_at = retry_at_;
     state.backoff = backoff_.place();
     state.throttle = throttle_.place();
     state.stats = stats_;
@@ -47,6 +48,7 @@ Result<void> Service::go_on(const ServiceState& state, std::vector<Port*> ports,
     episode_tries_ = state.episode_tries;
     last_scarce_ = state.last_scarce;
     throttled_until_ = state.throttled_until;
+    retry_at_ = state.retry_at;
     backoff_.go_on(state.backoff);
     throttle_.go_on(state.throttle);
     stats_ = state.stats;
@@ -79,7 +81,7 @@ Result<void> Service::go_on(const ServiceState& state, std::vector<Port*> ports,
     backing_off_ = state.backing_off;
     if (backing_off_)
         if (auto armed = arm(
-                retry_, [this] { retry(); }, now() + backoff_.next());
+                retry_, [this] { retry(); }, retry_at_);
             !armed)
             return armed;
     if (throttled())

@@ -24,11 +24,13 @@ SUPERD_STATE(ChildState, pid, kind, serial, started, peer, place, pair, relay, s
              reports, listener, first)
 SUPERD_STATE(GenerationState, definition, listeners, drained, unread, serial, children, lifetimes, kills, retired,
              wake_at, model)
+SUPERD_STATE(RefusalLog::Memory, counts, in_window, until)
 SUPERD_STATE(IntakeState, admission, refused, held, stalled, rate_tripped)
 SUPERD_STATE(ErrorStreamState, read, write, partial)
 SUPERD_STATE(ServiceState, name, withdrawn, shut, backing_off, in_episode, hold, bad_starts, episode_tries, last_scarce,
-             throttled_until, backoff, throttle, stats, errors, intake, current, former)
-SUPERD_STATE(PortState, key, where, socket, owner, index)
+             throttled_until, retry_at, backoff, throttle, stats, errors, intake, current, former)
+SUPERD_STATE(Port::Waiting, next, backoff)
+SUPERD_STATE(PortState, key, where, socket, waiting, owner, index)
 SUPERD_STATE(PassedState, name, fd)
 SUPERD_STATE(ControlState, socket, made_folder)
 SUPERD_STATE(State, proof, binary, folder, nofile_soft, nofile_hard, begun, begun_at, reloads, reloads_refused,

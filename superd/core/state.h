@@ -13,11 +13,12 @@
 #include <vector>
 
 #include "admit/admission.h"
-#include "admit/refusal.h"
 #include "base/backoff.h"
 #include "conf/catalog.h"
 #include "core/deadlines.h"
 #include "core/descriptors.h"
+#include "core/port.h"
+#include "core/refusal_log.h"
 #include "core/stats.h"
 #include "model/model.h"
 #include "net/listener.h"
@@ -76,7 +77,7 @@ struct GenerationState {
 
 struct IntakeState {
     admit::Admission::Memory admission;
-    admit::Refusals refused{};
+    RefusalLog::Memory refused;
     std::vector<HeldState> held;
     std::vector<ClientState> stalled;
     bool rate_tripped = false;
@@ -93,7 +94,7 @@ struct ServiceState {
     int hold = 0;
     int bad_starts = 0;
     unsigned episode_tries = 0;
-    Instant last_scarce{}, throttled_until{};
+    Instant last_scarce{}, throttled_until{}, retry_at{};
     Backoff::Place backoff, throttle;
     Stats stats;
     ErrorStreamState errors;
@@ -106,6 +107,7 @@ struct PortState {
     std::string key;
     conf::Listen where;
     std::optional<net::Listener::Kept> socket;  ///< nullopt: waited for
+    Port::Waiting waiting;
     std::string owner;
     std::size_t index = 0;  ///< among its owner's
 };
@@ -138,7 +140,7 @@ struct State {
 };
 
 /// Goes up with every change to what is written: no superd reads another's version, newer or older.
-constexpr int kStateVersion = 1;
+constexpr int kStateVersion = 2;
 
 std::string write_state(const State& state);
 /// Any bytes may be in `text`. Errors: another version, not a state at all.

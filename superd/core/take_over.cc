@@ -31,6 +31,8 @@ std::pair<State, Descriptors> Supervisor::write_down() {
         if (const net::Listener* listener = port->listener()) {
             kept.socket = listener->kept();
             descriptors.keep(kept.socket->fd);
+        } else {
+            kept.waiting = port->waiting();
         }
         kept.owner = port->owner()->name();
         kept.index = port->index();
@@ -76,13 +78,14 @@ Result<void> Supervisor::take_over(const State& state, Descriptors& descriptors)
             return done;
     }
     if (!ports_of.empty()) return fail(fmt::format("an address of {}, which is no service", ports_of.begin()->first));
-    for (const auto& [key, port] : ports_) {
-        const auto at = catalog_.services.find(port->owner()->name());
-        if (port->listener() != nullptr) continue;
-        if (at == catalog_.services.end()) return fail(fmt::format("{} is waited for by nobody", port->uri()));
-        port->wait({}, [this, definition = at->second, where = port->where()] {
+    for (const PortState& kept : state.ports) {
+        if (kept.socket) continue;
+        const auto at = catalog_.services.find(kept.owner);
+        if (at == catalog_.services.end()) return fail(fmt::format("{} is waited for by nobody", kept.where.uri()));
+        const auto attempt = [this, definition = at->second, where = kept.where] {
             return open_socket(passed_, definition, where);
-        });
+        };
+        if (auto waits = ports_.at(kept.key)->go_on(kept.waiting, attempt); !waits) return waits;
     }
     return {};
 }

@@ -12,9 +12,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <charconv>
 #include <cstdio>
 #include <cstdlib>
+#include <new>
 
 #include "base/text.h"
 #include "sys/service_manager.h"
@@ -23,11 +26,15 @@ namespace superd::core {
 namespace {
 
 constexpr Duration kTick = std::chrono::milliseconds(5);
+constexpr const char* kNoMemory = "no memory to write down the state in";
 constexpr std::size_t kMostSaid = 16 * 1024;
+/// What a proof leaves room for, since clients come and are held between it and the exec.
+constexpr std::size_t kSpareMemory = 8 << 20;
+constexpr std::size_t kMostSpare = 1024;  ///< descriptors; more are not asked for
 constexpr int kSeals = F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
 
 Result<sys::Fd> sealed(const std::string& text) {
-    sys::Fd file = sys::Fd(memfd_create("superd-state", MFD_CLOEXEC | MFD_ALLOW_SEALING)).lifted();
+    sys::Fd file(memfd_create("superd-state", MFD_CLOEXEC | MFD_ALLOW_SEALING));
     if (!file) return fail_errno("memfd_create", errno);
     for (std::size_t done = 0; done < text.size();) {
         const ssize_t n = write(file.get(), text.data() + done, text.size() - done);
@@ -85,8 +92,33 @@ Result<State> receive_state(int number) {
 }
 
 std::string proof_line(const State& state) {
-    return fmt::format("superd can take over {}", state.proof);
+    std::vector<sys::Fd> spare(kMostSpare);
+    std::size_t count = 0;
+    for (sys::Fd& fd : spare) {
+        fd = sys::Fd(fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1));
+        if (!fd) break;
+        ++count;
+    }
+    spare.clear();
+    const std::vector<char> memory(kSpareMemory);
+    return fmt::format("superd can take over {} and {} descriptors more", state.proof, count);
 }
+
+namespace {
+
+/// How many descriptors more than those of the state there is room for; nullopt: it has not proved anything.
+std::optional<std::size_t> proved_by(const std::string& said, const std::string& proof) {
+    const std::string line = fmt::format("\nsuperd can take over {} and ", proof);
+    const std::string text = "\n" + said;
+    const auto at = text.find(line);
+    if (at == std::string::npos) return std::nullopt;
+    std::size_t spare = 0;
+    const char* const from = text.data() + at + line.size();
+    if (std::from_chars(from, text.data() + text.size(), spare).ec != std::errc{}) return std::nullopt;
+    return spare;
+}
+
+}  // namespace
 
 Upgrade::~Upgrade() {
     if (prover_ > 0) end_prover(prover_);
@@ -104,13 +136,14 @@ void Upgrade::begin() {
     stage_ = Stage::proving;
 }
 
-Result<void> Upgrade::start_proof() {
+Result<void> Upgrade::start_proof() try {
     if (!timer_) {
         auto timer = engine_.loop.timer([this] { tick(); });
         if (!timer) return std::unexpected(timer.error());
         timer_ = std::move(*timer);
     }
     auto [state, descriptors] = owner_.write_down();
+    proved_ = descriptors.entries().size();
     proof_ = random_word();
     if (proof_.empty()) return fail_errno("getrandom", errno);
     state.proof = proof_;
@@ -131,10 +164,12 @@ Result<void> Upgrade::start_proof() {
     voice_ = std::move(ours);
     prover_ = pid;
     return {};
+} catch (const std::bad_alloc&) {
+    return fail(kNoMemory);
 }
 
 /// In the child. Its descriptors are its own; the files behind them are not.
-void Upgrade::run_proof(const Descriptors& descriptors, int state, int words) {
+void Upgrade::run_proof(const Descriptors& descriptors, int state, int words) noexcept {
     setpgid(0, 0);
     dup2(words, STDOUT_FILENO);
     dup2(words, STDERR_FILENO);
@@ -164,9 +199,9 @@ bool Upgrade::exited(pid_t pid, int status) {
     voice_source_ = {};
     voice_.reset();
     if (stage_ != Stage::proving) return true;  // given up meanwhile
-    const bool proved =
-        ("\n" + said_).find("\n" + fmt::format("superd can take over {}\n", proof_)) != std::string::npos;
-    if (status == 0 && proved && !late_) {
+    const auto spare = proved_by(said_, proof_);
+    if (status == 0 && spare && !late_) {
+        proved_ += *spare;
         stage_ = Stage::settling;
         deadline_ = now() + kSettleTime;
         (void)timer_.arm(now());  // not from here, in the middle of reaping
@@ -199,24 +234,30 @@ void Upgrade::tick() {
 
 void Upgrade::execute() {
     engine_.reserve.release();
-    auto [state, descriptors] = owner_.write_down();
-    const auto file = sealed(write_state(state));
-    std::string why;
-    if (!file) {
-        why = file.error().text;
-    } else if (auto passed = descriptors.pass_exec(true); !passed) {
-        why = passed.error().text;
-    } else {
-        fcntl(file->get(), F_SETFD, 0);
-        std::vector<std::string> argv = words_;
-        argv.insert(argv.end(), {kTakeOver, std::to_string(file->get())});
-        sys::notify_reloading();
-        execve(binary_.c_str(), pointers(argv).data(), environ);
-        why = fmt::format("execute {}: {}", binary_, errno_text(errno));
-    }
-    (void)descriptors.pass_exec(false);
+    const std::string why = become_next();
     engine_.reserve.fill(engine_.null);
     refuse(why);
+}
+
+std::string Upgrade::become_next() try {
+    auto [state, descriptors] = owner_.write_down();
+    if (descriptors.entries().size() > proved_)
+        return fmt::format("clients hold more descriptors ({}) than {} has proved room for ({})",
+                           descriptors.entries().size(), binary_, proved_);
+    const auto file = sealed(write_state(state));
+    if (!file) return file.error().text;
+    std::vector<std::string> words = words_;
+    words.insert(words.end(), {kTakeOver, std::to_string(file->get())});
+    const std::vector<char*> argv = pointers(words);
+    if (descriptors.pass_exec(true) && fcntl(file->get(), F_SETFD, 0) == 0) {
+        sys::notify_reloading();
+        execve(binary_.c_str(), argv.data(), environ);
+    }
+    const int code = errno;
+    (void)descriptors.pass_exec(false);
+    return fmt::format("execute {}: {}", binary_, errno_text(code));
+} catch (const std::bad_alloc&) {
+    return kNoMemory;
 }
 
 void Upgrade::give_up(const std::string& why) {

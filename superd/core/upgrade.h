@@ -46,10 +46,13 @@ class Upgrade {
   private:
     enum class Stage { none, proving, settling };
     Result<void> start_proof();
-    [[noreturn]] void run_proof(const Descriptors& descriptors, int state, int words);
+    /// noexcept: the child must never come back as a second superd.
+    [[noreturn]] void run_proof(const Descriptors& descriptors, int state, int words) noexcept;
     void hear();
     void tick();
     void execute();
+    /// Returns only where it could not: why.
+    std::string become_next();
     void refuse(const std::string& why);
 
     Engine& engine_;
@@ -58,6 +61,7 @@ class Upgrade {
     const Owner owner_;
     Stage stage_ = Stage::none;
     pid_t prover_ = 0;
+    std::size_t proved_ = 0;  ///< so many descriptors can be taken over
     bool late_ = false;
     std::string proof_, said_;
     sys::Fd voice_;  ///< what the child that proves writes
@@ -67,7 +71,7 @@ class Upgrade {
 
 /// What the next superd does with the descriptor that --take-over names; it takes it over.
 Result<State> receive_state(int number);
-/// The line by which it proves that it has read the state and could go on with it.
+/// The line by which it proves that it has read the state and could go on with it, and with more.
 std::string proof_line(const State& state);
 
 }  // namespace superd::core

@@ -14,6 +14,9 @@
 namespace superd::ctl {
 namespace {
 
+/// As many upgrades would have to follow upon one another, each just then.
+constexpr int kTries = 5;
+
 std::string advice(const std::string& path, int code) {
     const std::string shown = escape(path);
     if (code == ENOENT || code == ECONNREFUSED || code == ENOTDIR)
@@ -61,7 +64,9 @@ Result<Json> Client::ask(const std::string& verb, Json members) {
         if (n < 0 && errno == EAGAIN)
             return fail(fmt::format("{}: superd has not answered for {} s", escape(path_), patience_));
         if (n < 0) return fail_errno(escape(path_), errno);
-        if (n == 0) return fail(fmt::format("{}: superd closed the connection without an answer", escape(path_)));
+        if (n == 0)
+            return std::unexpected(
+                Error{fmt::format("{}: superd closed the connection without an answer", escape(path_)), ECONNRESET});
         answer.append(buffer, static_cast<std::size_t>(n));
     }
     Json parsed = Json::parse(answer, nullptr, false);
@@ -86,10 +91,14 @@ void Client::wait_for_end() {
     }
 }
 
-Result<Json> ask(const std::string& path, const std::string& verb, Json members) {
-    auto client = Client::connect(path);
-    if (!client) return std::unexpected(client.error());
-    return client->ask(verb, std::move(members));
+Result<Json> ask(const std::string& path, const std::string& verb, const Json& members) {
+    const bool once = verb == "kill" || verb == "stop" || verb == "upgrade";
+    for (int left = once ? 0 : kTries;; --left) {
+        auto client = Client::connect(path);
+        if (!client) return std::unexpected(client.error());
+        auto answer = client->ask(verb, members);
+        if (answer || answer.error().code != ECONNRESET || left == 0) return answer;
+    }
 }
 
 }  // namespace superd::ctl

@@ -36,7 +36,7 @@ class Client {
     int patience_;
 };
 
-/// One connection for one request.
-Result<Json> ask(const std::string& path, const std::string& verb, Json members = Json::object());
+/// One connection for one request. An upgrade cuts it: what may be done twice is asked again then, of the next superd.
+Result<Json> ask(const std::string& path, const std::string& verb, const Json& members = Json::object());
 
 }  // namespace superd::ctl

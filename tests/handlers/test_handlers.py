@@ -10,6 +10,7 @@ import unittest
 
 from harness import SuperdCase
 from harness import process
+from sshd import SshdCase
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -134,65 +135,19 @@ class RsyncDaemonAsUser(RsyncDaemon):
 
 
 @needs("sshd", "ssh", "ssh-keygen", "unshare")
-class Sshd(HandlerCase):
-    """The user to log in as is one of the test's own, in a copy of passwd that only this superd sees."""
-
-    UID = 61234
-
-    def prepare_login(self):
-        """A daemon whose mount namespace has the user `tester`, and its folder."""
-        if os.geteuid() != 0:
-            return self.prepare(), pwd.getpwuid(os.geteuid()).pw_name
-        if subprocess.run(["unshare", "-m", "true"], check=False, stderr=subprocess.DEVNULL).returncode != 0:
-            self.skipTest("mount namespaces are not available here")
-        daemon = self.prepare(user=None)
-        home = daemon.shared("home")
-        os.chown(home, self.UID, self.UID)
-        with open("/etc/passwd", encoding="utf-8") as file:
-            passwd = file.read()
-        daemon.write("passwd", f"{passwd}tester:x:{self.UID}:{self.UID}::{home}:/bin/sh\n")
-        with open("/etc/group", encoding="utf-8") as file:
-            group = file.read()
-        daemon.write("group", f"{group}tester:x:{self.UID}:\n")
-        with open("/etc/shadow", encoding="utf-8") as file:
-            shadow = file.read()
-        daemon.write("shadow", f"{shadow}tester:*:20000:0:99999:7:::\n", 0o640)
-        steps = "".join(f"mount --bind {daemon.path(name)} /etc/{name} && " for name in ("passwd", "group", "shadow"))
-        as_tester = self.as_user == "tester"
-        switch = f"setpriv --reuid {self.UID} --regid {self.UID} --clear-groups " if as_tester else ""
-        # sshd wants its folder for privilege separation, which is the distribution's to make at boot.
-        daemon.prefix = ["unshare", "-m", "sh", "-c",
-                         f"{steps} mkdir -p -m 0755 /run/sshd && exec {switch}\"$@\"", "sh"]
-        if as_tester:
-            for path in (daemon.directory, daemon.conf_dir):
-                os.chown(path, self.UID, self.UID)
-        return daemon, "tester"
-
+class Sshd(SshdCase, HandlerCase):
     def test_run_a_command(self):
         """sshd -i: a user logs in by key and runs a command; its output, its status and 4 MiB of input come through."""
         daemon, login = self.prepare_login()
-        host_key, key = daemon.path("host_key"), daemon.path("user_key")
-        for path in (host_key, key):
-            self.run_client("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", path)
-        if self.as_user == "tester" and os.geteuid() == 0:
-            os.chown(host_key, self.UID, self.UID)
-        authorized = daemon.path("authorized_keys")
-        shutil.copy(key + ".pub", authorized)
-        os.chmod(authorized, 0o644)
-        config = daemon.write("sshd_config", f"HostKey {host_key}\nAuthorizedKeysFile {authorized}\nUsePAM no\n"
-                              "StrictModes no\nPasswordAuthentication no\nPidFile none\nUseDNS no\n"
-                              "LogLevel VERBOSE\n")
-        keys = {"user": "root"} if os.geteuid() == 0 and self.as_user is None else {}
+        words, keys = self.sshd(daemon)
         for model in ("fork", "prefork"):
             daemon.service(model, listen="tcp://127.0.0.1:0", model=model,
-                           exec=[program("sshd"), "-i", "-e", "-f", config], **keys)
+                           exec=words, **keys)
         daemon.start()
         uid = self.UID if login == "tester" else os.geteuid()
         for model in ("fork", "prefork"):
             with self.subTest(model=model):
-                ssh = ["ssh", "-F", "/dev/null", "-p", self.port(daemon.address(model)), "-i", key,
-                       "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "BatchMode=yes",
-                       "-o", "IdentitiesOnly=yes", "-o", "LogLevel=ERROR", f"{login}@127.0.0.1"]
+                ssh = self.ssh(daemon, daemon.address(model), login)
                 self.assertEqual(self.run_client(*ssh, "echo ran as $(id -u)").decode(), f"ran as {uid}\n")
                 data = os.urandom(4 << 20)
                 done = subprocess.run([*ssh, "sha256sum; exit 7"], input=data, stdout=subprocess.PIPE, timeout=120,

@@ -63,6 +63,7 @@ class Metrics(Control):
                             'superd_exits_total{service="cat",kind="ok"}': 3,
                             'superd_handlers{service="cat"}': 0, 'superd_handlers_limit{service="cat"}': 256,
                             'superd_spawn_failures_total{service="cat"}': 0, 'superd_reloads_total{result="done"}': 0,
+                            'superd_upgrades_total{result="done"}': 0, 'superd_upgrades_total{result="refused"}': 0,
                             'superd_service_state{service="cat",state="listening"}': 1,
                             'superd_handler_seconds_bucket{service="cat",le="+Inf"}': 3,
                             'superd_spare{service="cat"}': 0}.items():

@@ -3,173 +3,21 @@
 
 import json
 import os
-import shutil
+import select
 import signal
 import socket
 import subprocess
 import threading
 import time
-from types import SimpleNamespace
 
-from harness import Reader, SuperdCase, exchange, installation
-
-UPGRADES = int(os.environ.get("SUPERD_TEST_UPGRADES", "30"))  # for more, set it: each takes at least 100 ms
-PAUSE = 0.1
-
-# A worker that accepts for itself, says so, and leaves between two clients when it is told to.
-WORKER = """#!/usr/bin/python3 -IS
-import os, select, socket
-status = socket.socket(fileno=int(os.environ["SUPERD_STATUS_FD"]))
-listener = socket.socket(fileno=0)
-listener.setblocking(False)
-status.send(b"idle\\n")
-while True:
-    ready = select.select([listener, status], [], [])[0]
-    if status in ready:
-        break
-    try:
-        client, _ = listener.accept()
-    except BlockingIOError:
-        continue
-    status.send(b"busy\\n")
-    client.setblocking(True)
-    client.sendall(b"hello\\n")
-    client.close()
-    status.send(b"idle\\n")
-"""
-
-
-class Session:
-    """A client of cat, who says something now and then."""
-
-    def __init__(self, sock):
-        self.sock = sock
-        self.reader = Reader(sock)
-
-    def goes_on(self, case, word):
-        self.sock.sendall(word + b"\n")
-        case.assertEqual(self.reader.line(), word)
-
-
-class UpgradeCase(SuperdCase):  # no tests of its own
-    def prepare(self, **options):
-        """A daemon whose programs are its own, so that they can be replaced."""
-        daemon = super().prepare(**options)
-        programs = daemon.path("programs")
-        shutil.copytree(installation().directory, programs, copy_function=os.link)
-        daemon.installation = SimpleNamespace(superd=os.path.join(programs, "sbin", "superd"))
-        return daemon
-
-    def replace(self, daemon, text):
-        """Puts another program where superd was; bytes, or None for nothing. What undoes that."""
-        binary = daemon.installation.superd
-        kept = binary + ".kept"
-        os.rename(binary, kept)
-        if text is not None:
-            with open(binary, "wb") as file:
-                file.write(text)
-            os.chmod(binary, 0o755)
-        return lambda: os.rename(kept, binary)
-
-    def upgrade(self, daemon):
-        since = daemon.mark()
-        daemon.process.send_signal(signal.SIGUSR2)
-        record = daemon.wait_for(lambda r: r["message"].startswith(("upgraded", "upgrade refused", "no upgrade")),
-                                 since=since)
-        self.assertTrue(record["message"].startswith("upgraded"), record)
-        return record
-
-    def refused(self, daemon, why):
-        since = daemon.mark()
-        daemon.process.send_signal(signal.SIGUSR2)
-        record = daemon.wait_for(lambda r: r["message"].startswith(("upgraded", "upgrade refused")), since=since)
-        self.assertIn("everything stays as it was", record["message"])
-        self.assertRegex(record["message"], why)
-
-    def superctl(self, daemon, *arguments, status=0):
-        program = os.path.join(os.path.dirname(os.environ["SUPERD_BINARY"]), "..", "bin", "superctl")
-        done = subprocess.run([program, "--control", daemon.control, *arguments], text=True, capture_output=True,
-                              check=False, timeout=60, env=daemon.environment)
-        self.assertEqual(done.returncode, status, done.stdout + done.stderr)
-        return done.stdout + done.stderr
+from harness import Reader, exchange, process
+from upgrading import Session, UpgradeCase
 
 
 class Upgrades(UpgradeCase):
-    def test_nobody_notices(self):
-        """Upgrades one after the other while clients come to every model: each client has its answer, a session that
-        spans them all goes on, workers and parked processes are the same, and every client is counted."""
-        hello = ["sh", "-c", "echo hello"]
-        tcp = "tcp://127.0.0.1:0"
-        daemon = self.prepare()
-        worker = daemon.script("worker", WORKER)
-        services = {
-            "fork": dict(model="fork", exec=hello),
-            "parked": dict(model="prefork", exec=hello, prefork={"min_spare": 2, "max_spare": 4}),
-            "workers": dict(model="prefork", handoff="listen", exec=[worker], prefork={"min_spare": 2}),
-            "one": dict(model="iterative", exec=hello),
-            "late": dict(model="delayed", exec=hello),
-            "unix": dict(model="fork", exec=hello, listen="unix://" + daemon.path("unix.sock")),
-            "session": dict(model="fork", exec=["cat"]),
-        }
-        for name, keys in services.items():
-            daemon.service(name, **{"listen": tcp, **keys})
-        daemon.service("datagram", listen="udp://127.0.0.1:0", model="fork", exec=["cat"])
-        daemon.start()
-        address = {name: daemon.address(name) for name in [*services, "datagram"]}
-        workers = self.eventually(
-            lambda: (found := [c.pid for c in daemon.children() if c.name == "worker"]) and len(found) >= 2 and found,
-            "workers are there")
-        session = Session(self.client(address["session"]))
-        served, wrong = {name: 0 for name in address}, []
-        over = threading.Event()
-
-        def visit(name):
-            while not over.is_set():
-                try:
-                    answer = self.ask(name, address[name])
-                except OSError as error:
-                    answer = error
-                served[name] += 1
-                if answer != b"hello\n":
-                    wrong.append((name, answer))
-
-        visitors = [threading.Thread(target=visit, args=(name,)) for name in address if name != "session"]
-        for visitor in visitors:
-            visitor.start()
-        try:
-            for number in range(UPGRADES):
-                begun = time.monotonic()
-                self.upgrade(daemon)
-                session.goes_on(self, b"%d" % number)
-                time.sleep(max(0.0, PAUSE - (time.monotonic() - begun)))
-        finally:
-            over.set()
-            for visitor in visitors:
-                visitor.join()
-        self.assertEqual(wrong, [])
-        self.assertTrue(all(count > 0 for name, count in served.items() if name != "session"), served)
-        self.assertTrue(set(workers) & {child.pid for child in daemon.children()}, "workers have been kept")
-        session.sock.close()
-        self.eventually(lambda: all(r["handlers"] == 0 for n, r in daemon.status().items() if n != "workers"),
-                        "every handler's end is noticed")
-        for name, record in daemon.status().items():
-            if name != "session":
-                self.assertEqual(record["accepted"], served[name], name)
-            self.assertEqual(record["failures"], 0, record)
-
-    def ask(self, name, uri):
-        if name != "datagram":
-            return exchange(uri)
-        host, port = uri.removeprefix("udp://").rsplit(":", 1)
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-            sock.settimeout(30)
-            sock.connect((host, int(port)))
-            sock.send(b"hello\n")
-            return sock.recv(100)
-
     def test_limits_hold(self):
-        """instances, per_source, rate, a pause and max_lifetime hold across upgrades, and a client held for its
-        source's turn is served after one."""
+        """instances, per_source, rate, a pause, a drain and max_lifetime hold across upgrades, and a client held for
+        its source's turn is served after one."""
         daemon = self.superd({
             "few": dict(listen="tcp://127.0.0.1:0", model="fork", exec=["cat"], limits={"instances": 2}),
             "each": dict(listen="tcp://127.0.0.1:0", model="fork", exec=["cat"], limits={"per_source": 1,
@@ -177,33 +25,46 @@ class Upgrades(UpgradeCase):
             "rated": dict(listen="tcp://127.0.0.1:0", model="fork", exec=["cat"],
                           limits={"rate": "1/d", "burst": 1}),
             "paused": dict(listen="tcp://127.0.0.1:0", model="fork", exec=["cat"]),
-            "aged": dict(listen="tcp://127.0.0.1:0", model="fork", exec=["cat"], max_lifetime="4s"),
+            "drained": dict(listen="tcp://127.0.0.1:0", model="fork", exec=["cat"]),
+            "aged": dict(listen="tcp://127.0.0.1:0", model="fork", exec=["cat"], max_lifetime="1s"),
         })
         full = [self.client(daemon.address("few")) for _ in range(3)]
         own, held = self.client(daemon.address("each")), self.client(daemon.address("each"))
         rated = [self.client(daemon.address("rated")) for _ in range(2)]
-        aged = self.client(daemon.address("aged"))
         born = time.monotonic()
+        aged = self.client(daemon.address("aged"))
+        leaving = Session(self.client(daemon.address("drained")))
+        leaving.goes_on(self, b"there")
         self.superctl(daemon, "pause", "paused")
-        waits = self.client(daemon.address("paused"))
+        self.superctl(daemon, "drain", "drained", "--no-wait")
+        waits, stays_out = self.client(daemon.address("paused")), self.client(daemon.address("drained"))
         self.eventually(lambda: daemon.status()["each"]["held"] == 1, "a client is held")
         for _ in range(3):
             self.upgrade(daemon)
         status = daemon.status()
-        self.assertEqual([status[name]["handlers"] for name in ("few", "each", "rated", "paused")], [2, 1, 1, 0])
+        self.assertEqual([status[name]["handlers"] for name in ("few", "each", "rated", "paused", "drained")],
+                         [2, 1, 1, 0, 1])
         self.assertEqual(status["each"]["held"], 1)
         self.assertEqual(status["paused"]["state"], "paused")
         self.assertEqual(status["rated"]["state"], "paused")
-        for sock in (full[2], held, rated[1], waits):
+        self.assertEqual(status["drained"]["state"], "draining")
+        leaving.goes_on(self, b"still there")
+        for sock in (full[2], held, rated[1], waits, stays_out):
             sock.sendall(b"x\n")
         full[0].close()
         own.close()
         self.superctl(daemon, "resume", "paused")
-        for sock in (full[2], held, waits):
+        self.superctl(daemon, "resume", "drained")
+        for sock in (full[2], held, waits, stays_out):
             self.assertEqual(Reader(sock).line(), b"x")
-        self.assertEqual(aged.recv(1), b"")
-        self.assertGreater(time.monotonic() - born, 3.5)
         self.assertEqual(daemon.status()["rated"]["accepted"], 1)
+        for _ in range(200):  # an age that began anew each time would not be reached
+            if select.select([aged], [], [], 0)[0]:
+                break
+            self.upgrade(daemon)
+        aged.setblocking(False)
+        self.assertEqual(aged.recv(1), b"")
+        self.assertGreaterEqual(time.monotonic() - born, 1)
 
     def test_former_definitions(self):
         """Handlers of a changed and of a removed service go on under the definition they began with, over an upgrade;
@@ -253,6 +114,39 @@ class Upgrades(UpgradeCase):
         daemon.stop()
         self.assertFalse(os.path.exists(path))
 
+    def test_counters_go_on(self):
+        """Every counter, gauge and histogram of superctl metrics is after an upgrade what it was before, but for the
+        one that counts upgrades; one that was refused is counted as such."""
+        cat = dict(listen="tcp://127.0.0.1:0", model="fork", exec=["cat"])
+        daemon = self.superd({"cat": cat, "bad": cat | {"exec": ["sh", "-c", "exit 1"]},
+                              "denied": cat | {"access": {"deny": ["127.0.0.1"]}}})
+        session = Session(self.client(daemon.address("cat")))
+        session.goes_on(self, b"there")
+        for name in ("cat", "bad", "denied"):
+            exchange(daemon.address(name))
+        daemon.reload()
+        daemon.service("new", "no definition")
+        daemon.reload(refused=True)
+        undo = self.replace(daemon, None)
+        self.refused(daemon, "No such file")
+        undo()
+
+        def samples():
+            found = self.superctl(daemon, "metrics").splitlines()
+            return dict(line.rsplit(" ", 1) for line in found if not line.startswith("#"))
+
+        self.eventually(lambda: samples()["superd_child_processes"] == "1", "handlers have ended")
+        before = samples()
+        for name, count in {'superd_upgrades_total{result="refused"}': "1", 'superd_reloads_total{result="done"}': "1",
+                            'superd_reloads_total{result="refused"}': "1", 'superd_exits_total{service="bad",'
+                            'kind="failed"}': "1", 'superd_refused_total{service="denied",reason="denied"}': "1",
+                            'superd_handler_seconds_count{service="cat"}': "1"}.items():
+            self.assertEqual(before[name], count, name)
+        for _ in range(2):
+            self.upgrade(daemon)
+        self.assertEqual(samples(), before | {'superd_upgrades_total{result="done"}': "2"})
+        session.goes_on(self, b"still there")
+
     def test_superctl(self):
         """superctl upgrade returns once the next superd answers; counts of superd itself stay, and so does its
         control socket."""
@@ -268,6 +162,113 @@ class Upgrades(UpgradeCase):
         self.assertEqual(os.stat(daemon.control).st_ino, inode)
         self.replace(daemon, None)
         self.assertRegex(self.superctl(daemon, "upgrade", status=1), "refused.*No such file")
+
+
+    def test_superctl_drain(self):
+        """superctl drain waits for the last handler over upgrades."""
+        daemon = self.superd({"echo": dict(listen="tcp://127.0.0.1:0", model="fork", exec=["cat"])})
+        session = Session(self.client(daemon.address("echo")))
+        session.goes_on(self, b"before")
+        drain = subprocess.Popen([self.SUPERCTL, "--control", daemon.control, "drain", "echo"], text=True,
+                                 env=daemon.environment, stdout=subprocess.PIPE)
+        self.addCleanup(drain.communicate)
+        self.addCleanup(drain.kill)
+        self.assertEqual(drain.stdout.readline(), "echo: draining, 1 handler to finish\n")
+        for _ in range(5):
+            self.upgrade(daemon)
+        session.goes_on(self, b"after")
+        self.assertIsNone(drain.poll())
+        session.sock.close()
+        self.assertEqual(drain.stdout.read(), "echo: drained; clients wait until it is resumed\n")
+        self.assertEqual(drain.wait(), 0)
+
+    def test_superctl_asks_again(self):
+        """Whose connection is cut without an answer, as by an upgrade, asks again, but for what must not be done
+        twice."""
+        daemon = self.prepare()
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(daemon.control)
+            listener.listen()
+            asked = []
+
+            def cut_twice():
+                for number in range(3):
+                    sock, _ = listener.accept()
+                    with sock:
+                        asked.append(Reader(sock).line())
+                        if number == 2:
+                            sock.sendall(b'{"version": 1, "ok": true, "services": []}\n')
+
+            thread = threading.Thread(target=cut_twice)
+            thread.start()
+            self.superctl(daemon, "list")
+            thread.join()
+            self.assertEqual((len(asked), len(set(asked))), (3, 1))
+            for verb in (["kill", "echo"], ["stop"], ["upgrade"]):
+                thread = threading.Thread(target=lambda: listener.accept()[0].close())
+                thread.start()
+                self.assertIn("without an answer", self.superctl(daemon, *verb, status=1))
+                thread.join()
+
+
+class Backoffs(UpgradeCase):
+    def test_an_address_is_tried_again_in_its_time(self):
+        """The tries to get an address that is taken go on while upgrades follow upon one another, each of them shorter
+        than the pause between two tries; once it is free, it is had."""
+        taken = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(taken.close)
+        uri = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
+        daemon = self.superd({"late": dict(listen=uri, model="fork", exec=["sh", "-c", "echo hello"])})
+        tries = lambda: len(daemon.find(lambda record: record["message"].startswith("still waiting for")))
+        for _ in range(300):
+            if tries() >= 3:
+                break
+            self.upgrade(daemon)
+        self.assertGreaterEqual(tries(), 3)
+        taken.close()
+        self.assertEqual(daemon.address("late"), uri)
+        self.assertEqual(exchange(uri), b"hello\n")
+
+    def test_handlers_that_fail(self):
+        """A service that is slowed down because its handlers fail as they start stays so, is tried in its time, and
+        says it once; when one works again, that is said once as well."""
+        daemon = self.prepare()
+        interpreter = daemon.path("interpreter")
+        daemon.service("bad", listen="tcp://127.0.0.1:0", model="iterative",  # so that they are tried one by one
+                       exec=[daemon.script("handler", f"#!{interpreter}\necho hello\n")])
+        daemon.start()
+        uri = daemon.address("bad")
+        failed = lambda: int(daemon.status()["bad"]["spawn_failures"])
+        said = lambda text: len(daemon.find(lambda record: record["message"].startswith(text)))
+        while failed() < 8:  # the pause has doubled until it does no more
+            self.assertEqual(exchange(uri), b"")
+        waiting = [self.client(uri) for _ in range(8)]
+        for _ in range(300):
+            if failed() >= 10:
+                break
+            self.upgrade(daemon)
+        self.assertGreaterEqual(failed(), 10, "nobody's turn has come")
+        self.assertLess(failed(), 16, "the pause has not been kept")
+        os.symlink("/bin/sh", interpreter)
+        self.assertIn(b"hello\n", [Reader(client).rest() for client in waiting])
+        daemon.wait_for(message="handlers start again")
+        self.upgrade(daemon)
+        self.assertEqual(exchange(uri), b"hello\n")
+        self.assertEqual((said("handlers fail as soon as they start"), said("handlers start again")), (1, 1))
+
+    def test_refusals_are_logged_no_more_often(self):
+        """Of many refusals five have a line of their own, over an upgrade as well; the rest are summed up when their
+        ten seconds are over."""
+        daemon = self.superd({"shut": dict(listen="tcp://127.0.0.1:0", model="fork", exec=["cat"],
+                                           access={"deny": ["127.0.0.1"]})})
+        uri = daemon.address("shut")
+        for _ in range(3):
+            for _ in range(4):
+                with self.client(uri) as client:
+                    self.assertEqual(client.recv(1), b"")
+            self.upgrade(daemon)
+        daemon.wait_for(message="7 more refused: denied")
+        self.assertEqual(len(daemon.find(lambda record: record["message"].endswith(": refused: denied"))), 5)
 
 
 class Refusals(UpgradeCase):
@@ -293,17 +294,43 @@ class Refusals(UpgradeCase):
         session.goes_on(self, b"there")
         self.assertEqual(daemon.status()["echo"]["handlers"], 1)
 
+    def test_a_program_that_hangs(self):
+        """One that starts and never answers, with a child of its own: refused once its time is over, with both ended;
+        clients are served and operators answered meanwhile and afterwards, and a second upgrade is told to wait."""
+        daemon = self.superd({"echo": dict(listen="tcp://127.0.0.1:0", model="fork", exec=["cat"])})
+        session = Session(self.client(daemon.address("echo")))
+        session.goes_on(self, b"before")
+        undo = self.replace(daemon, b"#!/bin/sh\necho superd can take over\nsleep 1001 &\nexec sleep 1002\n")
+        since = daemon.mark()
+        daemon.process.send_signal(signal.SIGUSR2)
+        hung = self.eventually(lambda: len(found := {p.pid for p in process.processes() if process.words(p.pid) in
+                                                     (["sleep", "1001"], ["sleep", "1002"])}) == 2 and found,
+                               "it hangs")
+        for _ in range(20):
+            session.goes_on(self, b"meanwhile")
+            self.assertEqual(exchange(daemon.address("echo"), b"hello"), b"hello")
+        status = json.loads(self.superctl(daemon, "--json", "status"))["superd"]["upgrades"]
+        self.assertTrue(status["under_way"])
+        self.assertIn("under way already", self.superctl(daemon, "upgrade", status=1))
+        record = daemon.wait_for(message="upgrade refused, everything stays as it was", since=since)
+        self.assertIn("superd: it has not proved within 10s that it can take over", record["message"])
+        self.eventually(lambda: not any(process.alive(pid) for pid in hung), "what it has started has ended")
+        undo()
+        self.upgrade(daemon)
+        session.goes_on(self, b"afterwards")
+        self.assertEqual(exchange(daemon.address("echo"), b"hello"), b"hello")
+
     def test_other_version(self):
         """A state of another version, older or newer, is refused by name of both, and the program that was to take it
         over has done nothing."""
         daemon = self.superd({"echo": dict(listen="unix://" + self.prepare().path("s"), model="fork", exec=["cat"])})
-        for version in (b"0", b"2", b"900"):
+        for version in (b"0", b"1", b"900"):
             done = self.offer(daemon, b'{"state":[],"superd":%s}' % version)
             self.assertEqual(done.returncode, 1)
             self.assertRegex(done.stderr, rf"state of version {version.decode()}, superd .* reads version \d")
         self.assertIn("not the state of a superd", self.offer(daemon, b"\x00\xff").stderr)
-        self.assertIn("cannot be read", self.offer(daemon, b'{"state":[1],"superd":1}').stderr)
-        self.assertIn("not sealed", self.offer(daemon, b'{"state":[],"superd":1}', seals=0).stderr)
+        self.assertIn("cannot be read", self.offer(daemon, b'{"state":[1],"superd":2}').stderr)
+        self.assertIn("not sealed", self.offer(daemon, b'{"state":[],"superd":2}', seals=0).stderr)
 
     def offer(self, daemon, text, seals=0xf):
         import fcntl  # pylint: disable=import-outside-toplevel

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """superd, from its package, under the service manager itself."""
 
+import json
 import os
 import re
 import socket
@@ -207,6 +208,37 @@ class Manager(TestCase):
         self.assertGreater(int(started["CHILD_PID"]), 1)
         (refused,) = self.eventually(lambda: self.machine.journal("REFUSAL=denied"), "the refusal is in the journal")
         self.assertEqual((refused["SERVICE"], refused["PEER"].split(":")[0]), ("shut", "127.0.0.1"))
+
+    # -- upgrades ---------------------------------------------------------------------------------
+
+    def upgrades(self):
+        return json.loads(self.machine.run("superctl", "--json", "status"))["superd"]["upgrades"]["done"]
+
+    def test_a_newer_package_goes_on_in_place_or_else_by_a_restart(self):
+        self.cat("cat", "tcp://127.0.0.1:7150")
+        self.start()
+        unit = lambda: [self.machine.show(name) for name in ("MainPID", "ActiveState", "SubState", "StatusText")]
+        before, listening = unit(), sockets()
+        with connect("tcp://127.0.0.1:7150") as client:
+            reader = Reader(client)
+            commands = [("superctl", "upgrade"), ("dpkg", "--install", "/root/superd.deb")]
+            for number, command in enumerate(commands, 1):
+                client.sendall(b"%d\n" % number)
+                self.assertEqual(reader.line(), b"%d" % number)
+                self.machine.run(*command)
+                self.assertEqual(self.upgrades(), number)
+                self.assertEqual(unit(), before)
+                self.assertEqual(sockets(), listening)
+            client.sendall(b"still there\n")
+            self.assertEqual(reader.line(), b"still there")
+        self.assertTrue(self.answers("tcp://127.0.0.1:7150"))
+        # One that the package's script cannot ask.
+        self.drop_in("ExecStart=", "ExecStart=/usr/sbin/superd --control /run/superd/other.sock")
+        self.machine.systemctl("restart", "superd")
+        pid = self.main_pid()
+        self.machine.run("dpkg", "--install", "/root/superd.deb")
+        self.assertTrue(self.is_another(pid))
+        self.assertTrue(self.answers("tcp://127.0.0.1:7150"))
 
     # -- crashes ----------------------------------------------------------------------------------
 

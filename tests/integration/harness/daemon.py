@@ -267,6 +267,11 @@ class Superd:
                               check=True, text=True, stdout=subprocess.PIPE, **self._identity())
         return done.stdout.strip()
 
+    def limit(self, name, number):
+        """Sets soft and hard, which cannot be undone."""
+        subprocess.run(["prlimit", "--pid", str(self.pid), f"--{name}={number}:{number}"], check=True,
+                       **self._identity())
+
     # -- the end ---------------------------------------------------------------------------------
 
     def wait(self, timeout=PATIENCE):

@@ -60,6 +60,15 @@ def executable(pid):
         return ""
 
 
+def words(pid):
+    """The arguments of a process, [] once it is gone."""
+    try:
+        with open(f"/proc/{pid}/cmdline", encoding="utf-8", errors="replace") as line:
+            return line.read().split("\0")[:-1]
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+
+
 def alive(pid):
     try:
         return Process(pid).state not in "ZX"

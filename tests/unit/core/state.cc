@@ -57,8 +57,11 @@ State example() {
     child.relay.emplace().as.emplace(1, 2);
     child.reports = {1, 2, 3};
     state.ports.push_back(
-        {"key", service.listen[0],
-         net::Listener::Kept{.fd = 5, .where = service.listen[0], .options = {}, .passed_name = {}, .path = {}}, "web",
+        {"key",
+         service.listen[0],
+         net::Listener::Kept{.fd = 5, .where = service.listen[0], .options = {}, .passed_name = {}, .path = {}},
+         {},
+         "web",
          0});
     return state;
 }
@@ -91,9 +94,9 @@ TEST_CASE("a state that is cut off, of another shape or out of range is refused"
     CHECK_FALSE(with("\"abc\"", "7"));
     CHECK_FALSE(with("\"abc\",", ""));
     CHECK_FALSE(with("/caf", "/\xe2\x82\xac"));  // a code point that is no byte
-    const auto other = with("\"superd\":1", "\"superd\":2");
+    const auto other = with("\"superd\":2", "\"superd\":1");
     REQUIRE_FALSE(other);
-    CHECK(other.error().text.find("version 2") != std::string::npos);
+    CHECK(other.error().text.find("version 1") != std::string::npos);
 }
 
 TEST_CASE("a descriptor that is not what the state says is found out, and each goes to one owner") {
