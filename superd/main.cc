@@ -200,7 +200,8 @@ int serve(const Options& options, const core::State* before) {
     }
     auto loop = sys::Loop::create();
     if (!loop) return give_up(loop.error());
-    if (!options.prove) loop->serve_watchdog();
+    auto manager = sys::ServiceManager::create(*loop);
+    if (!manager) return give_up(manager.error());
     sys::Source slow_log;
     const auto later = [&slow_log] { (void)slow_log.arm(now() + std::chrono::milliseconds(20)); };
     auto timer = loop->timer([&log, later] {
@@ -210,7 +211,7 @@ int serve(const Options& options, const core::State* before) {
     slow_log = std::move(*timer);
     log.on_slow_reader(later);
     auto passed = before != nullptr ? std::vector<sys::PassedSocket>{} : sys::passed_sockets();
-    auto supervisor = core::Supervisor::create(*loop, log, std::move(settings), std::move(passed));
+    auto supervisor = core::Supervisor::create(*loop, log, **manager, std::move(settings), std::move(passed));
     if (!supervisor) return give_up(supervisor.error());
     Result<sys::Fd> pid_file = sys::Fd();
     Result<std::unique_ptr<control::Server>> server = nullptr;

@@ -17,7 +17,6 @@
 #include <cstdlib>
 
 #include "base/text.h"
-#include "sys/service_manager.h"
 
 namespace superd::core {
 namespace {
@@ -210,7 +209,7 @@ void Upgrade::execute() {
         fcntl(file->get(), F_SETFD, 0);
         std::vector<std::string> argv = words_;
         argv.insert(argv.end(), {kTakeOver, std::to_string(file->get())});
-        sys::notify_reloading();
+        engine_.manager.tell_reloading();
         execve(binary_.c_str(), pointers(argv).data(), environ);
         why = fmt::format("execute {}: {}", binary_, errno_text(errno));
     }
