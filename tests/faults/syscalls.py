@@ -8,16 +8,20 @@ import re
 class Faults:
     """`errnos`: the most telling first. `only`: strace's line must match it, else what was hit is a use of the call
     that the kernel does not fail so, and what superd makes of it does not count. `own`: why the one client that the
-    call was for may be lost. `why`: why there is no errno; then the call is delayed alone. `sanitized`: may it fail
+    call was for may be lost, if strace's line matches `takes`. `why`: why there is no errno; then the call is delayed alone. `sanitized`: may it fail
     where AddressSanitizer makes the call as well?"""
 
-    def __init__(self, *errnos, only=None, own="", why="", delay=True, sanitized=True):
+    def __init__(self, *errnos, only=None, own="", takes="", why="", delay=True, sanitized=True):
         assert errnos or why
         self.errnos, self.own, self.why, self.delay, self.sanitized = errnos, own, why, delay, sanitized
         self.only = re.compile(only) if only else None
+        self.takes = re.compile(takes)
 
     def counts(self, line):
         return self.only is None or self.only.search(line) is not None
+
+    def takes_client(self, line):
+        return bool(self.own) and "INJECTED" in line and self.takes.search(line) is not None
 
 
 DESCRIPTORS = ("EMFILE", "ENFILE", "ENOMEM")
@@ -29,9 +33,11 @@ TABLE = {
     # clients
     "accept4": Faults("EMFILE", "ENFILE", "ENOBUFS", "ENOMEM", "ECONNABORTED", "EPROTO", "EINTR", "EPERM"),
     "recvmsg": Faults("ENOMEM", "EINTR", "EAGAIN", "ECONNREFUSED",
-                      own="of a connection on its way back from an exec that failed"),
-    "recvfrom": Faults("ECONNRESET", "EINTR", "EAGAIN", own="its connection is what is said to be broken"),
-    "sendmsg": Faults("EAGAIN", "ENOBUFS", "ENOMEM", "EPERM", "EPIPE", own="a datagram may be dropped on its way"),
+                      own="of a connection on its way back from an exec that failed",
+                      takes=r"\(\d+<UNIX"),
+    "recvfrom": Faults("ECONNRESET", "EINTR", "EAGAIN", own="its connection is what is said to be broken",
+                       takes="ECONNRESET"),
+    "sendmsg": Faults("EAGAIN", "ENOBUFS", "ENOMEM", "EPERM", "EPIPE"),
     "sendto": Faults("EPIPE", "EAGAIN", "ECONNRESET", own="its connection is what is said to be broken"),
     "shutdown": Faults("ENOTCONN"),
     "getsockname": Faults("ENOBUFS"),

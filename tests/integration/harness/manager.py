@@ -61,6 +61,8 @@ class Manager(threading.Thread):
         self._reads.set()
 
     def stop(self):
+        if not self.is_alive():
+            return
         self.go_on()
         self._tell(b"STOP=1")
         self.join()
