@@ -26,8 +26,9 @@ constexpr std::size_t kMostSaid = 16 * 1024;
 constexpr int kSeals = F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
 
 Result<sys::Fd> sealed(const std::string& text) {
-    sys::Fd file = sys::Fd(memfd_create("superd-state", MFD_CLOEXEC | MFD_ALLOW_SEALING)).lifted();
+    sys::Fd file(memfd_create("superd-state", MFD_CLOEXEC | MFD_ALLOW_SEALING));
     if (!file) return fail_errno("memfd_create", errno);
+    file = std::move(file).lifted();
     for (std::size_t done = 0; done < text.size();) {
         const ssize_t n = write(file.get(), text.data() + done, text.size() - done);
         if (n < 0 && errno == EINTR) continue;
@@ -79,7 +80,12 @@ Result<State> receive_state(int number) {
     // Whoever could still write to it could change what was checked.
     if (fcntl(number, F_GET_SEALS) != kSeals) return fail("the state that is to be taken over is not sealed");
     std::string text(static_cast<std::size_t>(status.st_size), '\0');
-    if (pread(number, text.data(), text.size(), 0) != status.st_size) return fail_errno("the state", errno);
+    for (std::size_t done = 0; done < text.size();) {
+        const ssize_t n = pread(number, text.data() + done, text.size() - done, static_cast<off_t>(done));
+        if (n < 0 && errno == EINTR) continue;
+        if (n <= 0) return fail_errno("read the state", n < 0 ? errno : EIO);
+        done += static_cast<std::size_t>(n);
+    }
     return read_state(text);
 }
 
@@ -140,9 +146,9 @@ void Upgrade::run_proof(const Descriptors& descriptors, int state, int words) {
     unsetenv("NOTIFY_SOCKET");  // it has nothing to tell the service manager
     std::vector<std::string> argv = words_;
     argv.insert(argv.end(), {kTakeOver, std::to_string(state), kProve});
-    if (descriptors.pass_exec(true) && fcntl(state, F_SETFD, 0) == 0)
-        execve(binary_.c_str(), pointers(argv).data(), environ);
-    fmt::print(stderr, "execute {}: {}\n", binary_, errno_text(errno));
+    const auto passed = descriptors.pass_exec(true);
+    if (passed && fcntl(state, F_SETFD, 0) == 0) execve(binary_.c_str(), pointers(argv).data(), environ);
+    fmt::print(stderr, "execute {}: {}\n", binary_, passed ? errno_text(errno) : passed.error().text);
     std::fflush(stderr);
     _exit(127);
 }

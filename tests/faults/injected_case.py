@@ -2,6 +2,7 @@
 """What the tests that make system calls fail share."""
 
 import collections
+import math
 import os
 import time
 
@@ -37,9 +38,9 @@ class InjectedCase(SuperdCase):  # no tests of its own
         return cases if ALL else cases[time.localtime().tm_yday % 2::2]
 
     @staticmethod
-    def cases(counts, skip=None, when=WHEN, every=ALL):
+    def cases(counts, skip=None, when=WHEN, every=ALL, parts=()):
         """Every case of the calls that a trace has, as far as they came often enough to be hit; without `every`, of
-        each call the first errno alone."""
+        each call the first errno alone. `parts`: beside `when`, those calls after so large a part of all."""
         found = []
         for call in sorted(counts):
             faults = TABLE[call]
@@ -47,7 +48,9 @@ class InjectedCase(SuperdCase):  # no tests of its own
                 continue
             wanted = [*(faults.errnos if every else faults.errnos[:1]), *(["delay"] if every and faults.delay else [])]
             found += [Case(call, fault, number, (skip or {}).get(call, 0))
-                      for fault in wanted for number in when if number <= counts[call]]
+                      for fault in wanted
+                      for number in sorted({*when, *(math.ceil(counts[call] * part) for part in parts)})
+                      if number <= counts[call]]
         return found
 
     def note(self, what, cases, strace, text=""):

@@ -55,6 +55,7 @@ TABLE = {
     "socketpair": Faults(*DESCRIPTORS),
     "pipe2": Faults("EMFILE", "ENFILE", only="O_CLOEXEC"),  # UBSan makes others
     "fcntl": Faults("EMFILE", only="F_DUPFD"),
+    "execve": Faults("ENOMEM", "EACCES", "ENOENT", "ETXTBSY", "EMFILE"),
     "sched_yield": ASKS,
     # listeners
     "socket": Faults("EMFILE", "ENFILE", "ENOBUFS", "EACCES", "EAFNOSUPPORT"),
@@ -69,7 +70,7 @@ TABLE = {
     "epoll_ctl": Faults("ENOMEM", "ENOSPC", only="EPOLL_CTL_ADD"),
     "epoll_wait": Faults("EINTR"),
     "eventfd2": Faults(*DESCRIPTORS),
-    "signalfd4": Faults(*DESCRIPTORS),
+    "signalfd4": Faults(*DESCRIPTORS, only=r"\(-1"),  # the others change one
     "timerfd_create": Faults(*DESCRIPTORS),
     "timerfd_settime": NEVER,
     "clock_gettime": NEVER,
@@ -116,6 +117,6 @@ TABLE = {
     "setsid": Faults("EPERM"),
     "madvise": RUNTIME, "futex": RUNTIME, "arch_prctl": RUNTIME, "set_tid_address": RUNTIME,
     "set_robust_list": RUNTIME, "rseq": RUNTIME, "getrandom": RUNTIME, "sigaltstack": RUNTIME, "prctl": RUNTIME,
-    "sched_getaffinity": RUNTIME, "personality": RUNTIME, "tgkill": RUNTIME, "execve": RUNTIME,
+    "sched_getaffinity": RUNTIME, "personality": RUNTIME, "tgkill": RUNTIME,
     "exit_group": RUNTIME, "exit": RUNTIME, "getrusage": RUNTIME, "membarrier": RUNTIME, "sysfs": RUNTIME,
 }
