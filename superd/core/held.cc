@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <cerrno>
 
 namespace superd::core {
 
@@ -73,7 +74,7 @@ void Held::check_hang_up(Position entry) {
     const ssize_t n = recv(entry->client.connection.get(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
     if (n > 0)
         entry->hang_up = {};
-    else
+    else if (n == 0 || (errno != EAGAIN && errno != EINTR))
         end(entry, admit::Refusal::gone);
 }
 

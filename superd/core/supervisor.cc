@@ -85,7 +85,8 @@ Result<void> Supervisor::set_up() {
 void Supervisor::reap() {
     int status = 0;
     pid_t pid;
-    while ((pid = wait4(-1, &status, WNOHANG, nullptr)) > 0) {
+    while ((pid = wait4(-1, &status, WNOHANG, nullptr)) > 0 || (pid < 0 && errno == EINTR)) {
+        if (pid < 0) continue;
         const auto at = engine_->children.find(pid);
         if (upgrade_->exited(pid, status)) continue;
         if (at == engine_->children.end()) continue;  // an orphan that came to us as process 1 or a subreaper

@@ -100,10 +100,16 @@ class Control:
         return json.loads(line)
 
     def services(self):
-        return {service["name"]: service for service in self.ask("status")["services"]}
+        return {service["name"]: service for service in self.told("status", "services")}
 
     def processes(self):
-        return self.ask("processes")["processes"]
+        return self.told("processes", "processes")
+
+    def told(self, verb, what):
+        answer = self.ask(verb)
+        if not answer["ok"]:
+            raise OSError(f"{verb}: {answer['error']}")
+        return answer[what]
 
 
 LOSING = ("instances", "max_load", "denied", "time", "per_source", "per_source_rate", "wait_timeout", "exec_failed")

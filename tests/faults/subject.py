@@ -151,9 +151,9 @@ class Subject:
                          (self.miscounted(name, service) if self.exact else ""))]
             if self.rest is not None and (now := self.measure()) != self.rest:
                 wrong.append(f"descriptors {dict(now - self.rest)} more, {dict(self.rest - now)} less")
+            children = {child["pid"] for child in self.control.processes()}
         except OSError as error:
             return repr(error)
-        children = {child["pid"] for child in self.control.processes()}
         strangers = [child.pid for child in process.children(self.daemon.pid) if child.pid not in children]
         if strangers:
             wrong.append(f"children that superd does not know of, or has not reaped: {strangers}")
