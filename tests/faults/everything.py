@@ -105,8 +105,8 @@ class Control:
     def processes(self):
         return self.told("processes", "processes")
 
-    def told(self, verb, what):
-        answer = self.ask(verb)
+    def told(self, verb, what, **words):
+        answer = self.ask(verb, **words)
         if not answer["ok"]:
             raise OSError(f"{verb}: {answer['error']}")
         return answer[what]

@@ -151,6 +151,8 @@ class Subject:
                          (self.miscounted(name, service) if self.exact else ""))]
             if self.rest is not None and (now := self.measure()) != self.rest:
                 wrong.append(f"descriptors {dict(now - self.rest)} more, {dict(self.rest - now)} less")
+            if open_to_children := process.kept_by_exec(self.daemon.pid):
+                wrong.append(f"descriptors that an exec would keep: {open_to_children}")
             children = {child["pid"] for child in self.control.processes()}
         except OSError as error:
             return repr(error)
@@ -171,11 +173,16 @@ class Subject:
         wrong = [f"{count} handlers {how}" for how in ("failed", "killed") if (count := exits[how])]
         if name in POOLS + OWNERS:
             return "; ".join(wrong)
+        scheme = uri_parts(self.uris[name])[0]
+        client = "uid:0" if scheme.startswith("unix") else "127.0.0.1"
+        for step in self.control.told("explain", "steps", service=name, client=client):
+            if step["step"] in ("instances", "per_source") and not step["text"].startswith("0 of "):
+                wrong.append(f"{step['step']}: {step['text']}")
         if service["accepted"] != self.came[name]:
             wrong.append(f"accepted {service['accepted']} of {self.came[name]} that came")
         counted = {"served": service["started"] - service["spawn_failures"], "refused": refused["per_source"],
                    "closed": refused["exec_failed"]}
-        if uri_parts(self.uris[name])[0] in ("udp", "unix-dgram"):
+        if scheme in ("udp", "unix-dgram"):
             counted["served"] -= self.came[name] - sum(ends.values())  # answers that were lost on their way
         for end, count in counted.items():
             if abs(count - ends[end]) > self.forgiven[name]:

@@ -23,7 +23,7 @@ def shape(line):
     """A call without what differs from one time to the next."""
     line = re.sub(r'"(\\.|[^"\\])*"\.*', '""', line.split(" = ")[0])
     line = re.sub(r"<[^()]*?>(?=[,)\]} ]|$)", "<>", line)
-    return re.sub(r"0x[0-9a-f]+|\d+", "N", line)
+    return re.sub(r"0x[0-9a-f]+|\d+(?=<)|\d{4,}", "N", line)
 
 
 class Pair:
@@ -132,7 +132,7 @@ class Each(InjectedCase):
             subject.daemon.stop()
 
     def run_case(self, subject, name, case):
-        strace = self.strace(case.call, [case]).attach(subject.daemon.pid)
+        strace, since = self.strace(case.call, [case]).attach(subject.daemon.pid), subject.daemon.mark()
         lost = Pair(subject, name).go()
         until(lambda: not subject.unrest(), patience=3 if strace.hits() else 0, pause=0.02)  # what comes at the end
         strace.detach()
@@ -147,8 +147,42 @@ class Each(InjectedCase):
             text = f"clients of {name}: {lost}"
         elif not until(lambda: not subject.unrest(), pause=0.02):
             text = subject.unrest()
+        for record in subject.daemon.find(lambda r: "Bad file descriptor" in r["message"], since):
+            text = text or f"not the reason: {record['message']}"
         fair = hits and TABLE[case.call].counts(hits[0])
         what = "wrong" if text and fair else "passed" if fair else "not reached"
         self.note(what, [case], strace, text and f"{name}: {text}")
         strace.discard()
         return "wrong" if text else what
+
+
+# Answers with nothing, then with a word, and stays.
+ANSWERS = """#!/usr/bin/python3 -IS
+import signal, socket
+out = socket.socket(fileno=1)
+out.send(b"")
+out.send(b"after")
+signal.pause()
+"""
+
+
+class Replies(InjectedCase):
+    def test_an_empty_reply_that_may_be_the_end(self):
+        """superd cannot ask whether an empty reply of a datagram's handler was the end: what follows is sent on."""
+        daemon = self.prepare()
+        daemon.service("answers", listen="udp://127.0.0.1:0", model="fork", exec=[daemon.script("answers", ANSWERS)])
+        daemon.start()
+
+        def served(*cases):
+            strace = self.strace("poll", cases).attach(daemon.pid)
+            client = self.client(daemon.address("answers"))
+            client.send(b"a datagram")
+            while client.recv(100) != b"after":
+                pass
+            strace.detach()
+            return strace
+
+        asked = [line for line in served().lines() if line.startswith("poll(")]
+        number = next(number for number, line in enumerate(asked, 1) if "POLLRDHUP" in line)
+        hits = served(Case("poll", "ENOMEM", number)).hits()
+        self.assertRegex("".join(hits), "POLLRDHUP")
