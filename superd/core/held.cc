@@ -25,12 +25,7 @@ bool Held::add(model::Client& client, const admit::SourceKey& source, Instant un
     const Position entry = std::prev(clients_.end());
     auto source_of_events = engine_.loop.io(entry->client.connection.get(), EPOLLRDHUP,
                                             [this, entry](std::uint32_t) { check_hang_up(entry); });
-    if (!source_of_events) {
-        client = std::move(entry->client);
-        clients_.erase(entry);
-        return false;
-    }
-    entry->hang_up = std::move(*source_of_events);
+    if (source_of_events) entry->hang_up = std::move(*source_of_events);  // else it is not told if it leaves
     if (clients_.size() == 1) (void)timer_.arm(until);
     return true;
 }
