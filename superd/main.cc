@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <cerrno>
 #include <cstdio>
 #include <filesystem>
 
@@ -89,17 +90,20 @@ Result<sys::Fd> detach() {
     if (child != 0) {
         close(ends[1]);
         char status = 1;
-        if (read(ends[0], &status, 1) != 1) status = 1;
-        _exit(status);
+        ssize_t n;
+        while ((n = read(ends[0], &status, 1)) < 0 && errno == EINTR) {
+        }
+        _exit(n == 1 ? status : 1);
     }
     close(ends[0]);
-    setsid();
-    (void)!chdir("/");
-    const int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-    dup2(null, STDIN_FILENO);
-    dup2(null, STDOUT_FILENO);
-    close(null);
-    return sys::Fd(ends[1]).lifted();
+    sys::Fd starter = sys::Fd(ends[1]).lifted();
+    if (setsid() < 0) return fail_errno("leave the session", errno);
+    if (chdir("/") != 0) return fail_errno("change to /", errno);
+    const sys::Fd null(open("/dev/null", O_RDWR | O_CLOEXEC));
+    if (!null) return fail_errno("open /dev/null", errno);
+    if (dup2(null.get(), STDIN_FILENO) < 0 || dup2(null.get(), STDOUT_FILENO) < 0)
+        return fail_errno("leave the terminal", errno);
+    return starter;
 }
 
 /// Locked for as long as the descriptor is open, so that a second superd cannot take it over.
@@ -111,7 +115,8 @@ Result<sys::Fd> write_pid_file(const std::string& path) {
     struct flock whole {};
     whole.l_type = F_WRLCK;
     if (fcntl(file.get(), F_OFD_SETLK, &whole) != 0)
-        return fail(fmt::format("pid file {} is held by a superd that runs", path));
+        return errno == EAGAIN || errno == EACCES ? fail(fmt::format("pid file {} is held by a superd that runs", path))
+                                                  : fail_errno(fmt::format("lock pid file {}", path), errno);
     const std::string text = fmt::format("{}\n", getpid());
     if (ftruncate(file.get(), 0) != 0 ||
         write(file.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()))
@@ -200,7 +205,8 @@ int serve(const Options& options, const core::State* before) {
     }
     auto loop = sys::Loop::create();
     if (!loop) return give_up(loop.error());
-    if (!options.prove) loop->serve_watchdog();
+    auto manager = sys::ServiceManager::create(*loop);
+    if (!manager) return give_up(manager.error());
     sys::Source slow_log;
     const auto later = [&slow_log] { (void)slow_log.arm(now() + std::chrono::milliseconds(20)); };
     auto timer = loop->timer([&log, later] {
@@ -210,7 +216,7 @@ int serve(const Options& options, const core::State* before) {
     slow_log = std::move(*timer);
     log.on_slow_reader(later);
     auto passed = before != nullptr ? std::vector<sys::PassedSocket>{} : sys::passed_sockets();
-    auto supervisor = core::Supervisor::create(*loop, log, std::move(settings), std::move(passed));
+    auto supervisor = core::Supervisor::create(*loop, log, **manager, std::move(settings), std::move(passed));
     if (!supervisor) return give_up(supervisor.error());
     Result<sys::Fd> pid_file = sys::Fd();
     Result<std::unique_ptr<control::Server>> server = nullptr;
@@ -242,7 +248,8 @@ int serve(const Options& options, const core::State* before) {
     }
     if (*starter) {
         const char fine = 0;
-        (void)!write(starter->get(), &fine, 1);
+        while (write(starter->get(), &fine, 1) < 0 && errno == EINTR) {
+        }
         starter->reset();
     }
     const auto code = loop->run();

@@ -18,7 +18,10 @@ Descriptors::Descriptors(std::vector<Entry> entries) : entries_(std::move(entrie
 int Descriptors::keep(int number) {
     if (number < 0) return -1;
     struct stat status {};
-    if (fstat(number, &status) != 0) return -1;  // a bug, which the proof will tell
+    if (fstat(number, &status) != 0) {
+        unkept_ = errno;
+        return -1;
+    }
     entries_.push_back({number, status.st_dev, status.st_ino, false});
     return number;
 }
@@ -51,6 +54,7 @@ bool Descriptors::sound() const {
 }
 
 Result<void> Descriptors::pass_exec(bool on) const {
+    if (on && unkept_ != 0) return fail_errno("fstat", unkept_);
     for (const Entry& entry : entries_)
         if (fcntl(entry.number, F_SETFD, on ? 0 : FD_CLOEXEC) != 0)
             return fail_errno(fmt::format("descriptor {}", entry.number), errno);

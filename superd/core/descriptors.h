@@ -36,12 +36,13 @@ class Descriptors {
     /// Has each found its owner, and no owner been left without?
     bool sound() const;
 
-    /// Lets them pass the next exec of this process, or not.
+    /// Lets them pass the next exec of this process, or not. Fails too if one could not be kept.
     Result<void> pass_exec(bool on) const;
 
   private:
     std::vector<Entry> entries_;
     bool missed_ = false;
+    int unkept_ = 0;  ///< errno
 };
 
 }  // namespace superd::core

@@ -12,6 +12,7 @@
 #include "proc/spawner.h"
 #include "sys/fd.h"
 #include "sys/loop.h"
+#include "sys/service_manager.h"
 
 namespace superd::core {
 
@@ -21,6 +22,7 @@ struct Engine {
     sys::Loop& loop;
     Log& log;
     proc::Spawner& spawner;
+    sys::ServiceManager& manager;
     rlimit started_nofile{};  ///< what superd was started with, for handlers
     sys::Fd starter;          ///< superd-exec; of low number
     sys::Fd null;             ///< /dev/null

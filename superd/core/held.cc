@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <cerrno>
 
 namespace superd::core {
 
@@ -24,12 +25,7 @@ bool Held::add(model::Client& client, const admit::SourceKey& source, Instant un
     const Position entry = std::prev(clients_.end());
     auto source_of_events = engine_.loop.io(entry->client.connection.get(), EPOLLRDHUP,
                                             [this, entry](std::uint32_t) { check_hang_up(entry); });
-    if (!source_of_events) {
-        client = std::move(entry->client);
-        clients_.erase(entry);
-        return false;
-    }
-    entry->hang_up = std::move(*source_of_events);
+    if (source_of_events) entry->hang_up = std::move(*source_of_events);  // else it is not told if it leaves
     if (clients_.size() == 1) (void)timer_.arm(until);
     return true;
 }
@@ -73,7 +69,7 @@ void Held::check_hang_up(Position entry) {
     const ssize_t n = recv(entry->client.connection.get(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
     if (n > 0)
         entry->hang_up = {};
-    else
+    else if (n == 0 || (errno != EAGAIN && errno != EINTR))
         end(entry, admit::Refusal::gone);
 }
 

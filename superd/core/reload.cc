@@ -237,12 +237,12 @@ ReloadReport Supervisor::reload() {
         report.complaints.push_back({{}, {{}, "superd is stopping"}});
         return report;
     }
-    sys::notify_reloading();
+    manager_.tell_reloading();
     tzset();  // [access] times are of the zone as it is now
     const auto refuse = [&](const std::string& why) {
         ++reloads_refused_;
         log_.write(Level::error, fmt::format("reload refused, everything stays as it was: {}", why));
-        sys::notify(fmt::format("READY=1\nSTATUS=Reload refused: {}", why));
+        manager_.tell(fmt::format("READY=1\nSTATUS=Reload refused: {}", why));
         return report;
     };
     auto next = read_definitions();

@@ -41,13 +41,19 @@ std::string write_state(const State& state) {
 }
 
 Result<State> read_state(std::string_view text) {
-    const nlohmann::json all = nlohmann::json::parse(text, nullptr, false);
+    bool whole = true;  // numbers
+    const auto look = [&](int, nlohmann::json::parse_event_t, const nlohmann::json& value) {
+        whole = whole && !value.is_number_float();
+        return true;
+    };
+    const nlohmann::json all = nlohmann::json::parse(text, look, false);
     const auto version = all.is_object() ? all.find("superd") : all.end();
     if (!all.is_object() || version == all.end() || !version->is_number_integer())
         return fail("this is not the state of a superd");
     if (*version != kStateVersion)
         return fail(fmt::format("the running superd writes state of version {}, superd {} reads version {}",
                                 version->dump(), SUPERD_VERSION, kStateVersion));
+    if (!whole) return fail("the state cannot be read: a number with a fraction");
     try {
         return all.at("state").get<State>();
     } catch (const std::exception& error) {

@@ -3,6 +3,7 @@
 // Values of the lower floors as JSON, for core/state.cc alone. A struct is the list of its fields in order; the
 // structured binding sees to it that none can be forgotten.
 
+#include <bit>
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 #include <string>
@@ -44,6 +45,10 @@ template <class T>
 Json to(const T& value) {
     return value;
 }
+/// As its bits: every other number is whole, so that none with a fraction is read.
+inline Json to(double value) {
+    return std::bit_cast<std::int64_t>(value);
+}
 inline Json to(const std::string& value) {
     return wide(value);
 }
@@ -55,6 +60,9 @@ inline Json to(const std::vector<std::string>& values) {
 template <class T>
 void from(const Json& json, T& value) {
     json.get_to(value);
+}
+inline void from(const Json& json, double& value) {
+    value = std::bit_cast<double>(json.get<std::int64_t>());
 }
 inline void from(const Json& json, std::string& value) {
     value = narrow(json.get_ref<const std::string&>());

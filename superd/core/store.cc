@@ -4,6 +4,8 @@
 #include <fmt/format.h>
 #include <sys/stat.h>
 
+#include <cerrno>
+
 #include "core/service.h"
 
 namespace superd::core {
@@ -34,7 +36,8 @@ bool is_stored(const sys::PassedSocket& socket) {
     return socket.name == name || socket.name.starts_with(name + "-");
 }
 
-Store::Store(Log& log, const std::vector<sys::PassedSocket>& passed) : log_(log), there_(sys::has_descriptor_store()) {
+Store::Store(Log& log, sys::ServiceManager& manager, const std::vector<sys::PassedSocket>& passed)
+    : log_(log), manager_(manager), there_(manager.has_store()) {
     for (const auto& socket : passed)
         if (is_stored(socket)) kept_.emplace(inode_of(socket.fd.get()), socket.name);
 }
@@ -53,19 +56,19 @@ void Store::keep(const std::map<std::string, std::unique_ptr<Port>>& ports) {
         else
             coming.emplace(inode, port.get());
     }
-    for (const auto& [inode, name] : going) sys::remove_descriptor(name);
+    for (const auto& [inode, name] : going) manager_.remove(name);
     for (const auto& [inode, port] : coming) {
         const int fd = port->listener()->fd();
         const auto name = stored_name(fd, any_port(port->where()) ? port->owner()->name() : "");
-        if (auto stored = sys::store_descriptor(fd, name); stored) {
+        if (auto stored = manager_.store(fd, name); stored) {
             kept_.emplace(inode, name);
-        } else if (!told_) {
+        } else if (stored.error().code != EAGAIN && !told_) {
             told_ = true;
             log_.write(Level::warning, fmt::format("{}; after a crash it would be bound anew", stored.error().text),
                        {{"SERVICE", port->owner()->name()}, {"ADDRESS", port->uri()}});
         }
     }
-    if (!going.empty()) sys::await_manager(kPatience);
+    if (!going.empty()) manager_.wait(kPatience);
 }
 
 }  // namespace superd::core

@@ -19,14 +19,15 @@ namespace superd::core {
 class Store {
   public:
     /// `passed`: what the manager passed at start; what comes from the store among it is there still.
-    Store(Log& log, const std::vector<sys::PassedSocket>& passed);
+    Store(Log& log, sys::ServiceManager& manager, const std::vector<sys::PassedSocket>& passed);
 
     /// From now on the store holds these sockets and no other. When this returns, the manager has closed its copies
-    /// of the others, if it was not very busy: superd's are the last ones.
+    /// of the others, if it was not very busy: superd's are the last ones. To be called again when it has room.
     void keep(const std::map<std::string, std::unique_ptr<Port>>& ports);
 
   private:
     Log& log_;
+    sys::ServiceManager& manager_;
     const bool there_;
     std::map<ino_t, std::string> kept_;  ///< names, by the socket's inode
     bool told_ = false;

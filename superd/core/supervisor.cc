@@ -14,17 +14,24 @@
 
 namespace superd::core {
 
-Result<std::unique_ptr<Supervisor>> Supervisor::create(sys::Loop& loop, Log& log, Settings settings,
-                                                       std::vector<sys::PassedSocket> passed) {
-    std::unique_ptr<Supervisor> supervisor(new Supervisor(loop, log, std::move(settings), std::move(passed)));
+Result<std::unique_ptr<Supervisor>> Supervisor::create(sys::Loop& loop, Log& log, sys::ServiceManager& manager,
+                                                       Settings settings, std::vector<sys::PassedSocket> passed) {
+    std::unique_ptr<Supervisor> supervisor(new Supervisor(loop, log, manager, std::move(settings), std::move(passed)));
     if (auto done = supervisor->set_up(); !done) return std::unexpected(done.error());
     return supervisor;
 }
 
-Supervisor::Supervisor(sys::Loop& loop, Log& log, Settings settings, std::vector<sys::PassedSocket> passed)
-    : loop_(loop), log_(log), settings_(std::move(settings)), store_(log, passed), passed_(std::move(passed)) {}
+Supervisor::Supervisor(sys::Loop& loop, Log& log, sys::ServiceManager& manager, Settings settings,
+                       std::vector<sys::PassedSocket> passed)
+    : loop_(loop),
+      log_(log),
+      manager_(manager),
+      settings_(std::move(settings)),
+      store_(log, manager, passed),
+      passed_(std::move(passed)) {}
 
 Supervisor::~Supervisor() {
+    manager_.on_room({});
     upgrade_.reset();
     // Children on their way read what services own; services speak to their ports while they go.
     spawner_.reset();
@@ -42,13 +49,14 @@ Result<void> Supervisor::set_up() {
         store_.keep(ports_);
         report_to_manager();
     };
-    engine_.reset(new Engine{loop_, log_, *spawner_, settings_.started_nofile, {}, {}, {}, port_came, {}});
+    engine_.reset(new Engine{loop_, log_, *spawner_, manager_, settings_.started_nofile, {}, {}, {}, port_came, {}});
     engine_->starter = sys::Fd(open(settings_.starter.c_str(), O_RDONLY | O_CLOEXEC));
     if (!engine_->starter) return fail_errno(fmt::format("open {}", settings_.starter), errno);
     engine_->null = sys::Fd(open("/dev/null", O_RDWR | O_CLOEXEC));
     if (!engine_->null) return fail_errno("open /dev/null", errno);
     engine_->null = std::move(engine_->null).lifted();
     engine_->reserve.fill(engine_->null);
+    manager_.on_room([this] { store_.keep(ports_); });
 
     upgrade_ = std::make_unique<Upgrade>(*engine_, settings_.binary, settings_.words,
                                          Upgrade::Owner{[this] { return write_down(); }, [this] { return settled(); },
@@ -77,7 +85,8 @@ Result<void> Supervisor::set_up() {
 void Supervisor::reap() {
     int status = 0;
     pid_t pid;
-    while ((pid = wait4(-1, &status, WNOHANG, nullptr)) > 0) {
+    while ((pid = wait4(-1, &status, WNOHANG, nullptr)) > 0 || (pid < 0 && errno == EINTR)) {
+        if (pid < 0) continue;
         const auto at = engine_->children.find(pid);
         if (upgrade_->exited(pid, status)) continue;
         if (at == engine_->children.end()) continue;  // an orphan that came to us as process 1 or a subreaper
@@ -98,7 +107,7 @@ void Supervisor::stop() {
     if (++stops_ == 1) {
         upgrade_->give_up("superd is stopping");
         log_.write(Level::notice, "stopping: no new clients, handlers are asked to leave");
-        sys::notify("STOPPING=1\nSTATUS=Stopping");
+        manager_.tell("STOPPING=1\nSTATUS=Stopping");
         for (const auto& [name, service] : services_) service->stop();
         store_.keep({});
         for (const auto& [key, port] : ports_) drop(*port);
@@ -128,7 +137,7 @@ void Supervisor::report_to_manager() {
     std::string status = fmt::format("{} on {}", counted(static_cast<std::size_t>(enabled), "service"),
                                      counted(ports_.size(), "address"));
     if (waiting > 0) status += fmt::format(", {} waited for", waiting);
-    sys::notify(fmt::format("READY=1\nSTATUS={}", status));
+    manager_.tell(fmt::format("READY=1\nSTATUS={}", status));
 }
 
 }  // namespace superd::core

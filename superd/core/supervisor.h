@@ -30,8 +30,8 @@ struct Settings {
 class Supervisor final : public Operations {
   public:
     /// Signals that superd acts on must be blocked already.
-    static Result<std::unique_ptr<Supervisor>> create(sys::Loop& loop, Log& log, Settings settings,
-                                                      std::vector<sys::PassedSocket> passed);
+    static Result<std::unique_ptr<Supervisor>> create(sys::Loop& loop, Log& log, sys::ServiceManager& manager,
+                                                      Settings settings, std::vector<sys::PassedSocket> passed);
     ~Supervisor() override;
 
     /// Puts the definitions in force; an address that cannot be had yet is waited for.
@@ -72,7 +72,8 @@ class Supervisor final : public Operations {
     };
     struct NewSockets;
 
-    Supervisor(sys::Loop& loop, Log& log, Settings settings, std::vector<sys::PassedSocket> passed);
+    Supervisor(sys::Loop& loop, Log& log, sys::ServiceManager& manager, Settings settings,
+               std::vector<sys::PassedSocket> passed);
     Result<void> set_up();
 
     std::vector<Wanted> wanted_by(const conf::Catalog& catalog) const;
@@ -93,6 +94,7 @@ class Supervisor final : public Operations {
 
     sys::Loop& loop_;
     Log& log_;
+    sys::ServiceManager& manager_;
     Settings settings_;
     std::unique_ptr<proc::Spawner> spawner_;
     std::unique_ptr<Engine> engine_;

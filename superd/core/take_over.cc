@@ -119,7 +119,7 @@ void Supervisor::upgrade_refused(const std::string& why) {
     ++upgrades_refused_;
     upgrade_refused_because_ = why;
     report_to_manager();
-    sys::notify(fmt::format("STATUS=Upgrade refused: {}", why));
+    manager_.tell(fmt::format("STATUS=Upgrade refused: {}", why));
 }
 
 }  // namespace superd::core

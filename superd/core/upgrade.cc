@@ -20,7 +20,6 @@
 #include <new>
 
 #include "base/text.h"
-#include "sys/service_manager.h"
 
 namespace superd::core {
 namespace {
@@ -36,6 +35,7 @@ constexpr int kSeals = F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
 Result<sys::Fd> sealed(const std::string& text) {
     sys::Fd file(memfd_create("superd-state", MFD_CLOEXEC | MFD_ALLOW_SEALING));
     if (!file) return fail_errno("memfd_create", errno);
+    file = std::move(file).lifted();
     for (std::size_t done = 0; done < text.size();) {
         const ssize_t n = write(file.get(), text.data() + done, text.size() - done);
         if (n < 0 && errno == EINTR) continue;
@@ -87,7 +87,12 @@ Result<State> receive_state(int number) {
     // Whoever could still write to it could change what was checked.
     if (fcntl(number, F_GET_SEALS) != kSeals) return fail("the state that is to be taken over is not sealed");
     std::string text(static_cast<std::size_t>(status.st_size), '\0');
-    if (pread(number, text.data(), text.size(), 0) != status.st_size) return fail_errno("the state", errno);
+    for (std::size_t done = 0; done < text.size();) {
+        const ssize_t n = pread(number, text.data() + done, text.size() - done, static_cast<off_t>(done));
+        if (n < 0 && errno == EINTR) continue;
+        if (n <= 0) return fail_errno("read the state", n < 0 ? errno : EIO);
+        done += static_cast<std::size_t>(n);
+    }
     return read_state(text);
 }
 
@@ -176,9 +181,9 @@ void Upgrade::run_proof(const Descriptors& descriptors, int state, int words) no
     unsetenv("NOTIFY_SOCKET");  // it has nothing to tell the service manager
     std::vector<std::string> argv = words_;
     argv.insert(argv.end(), {kTakeOver, std::to_string(state), kProve});
-    if (descriptors.pass_exec(true) && fcntl(state, F_SETFD, 0) == 0)
-        execve(binary_.c_str(), pointers(argv).data(), environ);
-    fmt::print(stderr, "execute {}: {}\n", binary_, errno_text(errno));
+    const auto passed = descriptors.pass_exec(true);
+    if (passed && fcntl(state, F_SETFD, 0) == 0) execve(binary_.c_str(), pointers(argv).data(), environ);
+    fmt::print(stderr, "execute {}: {}\n", binary_, passed ? errno_text(errno) : passed.error().text);
     std::fflush(stderr);
     _exit(127);
 }
@@ -249,13 +254,18 @@ std::string Upgrade::become_next() try {
     std::vector<std::string> words = words_;
     words.insert(words.end(), {kTakeOver, std::to_string(file->get())});
     const std::vector<char*> argv = pointers(words);
-    if (descriptors.pass_exec(true) && fcntl(file->get(), F_SETFD, 0) == 0) {
-        sys::notify_reloading();
+    std::string why;
+    if (auto passed = descriptors.pass_exec(true); !passed) {
+        why = passed.error().text;
+    } else if (fcntl(file->get(), F_SETFD, 0) != 0) {
+        why = fmt::format("keep the state over exec: {}", errno_text(errno));
+    } else {
+        engine_.manager.tell_reloading();
         execve(binary_.c_str(), argv.data(), environ);
+        why = fmt::format("execute {}: {}", binary_, errno_text(errno));
     }
-    const int code = errno;
     (void)descriptors.pass_exec(false);
-    return fmt::format("execute {}: {}", binary_, errno_text(code));
+    return why;
 } catch (const std::bad_alloc&) {
     return kNoMemory;
 }

@@ -134,10 +134,6 @@ Result<Source> Loop::idle(Handler handler) {
     return Source(std::move(state));
 }
 
-void Loop::serve_watchdog() {
-    sd_event_set_watchdog(event_, 1);
-}
-
 Result<int> Loop::run() {
     const int r = sd_event_loop(event_);
     if (r < 0) return fail_errno("event loop", -r);

@@ -61,9 +61,6 @@ class Loop {
     /// Runs before the loop waits, after everything that is ready has been handled; once for each enable.
     Result<Source> idle(Handler handler);
 
-    /// Answers the service manager's watchdog from within the loop where it asks for one. sd_event_set_watchdog(3)
-    void serve_watchdog();
-
     /// Until exit(). Returns its code, or what broke the loop.
     Result<int> run();
     void exit(int code);

@@ -48,15 +48,14 @@ def services(folder):
 BROKEN = dict(listen="tcp://127.0.0.1:0", model="fork", limits={"on_excess": "close"})
 
 
-def exchange(uri, data, patience, before=None):
+def exchange(uri, data, patience, came=lambda: None):
     """One client: sends `data` and compares the answer. Returns "served", "refused", "closed" (without an answer), or
-    what went wrong. `before` is called with the socket once it is connected."""
+    what went wrong. `came` is called for each connection and each datagram that superd has to see."""
     if uri_parts(uri)[0] in ("udp", "unix-dgram"):
-        return exchange_datagram(uri, data, patience)
+        return exchange_datagram(uri, data, patience, came)
     try:
         with connect(uri, timeout=patience) as sock:
-            if before is not None:
-                before(sock)
+            came()
             sock.sendall(data + b"\n")
             line = sock.recv(4096) if uri.startswith("unix-seqpacket") else Reader(sock).line() + b"\n"
             if line == data + b"\n":
@@ -68,12 +67,13 @@ def exchange(uri, data, patience, before=None):
         return repr(error)
 
 
-def exchange_datagram(uri, data, patience):
+def exchange_datagram(uri, data, patience, came):
     try:
         with connect(uri, timeout=AGAIN) as sock:
             for _ in range(int(patience / AGAIN)):
                 try:
                     sock.send(data + b"\n")
+                    came()
                     answer = sock.recv(4096)
                     return "served" if answer == data + b"\n" else f"answer {answer!r}"
                 except (TimeoutError, ConnectionRefusedError):
@@ -100,18 +100,24 @@ class Control:
         return json.loads(line)
 
     def services(self):
-        return {service["name"]: service for service in self.ask("status")["services"]}
+        return {service["name"]: service for service in self.told("status", "services")}
 
     def processes(self):
-        return self.ask("processes")["processes"]
+        return self.told("processes", "processes")
+
+    def told(self, verb, what, **words):
+        answer = self.ask(verb, **words)
+        if not answer["ok"]:
+            raise OSError(f"{verb}: {answer['error']}")
+        return answer[what]
 
 
 LOSING = ("instances", "max_load", "denied", "time", "per_source", "per_source_rate", "wait_timeout", "exec_failed")
 
 
-def imbalance(name, service, unaccepted=False):
-    """What is wrong with the counters of one service that nobody is at, as text; "" if they agree. `unaccepted`: those
-    that are gone may be connections that ended before they could be accepted, and not held clients that left."""
+def imbalance(name, service, unaccepted=0):
+    """What is wrong with the counters of one service that nobody is at, as text; "" if they agree. `unaccepted`: so
+    many of those that are gone could not be accepted, rather than that they left."""
     started, exits, refused = service["started"], service["exits"], service["refused"]
     wrong = []
     ended = sum(exits.values()) + service["spawn_failures"]
@@ -122,7 +128,7 @@ def imbalance(name, service, unaccepted=False):
         # Whoever did not reach the program is among those started and among those refused.
         served = started - service["spawn_failures"]
         rest = service["accepted"] - served - lost - service["held"] - service["stalled"]
-        if rest != refused["gone"] and not (unaccepted and 0 <= rest < refused["gone"]):
+        if rest != refused["gone"] - unaccepted:
             wrong.append(f"accepted {service['accepted']} != served {served} + refused {lost} + held "
                          f"{service['held']} (gone {refused['gone']})")
     if service["held"] + service["stalled"] > 0:

@@ -20,17 +20,19 @@ MAIN_BEGINS = re.compile(r'open(?:at)?\((?:AT_FDCWD[^,]*, )?"/dev/null", O_RDWR'
 
 
 class Case:
-    """One system call that goes wrong once: `fault` is an errno's name or "delay", `when` counts calls from 1."""
+    """One system call that goes wrong once: `fault` is an errno's name or "delay", `when` counts calls from 1, those on
+    `path` alone if there is one."""
 
-    def __init__(self, call, fault, when, skip=0):
-        self.call, self.fault, self.when, self.skip = call, fault, when, skip
+    def __init__(self, call, fault, when=1, skip=0, path=None):
+        self.call, self.fault, self.when, self.skip, self.path = call, fault, when, skip, path
 
     def __str__(self):
-        return f"{self.call} {self.fault} at call {self.when}"
+        return f"{self.call} {self.fault} " + (f"of {self.path}, " if self.path else "") + f"at call {self.when}"
 
     def words(self):
         what = DELAY if self.fault == "delay" else f"error={self.fault}"
-        return ["-e", f"inject={self.call}:{what}:when={self.skip + self.when}"]
+        inject = ["-e", f"inject={self.call}:{what}:when={self.skip + self.when}"]
+        return [*inject, "-P", self.path] if self.path else inject
 
 
 class Strace:
@@ -39,7 +41,7 @@ class Strace:
     def __init__(self, calls="all", cases=()):
         self.directory = tempfile.mkdtemp(prefix="superd-strace-", dir="/tmp")
         self.path = os.path.join(self.directory, "calls")
-        self.words = ["strace", "-y", "-qq", "-o", self.path, "-e", f"trace={calls}", "-e", "signal=none"]
+        self.words = ["strace", "-yy", "-qq", "-o", self.path, "-e", f"trace={calls}", "-e", "signal=none"]
         for case in cases:
             self.words += case.words()
         self.process = None
@@ -48,8 +50,8 @@ class Strace:
         """Words before superd's own: it is traced from its start and keeps its place as our child."""
         return [*self.words, "-DDD"]
 
-    def attach(self, pid):
-        words = [word for word in self.words if word != "-qq"]
+    def attach(self, pid, *more):
+        words = [word for word in self.words if word != "-qq"] + list(more)
         self.process = subprocess.Popen([*words, "-p", str(pid)], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE,
                                         text=True, start_new_session=True)
         said = self.process.stderr.readline()
@@ -94,6 +96,11 @@ class Strace:
                 seen[match.group(1)] += 1
         raise AssertionError("superd never came to its main")
 
+    def after_main(self):
+        """Lines from superd's own first call on."""
+        lines = self.lines()
+        return lines[next((number for number, line in enumerate(lines) if MAIN_BEGINS.search(line)), len(lines)):]
+
     def discard(self):
         self.detach()
         shutil.rmtree(self.directory, ignore_errors=True)
@@ -116,10 +123,11 @@ def available():
 
 
 class Clients:
-    """Several at once over all services, each in turn; what became of them, by service."""
+    """Several at once over all services, each in turn; by service what became of them, and how many `came`."""
 
     def __init__(self, uris, each, exchange, parallel=8):
         self.ends = collections.defaultdict(collections.Counter)
+        self.came = collections.Counter()
         self._work = [(name, uri, number) for number in range(each) for name, uri in uris.items()]
         self._work.reverse()
         self._lock = threading.Lock()
@@ -134,13 +142,20 @@ class Clients:
                 if not self._work:
                     return
                 name, uri, number = self._work.pop()
-            end = self._exchange(uri, f"hello {number}".encode())
+            end = self._exchange(uri, f"hello {number}".encode(), lambda: self._count(name))  # pylint: disable=W0640
             with self._lock:
                 self.ends[name][end] += 1
 
-    def join(self):
+    def _count(self, name):
+        with self._lock:
+            self.came[name] += 1
+
+    def join(self, hopeless=lambda: False):
+        """What became of them; `hopeless` is asked now and then, and may see to it that they end."""
         for thread in self._threads:
-            thread.join()
+            while thread.is_alive():
+                thread.join(0.1)
+                hopeless()
         return self.ends
 
 

@@ -2,31 +2,47 @@
 """A superd with every service at once, and what it is like when nobody asks anything of it."""
 
 import collections
+import re
 import signal
 
 import everything
-from everything import Control
+from everything import LOSING, OWNERS, POOLS, Control
 from harness import process
+from harness.daemon import PATIENCE
+from harness.manager import Manager
+from harness.wire import uri_parts
 from injection import Clients, until
 
 CLIENT_PATIENCE = 30.0
+UNACCEPTED = re.compile(r"accept4\(.*(ECONNABORTED|EPROTO|EPERM)")  # counted as gone, while it waits in the backlog
+UNHEARD = re.compile(r"sendmsg\(.*FDSTOREREMOVE.* = -1 (EPERM|EPIPE)")  # which the manager is not told again
 
 
-def exchange(uri, data):
-    return everything.exchange(uri, data, CLIENT_PATIENCE)
+def exchange(uri, data, came):
+    return everything.exchange(uri, data, CLIENT_PATIENCE, came)
 
 
 class Subject:
-    """A superd with every service, and what it is like when nobody asks anything of it."""
+    """A superd with every service, and what it is like when nobody asks anything of it. `exact`: all its clients are
+    those of `visit`, so that each of its counters can be told beforehand."""
 
-    def __init__(self, test, prefix=(), leaks=True, unaccepted=False):
+    def __init__(self, test, prefix=(), leaks=True, exact=False):
+        self.manager = Manager()
+        test.addCleanup(self.manager.stop)
         options = {} if leaks else {"ASAN_OPTIONS": "detect_leaks=0"}
-        self.daemon = test.prepare(prefix=prefix, environment=options, log_level="info")
+        self.daemon = test.prepare(prefix=prefix, environment={**self.manager.environment, **options},
+                                   log_level="info")
+        self.daemon.arguments += ["--pid-file", self.daemon.path("pid")]
         self.names = everything.write_all(self.daemon)
         self.control = Control(self.daemon.control)
-        self.unaccepted = unaccepted
+        self.exact = exact
         self.round_number = 0
         self.uris, self.rest = {}, None
+        self.came = collections.Counter()
+        self.ends = collections.defaultdict(collections.Counter)
+        self.forgiven = collections.Counter()  # clients that a fault may have cost, by service
+        self.unaccepted = collections.Counter()
+        self.kept_by_manager = 0
 
     def start(self):
         self.daemon.start()
@@ -64,11 +80,25 @@ class Subject:
                 if last:
                     raise
 
-    def round(self, each=2):
-        """Clients of every service while superd is reloaded, asked and told; what became of them."""
+    def visit(self, each=1, meanwhile=lambda: None, hopeless=lambda: False):
+        """Clients of every service; who of them was not served, by service."""
+        clients = Clients(self.uris, each, exchange)
+        try:
+            meanwhile()
+        finally:
+            ends = clients.join(hopeless)
+            self.came += clients.came
+            for name, counts in ends.items():
+                self.ends[name] += counts
+        return unserved(ends)
+
+    def round(self, each=2, hopeless=lambda: False):
+        """Clients of every service while superd is reloaded, asked and told; who of them was not served."""
+        return self.visit(each, self.meddle, hopeless)
+
+    def meddle(self):
         self.round_number += 1
         number = str(self.round_number)
-        clients = Clients(self.uris, each, exchange)
         everything.write_all(self.daemon, ROUND=number)
         self.daemon.service("extra", listen=[f"unix://{self.daemon.path('extra.sock')}", "tcp://127.0.0.1:0"],
                             model="fork", exec=["cat"])
@@ -79,7 +109,21 @@ class Subject:
         self.daemon.process.send_signal(signal.SIGUSR1)
         self.daemon.remove("extra")
         self.daemon.process.send_signal(signal.SIGHUP)
-        return clients.join()
+
+    def service_of(self, line):
+        """Whose socket a line of strace is about; None if no service's."""
+        for name, uri in self.uris.items():
+            scheme, *address = uri_parts(uri)
+            text = address[0] if scheme.startswith("unix") else f":{address[1]}"
+            if re.search(re.escape(text) + r'(?!\d)', line):
+                return name
+        return None
+
+    def note_fault(self, line):
+        """A call went wrong, which may count for a service."""
+        if UNACCEPTED.search(line):
+            self.unaccepted[self.service_of(line)] += 1
+        self.kept_by_manager += UNHEARD.search(line) is not None
 
     def measure(self):
         """Descriptors that do not belong to a process with a pair of its own, by what they are."""
@@ -103,21 +147,55 @@ class Subject:
         try:
             services = self.control.services()
             wrong = [f"{name}: {text}" for name, service in services.items()
-                     if (text := everything.imbalance(name, service, self.unaccepted))]
+                     if (text := everything.imbalance(name, service, self.unaccepted[name]) or
+                         (self.miscounted(name, service) if self.exact else ""))]
             if self.rest is not None and (now := self.measure()) != self.rest:
                 wrong.append(f"descriptors {dict(now - self.rest)} more, {dict(self.rest - now)} less")
+            if open_to_children := process.kept_by_exec(self.daemon.pid):
+                wrong.append(f"descriptors that an exec would keep: {open_to_children}")
+            children = {child["pid"] for child in self.control.processes()}
         except OSError as error:
             return repr(error)
-        children = {child["pid"] for child in self.control.processes()}
         strangers = [child.pid for child in process.children(self.daemon.pid) if child.pid not in children]
         if strangers:
             wrong.append(f"children that superd does not know of, or has not reaped: {strangers}")
+        listeners = sum(len(service["listeners"]) for service in services.values())
+        if len(self.manager.store) != listeners + self.kept_by_manager:
+            wrong.append(f"{len(self.manager.store)} sockets in the manager's store")
+        told = [pairs for pairs in self.manager.said if "READY" in pairs or "RELOADING" in pairs]
+        if not told or "READY" not in told[-1]:
+            wrong.append("the manager was not told that it is ready")
+        return "; ".join(wrong)
+
+    def miscounted(self, name, service):
+        """Counters of one service that differ from what its clients have seen."""
+        ends, refused, exits = self.ends[name], service["refused"], service["exits"]
+        wrong = [f"{count} handlers {how}" for how in ("failed", "killed") if (count := exits[how])]
+        if name in POOLS + OWNERS:
+            return "; ".join(wrong)
+        scheme = uri_parts(self.uris[name])[0]
+        client = "uid:0" if scheme.startswith("unix") else "127.0.0.1"
+        for step in self.control.told("explain", "steps", service=name, client=client):
+            if step["step"] in ("instances", "per_source") and not step["text"].startswith("0 of "):
+                wrong.append(f"{step['step']}: {step['text']}")
+        if service["accepted"] != self.came[name]:
+            wrong.append(f"accepted {service['accepted']} of {self.came[name]} that came")
+        counted = {"served": service["started"] - service["spawn_failures"], "refused": refused["per_source"],
+                   "closed": refused["exec_failed"]}
+        if scheme in ("udp", "unix-dgram"):
+            counted["served"] -= self.came[name] - sum(ends.values())  # answers that were lost on their way
+        for end, count in counted.items():
+            if abs(count - ends[end]) > self.forgiven[name]:
+                wrong.append(f"{count} counted as {end}, {ends[end]} were")
+        others = {reason: refused[reason] for reason in LOSING if reason not in ("per_source", "exec_failed")}
+        if any(others.values()):
+            wrong.append(f"refused: {others}")
         return "; ".join(wrong)
 
     def alive(self):
         return self.daemon.process is not None and self.daemon.process.poll() is None
 
-    def verdict(self):
+    def verdict(self, patience=PATIENCE):
         """After the fault: what is wrong; "" if superd does all that it did before."""
         if not self.alive():
             return f"superd ended with status {self.daemon.process.returncode}"
@@ -127,10 +205,9 @@ class Subject:
                 return f"reload: {self.control.ask('reload')}"
         except OSError as error:
             return f"reload: {error!r}"
-        ends = Clients(self.uris, 1, exchange).join()
-        if lost := unserved(ends):
+        if lost := self.visit():
             return f"not served afterwards: {lost}"
-        return "" if until(lambda: not self.unrest()) else self.unrest()
+        return "" if until(lambda: not self.unrest(), patience) else self.unrest()
 
 
 def unserved(ends):

@@ -8,16 +8,20 @@ import re
 class Faults:
     """`errnos`: the most telling first. `only`: strace's line must match it, else what was hit is a use of the call
     that the kernel does not fail so, and what superd makes of it does not count. `own`: why the one client that the
-    call was for may be lost. `why`: why there is no errno; then the call is delayed alone. `sanitized`: may it fail
+    call was for may be lost, if strace's line matches `takes`. `why`: why there is no errno; then the call is delayed alone. `sanitized`: may it fail
     where AddressSanitizer makes the call as well?"""
 
-    def __init__(self, *errnos, only=None, own="", why="", delay=True, sanitized=True):
+    def __init__(self, *errnos, only=None, own="", takes="", why="", delay=True, sanitized=True):
         assert errnos or why
         self.errnos, self.own, self.why, self.delay, self.sanitized = errnos, own, why, delay, sanitized
         self.only = re.compile(only) if only else None
+        self.takes = re.compile(takes)
 
     def counts(self, line):
         return self.only is None or self.only.search(line) is not None
+
+    def takes_client(self, line):
+        return bool(self.own) and "INJECTED" in line and self.takes.search(line) is not None
 
 
 DESCRIPTORS = ("EMFILE", "ENFILE", "ENOMEM")
@@ -29,9 +33,11 @@ TABLE = {
     # clients
     "accept4": Faults("EMFILE", "ENFILE", "ENOBUFS", "ENOMEM", "ECONNABORTED", "EPROTO", "EINTR", "EPERM"),
     "recvmsg": Faults("ENOMEM", "EINTR", "EAGAIN", "ECONNREFUSED",
-                      own="of a connection on its way back from an exec that failed"),
-    "recvfrom": Faults("ECONNRESET", "EINTR", "EAGAIN", own="its connection is what is said to be broken"),
-    "sendmsg": Faults("EAGAIN", "ENOBUFS", "ENOMEM", "EPERM", "EPIPE", own="a datagram may be dropped on its way"),
+                      own="of a connection on its way back from an exec that failed",
+                      takes=r"\(\d+<UNIX"),
+    "recvfrom": Faults("ECONNRESET", "EINTR", "EAGAIN", own="its connection is what is said to be broken",
+                       takes="ECONNRESET"),
+    "sendmsg": Faults("EAGAIN", "ENOBUFS", "ENOMEM", "EPERM", "EPIPE"),
     "sendto": Faults("EPIPE", "EAGAIN", "ECONNRESET", own="its connection is what is said to be broken"),
     "shutdown": Faults("ENOTCONN"),
     "getsockname": Faults("ENOBUFS"),
@@ -49,6 +55,7 @@ TABLE = {
     "socketpair": Faults(*DESCRIPTORS),
     "pipe2": Faults("EMFILE", "ENFILE", only="O_CLOEXEC"),  # UBSan makes others
     "fcntl": Faults("EMFILE", only="F_DUPFD"),
+    "execve": Faults("ENOMEM", "EACCES", "ENOENT", "ETXTBSY", "EMFILE"),
     "sched_yield": ASKS,
     # listeners
     "socket": Faults("EMFILE", "ENFILE", "ENOBUFS", "EACCES", "EAFNOSUPPORT"),
@@ -63,7 +70,7 @@ TABLE = {
     "epoll_ctl": Faults("ENOMEM", "ENOSPC", only="EPOLL_CTL_ADD"),
     "epoll_wait": Faults("EINTR"),
     "eventfd2": Faults(*DESCRIPTORS),
-    "signalfd4": Faults(*DESCRIPTORS),
+    "signalfd4": Faults(*DESCRIPTORS, only=r"\(-1"),  # the others change one
     "timerfd_create": Faults(*DESCRIPTORS),
     "timerfd_settime": NEVER,
     "clock_gettime": NEVER,
@@ -110,6 +117,6 @@ TABLE = {
     "setsid": Faults("EPERM"),
     "madvise": RUNTIME, "futex": RUNTIME, "arch_prctl": RUNTIME, "set_tid_address": RUNTIME,
     "set_robust_list": RUNTIME, "rseq": RUNTIME, "getrandom": RUNTIME, "sigaltstack": RUNTIME, "prctl": RUNTIME,
-    "sched_getaffinity": RUNTIME, "personality": RUNTIME, "tgkill": RUNTIME, "execve": RUNTIME,
+    "sched_getaffinity": RUNTIME, "personality": RUNTIME, "tgkill": RUNTIME,
     "exit_group": RUNTIME, "exit": RUNTIME, "getrusage": RUNTIME, "membarrier": RUNTIME, "sysfs": RUNTIME,
 }

@@ -4,72 +4,29 @@ at its start, it says what failed and exits 1. tests/faults/injected runs all ca
 
 import collections
 import os
+import re
 import time
 import unittest
 
-from faults import SANITIZED, figure
-from harness import SuperdCase
-from injection import Case, Clients, Strace, available, until
-from subject import Subject, exchange, unserved
+from injected_case import ALL, ONLY, InjectedCase
+from injection import Case, until
+from subject import Subject
 from syscalls import TABLE
 
-ALL = os.environ.get("SUPERD_FAULTS_INJECTED") == "all"
-ONLY = os.environ.get("SUPERD_FAULTS_CALLS", "").split()  # of a sweep: these calls alone
-WHEN = (1, 2, 10) if ALL else (1,)
 ROUNDS = 3  # in which a call has to come
 TRIES = 3 if ALL else 1  # where the call that was hit was of a kind that the kernel does not fail
 UNFAIR = "no fault of the kernel's"
 GROUPS = 4  # cases at one time where not all are run
 ALONE = ("epoll_ctl", "read", "fcntl")  # may hit what does not count, so that the rest of a group would not either
-
-
-class InjectedCase(SuperdCase):  # no tests of its own
-    def setUp(self):
-        super().setUp()
-        if why := available():
-            self.skipTest(why)
-        self.tally, self.wrong = collections.Counter(), []
-
-    def strace(self, *arguments):
-        strace = Strace(*arguments)
-        self.addCleanup(strace.discard)
-        return strace
-
-    def known(self, calls, phase):
-        unknown = sorted(set(calls) - set(TABLE))
-        self.assertEqual(unknown, [], f"{phase}: tests/faults/syscalls.py does not say how these calls may fail")
-
-    @staticmethod
-    def of_today(cases):
-        """Half of them, the other half tomorrow, where each takes a superd of its own."""
-        return cases if ALL else cases[time.localtime().tm_yday % 2::2]
-
-    @staticmethod
-    def cases(counts, skip=None):
-        """Every case of the calls that a trace has, as far as they came often enough to be hit."""
-        found = []
-        for call in sorted(counts):
-            faults = TABLE[call]
-            if (ONLY and call not in ONLY) or (SANITIZED and not faults.sanitized):
-                continue
-            wanted = [*(faults.errnos if ALL else faults.errnos[:1]), *(["delay"] if ALL and faults.delay else [])]
-            found += [Case(call, fault, when, (skip or {}).get(call, 0))
-                      for fault in wanted for when in WHEN if when <= counts[call]]
-        return found
-
-    def note(self, what, cases, strace, text=""):
-        self.tally[what] += 1
-        if what == "wrong":
-            case = ", ".join(map(str, cases))
-            self.wrong.append(f"{case}: {text}\n    " + "\n    ".join(strace.hits()))
-            print(f"WRONG {self.wrong[-1]}", flush=True)
-
-    def conclude(self, phase, began):
-        figure(f"{phase}: {dict(self.tally)} in {time.monotonic() - began:.0f} s")
-        self.assertEqual(self.wrong, [], "\n".join(self.wrong))
+HOPELESS = 2.0  # seconds that clients get after such a hit, which may have taken superd's sense of them
 
 
 class Running(InjectedCase):
+    def subject(self):
+        subject = Subject(self, exact=True).start()
+        subject.settle()
+        return subject
+
     def trace(self, subject):
         strace = self.strace().attach(subject.daemon.pid)
         subject.round()
@@ -83,8 +40,7 @@ class Running(InjectedCase):
         """A call fails while clients of every service come, superd is reloaded and asked for its state: it goes on,
         loses no client but the one that the call was for, leaks nothing and counts right."""
         began = time.monotonic()
-        subject = Subject(self, unaccepted=True).start()
-        subject.settle()
+        subject = self.subject()
         cases = self.cases(self.trace(subject))
         groups = [[case] for case in cases if ALL or case.call in ALONE]
         rest = [case for case in cases if not ALL and case.call not in ALONE]
@@ -92,10 +48,9 @@ class Running(InjectedCase):
         for group in groups:
             for _ in range(TRIES):
                 what = self.run_group(subject, group)
-                if what != "passed" and (what == "wrong" or subject.verdict()):
+                if what in ("wrong", UNFAIR):
                     self.replace(subject)
-                    subject = Subject(self, unaccepted=True).start()
-                    subject.settle()
+                    subject = self.subject()
                 if what != UNFAIR:
                     break
         self.conclude("while it serves", began)
@@ -108,13 +63,26 @@ class Running(InjectedCase):
             if "anitizer" in str(error):
                 self.wrong.append(str(error))
 
+    @staticmethod
+    def fair(group, hits):
+        """Is one of the hits a fault that the kernel may have made?"""
+        return any(TABLE[case.call].counts(line) for case in group for line in hits if f"{case.call}(" in line)
+
     def run_group(self, subject, group):
         strace = self.strace(",".join(sorted({case.call for case in group})), group)
         strace.attach(subject.daemon.pid)
-        lost, text = {}, ""
+        lost, text, unfair_since = {}, "", []
+
+        def hopeless():
+            if (hits := strace.hits()) and not self.fair(group, hits):
+                unfair_since.append(time.monotonic())
+                if unfair_since[-1] - unfair_since[0] > HOPELESS and subject.alive():
+                    subject.daemon.process.kill()
+
         try:
+            subject.fallible("list")  # so that the first call that watches something is hit
             for _ in range(ROUNDS):
-                for name, ends in unserved(subject.round()).items():
+                for name, ends in subject.round(hopeless=hopeless).items():
                     lost[name] = lost.get(name, 0) + sum(ends.values())
                 if len(strace.hits()) >= len(group):
                     break
@@ -122,20 +90,32 @@ class Running(InjectedCase):
             text = f"superd cannot be told: {error!r}"
         strace.detach()
         hits = strace.hits()
-        owned = sum(bool(TABLE[case.call].own) for case in group)
-        if not text and sum(lost.values()) > owned:
-            text = f"clients lost: {lost}"
-        text = text or subject.verdict()
-        counted = all(TABLE[case.call].counts(line) for case in group for line in hits if f"{case.call}(" in line)
+        fair = self.fair(group, hits)
+        for line in hits:
+            subject.note_fault(line)
+        text = text or self.strangers(subject, group, hits, lost)
+        text = text or subject.verdict(**({} if fair or not hits else {"patience": HOPELESS}))
         if not hits:
             what = "passed, not reached" if not text else "wrong"
-        elif text and not counted:
+        elif text and not fair:
             what = UNFAIR
         else:
             what = "wrong" if text else "passed"
         self.note(what, group, strace, text)
         strace.discard()
         return what
+
+    @staticmethod
+    def strangers(subject, group, hits, lost):
+        """Who was lost, of those whom the call was not for; "" if nobody."""
+        for line in hits:
+            case = next(case for case in group if f"{case.call}(" in line)
+            if TABLE[case.call].takes_client(line):
+                name = subject.service_of(line) or "broken"
+                subject.forgiven[name] += 1
+                lost[name] = lost.get(name, 0) - 1
+        strangers = {name: number for name, number in lost.items() if number > 0}
+        return f"clients lost: {strangers}" if strangers else ""
 
 
 class Starting(InjectedCase):
@@ -147,9 +127,19 @@ class Starting(InjectedCase):
         skip, counts = strace.before_main(), strace.counts()
         self.known(counts - skip, "at its start")
         subject.daemon.stop()
-        for case in self.of_today(self.cases(counts - skip, skip)):
+        for case in self.of_today(self.cases(counts - skip, skip) + self.of_files(strace)):
             self.start_with(case)
         self.conclude("at its start", began)
+
+    @staticmethod
+    def of_files(strace):
+        """No descriptor for one file that superd opens; of those in a folder, one in its place."""
+        opened = collections.Counter(path for line in strace.after_main()
+                                     if (path := "".join(re.findall(r'^openat\([^"]*"(.+?)"', line))))
+        chosen = {os.path.dirname(path): path for path in opened if "conf.d/" in path}
+        return [Case("openat", "EMFILE", when=number, path=path) for path, count in opened.items()
+                for number in range(1, min(count, 3) + 1)
+                if ("conf.d/" not in path or path in chosen.values()) and (not ONLY or "openat" in ONLY)]
 
     def start_with(self, case):
         strace = self.strace(f"openat,{case.call}", [case])
@@ -176,15 +166,14 @@ class Starting(InjectedCase):
         for record in daemon.find(lambda r: "Bad file descriptor" in r["message"]):
             text = text or f"not the reason: {record['message']}"
         hits = strace.hits()
-        seen = strace.lines()
-        main = next((number for number, line in enumerate(seen) if "/dev/null\", O_RDWR" in line), len(seen))
-        late = any(line in hits for line in seen[main:])
+        late = case.path or any(line in hits for line in strace.after_main())
         if not hits or not late or not TABLE[case.call].counts(hits[0]):
             what = "wrong" if text and late and TABLE[case.call].counts(hits[0]) else "not reached"
         else:
             what = "wrong" if text else "passed"
         self.note(what, [case], strace, text)
         strace.discard()
+        subject.manager.stop()
 
     def after_start(self, subject):
         waits = [r["address"] for r in subject.daemon.find(lambda r: r["message"].startswith("waiting for "))]
@@ -192,8 +181,10 @@ class Starting(InjectedCase):
             subject.find()
         except AssertionError as error:
             return f"{error} (waited for: {waits})"
-        lost = unserved(Clients(subject.uris, 1, exchange).join())
-        return f"not served: {lost}" if lost else ""
+        if lost := subject.visit():
+            return f"not served: {lost}"
+        told = until(lambda: any("READY" in pairs for pairs in subject.manager.said))
+        return "" if told else "the manager was not told"
 
     def end(self, daemon):
         if daemon.process is not None:
@@ -233,6 +224,9 @@ class Stopping(InjectedCase):
             strace.detach()
             hits = strace.hits()
             fair = hits and TABLE[case.call].counts(hits[0])
+            subject.note_fault("".join(hits))
+            if not text and len(subject.manager.store) > subject.kept_by_manager:
+                text = "the manager was not told to give back sockets"
             self.note("not reached" if not fair else "wrong" if text else "passed", [case], strace, text)
             self.doCleanups()
         self.conclude("while it stops", began)

@@ -4,11 +4,11 @@
 import os
 import signal
 import socket
-import threading
 import time
 
 from harness import SuperdCase, exchange, handler
 from harness.loopback import own_loopback
+from harness.manager import Manager
 from harness.probe import Report
 
 
@@ -136,51 +136,73 @@ class Notify(SuperdCase):
         self.message_with("RELOADING")
         self.message_with("READY")
 
-    def test_watchdog(self):
-        """With WATCHDOG_USEC set, WATCHDOG=1 comes at least that often."""
+    def watched(self):
         prefix = ["/bin/sh", "-c", "export WATCHDOG_PID=$$; exec \"$@\"", "sh"]
         daemon = self.prepare(environment={"NOTIFY_SOCKET": "@" + self.name, "WATCHDOG_USEC": "1000000"}, prefix=prefix)
         daemon.start()
         self.message_with("READY")
+        return daemon
+
+    def test_watchdog(self):
+        """With WATCHDOG_USEC set, WATCHDOG=1 comes at least that often."""
+        self.watched()
         begin = time.monotonic()
         for _ in range(3):
             self.assertEqual(self.message_with("WATCHDOG")["WATCHDOG"], "1")
         self.assertLess(time.monotonic() - begin, 5)
 
+    def test_watchdog_without_a_descriptor(self):
+        """A superd that is out of descriptors lives, and says so."""
+        daemon = self.watched()
+        daemon.soft_limit("nofile", 3)
+        since = daemon.mark()
+        daemon.process.send_signal(signal.SIGHUP)
+        daemon.wait_for(message="reload refused", since=since)  # so it is out of them
+        self.assertIn("Reload refused", self.message_with("STATUS")["STATUS"])
+        for _ in range(2):
+            self.assertEqual(self.message_with("WATCHDOG")["WATCHDOG"], "1")
 
-class Manager(threading.Thread):  # no tests of its own
-    """The part of a service manager that keeps descriptors: name to socket."""
 
-    def __init__(self):
-        super().__init__(daemon=True)
-        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.socket.bind("")
-        self.environment = {"NOTIFY_SOCKET": "@" + self.socket.getsockname()[1:].decode(), "FDSTORE": "100"}
-        self.store, self.removed = {}, []
-        self.start()
+class Unread(SuperdCase):
+    def setUp(self):
+        super().setUp()
+        self.manager = Manager()
+        self.addCleanup(self.manager.stop)
 
-    def run(self):
-        while True:
-            data, descriptors, _, _ = socket.recv_fds(self.socket, 65536, 16)
-            pairs = dict(line.split("=", 1) for line in data.decode().splitlines())
-            name = pairs.get("FDNAME")
-            if "FDSTORE" in pairs:
-                self.store[name] = socket.socket(fileno=descriptors.pop())
-            elif "FDSTOREREMOVE" in pairs:
-                self.removed.append(name)
-                self.store.pop(name).close()
-            for descriptor in descriptors:
-                os.close(descriptor)  # BARRIER=1 waits for this
-            if "STOP" in pairs:
-                self.socket.close()
-                return
+    def prepared(self):
+        daemon = self.prepare(environment=self.manager.environment)
+        for name in ("stays", "goes"):
+            daemon.service(name, listen="tcp://127.0.0.1:0", model="fork", exec=["cat"])
+        return daemon
 
-    def stop(self):
-        for kept in self.store.values():
-            kept.close()
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as end:
-            end.sendto(b"STOP=1", self.socket.getsockname())
-        self.join()
+    def test_a_manager_that_does_not_read(self):
+        """With no room in the manager's queue superd starts, serves and reloads; once there is room the manager
+        hears the last of each, and has the sockets."""
+        self.manager.pause()
+        daemon = self.prepared().start()
+        uri = daemon.address("stays")
+        self.assertEqual(self.converse(uri), b"hello")
+        daemon.reload()
+        self.assertEqual(self.converse(uri), b"hello")
+        self.assertEqual(self.manager.said, [])
+        self.manager.go_on()
+        self.eventually(lambda: len(self.manager.store) == 2, "the sockets in the store")
+        said = [pairs for pairs in self.manager.said if "RELOADING" in pairs or "READY" in pairs]
+        self.assertEqual(["RELOADING" in pairs for pairs in said], [True, False])
+        self.manager.pause()
+        daemon.stop()
+
+    def test_a_socket_that_goes_meanwhile(self):
+        """A socket whose service goes while there is no room leaves the store when there is."""
+        daemon = self.prepared().start()
+        self.eventually(lambda: len(self.manager.store) == 2, "the sockets in the store")
+        self.manager.pause()
+        daemon.remove("goes")
+        daemon.reload()
+        self.assertEqual(self.converse(daemon.address("stays")), b"hello")
+        self.assertEqual(self.manager.removed, [])
+        self.manager.go_on()
+        self.eventually(lambda: len(self.manager.store) == 1, "one of them out of the store")
 
 
 class Crash(SuperdCase):

@@ -87,6 +87,20 @@ def descriptors(pid):
     return found
 
 
+def kept_by_exec(pid):
+    """Descriptors but 0 to 2 without CLOEXEC."""
+    found = []
+    for number in descriptors(pid):
+        try:
+            with open(f"/proc/{pid}/fdinfo/{number}", encoding="ascii") as info:
+                flags = next(int(line.split()[1], 8) for line in info if line.startswith("flags:"))
+        except FileNotFoundError:
+            continue
+        if number > 2 and not flags & os.O_CLOEXEC:
+            found.append(number)
+    return found
+
+
 def resident(pid):
     """VmRSS in KiB."""
     return int(status(pid)["VmRSS"].split()[0])

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: MIT
+"""What the tests that make system calls fail share."""
+
+import collections
+import math
+import os
+import time
+
+from faults import SANITIZED, figure
+from harness import SuperdCase
+from injection import Case, Strace, available
+from syscalls import TABLE
+
+ALL = os.environ.get("SUPERD_FAULTS_INJECTED") == "all"
+ONLY = os.environ.get("SUPERD_FAULTS_CALLS", "").split()  # of a sweep: these calls alone
+WHEN = (1, 2, 10) if ALL else (1,)
+
+
+class InjectedCase(SuperdCase):  # no tests of its own
+    def setUp(self):
+        super().setUp()
+        if why := available():
+            self.skipTest(why)
+        self.tally, self.wrong = collections.Counter(), []
+
+    def strace(self, *arguments):
+        strace = Strace(*arguments)
+        self.addCleanup(strace.discard)
+        return strace
+
+    def known(self, calls, phase):
+        unknown = sorted(set(calls) - set(TABLE))
+        self.assertEqual(unknown, [], f"{phase}: tests/faults/syscalls.py does not say how these calls may fail")
+
+    @staticmethod
+    def of_today(cases):
+        """Half of them, the other half tomorrow, where each takes a superd of its own."""
+        return cases if ALL else cases[time.localtime().tm_yday % 2::2]
+
+    @staticmethod
+    def cases(counts, skip=None, when=WHEN, every=ALL, parts=()):
+        """Every case of the calls that a trace has, as far as they came often enough to be hit; without `every`, of
+        each call the first errno alone. `parts`: beside `when`, those calls after so large a part of all."""
+        found = []
+        for call in sorted(counts):
+            faults = TABLE[call]
+            if (ONLY and call not in ONLY) or (SANITIZED and not faults.sanitized):
+                continue
+            wanted = [*(faults.errnos if every else faults.errnos[:1]), *(["delay"] if every and faults.delay else [])]
+            found += [Case(call, fault, number, (skip or {}).get(call, 0))
+                      for fault in wanted
+                      for number in sorted({*when, *(math.ceil(counts[call] * part) for part in parts)})
+                      if number <= counts[call]]
+        return found
+
+    def note(self, what, cases, strace, text=""):
+        self.tally[what] += 1
+        if what == "wrong":
+            case = ", ".join(map(str, cases))
+            self.wrong.append(f"{case}: {text}\n    " + "\n    ".join(strace.hits()))
+            print(f"WRONG {self.wrong[-1]}", flush=True)
+
+    def conclude(self, phase, began):
+        figure(f"{phase}: {dict(self.tally)} in {time.monotonic() - began:.0f} s")
+        self.assertEqual(self.wrong, [], "\n".join(self.wrong))
