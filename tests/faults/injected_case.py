@@ -33,9 +33,14 @@ class InjectedCase(SuperdCase):  # no tests of its own
         self.assertEqual(unknown, [], f"{phase}: tests/faults/syscalls.py does not say how these calls may fail")
 
     @staticmethod
-    def of_today(cases):
-        """Half of them, the other half tomorrow, where each takes a superd of its own."""
-        return cases if ALL else cases[time.localtime().tm_yday % 2::2]
+    def some(cases, of=2):
+        """One of so many of them, where each takes long and not all are run."""
+        return cases if ALL else cases[::of]
+
+    @staticmethod
+    def fits(call):
+        """Is it to be made to fail, and may it in this build?"""
+        return (not ONLY or call in ONLY) and (not SANITIZED or TABLE[call].sanitized)
 
     @staticmethod
     def cases(counts, skip=None, when=WHEN, every=ALL, parts=()):
@@ -44,7 +49,7 @@ class InjectedCase(SuperdCase):  # no tests of its own
         found = []
         for call in sorted(counts):
             faults = TABLE[call]
-            if (ONLY and call not in ONLY) or (SANITIZED and not faults.sanitized):
+            if not InjectedCase.fits(call):
                 continue
             wanted = [*(faults.errnos if every else faults.errnos[:1]), *(["delay"] if every and faults.delay else [])]
             found += [Case(call, fault, number, (skip or {}).get(call, 0))

@@ -127,7 +127,7 @@ class Starting(InjectedCase):
         skip, counts = strace.before_main(), strace.counts()
         self.known(counts - skip, "at its start")
         subject.daemon.stop()
-        for case in self.of_today(self.cases(counts - skip, skip) + self.of_files(strace)):
+        for case in self.some(self.cases(counts - skip, skip) + self.of_files(strace)):
             self.start_with(case)
         self.conclude("at its start", began)
 
@@ -214,7 +214,7 @@ class Stopping(InjectedCase):
         strace.detach()
         counts = strace.counts()
         self.known(counts, "while it stops")
-        for case in self.of_today(self.cases(counts)):
+        for case in self.some(self.cases(counts)):
             subject, strace = self.serving(case.call, [case])
             text = ""
             try:

@@ -8,10 +8,9 @@ import signal
 import subprocess
 import time
 
-from faults import SANITIZED
 from harness import process
 from harness.daemon import PATIENCE, leftovers
-from injected_case import ALL, ONLY, InjectedCase
+from injected_case import ALL, InjectedCase
 from injection import Case, until
 from syscalls import TABLE
 
@@ -110,8 +109,8 @@ class Detaching(InjectedCase):
         self.assertEqual(plain.stop(), "")
         found = self.detaching(plain.strace)
         self.known({call for call, _ in found}, "while it detaches")
-        for call, number in self.of_today(found):
-            if (ONLY and call not in ONLY) or (SANITIZED and not TABLE[call].sanitized):
+        for call, number in self.some(found):
+            if not self.fits(call):
                 continue
             # The starter's loader has opened other files before; superd itself /dev/null once.
             number, path = (1, "/dev/null") if call == "openat" else (number, None)

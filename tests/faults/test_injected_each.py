@@ -10,7 +10,7 @@ import time
 
 import everything
 from harness.wire import Reader, connect, uri_parts
-from injected_case import ALL, ONLY, InjectedCase
+from injected_case import ALL, InjectedCase
 from injection import LINE, Case, until
 from subject import CLIENT_PATIENCE, Subject
 from syscalls import TABLE
@@ -104,7 +104,7 @@ class Each(InjectedCase):
             call = match.group(1)
             numbers[call] += 1
             faults = TABLE.get(call)
-            if faults is None or shape(line) in seen or not faults.counts(line) or (ONLY and call not in ONLY):
+            if faults is None or shape(line) in seen or not faults.counts(line) or not self.fits(call):
                 continue
             seen.add(shape(line))
             found += [Case(call, errno, numbers[call]) for number, errno in enumerate(faults.errnos)
@@ -117,7 +117,7 @@ class Each(InjectedCase):
         began = time.monotonic()
         subject = self.subject()
         for name in subject.names if ALL else TELLING:
-            for case in self.of_today(self.cases_of(self.trace(subject, name))):
+            for case in self.some(self.cases_of(self.trace(subject, name)), of=4):
                 if self.run_case(subject, name, case) == "wrong":
                     self.end(subject)
                     subject = self.subject()

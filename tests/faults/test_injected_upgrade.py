@@ -181,7 +181,7 @@ class Upgrading(InjectedCase):
         self.assertEqual((wrong, outcome), ([], "upgraded"))
         self.known(strace.counts(), "while it is upgraded")
         # What is written down at the end, once the proof is there, is hit as well.
-        for case in self.of_today(self.cases(strace.counts(), parts=(0.6, 0.8, 1.0))):
+        for case in self.some(self.cases(strace.counts(), parts=(0.6, 0.8, 1.0)), of=4):
             strace = self.strace(case.call, [case])
             wrong, outcome = self.try_with(subject, lambda: strace.attach(subject.daemon.pid, "-b", "execve"),
                                            strace.detach)  # pylint: disable=cell-var-from-loop
@@ -210,7 +210,7 @@ class Upgrading(InjectedCase):
         skip, counts = strace.before_main(), strace.counts()
         self.known(counts - skip, "of the successor")
         self.put_back(subject)
-        for case in self.of_today(self.cases(counts - skip, skip, when, every)):
+        for case in self.some(self.cases(counts - skip, skip, when, every), of=4):
             strace = self.strace(f"openat,{case.call}", [case])
             self.put_successor(subject, strace, proves)
             pid = subject.daemon.pid

@@ -234,9 +234,11 @@ class Backoffs(UpgradeCase):
         says it once; when one works again, that is said once as well."""
         daemon = self.prepare()
         interpreter = daemon.path("interpreter")
+        os.symlink("/bin/sh", interpreter)
         daemon.service("bad", listen="tcp://127.0.0.1:0", model="iterative",  # so that they are tried one by one
                        exec=[daemon.script("handler", f"#!{interpreter}\necho hello\n")])
         daemon.start()
+        os.unlink(interpreter)
         uri = daemon.address("bad")
         failed = lambda: int(daemon.status()["bad"]["spawn_failures"])
         said = lambda text: len(daemon.find(lambda record: record["message"].startswith(text)))
