@@ -249,7 +249,7 @@ class Soak(SuperdCase):
         self.standing = self.children()
         self.go_on_for(max(SECONDS / 5, 2))  # what is allocated once is allocated before the count
         self.come_to_rest()
-        self.subject.rest = self.subject.measure()
+        self.subject.note_rest()
         before = (self.children(), process.resident(self.subject.daemon.pid))
         self.go_on_for(SECONDS * 4 / 5)
         self.come_to_rest()
