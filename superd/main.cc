@@ -119,8 +119,11 @@ Result<sys::Fd> write_pid_file(const std::string& path) {
                                                   : fail_errno(fmt::format("lock pid file {}", path), errno);
     const std::string text = fmt::format("{}\n", getpid());
     if (ftruncate(file.get(), 0) != 0 ||
-        write(file.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()))
-        return fail_errno(fmt::format("pid file {}", path), errno);
+        write(file.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size())) {
+        const int code = errno;
+        unlink(path.c_str());
+        return fail_errno(fmt::format("pid file {}", path), code);
+    }
     return file;
 }
 
@@ -174,6 +177,8 @@ Result<std::unique_ptr<control::Server>> take_over_control(const core::State& st
 int serve(const Options& options, const core::State* before) {
     Level level{};
     parse_level(options.log_level, level);
+    // Before superd leaves its folder.
+    const std::string binary = before != nullptr ? before->binary : binary_of(options.words[0]);
     Result<sys::Fd> starter = sys::Fd();
     if (options.daemon && before == nullptr) starter = detach();
     Log log(options.prove ? line_sink(STDERR_FILENO, LogStyle::text) : choose_sink(options.log_format),
@@ -192,7 +197,7 @@ int serve(const Options& options, const core::State* before) {
     settings.starter = settings.definitions.handler_path + "/superd-exec";
     settings.words = options.words;
     settings.folder = options.folder;
-    settings.binary = before != nullptr ? before->binary : binary_of(options.words[0]);
+    settings.binary = binary;
     settings.started_nofile = raise_descriptor_limit();
     std::expected<conf::Catalog, conf::Diagnostics> catalog;
     if (before != nullptr)
@@ -234,7 +239,10 @@ int serve(const Options& options, const core::State* before) {
         if (!pid_file) return give_up(pid_file.error());
     }
     if (!*server) server = open_control(options, *loop, log, **supervisor);
-    if (!server) return give_up(server.error());
+    if (!server) {
+        if (!options.pid_file.empty()) unlink(options.pid_file.c_str());
+        return give_up(server.error());
+    }
     before != nullptr ? (*supervisor)->take_up() : (*supervisor)->start(*catalog);
     (*supervisor)->on_upgrade([&](core::State& state, core::Descriptors& descriptors) {
         state.pid_file = descriptors.keep(*pid_file);

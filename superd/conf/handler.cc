@@ -189,7 +189,11 @@ class Resolver {
             reject("exec", &at, fmt::format("exec \"{}\"{}{}", at.text, where, why));
         };
         const char* inside = root_ == "/" ? "" : " in root_directory";
-        if (!found && found.error().code == ENOENT) return complain(fmt::format(" does not exist{}", inside));
+        if (!found && found.error().code == ENOENT)
+            return complain(fmt::format(" does not exist{}{}", inside,
+                                        path.find(' ') != std::string::npos
+                                            ? "; each argument is a string of its own: [\"PATH\", \"-x\"]"
+                                            : ""));
         if (!found) return complain(fmt::format(" cannot be used: {}", found.error().text));
         if (!S_ISREG(found->status.mode)) return complain(" is not a regular file");
         if (!is_executable(found->status)) return complain(" is not executable");

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // What would become of a client, told by the functions that decide it.
 #include <fmt/format.h>
+#include <ifaddrs.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 
@@ -27,6 +28,21 @@ bool is_loopback(const sys::IpBytes& ip) {
     return v4->contains(ip) || v6->contains(ip);
 }
 
+bool is_of_this_machine(const sys::IpBytes& ip) {
+    if (is_loopback(ip)) return true;
+    ifaddrs* all = nullptr;
+    if (getifaddrs(&all) != 0) return true;  // nobody knows
+    bool found = false;
+    for (const ifaddrs* one = all; one != nullptr && !found; one = one->ifa_next) {
+        const sockaddr* address = one->ifa_addr;
+        if (address == nullptr || (address->sa_family != AF_INET && address->sa_family != AF_INET6)) continue;
+        const socklen_t size = address->sa_family == AF_INET ? sizeof(sockaddr_in) : sizeof(sockaddr_in6);
+        found = sys::ip_bytes(sys::Address(address, size)) == ip;
+    }
+    freeifaddrs(all);
+    return found;
+}
+
 std::string text_of(const admit::Verdict& verdict) {
     if (verdict.rule)
         return fmt::format("{} {} decides", verdict.rule->deny ? "deny" : "allow", verdict.rule->prefix.text());
@@ -44,8 +60,9 @@ bool takes(const net::Listener& listener, const sys::Address& client, std::optio
     if (uid) return family == AF_UNIX;
     const auto ip = sys::ip_bytes(client);
     if (!ip) return family == client.family();
-    // From elsewhere nobody reaches a loopback address: ip-sysctl(7), route_localnet.
-    if (const auto own = sys::ip_bytes(listener.address()); own && is_loopback(*own) && !is_loopback(*ip)) return false;
+    // Only this machine reaches a loopback address.
+    if (const auto own = sys::ip_bytes(listener.address()); own && is_loopback(*own) && !is_of_this_machine(*ip))
+        return false;
     if (family == AF_INET) return !ip->v6;
     if (family != AF_INET6) return false;
     if (ip->v6) return true;

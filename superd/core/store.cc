@@ -4,6 +4,9 @@
 #include <fmt/format.h>
 #include <sys/stat.h>
 
+#include <algorithm>
+#include <charconv>
+
 #include <cerrno>
 
 #include "core/service.h"
@@ -11,6 +14,7 @@
 namespace superd::core {
 namespace {
 
+constexpr std::string_view kPrefix = "superd-";
 constexpr std::size_t kLongestName = 255;  // sd_notify(3)
 constexpr Duration kPatience = std::chrono::seconds(1);
 
@@ -27,7 +31,7 @@ bool any_port(const conf::Listen& where) {
 }
 
 std::string stored_name(int fd, const std::string& service) {
-    const auto name = fmt::format("superd-{}", inode_of(fd));
+    const auto name = fmt::format("{}{}", kPrefix, inode_of(fd));
     return (service.empty() ? name : name + "-" + service).substr(0, kLongestName);
 }
 
@@ -40,6 +44,21 @@ Store::Store(Log& log, sys::ServiceManager& manager, const std::vector<sys::Pass
     : log_(log), manager_(manager), there_(manager.has_store()) {
     for (const auto& socket : passed)
         if (is_stored(socket)) kept_.emplace(inode_of(socket.fd.get()), socket.name);
+}
+
+std::vector<std::string> Store::names() const {
+    std::vector<std::string> names = manager_.unremoved();
+    for (const auto& [inode, name] : kept_) names.push_back(name);
+    return names;
+}
+
+void Store::go_on(const std::vector<std::string>& names) {
+    for (const std::string& name : names) {
+        ino_t inode = 0;
+        const std::string_view number = std::string_view(name).substr(std::min(kPrefix.size(), name.size()));
+        std::from_chars(number.data(), number.data() + number.size(), inode);
+        kept_.emplace(inode, name);
+    }
 }
 
 void Store::keep(const std::map<std::string, std::unique_ptr<Port>>& ports) {

@@ -25,6 +25,10 @@ class Store {
     /// of the others, if it was not very busy: superd's are the last ones. To be called again when it has room.
     void keep(const std::map<std::string, std::unique_ptr<Port>>& ports);
 
+    /// For the next superd after an upgrade: what the manager has, or had not been told yet to take out.
+    std::vector<std::string> names() const;
+    void go_on(const std::vector<std::string>& names);
+
   private:
     Log& log_;
     sys::ServiceManager& manager_;

@@ -30,6 +30,8 @@ constexpr std::size_t kMostSaid = 16 * 1024;
 /// What a proof leaves room for, since clients come and are held between it and the exec.
 constexpr std::size_t kSpareMemory = 8 << 20;
 constexpr std::size_t kMostSpare = 1024;  ///< descriptors; more are not asked for
+/// The socket to the service manager, and its copy while it is lifted: the child that proves has no manager.
+constexpr std::size_t kOfManager = 2;
 constexpr int kSeals = F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
 
 Result<sys::Fd> sealed(const std::string& text) {
@@ -106,10 +108,17 @@ std::string proof_line(const State& state) {
     }
     spare.clear();
     const std::vector<char> memory(kSpareMemory);
-    return fmt::format("superd can take over {} and {} descriptors more", state.proof, count);
+    if (count < kOfManager) return "no descriptor is left for the service manager";
+    return fmt::format("superd can take over {} and {} descriptors more", state.proof, count - kOfManager);
 }
 
 namespace {
+
+/// Where superd goes on after all, whatever has kept it from the exec, no handler may get what was to pass it.
+struct Passing {
+    Descriptors& descriptors;
+    ~Passing() { (void)descriptors.pass_exec(false); }
+};
 
 /// How many descriptors more than those of the state there is room for; nullopt: it has not proved anything.
 std::optional<std::size_t> proved_by(const std::string& said, const std::string& proof) {
@@ -220,6 +229,8 @@ bool Upgrade::exited(pid_t pid, int status) {
     else if (status != 0)
         how = fmt::format("it ended with status {}", WEXITSTATUS(status));
     const std::string why = first_line(said_);
+    // What it says then is the child's own word, before it was another program.
+    if (why.starts_with("execute ")) return refuse(why), true;
     refuse(fmt::format("{}: {}{}{}", binary_, how, why.empty() ? "" : ": ", why));
     return true;
 }
@@ -254,18 +265,12 @@ std::string Upgrade::become_next() try {
     std::vector<std::string> words = words_;
     words.insert(words.end(), {kTakeOver, std::to_string(file->get())});
     const std::vector<char*> argv = pointers(words);
-    std::string why;
-    if (auto passed = descriptors.pass_exec(true); !passed) {
-        why = passed.error().text;
-    } else if (fcntl(file->get(), F_SETFD, 0) != 0) {
-        why = fmt::format("keep the state over exec: {}", errno_text(errno));
-    } else {
-        engine_.manager.tell_reloading();
-        execve(binary_.c_str(), argv.data(), environ);
-        why = fmt::format("execute {}: {}", binary_, errno_text(errno));
-    }
-    (void)descriptors.pass_exec(false);
-    return why;
+    engine_.manager.tell_reloading();
+    const Passing passing{descriptors};
+    if (auto passed = descriptors.pass_exec(true); !passed) return passed.error().text;
+    if (fcntl(file->get(), F_SETFD, 0) != 0) return fmt::format("keep the state over exec: {}", errno_text(errno));
+    execve(binary_.c_str(), argv.data(), environ);
+    return fmt::format("execute {}: {}", binary_, errno_text(errno));
 } catch (const std::bad_alloc&) {
     return kNoMemory;
 }

@@ -208,6 +208,9 @@ Import import_xinetd(const std::string& file, std::string_view text, const Inclu
         if (only || xinetd::contains(read.defaults, "disabled", name)) {
             const Origin at = read.defaults.find(only ? "enabled" : "disabled")->second.at;
             entry.attributes["disable"] = {{"yes"}, at};
+            import.note(at, service_name(name), Fate::disabled,
+                        only ? "is not in enabled: written with enabled = false"
+                             : "is in disabled: written with enabled = false");
         }
         xinetd::map_service(entry, import);
     }

@@ -93,6 +93,8 @@ std::string show_status(const Json& answer, const Terminal& terminal) {
                                   counted(static_cast<std::size_t>(number_of(superd, "services")), "service"),
                                   counted(static_cast<std::size_t>(number_of(superd, "handlers")), "handler"),
                                   superd.value("stopping", Json()) == true ? ", stopping" : "");
+    if (const auto why = text_of(object_of(superd, "upgrades"), "refused_because"); !why.empty())
+        out += fmt::format("the last upgrade was refused: {}\n", escape(why));
     const std::vector<Column> columns = {{"NAME", false, 10},      {"STATE"},
                                          {"MODEL", false, 0, 7},   {"ADDRESS", false, 16},
                                          {"HANDLERS", true, 0, 1}, {"SPARE", true, 0, 6},

@@ -193,13 +193,15 @@ class Top {
             return out;
         };
         // The first line, the services (their title and up to half of what is left), the connections.
-        auto services = part(show_status(status_, screen_.width() < kNarrow ? plain : terminal));
+        const bool narrow = screen_.width() < kNarrow;
+        auto services = part(show_status(status_, narrow ? plain : terminal));
         if (services.empty()) services.emplace_back();
         const std::size_t head = std::min(services.size(), std::max<std::size_t>(3, height / 2));
         const std::size_t hidden = services.size() - head;
         services.resize(head);
         if (hidden > 0) services.back() = cut(fmt::format("… {} more services", hidden + 1), screen_.width());
-        for (std::string& line : services) line = cut(line, screen_.width());
+        if (narrow)  // else the table fits by itself, and its colours are no characters
+            for (std::string& line : services) line = cut(line, screen_.width());
         lines = services;
         lines.emplace_back();
         auto rows = part(format_table({{"SERVICE", false, 7},

@@ -165,6 +165,13 @@ void ServiceManager::remove(const std::string& name) {
     say(name, fmt::format("FDSTOREREMOVE=1\nFDNAME={}", name));
 }
 
+std::vector<std::string> ServiceManager::unremoved() const {
+    std::vector<std::string> names;
+    for (const auto& [kind, state] : unsaid_)
+        if (state.starts_with("FDSTOREREMOVE=")) names.push_back(kind);
+    return names;
+}
+
 /// By BARRIER=1: the manager closes the descriptor that comes with it when it has read all before.
 void ServiceManager::wait(Duration most) {
     if (!socket_ || !unsaid_.empty()) return;

@@ -51,6 +51,8 @@ class ServiceManager {
     Result<void> store(int fd, const std::string& name);
     /// Takes all of this name out of the store, which closes them once the manager has got to it.
     void remove(const std::string& name);
+    /// Names for which there was no room yet.
+    std::vector<std::string> unremoved() const;
     /// Waits until the manager has dealt with everything told so far, but not longer than this, and not at all if it
     /// has no room.
     void wait(Duration most);

@@ -8,8 +8,8 @@ import re
 class Faults:
     """`errnos`: the most telling first. `only`: strace's line must match it, else what was hit is a use of the call
     that the kernel does not fail so, and what superd makes of it does not count. `own`: why the one client that the
-    call was for may be lost, if strace's line matches `takes`. `why`: why there is no errno; then the call is delayed alone. `sanitized`: may it fail
-    where AddressSanitizer makes the call as well?"""
+    call was for may be lost, if strace's line matches `takes`. `why`: why there is no errno; then the call is delayed
+    alone. `sanitized`: may it fail where AddressSanitizer makes the call as well?"""
 
     def __init__(self, *errnos, only=None, own="", takes="", why="", delay=True, sanitized=True):
         assert errnos or why

@@ -141,6 +141,8 @@ class Detaching(InjectedCase):
             text = "status 1, and it runs"
         elif '"message":"cannot start: ' not in detached.log():
             text = "status 1, and no reason"
+        elif os.path.exists(detached.pid_file):
+            text = "status 1, and the pid file is left"
         if detached.pid():
             text = text or detached.stop()
         if left := leftovers():

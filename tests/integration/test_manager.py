@@ -195,7 +195,7 @@ class Unread(SuperdCase):
         daemon.stop()
 
     def test_a_socket_that_goes_meanwhile(self):
-        """A socket whose service goes while there is no room leaves the store when there is."""
+        """A socket whose service goes while there is no room leaves the store when there is, after an upgrade too."""
         daemon = self.prepared().start()
         self.eventually(lambda: len(self.manager.store) == 2, "the sockets in the store")
         self.manager.pause()
@@ -203,6 +203,8 @@ class Unread(SuperdCase):
         daemon.reload()
         self.assertEqual(self.converse(daemon.address("stays")), b"hello")
         self.assertEqual(self.manager.removed, [])
+        daemon.process.send_signal(signal.SIGUSR2)
+        daemon.wait_for(lambda record: record["message"].startswith("upgraded to "))
         self.manager.go_on()
         self.eventually(lambda: len(self.manager.store) == 1, "one of them out of the store")
 

@@ -2,6 +2,7 @@
 """superctl top in a real terminal: tmux."""
 
 import os
+import pathlib
 import re
 import shlex
 import shutil
@@ -69,10 +70,9 @@ class Top(Control):
     def restored(self):
         """The terminal is as it was, and so is what was on it."""
         self.see("left with 0")
-        self.eventually(lambda: os.path.exists(self.daemon.path("after")), "stty")
-        with open(self.daemon.path("before"), encoding="ascii") as before, \
-                open(self.daemon.path("after"), encoding="ascii") as after:
-            self.assertEqual(before.read(), after.read())
+        before, after = (pathlib.Path(self.daemon.path(name)) for name in ("before", "after"))
+        self.eventually(lambda: after.exists() and after.read_text().endswith("\n"), "stty")
+        self.assertEqual(before.read_text(), after.read_text())
         self.assertEqual(self.tmux("display-message", "-p", "#{cursor_flag} #{alternate_on}").strip(), "1 0")
 
     def test_shows_sorts_and_leaves(self):
