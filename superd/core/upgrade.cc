@@ -108,8 +108,7 @@ std::string proof_line(const State& state) {
     }
     spare.clear();
     const std::vector<char> memory(kSpareMemory);
-    if (count < kOfManager) return "no descriptor is left for the service manager";
-    return fmt::format("superd can take over {} and {} descriptors more", state.proof, count - kOfManager);
+    return fmt::format("superd can take over {} and {} descriptors more", state.proof, count);
 }
 
 namespace {
@@ -214,13 +213,16 @@ bool Upgrade::exited(pid_t pid, int status) {
     voice_.reset();
     if (stage_ != Stage::proving) return true;  // given up meanwhile
     const auto spare = proved_by(said_, proof_);
-    if (status == 0 && spare && !late_) {
-        proved_ += *spare;
+    const std::size_t of_manager = engine_.manager.is_there() ? kOfManager : 0;
+    if (status == 0 && spare && *spare >= of_manager && !late_) {
+        proved_ += *spare - of_manager;
         stage_ = Stage::settling;
         deadline_ = now() + kSettleTime;
         (void)timer_.arm(now());  // not from here, in the middle of reaping
         return true;
     }
+    if (status == 0 && spare && !late_)
+        return refuse(fmt::format("{}: no descriptor is left for the service manager", binary_)), true;
     std::string how = "it does not take the state over";
     if (late_)
         how = fmt::format("it has not proved within {} that it can take over", format_duration(kProofTime));

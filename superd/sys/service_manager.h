@@ -43,6 +43,7 @@ class ServiceManager {
     /// RELOADING=1 with the MONOTONIC_USEC that Type=notify-reload asks for.
     void tell_reloading();
 
+    bool is_there() const { return static_cast<bool>(socket_); }
     /// May it have a descriptor store for this process? systemd tells since 254 (FDSTORE); before that whoever is to be
     /// notified may have one, and closes what it is sent where it has none.
     bool has_store() const;
