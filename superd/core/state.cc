@@ -34,8 +34,7 @@ SUPERD_STATE(PortState, key, where, socket, waiting, owner, index)
 SUPERD_STATE(PassedState, name, fd)
 SUPERD_STATE(ControlState, socket, made_folder)
 SUPERD_STATE(State, proof, binary, folder, nofile_soft, nofile_hard, begun, begun_at, reloads, reloads_refused,
-             upgrades, upgrades_refused, descriptors, catalog, passed, ports, services, control, pid_file,
-             upgrade_refused_because, stored)
+             upgrades, upgrades_refused, descriptors, catalog, passed, ports, services, control, pid_file, stored)
 
 std::string write_state(const State& state) {
     return nlohmann::json{{"superd", kStateVersion}, {"state", state}}.dump();

@@ -137,7 +137,6 @@ struct State {
     std::vector<ServiceState> services;
     std::optional<ControlState> control;
     int pid_file = -1;
-    std::string upgrade_refused_because;
     std::vector<std::string> stored;  ///< names in the manager's store, those included that it is to take out
 };
 

@@ -22,7 +22,6 @@ std::pair<State, Descriptors> Supervisor::write_down() {
     state.reloads_refused = reloads_refused_;
     state.upgrades = upgrades_;
     state.upgrades_refused = upgrades_refused_;
-    state.upgrade_refused_because = upgrade_refused_because_;
     state.stored = store_.names();
     state.catalog = catalog_;
     for (const auto& socket : passed_.unclaimed()) state.passed.push_back({socket.name, descriptors.keep(socket.fd)});
@@ -52,7 +51,6 @@ Result<void> Supervisor::take_over(const State& state, Descriptors& descriptors)
     reloads_refused_ = state.reloads_refused;
     upgrades_ = state.upgrades + 1;
     upgrades_refused_ = state.upgrades_refused;
-    upgrade_refused_because_ = state.upgrade_refused_because;
     store_.go_on(state.stored);
     catalog_ = state.catalog;
     for (const PassedState& passed : state.passed) passed_.give_back({passed.name, descriptors.claim(passed.fd)});

@@ -205,14 +205,18 @@ Import import_xinetd(const std::string& file, std::string_view text, const Inclu
         const bool has_id = id != entry.attributes.end() && !id->second.words.empty();
         const std::string name = has_id ? id->second.words[0] : entry.service;
         const bool only = read.defaults.contains("enabled") && !xinetd::contains(read.defaults, "enabled", name);
-        if (only || xinetd::contains(read.defaults, "disabled", name)) {
-            const Origin at = read.defaults.find(only ? "enabled" : "disabled")->second.at;
+        const bool off = only || xinetd::contains(read.defaults, "disabled", name);
+        Origin at;
+        if (off) {
+            at = read.defaults.find(only ? "enabled" : "disabled")->second.at;
             entry.attributes["disable"] = {{"yes"}, at};
-            import.note(at, service_name(name), Fate::disabled,
+        }
+        const std::size_t before = import.services.size();
+        xinetd::map_service(entry, import);
+        for (std::size_t i = before; off && i < import.services.size(); ++i)
+            import.note(at, import.services[i].name, Fate::disabled,
                         only ? "is not in enabled: written with enabled = false"
                              : "is in disabled: written with enabled = false");
-        }
-        xinetd::map_service(entry, import);
     }
     if (!import.services.empty()) {
         import.note({file, 0}, "", Fate::changed,

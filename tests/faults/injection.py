@@ -13,6 +13,7 @@ import threading
 import time
 
 from harness.daemon import PATIENCE
+from harness.process import status
 
 DELAY = "delay_enter=50000"  # microseconds
 LINE = re.compile(r"^(?:\d+\s+)?(?:<\.\.\. )?(\w+)(?:\(| resumed)")
@@ -157,6 +158,18 @@ class Clients:
                 thread.join(0.1)
                 hopeless()
         return self.ends
+
+
+def let_go(pid):
+    """Ends the strace of a process, if it has one, and waits until it is gone."""
+    def tracer():
+        return int(status(pid).get("TracerPid", 0))
+    if strace := tracer():
+        try:
+            os.kill(strace, signal.SIGTERM)
+        except ProcessLookupError:
+            pass
+        until(lambda: not tracer(), pause=0.01)
 
 
 def until(question, patience=PATIENCE, pause=0.1):

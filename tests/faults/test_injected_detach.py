@@ -11,7 +11,7 @@ import time
 from harness import process
 from harness.daemon import PATIENCE, leftovers
 from injected_case import ALL, InjectedCase
-from injection import Case, until
+from injection import Case, let_go
 from syscalls import TABLE
 
 NUMBERED = re.compile(r"^(\d+) +(.*)")
@@ -42,19 +42,8 @@ class Detached:
         self.starter.stdin.close()
         self.starter.stdout.close()
         if pid := self.pid():
-            self.let_go(pid)
+            let_go(pid)
         return status
-
-    @staticmethod
-    def let_go(pid):
-        def tracer():
-            return int(process.status(pid).get("TracerPid", 0))
-        if strace := tracer():
-            try:
-                os.kill(strace, signal.SIGTERM)
-            except ProcessLookupError:
-                pass
-            until(lambda: not tracer(), pause=0.01)
 
     def pid(self):
         """superd's, by its file; 0 if nobody is there."""

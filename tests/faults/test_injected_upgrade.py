@@ -4,16 +4,13 @@ takes over."""
 
 import os
 import re
-import shutil
 import signal
 import time
-from types import SimpleNamespace
 
 from harness import Reader, installation
 from harness.daemon import RUNNING, leftovers
-from harness.process import status
 from injected_case import ALL, InjectedCase
-from injection import until
+from injection import let_go, until
 from subject import Subject
 from syscalls import TABLE
 
@@ -67,11 +64,7 @@ class Session:
 
 class Upgrading(InjectedCase):
     def prepare(self, **options):
-        daemon = super().prepare(**options)
-        programs = daemon.path("programs")
-        shutil.copytree(installation().directory, programs, copy_function=os.link)
-        daemon.installation = SimpleNamespace(superd=os.path.join(programs, "sbin", "superd"))
-        return daemon
+        return installation().of_its_own(super().prepare(**options))
 
     def subject(self):
         subject = Subject(self, leaks=False, exact=True).start()
@@ -91,17 +84,6 @@ class Upgrading(InjectedCase):
         binary = subject.daemon.installation.superd
         if os.path.exists(binary + ".kept"):
             os.rename(binary + ".kept", binary)
-
-    @staticmethod
-    def let_go(pid):
-        def tracer():
-            return int(status(pid).get("TracerPid", 0))
-        if strace := tracer():
-            try:
-                os.kill(strace, signal.SIGTERM)
-            except ProcessLookupError:
-                pass
-            until(lambda: not tracer(), pause=0.01)
 
     def upgrade(self, subject):
         """Begins one and waits for its end; "" where nothing tells of one."""
@@ -205,7 +187,7 @@ class Upgrading(InjectedCase):
         subject = self.subject()
         strace = self.strace()
         self.put_successor(subject, strace, proves)
-        wrong, outcome = self.try_with(subject, lambda: None, lambda: self.let_go(subject.daemon.pid))
+        wrong, outcome = self.try_with(subject, lambda: None, lambda: let_go(subject.daemon.pid))
         self.assertEqual((wrong, outcome), ([], "upgraded"))
         skip, counts = strace.before_main(), strace.counts()
         self.known(counts - skip, "of the successor")
@@ -214,7 +196,7 @@ class Upgrading(InjectedCase):
             strace = self.strace(f"openat,{case.call}", [case])
             self.put_successor(subject, strace, proves)
             pid = subject.daemon.pid
-            wrong, outcome = self.try_with(subject, lambda: None, lambda: self.let_go(pid))  # pylint: disable=W0640
+            wrong, outcome = self.try_with(subject, lambda: None, lambda: let_go(pid))  # pylint: disable=W0640
             if outcome == "ended":
                 code = subject.daemon.wait()
                 if proves or code != 1 or not re.search("cannot start: |^superd: ", subject.daemon.transcript(3), re.M):

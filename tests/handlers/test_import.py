@@ -213,8 +213,11 @@ class ImportCommand(ImportCase):
         """What a line of defaults means for several services is one line of the report."""
         service = "service %s\n{\n\ttype = UNLISTED\n\tport = %d\n\tsocket_type = stream\n\twait = no\n\tuser = root\n" \
                   "\tserver = /bin/sh\n}\n"
-        path = self.write("xinetd.conf", "defaults\n{\n\tlog_on_success = USERID\n}\n" + service % ("one", 7001) + service % ("two", 7002))
+        path = self.write("xinetd.conf", "defaults\n{\n\tlog_on_success = USERID\n\tdisabled = one\n}\n" +
+                          service % ("one", 7001) + service % ("two", 7002))
         lines = superctl("import", "xinetd", path).stderr.splitlines()
+        self.assertEqual([line.split(":", 1)[1] for line in lines if "disabled" in line],
+                         ["4: one: is in disabled: written with enabled = false"])
         self.assertEqual([line.split(":")[1:3] for line in lines if "USERID" in line], [["3", " one, two"]])
 
     def test_json(self):

@@ -84,6 +84,7 @@ class Top(Control):
         self.eventually(lambda: len(self.rows()) == 3 and self.rows()[0][0] == "busy", "the busy one is first")
         line = next(line for line in self.screen() if line.startswith("busy") and "handler" in line)
         self.assertRegex(line, r"127\.0\.0\.1:\d+ +\S+ +\d+\.\d +\d\S*[KMG]$")
+        self.assertFalse([line for line in self.screen() if line.startswith("NAME") and line.endswith("…")])
         self.keys("n")
         self.eventually(lambda: self.rows()[0][0] == "busy" and [r[0] for r in self.rows()[1:]] == ["cat"] * 2, "by name")
         self.keys("p")

@@ -301,7 +301,9 @@ class Refusals(UpgradeCase):
                 self.refused(daemon, why)
                 undo()
                 session.goes_on(self, b"there")
+        self.assertIn("\nthe last upgrade was refused: ", self.superctl(daemon, "status"))
         self.upgrade(daemon)
+        self.assertNotIn("was refused", self.superctl(daemon, "status"))
         session.goes_on(self, b"there")
         self.assertEqual(daemon.status()["echo"]["handlers"], 1)
 

@@ -2,10 +2,8 @@
 """Upgrading a daemon, and a session that goes on meanwhile, as tests use them."""
 
 import os
-import shutil
 import signal
 import subprocess
-from types import SimpleNamespace
 
 from harness import Reader, SuperdCase, installation
 
@@ -27,11 +25,7 @@ class UpgradeCase(SuperdCase):  # no tests of its own
 
     def prepare(self, **options):
         """A daemon whose programs are its own, so that they can be replaced."""
-        daemon = super().prepare(**options)
-        programs = daemon.path("programs")
-        shutil.copytree(installation().directory, programs, copy_function=os.link)
-        daemon.installation = SimpleNamespace(superd=os.path.join(programs, "sbin", "superd"))
-        return daemon
+        return installation().of_its_own(super().prepare(**options))
 
     def replace(self, daemon, text):
         """Puts another program where superd was; bytes, or None for nothing. What undoes that."""

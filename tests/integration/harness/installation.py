@@ -5,6 +5,7 @@ import atexit
 import os
 import shutil
 import tempfile
+from types import SimpleNamespace
 
 
 class Installation:
@@ -32,6 +33,13 @@ class Installation:
             self.copy(os.environ["SUPERD_PROBE"], self.probe)
         for directory, _, _ in os.walk(self.directory):
             os.chmod(directory, 0o755)
+
+    def of_its_own(self, daemon):
+        """Gives a daemon programs that can be replaced without others seeing it."""
+        programs = daemon.path("programs")
+        shutil.copytree(self.directory, programs, copy_function=os.link)
+        daemon.installation = SimpleNamespace(superd=os.path.join(programs, "sbin", "superd"))
+        return daemon
 
     @staticmethod
     def copy(source, target):

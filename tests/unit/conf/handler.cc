@@ -52,6 +52,8 @@ TEST_CASE("a handler that cannot be started is an error at load time") {
         return folder.errors();
     };
     CHECK(errors(folder.path("bin/none")) == "conf.d/a.toml:3:9: exec \"bin/none\" does not exist\n");
+    CHECK(errors(folder.path("bin/none") + " -x")
+              .ends_with("each argument is a string of its own: [\"PATH\", \"-x\"]\n"));
     CHECK(errors(folder.path("bin/plain")) == "conf.d/a.toml:3:9: exec \"bin/plain\" is not executable\n");
     CHECK(errors(folder.path("bin")) == "conf.d/a.toml:3:9: exec \"bin\" is not a regular file\n");
     CHECK(errors("bin/handler") ==
