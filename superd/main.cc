@@ -8,7 +8,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <CLI/CLI.hpp>
 #include <cerrno>
 #include <cstdio>
 #include <filesystem>
@@ -16,6 +15,7 @@
 #include "base/text.h"
 #include "control/server.h"
 #include "core/supervisor.h"
+#include "ctl/arguments.h"
 #include "ctl/definitions.h"
 #include "sys/service_manager.h"
 
@@ -277,31 +277,24 @@ int main(int argc, char** argv) {
     close_inherited_on_exec();  // a state that is taken over as well: whoever claims a descriptor has it so
     tzset();
     Options options;
-    CLI::App app("superd: listens on many ports and serves each by its declared model", "superd");
-    app.set_version_flag("--version", "superd " SUPERD_VERSION);
-    auto* config =
-        app.add_option("--config", options.places.config, "settings and [defaults]; may be absent")->type_name("FILE");
-    app.add_option("--conf-dir", options.places.conf_dir, "service definitions, NAME.toml")->type_name("DIR");
-    auto* control_path =
-        app.add_option("--control", options.control, "socket that superctl talks to")->type_name("PATH");
-    app.add_option("--log-format", options.log_format, "how the log on stderr looks")
-        ->check(CLI::IsMember({"auto", "text", "logfmt", "json", "journal"}));
-    app.add_option("--log-level", options.log_level, "least severe level that is logged")
-        ->check(CLI::IsMember({"error", "warning", "notice", "info", "debug"}));
-    app.add_flag("--check", options.check, "check all definitions, print every error, and leave");
-    app.add_flag("--daemon", options.daemon, "detach; returns once superd is ready");
-    app.add_option("--pid-file", options.pid_file, "write the process id here")->type_name("FILE");
+    ctl::Arguments arguments("superd: listens on many ports and serves each by its declared model", "superd",
+                             "superd " SUPERD_VERSION);
+    const auto config =
+        arguments.option("--config", options.places.config, "settings and [defaults]; may be absent").type("FILE");
+    arguments.option("--conf-dir", options.places.conf_dir, "service definitions, NAME.toml").type("DIR");
+    const auto control_path =
+        arguments.option("--control", options.control, "socket that superctl talks to").type("PATH");
+    arguments.option("--log-format", options.log_format, "how the log on stderr looks")
+        .one_of({"auto", "text", "logfmt", "json", "journal"});
+    arguments.option("--log-level", options.log_level, "least severe level that is logged")
+        .one_of({"error", "warning", "notice", "info", "debug"});
+    arguments.flag("--check", options.check, "check all definitions, print every error, and leave");
+    arguments.flag("--daemon", options.daemon, "detach; returns once superd is ready");
+    arguments.option("--pid-file", options.pid_file, "write the process id here").type("FILE");
     // What a superd says to its successor. core/upgrade.h
-    app.add_option(core::kTakeOver, options.take_over)->group("");
-    app.add_flag(core::kProve, options.prove)->group("");
-    app.get_formatter()->column_width(36);
-    try {
-        app.parse(argc, argv);
-    } catch (const CLI::ParseError& error) {
-        const bool asked = error.get_exit_code() == static_cast<int>(CLI::ExitCodes::Success);
-        app.exit(error);
-        return asked ? 0 : 2;
-    }
+    arguments.option(core::kTakeOver, options.take_over).hidden();
+    arguments.flag(core::kProve, options.prove).hidden();
+    if (const auto status = arguments.parse(argc, argv)) return *status;
     Result<core::State> before = core::State();
     const bool taking_over = options.take_over >= 0;
     if (options.prove && !taking_over) return 2;
@@ -318,8 +311,8 @@ int main(int argc, char** argv) {
     const auto absolute = [&options](const std::string& path) {
         return (std::filesystem::path(options.folder) / path).lexically_normal().string();
     };
-    options.places.config_given = config->count() > 0;
-    options.control_given = control_path->count() > 0;
+    options.places.config_given = config.given();
+    options.control_given = control_path.given();
     if (!options.control_given) options.control = control::default_path();
     // Handlers that are to ask superd get it by pass_environment = ["SUPERD_CONTROL"].
     if (!options.control.empty()) options.control = absolute(options.control);

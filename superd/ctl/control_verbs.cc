@@ -218,34 +218,36 @@ struct Words {
 };
 
 void add_plan(Command& command, const std::shared_ptr<Words>& words) {
-    CLI::App* verb = command.app.add_subcommand("plan", "what a reload would change");
-    verb->footer("add, remove; rebind: new sockets; renew: new handlers; unchanged.");
-    CLI::Option* offline = verb->add_option("--offline", words->folders,
-                                            "compare two folders of definitions instead, without a daemon; "
-                                            "the second is --conf-dir where it is not given")
-                               ->expected(1, 2)
-                               ->type_name("OLD [NEW]");
-    CLI::Option* folder =
-        verb->add_option("--conf-dir", words->places.conf_dir, "the second folder")->type_name("DIR")->needs(offline);
-    CLI::Option* config = verb->add_option("--config", words->places.config, "settings and [defaults] of both folders")
-                              ->type_name("FILE")
-                              ->needs(offline);
-    verb->callback([&command, words, config, folder] {
+    Verb verb = command.arguments.verb("plan", "what a reload would change");
+    verb.footer("add, remove; rebind: new sockets; renew: new handlers; unchanged.");
+    const Option offline = verb.option("--offline", words->folders,
+                                       "compare two folders of definitions instead, without a daemon; "
+                                       "the second is --conf-dir where it is not given")
+                               .takes(1, 2)
+                               .type("OLD [NEW]");
+    const Option folder =
+        verb.option("--conf-dir", words->places.conf_dir, "the second folder").type("DIR").needs(offline);
+    const Option config = verb.option("--config", words->places.config, "settings and [defaults] of both folders")
+                              .type("FILE")
+                              .needs(offline);
+    verb.act([&command, words, config, folder]() -> std::optional<Verb::Wrong> {
         const auto& folders = words->folders;
-        if (folders.size() == 2 && folder->count() > 0)
-            throw CLI::ValidationError("--conf-dir", "--offline names both folders already");
+        if (folders.size() == 2 && folder.given())
+            return Verb::Wrong{"--conf-dir", "--offline names both folders already"};
         if (!folders.empty())
-            return plan_offline(command, words->places.config, config->count() > 0, folders[0],
-                                folders.size() == 2 ? folders[1] : words->places.conf_dir);
-        ask_and_show(command, "plan", Json::object(),
-                     [](const Json& answer) { return show_changes(answer, Terminal::of_stdout()); });
+            plan_offline(command, words->places.config, config.given(), folders[0],
+                         folders.size() == 2 ? folders[1] : words->places.conf_dir);
+        else
+            ask_and_show(command, "plan", Json::object(),
+                         [](const Json& answer) { return show_changes(answer, Terminal::of_stdout()); });
+        return std::nullopt;
     });
 }
 
 void add_looking(Command& command, const std::shared_ptr<Words>& words) {
-    CLI::App* verb = command.app.add_subcommand("status", "state and counts of every service, or all about one");
-    verb->add_option("NAME", words->service, "a service");
-    verb->callback([&command, words] {
+    Verb verb = command.arguments.verb("status", "state and counts of every service, or all about one");
+    verb.option("NAME", words->service, "a service");
+    verb.act([&command, words] {
         const bool one = !words->service.empty();
         ask_and_show(
             command, "status", one ? Json{{"service", words->service}} : Json::object(), [&](const Json& answer) {
@@ -253,41 +255,42 @@ void add_looking(Command& command, const std::shared_ptr<Words>& words) {
             });
     });
 
-    verb = command.app.add_subcommand("list", "all services, those that are not enabled as well");
-    verb->callback([&command] {
+    verb = command.arguments.verb("list", "all services, those that are not enabled as well");
+    verb.act([&command] {
         ask_and_show(command, "list", Json::object(),
                      [](const Json& answer) { return show_list(answer, Terminal::of_stdout()); });
     });
 
-    verb = command.app.add_subcommand("explain", "what would become of a client now, and what decides it");
-    verb->add_option("NAME", words->service, "a service")->required();
-    verb->add_option("ADDR", words->client, "an IP address, uid:N of a unix client, cid:N of a vsock one")->required();
-    verb->callback([&command, words] {
+    verb = command.arguments.verb("explain", "what would become of a client now, and what decides it");
+    verb.option("NAME", words->service, "a service").required();
+    verb.option("ADDR", words->client, "an IP address, uid:N of a unix client, cid:N of a vsock one").required();
+    verb.act([&command, words] {
         ask_and_show(command, "explain", {{"service", words->service}, {"client", words->client}},
                      [](const Json& answer) { return show_explanation(answer, Terminal::of_stdout()); });
     });
 
-    verb = command.app.add_subcommand("metrics", "all counters, for Prometheus");
-    verb->add_option("--format", words->format,
-                     "prometheus, which promtool checks, or openmetrics, in which counters are declared without _total")
-        ->check(CLI::IsMember({"prometheus", "openmetrics"}));
-    verb->callback([&command, words] {
+    verb = command.arguments.verb("metrics", "all counters, for Prometheus");
+    verb.option("--format", words->format,
+                "prometheus, which promtool checks, or openmetrics, in which counters are declared without _total")
+        .one_of({"prometheus", "openmetrics"});
+    verb.act([&command, words] {
         ask_and_show(command, "metrics", {{"format", words->format}},
                      [](const Json& answer) { return text_of(answer, "text"); });
     });
 
-    verb = command.app.add_subcommand("top", "services and connections, live; q leaves");
-    verb->callback([&command] {
-        if (command.json) throw CLI::ValidationError("--json", "top is for people; status has what it shows");
+    verb = command.arguments.verb("top", "services and connections, live; q leaves");
+    verb.act([&command]() -> std::optional<Verb::Wrong> {
+        if (command.json) return Verb::Wrong{"--json", "top is for people; status has what it shows"};
         command.status = top(path_of(command));
+        return std::nullopt;
     });
 }
 
-CLI::App* add_hold(Command& command, const std::shared_ptr<Words>& words, const char* name, const char* help,
-                   const char* says) {
-    CLI::App* verb = command.app.add_subcommand(name, help);
-    verb->add_option("NAME", words->service, "a service")->required();
-    verb->callback([&command, words, name, says] {
+Verb add_hold(Command& command, const std::shared_ptr<Words>& words, const char* name, const char* help,
+              const char* says) {
+    Verb verb = command.arguments.verb(name, help);
+    verb.option("NAME", words->service, "a service").required();
+    verb.act([&command, words, name, says] {
         ask_and_show(command, name, {{"service", words->service}},
                      [&](const Json&) { return fmt::format("{}: {}\n", words->service, says); });
     });
@@ -295,47 +298,47 @@ CLI::App* add_hold(Command& command, const std::shared_ptr<Words>& words, const 
 }
 
 void add_commanding(Command& command, const std::shared_ptr<Words>& words) {
-    CLI::App* verb = command.app.add_subcommand("reload", "read the definitions again and put all in force, or none");
-    verb->callback([&command] {
+    Verb verb = command.arguments.verb("reload", "read the definitions again and put all in force, or none");
+    verb.act([&command] {
         ask_and_show(command, "reload", Json::object(),
                      [](const Json& answer) { return show_changes(answer, Terminal::of_stdout()); });
     });
     add_hold(command, words, "pause", "let new clients wait in the backlog until resume", "paused; new clients wait")
-        ->footer(
+        .footer(
             "Handlers go on, and so does the pause over reloads. Pool workers that accept for themselves leave\n"
             "after their client; the owner of a datagram socket keeps it until it ends.");
     add_hold(command, words, "resume", "end a pause or a drain", "resumed");
-    verb = command.app.add_subcommand("drain", "pause, and return once no handler is left");
-    verb->footer("Interrupted, the service goes on draining. It takes clients again after resume.");
-    verb->add_option("NAME", words->service, "a service")->required();
-    verb->add_flag("--no-wait", words->no_wait, "return at once");
-    verb->callback([&command, words] { drain(command, words->service, !words->no_wait); });
+    verb = command.arguments.verb("drain", "pause, and return once no handler is left");
+    verb.footer("Interrupted, the service goes on draining. It takes clients again after resume.");
+    verb.option("NAME", words->service, "a service").required();
+    verb.flag("--no-wait", words->no_wait, "return at once");
+    verb.act([&command, words] { drain(command, words->service, !words->no_wait); });
 
-    verb = command.app.add_subcommand("kill", "end the handlers of a service, or one process of superd's");
-    verb->footer("Without SIGNAL: by the service's stop_signal, and KILL after its stop_timeout.");
-    verb->add_option("TARGET", words->target, "a service, or a pid")->required()->type_name("NAME|PID");
-    verb->add_option("SIGNAL", words->signal, "send this signal and no other");
-    verb->callback([&command, words] {
+    verb = command.arguments.verb("kill", "end the handlers of a service, or one process of superd's");
+    verb.footer("Without SIGNAL: by the service's stop_signal, and KILL after its stop_timeout.");
+    verb.option("TARGET", words->target, "a service, or a pid").required().type("NAME|PID");
+    verb.option("SIGNAL", words->signal, "send this signal and no other");
+    verb.act([&command, words] {
         Json members{{"target", words->target}};
         if (!words->signal.empty()) members["signal"] = words->signal;
         ask_and_show(command, "kill", std::move(members), show_signalled);
     });
 
-    verb = command.app.add_subcommand("upgrade",
-                                      "go on as the superd that is on disk now, with all sockets, handlers and "
-                                      "counts; returns once that is so, or says why it cannot be");
-    verb->callback([&command] { upgrade(command); });
+    verb = command.arguments.verb("upgrade",
+                                  "go on as the superd that is on disk now, with all sockets, handlers and "
+                                  "counts; returns once that is so, or says why it cannot be");
+    verb.act([&command] { upgrade(command); });
 
-    verb = command.app.add_subcommand("stop", "end all handlers and superd, and return once it has gone");
-    verb->footer("A second stop kills the handlers that are left.");
-    verb->add_flag("--no-wait", words->no_wait, "return at once");
-    verb->callback([&command, words] { stop(command, !words->no_wait); });
+    verb = command.arguments.verb("stop", "end all handlers and superd, and return once it has gone");
+    verb.footer("A second stop kills the handlers that are left.");
+    verb.flag("--no-wait", words->no_wait, "return at once");
+    verb.act([&command, words] { stop(command, !words->no_wait); });
 }
 
 }  // namespace
 
 void add_control_verbs(Command& command) {
-    command.app.add_option("--control", command.control, "socket of the superd to talk to")->type_name("PATH");
+    command.arguments.option("--control", command.control, "socket of the superd to talk to").type("PATH");
     const auto words = std::make_shared<Words>();
     add_looking(command, words);
     add_plan(command, words);

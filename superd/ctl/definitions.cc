@@ -61,12 +61,11 @@ int check(const Places& places, bool json) {
 
 void add_offline_verbs(Command& command) {
     auto places = std::make_shared<Places>();
-    CLI::App* verb = command.app.add_subcommand("check", "check all definitions and print every error");
-    CLI::Option* config =
-        verb->add_option("--config", places->config, "settings and [defaults]; may be absent")->type_name("FILE");
-    verb->add_option("--conf-dir", places->conf_dir, "service definitions, NAME.toml")->type_name("DIR");
-    verb->callback([&command, places, config] {
-        places->config_given = config->count() > 0;
+    Verb verb = command.arguments.verb("check", "check all definitions and print every error");
+    Option config = verb.option("--config", places->config, "settings and [defaults]; may be absent").type("FILE");
+    verb.option("--conf-dir", places->conf_dir, "service definitions, NAME.toml").type("DIR");
+    verb.act([&command, places, config] {
+        places->config_given = config.given();
         command.status = check(*places, command.json);
     });
 }

@@ -314,18 +314,17 @@ int run(const Request& request) {
 
 void add_import(Command& command) {
     auto request = std::make_shared<Request>();
-    CLI::App* verb = command.app.add_subcommand("import", "make definitions of another super-server's files");
-    verb->add_option("format", request->format, "inetd, xinetd or systemd")
-        ->required()
-        ->check(CLI::IsMember({"inetd", "xinetd", "systemd"}))
-        ->type_name("FORMAT");
-    verb->add_option("path", request->paths, "inetd.conf, xinetd.conf, .socket units, or folders of them")
-        ->required()
-        ->type_name("PATH");
-    verb->add_option("--output", request->output, "write DIR/NAME.toml; else everything goes to stdout")
-        ->type_name("DIR");
-    verb->add_flag("--force", request->force, "replace files that are there");
-    verb->callback([&command, request] {
+    Verb verb = command.arguments.verb("import", "make definitions of another super-server's files");
+    verb.option("format", request->format, "inetd, xinetd or systemd")
+        .required()
+        .one_of({"inetd", "xinetd", "systemd"})
+        .type("FORMAT");
+    verb.option("path", request->paths, "inetd.conf, xinetd.conf, .socket units, or folders of them")
+        .required()
+        .type("PATH");
+    verb.option("--output", request->output, "write DIR/NAME.toml; else everything goes to stdout").type("DIR");
+    verb.flag("--force", request->force, "replace files that are there");
+    verb.act([&command, request] {
         request->json = command.json;
         command.status = run(*request);
     });

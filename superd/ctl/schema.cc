@@ -173,10 +173,10 @@ ordered_json service_schema(bool whole) {
 }
 
 void add_schema_verb(Command& command) {
-    CLI::App* verb = command.app.add_subcommand("schema", "print the JSON Schema of a service's file, for editors");
+    Verb verb = command.arguments.verb("schema", "print the JSON Schema of a service's file, for editors");
     auto drop_in = std::make_shared<bool>(false);
-    verb->add_flag("--drop-in", *drop_in, "of a drop-in, in which no key is required");
-    verb->callback([drop_in] { fmt::print("{}\n", service_schema(!*drop_in).dump(2)); });
+    verb.flag("--drop-in", *drop_in, "of a drop-in, in which no key is required");
+    verb.act([drop_in] { fmt::print("{}\n", service_schema(!*drop_in).dump(2)); });
 }
 
 }  // namespace superd::ctl

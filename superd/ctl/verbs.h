@@ -2,14 +2,15 @@
 #pragma once
 // superctl's verbs: each group of them adds its subcommands to the one command line.
 
-#include <CLI/CLI.hpp>
 #include <string>
+
+#include "ctl/arguments.h"
 
 namespace superd::ctl {
 
 /// What stands before the verb, and what comes of it.
 struct Command {
-    CLI::App app{"superctl: looks after superd", "superctl"};
+    Arguments arguments{"superctl: looks after superd", "superctl", "superctl " SUPERD_VERSION};
     bool json = false;    ///< --json: for programs
     std::string control;  ///< --control; empty: the default
     int status = 0;       ///< exit status: 0 done, 1 refused or failed, 2 wrong usage
