@@ -1,37 +1,43 @@
 // SPDX-License-Identifier: MIT
-// datagram_load ADDRESS PORT SOCKETS SECONDS: keeps one datagram of 64 bytes in flight on each of SOCKETS, from its
-// sending to the echo of the same bytes, for SECONDS. Prints one line:
+// datagram_load ADDRESS PORT SOCKETS SECONDS [EACH]: keeps EACH datagrams of 64 bytes (1) in flight on each of SOCKETS
+// for SECONDS: takes the echoes that a socket has, sends as many again, and goes on to the next socket. Prints one line:
 //   rate R p50 US p99 US datagrams N failures F
-// A failure is an echo with other bytes, or none within a second.
+// A failure is an echo of what is not in flight, or none within a second; it ends the run. The load has to cost less
+// than the server, or it would measure itself: so it takes and sends in batches where there is more than one.
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
-#include <sys/epoll.h>
 #include <sys/socket.h>
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
 #include <vector>
 
 namespace {
 
 using Clock = std::chrono::steady_clock;
 
+constexpr std::size_t most_each = 16;
+
+struct Text {
+    std::uint64_t slot;
+    std::uint64_t number;  ///< which differs from datagram to datagram
+    std::array<std::uint64_t, 6> more;
+};
+
 struct Client {
     int fd = -1;
-    std::array<std::uint64_t, 8> text{};  ///< which differs from datagram to datagram
-    Clock::time_point sent;
+    std::array<std::uint64_t, most_each> in_flight{};  ///< the number by slot; 0: free
+    std::array<Clock::time_point, most_each> sent;
 };
 
 class Load {
   public:
-    Load(const char* host, int port, std::size_t sockets) : clients_(sockets), epoll_(epoll_create1(EPOLL_CLOEXEC)) {
+    Load(const char* host, int port, std::size_t sockets, std::size_t each) : clients_(sockets), each_(each) {
         struct sockaddr_in server {};
         server.sin_family = AF_INET;
         server.sin_port = htons(static_cast<in_port_t>(port));
@@ -39,18 +45,19 @@ class Load {
             std::fprintf(stderr, "%s: not an IPv4 address\n", host);
             std::exit(2);
         }
-        for (std::size_t i = 0; i < sockets; ++i) {
-            clients_[i].fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-            const struct timeval second = {.tv_sec = 1, .tv_usec = 0};
-            setsockopt(clients_[i].fd, SOL_SOCKET, SO_RCVTIMEO, &second, sizeof second);
-            struct epoll_event event {};
-            event.events = EPOLLIN;
-            event.data.u64 = i;
-            if (connect(clients_[i].fd, reinterpret_cast<struct sockaddr*>(&server), sizeof server) != 0 ||
-                epoll_ctl(epoll_, EPOLL_CTL_ADD, clients_[i].fd, &event) != 0) {
+        const struct timeval second = {.tv_sec = 1, .tv_usec = 0};
+        for (Client& client : clients_) {
+            client.fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+            if (setsockopt(client.fd, SOL_SOCKET, SO_RCVTIMEO, &second, sizeof second) != 0 ||
+                connect(client.fd, reinterpret_cast<struct sockaddr*>(&server), sizeof server) != 0) {
                 std::perror("connect");
                 std::exit(1);
             }
+        }
+        for (std::size_t i = 0; i < most_each; ++i) {
+            parts_[i] = {&texts_[i], sizeof texts_[i]};
+            messages_[i].msg_hdr.msg_iov = &parts_[i];
+            messages_[i].msg_hdr.msg_iovlen = 1;
         }
         times_.reserve(1U << 20);
     }
@@ -58,36 +65,49 @@ class Load {
     void run(double seconds) {
         const auto begin = Clock::now();
         const auto end = begin + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds));
-        for (Client& client : clients_) send_next(client);
-        std::array<struct epoll_event, 64> events;
+        for (Client& client : clients_) fill(client);
         while (Clock::now() < end && failures_ == 0) {
-            if (clients_.size() == 1) {  // waits in recv() itself, as a client of its own would
-                take_echo(clients_[0]);
-                continue;
+            for (Client& client : clients_) {
+                take(client);
+                fill(client);
             }
-            const int count = epoll_wait(epoll_, events.data(), events.size(), 1000);
-            if (count <= 0 && errno != EINTR) ++failures_;
-            for (int i = 0; i < count; ++i)
-                take_echo(clients_[static_cast<std::size_t>(events[static_cast<std::size_t>(i)].data.u64)]);
         }
         report(std::chrono::duration<double>(Clock::now() - begin).count());
     }
 
   private:
-    void send_next(Client& client) {
-        ++client.text[0];
-        client.sent = Clock::now();
-        if (send(client.fd, &client.text, sizeof client.text, 0) < 0) ++failures_;
+    void fill(Client& client) {
+        unsigned count = 0;
+        const auto now = Clock::now();
+        for (std::size_t slot = 0; slot < each_; ++slot) {
+            if (client.in_flight[slot] != 0) continue;
+            client.in_flight[slot] = ++number_;
+            client.sent[slot] = now;
+            texts_[count++] = {slot, number_, {}};
+        }
+        const bool sent = count == 1 ? send(client.fd, texts_.data(), sizeof(Text), 0) == sizeof(Text)
+                                     : sendmmsg(client.fd, messages_.data(), count, 0) == static_cast<int>(count);
+        if (!sent) ++failures_;
     }
 
-    void take_echo(Client& client) {
-        decltype(client.text) echo;
-        if (recv(client.fd, &echo, sizeof echo, 0) == sizeof echo && echo == client.text) {
-            times_.push_back(std::chrono::duration<double, std::micro>(Clock::now() - client.sent).count());
-        } else {
-            ++failures_;
+    void take(Client& client) {
+        int count = 1;
+        if (each_ > 1) {
+            count = recvmmsg(client.fd, messages_.data(), static_cast<unsigned>(each_), MSG_WAITFORONE, nullptr);
+        } else if (recv(client.fd, texts_.data(), sizeof(Text), 0) != sizeof(Text)) {
+            count = -1;
         }
-        send_next(client);
+        if (count < 1) ++failures_;
+        const auto now = Clock::now();
+        for (std::size_t i = 0; static_cast<int>(i) < count; ++i) {
+            const auto [slot, number, more] = texts_[i];
+            if (slot >= each_ || client.in_flight[slot] != number) {
+                ++failures_;
+                return;
+            }
+            client.in_flight[slot] = 0;
+            times_.push_back(std::chrono::duration<double, std::micro>(now - client.sent[slot]).count());
+        }
     }
 
     double percentile(double part) {
@@ -104,7 +124,11 @@ class Load {
     }
 
     std::vector<Client> clients_;
-    int epoll_;
+    const std::size_t each_;
+    std::uint64_t number_ = 0;
+    std::array<Text, most_each> texts_;
+    std::array<struct iovec, most_each> parts_;
+    std::array<struct mmsghdr, most_each> messages_{};
     std::vector<double> times_;
     std::size_t failures_ = 0;
 };
@@ -112,10 +136,11 @@ class Load {
 }  // namespace
 
 int main(int argc, char** argv) {
-    if (argc != 5 || std::atoi(argv[3]) < 1) {
-        std::fputs("usage: datagram_load ADDRESS PORT SOCKETS SECONDS\n", stderr);
+    const auto number = [&](int word) { return word < argc ? static_cast<std::size_t>(std::atoi(argv[word])) : 1; };
+    if (argc < 5 || argc > 6 || number(3) < 1 || number(5) < 1 || number(5) > most_each) {
+        std::fprintf(stderr, "usage: datagram_load ADDRESS PORT SOCKETS SECONDS [EACH]\n");
         return 2;
     }
-    Load load(argv[1], std::atoi(argv[2]), static_cast<std::size_t>(std::atoi(argv[3])));
+    Load load(argv[1], std::atoi(argv[2]), number(3), number(5));
     load.run(std::atof(argv[4]));
 }
