@@ -4,19 +4,14 @@
 namespace worker {
 
 void Pace::taken(int datagrams) {
-    if (datagrams > 1) {
-        timed_ = true;
-    } else if (most_ > 1) {
-        timed_ = false;
+    alone_ = datagrams > 1 ? 0 : alone_ + 1;
+    timed_ = most_ > 1 || alone_ % kAlone == 0;
+    if (most_ == 1 && timed_) {
+        most_ = kBatch;  // until a request takes long
+    } else if (alone_ > 1) {
         most_ = 1;
-        alone_ = 0;
-    } else {
-        timed_ = ++alone_ >= kAlone;
     }
-    if (!timed_) return;
-    alone_ = 0;
-    most_ = kBatch;  // until one of these takes long
-    since_ = Clock::now();
+    if (timed_) since_ = Clock::now();
 }
 
 bool Pace::answered() {

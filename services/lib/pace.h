@@ -20,12 +20,12 @@ class Pace {
     bool answered();
 
   private:
-    /// Whether others wait shows only by asking for them, which costs one that comes alone as much as a short request.
-    static constexpr int kAlone = 8;
+    /// Whether others wait shows only by asking for them, which costs time where none does: so only now and then.
+    static constexpr unsigned kAlone = 8;
 
     using Clock = std::chrono::steady_clock;
     int most_ = 1;
-    int alone_ = kAlone - 1;  ///< taken one by one in a row; the first one of all is timed
+    unsigned alone_ = kAlone - 1;  ///< taken alone in a row; the first one of all is timed
     bool timed_ = false;
     Clock::time_point since_;
 };
