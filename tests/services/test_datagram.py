@@ -346,19 +346,21 @@ class InBatches(HandlerTest):
             self.assertEqual(answered + waiting(sock), sent)
 
     def test_long_requests_are_left_to_others(self):
-        """One that serves a long request has taken no other along."""
+        """Once a request has taken long, no other is taken along with the next one."""
         handler, sock, client = self.begin("faulty")
-        client.send(b"slow")
+        quick = [b"quick"] * 20 + [b"slow"]
+        for text in quick:
+            client.send(text)
         self.go_on(handler)
-        self.assertEqual(client.recv(100), b"slow")
+        self.assertEqual([client.recv(100) for _ in quick], quick)
         pause(handler)
-        for number in range(10):
+        for _ in range(10):
             client.send(b"slow")
         self.go_on(handler)
         self.assertEqual(client.recv(100), b"slow")
         pause(handler)
         sock.setblocking(False)
-        self.assertGreaterEqual(len(waiting(sock)), 7)
+        self.assertNotEqual(waiting(sock), [])
 
 
 class OneDatagram(HandlerTest):
