@@ -90,12 +90,12 @@ Inbox::Inbox(int fd, const Endpoint& local) : local_(local) {
 
 void Inbox::make_room(std::size_t index) {
     Incoming& incoming = incoming_[index];
-    incoming.room = {incoming.data.data(), incoming.data.size()};
+    rooms_[index] = {incoming.data.data(), incoming.data.size()};
     headers_[index] = {};
     msghdr& header = headers_[index].msg_hdr;
     header.msg_name = &incoming.sender;
     header.msg_namelen = sizeof incoming.sender;
-    header.msg_iov = &incoming.room;
+    header.msg_iov = &rooms_[index];
     header.msg_iovlen = 1;
     if (!has_addresses_) return;  // on a unix socket room for control messages would be room for a sender's descriptors
     header.msg_control = incoming.control.data();

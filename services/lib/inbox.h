@@ -49,7 +49,6 @@ class Inbox {
         std::optional<in6_pktinfo> ipv6;
     };
     struct Incoming {
-        iovec room;
         sockaddr_storage sender;
         alignas(cmsghdr) std::array<char, 512> control;
         std::array<char, 65536> data;
@@ -68,6 +67,7 @@ class Inbox {
     std::size_t received_ = 0;
     std::size_t replies_ = 0;
     std::array<mmsghdr, kMost> headers_;
+    std::array<iovec, kMost> rooms_;
     std::array<mmsghdr, kMost> reply_headers_;
     std::array<Incoming, kMost> incoming_;  ///< pages that no datagram has reached take no memory
     std::array<Outgoing, kMost> outgoing_;

@@ -76,8 +76,8 @@ Pool::Pool(const Service& service, const Options& options, int type)
       options_(options),
       type_(type),
       reports_(options.status_fd),
-      silence_(std::chrono::seconds(
-          type == SOCK_DGRAM && !options.status_fd && !options.max_requests ? options.idle : 0)),
+      silence_(
+          std::chrono::seconds(type == SOCK_DGRAM && !options.status_fd && !options.max_requests ? options.idle : 0)),
       tickets_(options.max_requests.value_or(0)) {}
 
 int Pool::run() {

@@ -39,7 +39,7 @@ class Pool {
     Silence silence_;
     int socket_ = -1;  ///< our own descriptor of the shared socket, replaced by decoy_ when it is time to go
     int decoy_ = -1;   ///< readable at once and no socket: whoever waits or takes after the end fails at once
-    Endpoint local_;  ///< of a datagram socket
+    Endpoint local_;
     std::atomic<int> tickets_;  ///< requests still to be taken, where max_requests counts them
     std::atomic<bool> failed_ = false;
 };

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // datagram_load ADDRESS PORT SOCKETS SECONDS [EACH]: keeps EACH datagrams of 64 bytes (1) in flight on each of SOCKETS
-// for SECONDS: takes the echoes that a socket has, sends as many again, and goes on to the next socket. Prints one line:
+// for SECONDS: takes the echoes that a socket has, sends as many again, and goes on to the next one. Prints one line:
 //   rate R p50 US p99 US datagrams N failures F
 // A failure is an echo of what is not in flight, or none within a second; it ends the run. The load has to cost less
 // than the server, or it would measure itself: so it takes and sends in batches where there is more than one.

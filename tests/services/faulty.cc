@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// An echo that fails or takes long where it is told to, to show that a failed request ends alone and a long one holds no
-// other.
+// An echo that fails or takes long where it is told to, to show that a failed request ends alone and a long one holds
+// no other.
 
 #include <unistd.h>
 

@@ -234,7 +234,8 @@ class OnSharedSocket(HandlerTest):
                 sock = self.udp(address)
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
                 port = sock.getsockname()[1]
-                handler = self.start("echo", "--idle", "20", stdin=blocking(sock), env={"ASAN_OPTIONS": "detect_leaks=0"},
+                handler = self.start("echo", "--idle", "20", stdin=blocking(sock),
+                                     env={"ASAN_OPTIONS": "detect_leaks=0"},  # which do not work under strace
                                      shell=f'exec strace -o {record.name} -e signal=none "$0" "$@"')
                 client = self.udp()
 
