@@ -13,6 +13,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <functional>
 #include <memory>
 #include <system_error>
 #include <thread>
@@ -30,6 +32,7 @@ constexpr int wake_signal = SIGUSR1;  // has a thread look at its socket again
 int handler_socket = -1;
 int handler_decoy = -1;
 Reports* handler_reports = nullptr;
+Silence* handler_silence = nullptr;
 
 // From here on whoever is about to take a client fails at once instead of waiting for one that need not come, and
 // whoever has just taken one is left in peace. The socket is closed even if this process stays busy for long.
@@ -46,8 +49,11 @@ void leave_if_closed(int signal) {
     errno = kept;
 }
 
-void flush_reports(int) {
+void on_alarm(int signal) {
+    const int kept = errno;
     handler_reports->flush();
+    if (handler_silence->is_over()) leave_socket(signal);
+    errno = kept;
 }
 
 void on_signal(int signal, void (*handler)(int)) {
@@ -70,9 +76,8 @@ Pool::Pool(const Service& service, const Options& options, int type)
       options_(options),
       type_(type),
       reports_(options.status_fd),
-      idle_milliseconds_(type == SOCK_DGRAM && !options.status_fd && !options.max_requests && options.idle > 0
-                             ? options.idle * 1000
-                             : -1),
+      silence_(
+          std::chrono::seconds(type == SOCK_DGRAM && !options.status_fd && !options.max_requests ? options.idle : 0)),
       tickets_(options.max_requests.value_or(0)) {}
 
 int Pool::run() {
@@ -84,8 +89,7 @@ int Pool::run() {
         return EXIT_FAILURE;
     }
     if (type_ == SOCK_DGRAM) {
-        local_port_ = local_port(STDIN_FILENO);
-        ask_for_local_address(STDIN_FILENO);
+        local_ = receive_at(STDIN_FILENO);
     } else {
         // Leaving the socket must close it: when superd has closed it as well, clients are to be refused, not to wait
         // in a queue that nobody empties.
@@ -95,6 +99,7 @@ int Pool::run() {
     handler_socket = socket_;
     handler_decoy = decoy_;
     handler_reports = &reports_;
+    handler_silence = &silence_;
     reports_.idle(static_cast<std::uint32_t>(options_.threads));
     if (options_.threads == 1)
         run_alone();
@@ -106,8 +111,9 @@ int Pool::run() {
 void Pool::run_alone() {
     on_signal(SIGTERM, leave_socket);
     on_signal(SIGIO, leave_if_closed);
-    on_signal(SIGALRM, flush_reports);
+    on_signal(SIGALRM, on_alarm);
     reports_.watch();
+    silence_.watch();
     leave_if_closed(SIGIO);
     work();
     on_signal(SIGALRM, SIG_IGN);
@@ -149,9 +155,12 @@ void Pool::run_threads() {
 
     pthread_sigmask(SIG_SETMASK, &before, nullptr);
     reports_.watch();
+    silence_.watch();
     for (int signal = 0; signal != SIGTERM && !reports_.is_closed();) {
         sigwait(&told, &signal);
-        if (signal == SIGALRM) reports_.flush();
+        if (signal != SIGALRM) continue;
+        reports_.flush();
+        if (silence_.is_over()) break;
     }
     leave_socket(SIGTERM);
     for (std::thread& thread : threads) pthread_kill(thread.native_handle(), wake_signal);
@@ -160,35 +169,39 @@ void Pool::run_threads() {
 }
 
 void Pool::work() {
-    const std::unique_ptr<Inbox> inbox(type_ == SOCK_DGRAM ? new Inbox(socket_) : nullptr);
-    while (take_ticket() && (inbox ? serve_datagram(*inbox) : serve_connection())) {
+    const std::unique_ptr<Inbox> inbox(type_ == SOCK_DGRAM ? new Inbox(socket_, local_) : nullptr);
+    Pace pace;
+    while (inbox ? serve_datagrams(*inbox, pace) : serve_connection()) {
     }
 }
 
-// Taken before the client, so that threads together take exactly as many as they may.
-bool Pool::take_ticket() {
-    return !options_.max_requests || tickets_-- > 0;
-}
-
-bool Pool::wait_readable(int milliseconds) const {
-    pollfd wanted{.fd = socket_, .events = POLLIN, .revents = 0};
-    return poll(&wanted, 1, milliseconds) != 0;
+// Taken before the clients, so that threads together take exactly as many as they may. 0: there are no more.
+int Pool::take_tickets(int wanted) {
+    if (!options_.max_requests) return wanted;
+    int taken = 0;
+    for (int left = tickets_; left > 0 && taken == 0;) {
+        const int share = std::clamp(left / options_.threads, 1, wanted);  // some are left for the other threads
+        if (tickets_.compare_exchange_weak(left, left - share)) taken = share;
+    }
+    return taken;
 }
 
 /// The result of `take`, or -1 when this thread is to leave.
-ssize_t Pool::next(const std::function<ssize_t()>& take) {
+template <class Take>
+int Pool::next(const Take& take) {
     for (;;) {
-        if (idle_milliseconds_ >= 0 && !wait_readable(idle_milliseconds_)) return -1;
-        const ssize_t got = take();
+        const int got = take();
         if (got >= 0) return got;
         switch (errno) {
             case EINTR:
                 break;
             case ENOTSOCK:
                 return -1;
-            case EAGAIN:  // the flag belongs to all who share the socket, and superd may have set it
-                wait_readable(-1);
+            case EAGAIN: {  // the flag belongs to all who share the socket, and superd may have set it
+                pollfd wanted{.fd = socket_, .events = POLLIN, .revents = 0};
+                poll(&wanted, 1, -1);
                 break;
+            }
             case EBADF:
             case EINVAL:
             case EOPNOTSUPP:
@@ -202,7 +215,8 @@ ssize_t Pool::next(const std::function<ssize_t()>& take) {
 }
 
 bool Pool::serve_connection() {
-    const auto fd = static_cast<int>(next([this] { return accept4(socket_, nullptr, nullptr, SOCK_CLOEXEC); }));
+    if (take_tickets(1) == 0) return false;
+    const int fd = next([this] { return accept4(socket_, nullptr, nullptr, SOCK_CLOEXEC); });
     if (fd < 0) return false;
     reports_.busy();
     serve(service_, {fd, fd}, options_.timeout);
@@ -211,18 +225,28 @@ bool Pool::serve_connection() {
     return true;
 }
 
-bool Pool::serve_datagram(Inbox& inbox) {
-    // In a pool the wait is in recvmsg() itself, where the kernel wakes one for each datagram; poll() wakes all.
-    const int flags = idle_milliseconds_ >= 0 ? MSG_DONTWAIT : 0;
-    if (next([&] { return inbox.receive(socket_, flags); }) < 0) return false;
+bool Pool::serve_datagrams(Inbox& inbox, Pace& pace) {
+    const int most = take_tickets(pace.most());
+    if (most == 0) return false;
+    // The wait is in the call that receives: the kernel wakes one for each datagram, where poll() would wake all.
+    const int got = next([&] { return inbox.receive(socket_, most); });
+    if (got < 0) return false;
+    if (options_.max_requests) tickets_ += most - got;
+    silence_.end();
     reports_.busy();
-    attempt([&] {
-        const std::optional<Datagram> datagram = inbox.datagram(local_port_);
-        if (!datagram) return;
-        const std::optional<std::string> reply = answer(service_, *datagram, options_.min_port);
-        if (reply) inbox.reply(STDIN_FILENO, *reply);
-    });
-    reports_.idle();
+    pace.taken(got);
+    for (int i = 0; i < got; ++i) {
+        const auto request = [&] {
+            const std::optional<Datagram> datagram = inbox.datagram(i);
+            if (!datagram) return;
+            std::optional<std::string> reply = answer(service_, *datagram, options_.min_port);
+            if (reply) inbox.reply(i, std::move(*reply));
+        };
+        attempt(std::cref(request));  // by reference it is small enough for std::function not to allocate
+        if (pace.answered()) inbox.send(STDIN_FILENO);
+    }
+    inbox.send(STDIN_FILENO);
+    reports_.idle_after(static_cast<std::uint32_t>(got));
     return true;
 }
 

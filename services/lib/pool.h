@@ -5,10 +5,11 @@
 #include <sys/types.h>
 
 #include <atomic>
-#include <functional>
 
 #include "lib/options.h"
+#include "lib/pace.h"
 #include "lib/reports.h"
+#include "lib/silence.h"
 #include "lib/worker.h"
 
 namespace worker {
@@ -25,20 +26,20 @@ class Pool {
     void run_alone();
     void run_threads();
     void work();
-    bool take_ticket();
-    ssize_t next(const std::function<ssize_t()>& take);
+    int take_tickets(int wanted);
+    template <class Take>
+    int next(const Take& take);
     bool serve_connection();
-    bool serve_datagram(class Inbox& inbox);
-    bool wait_readable(int milliseconds) const;
+    bool serve_datagrams(class Inbox& inbox, Pace& pace);
 
     const Service& service_;
     const Options& options_;
     const int type_;
     Reports reports_;
-    const int idle_milliseconds_;  ///< -1: never leave
+    Silence silence_;
     int socket_ = -1;  ///< our own descriptor of the shared socket, replaced by decoy_ when it is time to go
     int decoy_ = -1;   ///< readable at once and no socket: whoever waits or takes after the end fails at once
-    std::uint16_t local_port_ = 0;
+    Endpoint local_;
     std::atomic<int> tickets_;  ///< requests still to be taken, where max_requests counts them
     std::atomic<bool> failed_ = false;
 };

@@ -72,9 +72,16 @@ void Reports::flush() {
         std::size_t size = 0;
         const std::uint64_t busy_before = busy;
         const std::uint64_t idle_before = idle;
-        for (; size < sizeof message && busy + idle > 0; size += 5) {
-            memcpy(message + size, busy > 0 ? "busy\n" : "idle\n", 5);
-            --(busy > 0 ? busy : idle);
+        // In pairs, because superd may read one message without the next, and has to find it true by itself.
+        const auto say = [&](std::uint64_t& count, const char* record) {
+            if (count == 0) return;
+            memcpy(message + size, record, 5);
+            size += 5;
+            --count;
+        };
+        while (size < sizeof message && busy + idle > 0) {
+            say(busy, "busy\n");
+            say(idle, "idle\n");
         }
         sent_at_ = nanoseconds();
         if (write(fd_, message, size) >= 0) continue;

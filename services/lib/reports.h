@@ -25,6 +25,9 @@ class Reports {
 
     void busy() { note(1, 0); }
     void idle(std::uint32_t clients = 1) { note(0, clients); }
+    /// So many clients were served together, of which busy() has told of the first. The others are told of together
+    /// with the room that they leave: a worker never takes more than it has said that it has room for.
+    void idle_after(std::uint32_t clients) { note(clients - 1, clients); }
     /// Sends what has waited. Called when SIGALRM comes.
     void flush();
 

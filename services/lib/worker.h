@@ -10,7 +10,8 @@
 //   a connection, a pipe, a terminal   serves that one and exits
 //   a listening socket                 accepts for itself, connection after connection (handoff = "listen")
 //   a datagram socket                  receives and answers; alone on it (no SUPERD_STATUS_FD, no SUPERD_MAX_REQUESTS)
-//                                      it leaves after --idle seconds of silence, so that superd watches again
+//                                      it leaves after --idle seconds of silence, so that superd watches again. While
+//                                      requests are short and several wait, it takes up to 16 at once (lib/pace.h)
 //   a file                             that is one datagram, and each write to stdout is one reply (fork on datagrams)
 // In the two socket loops SIGTERM, the end of what SUPERD_STATUS_FD leads to and SUPERD_MAX_REQUESTS end the program
 // with 0, after everything that it took from the socket has been served. SIGPIPE is ignored in all of them.

@@ -17,11 +17,11 @@ def prepare(build):
 
 
 def load(program, port, clients, seconds, *more):
-    """Connections per second, with the median and 99th percentile in microseconds."""
+    """Connections or datagrams per second, with the median and 99th percentile in microseconds."""
     words = [program, "127.0.0.1", str(port), str(clients), str(seconds), *map(str, more)]
     text = subprocess.run(words, check=True, text=True, stdout=subprocess.PIPE, timeout=60 + 4 * seconds).stdout
     fields = text.split()
     found = dict(zip(fields[::2], map(float, fields[1::2])))
-    if found["failures"] or not found["connections"]:
+    if found["failures"] or not found["rate"]:
         raise SystemExit(f"load failed: {text}")
     return found

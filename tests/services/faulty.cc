@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: MIT
-// An echo that fails where it is told to, to show that a failed request ends alone.
+// An echo that fails or takes long where it is told to, to show that a failed request ends alone and a long one holds
+// no other.
+
+#include <unistd.h>
 
 #include <array>
 #include <stdexcept>
@@ -12,6 +15,7 @@ namespace {
 std::string echo_or_throw(std::string_view request) {
     if (request == "throw") throw std::runtime_error("as told");
     if (request == "throw 1") throw 1;
+    if (request == "slow") usleep(100'000);
     return std::string(request);
 }
 

@@ -2,10 +2,15 @@
 """Datagrams: from a shared socket and one per process, whom the services answer, and with how much."""
 
 import os
+import re
+import shutil
+import signal
 import socket
+import subprocess
+import tempfile
 import unittest
 
-from harness import HandlerTest, blocking
+from harness import HandlerTest, blocking, until
 
 ANSWERS = {  # to a datagram of so many bytes
     "echo": lambda size: size,
@@ -13,6 +18,35 @@ ANSWERS = {  # to a datagram of so many bytes
     "daytime": lambda size: 26,
     "time": lambda size: 4,
 }
+
+
+RECEIVE = {"recvfrom", "recvmmsg"}
+SEND = {"sendto", "sendmmsg"}
+
+
+def pause(handler):
+    handler.process.send_signal(signal.SIGSTOP)
+    until(lambda: state(handler.process.pid) == "T")
+
+
+def state(pid):
+    with open(f"/proc/{pid}/stat", encoding="utf-8") as stat:
+        return stat.read().rpartition(")")[2].split()[0]
+
+
+def waiting(sock):
+    """What is there for a socket that does not block."""
+    found = []
+    try:
+        while True:
+            found.append(sock.recv(1 << 16))
+    except BlockingIOError:
+        return found
+
+
+def record_text(path):
+    with open(path, encoding="utf-8", errors="replace") as record:
+        return record.read()
 
 
 class OnSharedSocket(HandlerTest):
@@ -144,13 +178,190 @@ class OnSharedSocket(HandlerTest):
             if family == socket.AF_INET:
                 self.unanswered(port, client, "239.1.2.3")
 
+    def test_what_is_bound_to_a_broadcast_or_multicast_address_answers_none(self):
+        for address in ("127.255.255.255", "239.1.2.3"):
+            with self.subTest(address):
+                sock = self.udp(address)
+                loopback = socket.inet_aton("127.0.0.1")
+                if address.startswith("239"):
+                    sock.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, socket.inet_aton(address) + loopback)
+                handler = self.start("echo", stdin=blocking(sock), env={"SUPERD_MAX_REQUESTS": "2"})
+                client = self.udp("127.0.0.1")
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+                client.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, loopback)
+                for _ in range(2):
+                    client.sendto(b"hello", sock.getsockname())
+                self.expect_exit(handler)
+                self.nothing_pending(client)
+
+    def test_what_does_not_fit_is_not_answered(self):
+        """A unix datagram may be longer than any answer."""
+        sock = self.open(socket.AF_UNIX, socket.SOCK_DGRAM)
+        sock.bind("")
+        handler = self.start("echo", stdin=blocking(sock))
+        client = self.open(socket.AF_UNIX, socket.SOCK_DGRAM)
+        client.bind("")
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+        client.connect(sock.getsockname())
+        for together in (False, True):
+            if together:
+                client.send(b"first")
+                self.assertEqual(client.recv(100), b"first")
+                pause(handler)
+            client.send(bytes(70000))
+            client.send(b"hello")
+            client.send(bytes(65536))
+            handler.process.send_signal(signal.SIGCONT)
+            self.assertEqual([len(client.recv(1 << 17)) for _ in range(2)], [5, 65536])
+            self.nothing_pending(client)
+
     def test_alone_it_leaves_when_idle_and_the_next_takes_over(self):
+        for arguments in ((), ("--threads", "4")):
+            sock = self.udp()
+            client = self.udp()
+            for blocks in (True, False):
+                sock.setblocking(blocks)
+                handler = self.start("echo", "--idle", "1", *arguments, stdin=sock)
+                self.assertEqual(self.ask(client, sock.getsockname()[1]), b"hello")
+                self.expect_exit(handler)
+
+    @unittest.skipIf(shutil.which("strace") is None, "strace is not installed")
+    def test_system_calls(self):
+        """Alone on its socket, it makes one call to receive and one to answer for a datagram that comes alone, and
+        less than one for each of many that wait."""
+        for address in ("127.0.0.1", "0.0.0.0"):
+            with self.subTest(address), tempfile.NamedTemporaryFile(prefix="strace-", dir="/tmp") as record:
+                sock = self.udp(address)
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+                port = sock.getsockname()[1]
+                handler = self.start("echo", "--idle", "20", stdin=blocking(sock),
+                                     env={"ASAN_OPTIONS": "detect_leaks=0"},  # which do not work under strace
+                                     shell=f'exec strace -o {record.name} -e signal=none "$0" "$@"')
+                client = self.udp()
+
+                def calls(begin, end):
+                    text = record_text(record.name)
+                    return re.findall(r"^\w+", text[text.index(begin):text.index(end)], re.MULTILINE)
+
+                for text in (b"begin", *[b"hello"] * 30, b"end"):
+                    self.assertEqual(self.ask(client, port, text), text)
+                until(lambda: record_text(record.name).count('"end"') == 2)
+                names = calls('"begin"', '"end"')
+                self.assertLessEqual(set(names), RECEIVE | SEND)
+                self.assertEqual(sum(name in RECEIVE for name in names), 31)
+                self.assertEqual(sum(name in SEND for name in names), 31)
+
+                echo = int(subprocess.check_output(["pgrep", "-P", str(handler.process.pid)]))
+                os.kill(echo, signal.SIGSTOP)
+                many = [b"begin many", *[b"%d" % number for number in range(200)], b"last"]
+                for text in many:
+                    client.sendto(text, ("127.0.0.1", port))
+                os.kill(echo, signal.SIGCONT)
+                self.assertEqual([client.recv(100) for _ in many], many)
+                until(lambda: record_text(record.name).count('"last"') == 2)
+                self.assertLess(len(calls('"begin many"', '"last"')), 200)
+                os.kill(echo, signal.SIGTERM)
+                self.expect_exit(handler)
+
+
+class InBatches(HandlerTest):
+    """Many wait, and the handler takes several at once."""
+
+    def begin(self, program="echo", *arguments, **how):
+        """A handler that has answered one and is then stopped, its socket and a client."""
         sock = self.udp()
-        client = self.udp()
-        for _ in range(2):
-            handler = self.start("echo", "--idle", "1", stdin=blocking(sock))
-            self.assertEqual(self.ask(client, sock.getsockname()[1]), b"hello")
+        for each in (sock, client := self.udp()):
+            each.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        handler = self.start(program, *arguments, stdin=blocking(sock), **how)
+        client.connect(sock.getsockname())
+        client.send(b"first")
+        self.assertEqual(client.recv(100), b"first")
+        pause(handler)
+        return handler, sock, client
+
+    def go_on(self, handler):
+        handler.process.send_signal(signal.SIGCONT)
+
+    def test_answers_come_in_turn(self):
+        handler, _, client = self.begin()
+        sent = [os.urandom(size) for size in (*range(100), 60000, 1)]
+        for text in sent:
+            client.send(text)
+        self.go_on(handler)
+        self.assertEqual([client.recv(1 << 16) for _ in sent], sent)
+
+    def test_failed_requests_end_alone(self):
+        handler, _, client = self.begin("faulty")
+        for number in range(40):
+            client.send((b"throw", b"throw 1", b"%d" % number)[number % 3])
+        self.go_on(handler)
+        self.assertEqual([int(client.recv(100)) for _ in range(13)], list(range(2, 40, 3)))
+        until(lambda: handler.errors().count("request failed") == 27)
+
+    def test_a_reply_that_cannot_be_sent_does_not_keep_the_others(self):
+        sock = self.open(socket.AF_UNIX, socket.SOCK_DGRAM)
+        sock.bind("")
+        handler = self.start("echo", stdin=blocking(sock))
+        client, gone = (self.open(socket.AF_UNIX, socket.SOCK_DGRAM) for _ in range(2))
+        for each in (client, gone):
+            each.bind("")
+            each.connect(sock.getsockname())
+        client.send(b"first")
+        self.assertEqual(client.recv(100), b"first")
+        pause(handler)
+        for sender, text in ((gone, b"0"), (client, b"1"), (gone, b"2"), (gone, b"3"), (client, b"4"), (gone, b"5")):
+            sender.send(text)
+        gone.close()
+        self.go_on(handler)
+        self.assertEqual([client.recv(100) for _ in range(2)], [b"1", b"4"])
+        client.send(b"last")
+        self.assertEqual(client.recv(100), b"last")
+
+    def test_max_requests_are_taken_exactly(self):
+        for arguments in ((), ("--threads", "4")):
+            handler, sock, client = self.begin("echo", *arguments, env={"SUPERD_MAX_REQUESTS": "60"})
+            for _ in range(100):
+                client.send(b"hello")
+            self.go_on(handler)
             self.expect_exit(handler)
+            self.assertEqual([client.recv(100) for _ in range(59)], [b"hello"] * 59)
+            self.nothing_pending(client)
+            sock.setblocking(False)
+            self.assertEqual([sock.recv(100) for _ in range(41)], [b"hello"] * 41)
+            self.nothing_pending(sock)
+
+    def test_term_loses_none(self):
+        """What a leaving handler has taken it answers; the rest is there for the next one."""
+        for _ in range(20):
+            handler, sock, client = self.begin()
+            sent = [b"%d" % number for number in range(200)]
+            for text in sent:
+                client.send(text)
+            self.go_on(handler)
+            answered = [client.recv(100)]
+            handler.term()
+            self.expect_exit(handler)
+            client.setblocking(False)
+            sock.setblocking(False)
+            answered += waiting(client)
+            self.assertEqual(answered + waiting(sock), sent)
+
+    def test_long_requests_are_left_to_others(self):
+        """Once a request has taken long, no other is taken along with the next one."""
+        handler, sock, client = self.begin("faulty")
+        quick = [b"quick"] * 20 + [b"slow"]
+        for text in quick:
+            client.send(text)
+        self.go_on(handler)
+        self.assertEqual([client.recv(100) for _ in quick], quick)
+        pause(handler)
+        for _ in range(10):
+            client.send(b"slow")
+        self.go_on(handler)
+        self.assertEqual(client.recv(100), b"slow")
+        pause(handler)
+        sock.setblocking(False)
+        self.assertNotEqual(waiting(sock), [])
 
 
 class OneDatagram(HandlerTest):

@@ -63,6 +63,27 @@ class Reports(HandlerTest):
         self.udp().sendto(b"hello", sock.getsockname())
         self.assertEqual(read_exactly(ours, 15), b"idle\nbusy\nidle\n")
 
+    def test_each_message_is_true_by_itself(self):
+        """However many go together: one who reads a message without the next finds room for no more than there is."""
+        sock = blocking(self.udp())
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        ours, theirs = self.pair(socket.SOCK_SEQPACKET)
+        theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)  # the kernel's least: it is full soon
+        self.start("echo", stdin=sock, env={"SUPERD_STATUS_FD": str(theirs.fileno())})
+        theirs.close()
+        client = self.udp()
+        for begin in range(0, 2000, 50):
+            for number in range(begin, begin + 50):
+                client.sendto(b"%d" % number, sock.getsockname())
+            self.assertEqual([int(client.recv(100)) for _ in range(50)], list(range(begin, begin + 50)))
+        clients = free = 0
+        while clients < 2000 or free == 0:
+            records = collections.Counter(ours.recv(65536).splitlines())
+            free = max(free + records[b"idle"] - records[b"busy"], 0)
+            clients += records[b"busy"]
+            self.assertLessEqual(free, 1)
+        self.assertEqual(clients, 2000)
+
     def test_deaf_supervisor_holds_no_client(self):
         listener = self.listener()
         _ours, theirs = self.pair()
