@@ -28,6 +28,7 @@ enum class Step {
     group,
     user,
     capabilities,
+    keyring,
     credentials,
     exec,
 };
