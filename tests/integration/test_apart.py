@@ -176,7 +176,7 @@ class Commands(SuperdCase):
                        limits={"per_source": 1, "wait_timeout": "10m"})
         daemon.reload()
         daemon.soft_limit("nofile", 150)
-        for index in range(200):
+        for index in range(300):
             self.client(daemon.address("held"), source=(f"127.0.0.{2 + index % 100}", 0))
         daemon.wait_for(lambda record: record.get("errno") == errno.EMFILE)
         done = subprocess.run([superctl, "--json", "pause", "held"], env=daemon.environment, check=False, text=True,
