@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <linux/close_range.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -60,6 +61,14 @@ void prepare_signals() {
     // PIPE is never let through: writes report EPIPE.
     for (const int number : {SIGCHLD, SIGHUP, SIGTERM, SIGINT, SIGUSR1, SIGUSR2, SIGPIPE}) sigaddset(&blocked, number);
     sigprocmask(SIG_SETMASK, &blocked, nullptr);
+}
+
+/// Where superd is not root its handlers are of its own user: none of them may look into it, and what they leave behind
+/// stays below it, where the control socket knows them by their parents. Over an exec only the second lasts.
+void keep_apart_from_handlers() {
+    if (geteuid() == 0) return;
+    prctl(PR_SET_DUMPABLE, 0);
+    prctl(PR_SET_CHILD_SUBREAPER, 1);
 }
 
 /// Raises superd's own limit of descriptors to the hard one. Returns what handlers are to get back.
@@ -181,6 +190,7 @@ int serve(const Options& options, const core::State* before) {
     const std::string binary = before != nullptr ? before->binary : binary_of(options.words[0]);
     Result<sys::Fd> starter = sys::Fd();
     if (options.daemon && before == nullptr) starter = detach();
+    keep_apart_from_handlers();
     Log log(options.prove ? line_sink(STDERR_FILENO, LogStyle::text) : choose_sink(options.log_format),
             options.prove ? Level::error : level);
     const auto give_up = [&log, &options](const Error& error) {

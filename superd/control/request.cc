@@ -226,10 +226,11 @@ Answer answer(Operations& superd, std::string_view line, Rights rights) {
     if (!name) return {refusal(name.error().text), "", false};
     for (const Verb& verb : kVerbs) {
         if (*name != verb.name) continue;
-        if (rights < verb.needs)
-            return {refusal(fmt::format(
-                        "{}: not permitted: root and superd's own user may, [control] readers only look", verb.name)),
-                    verb.name, false};
+        if (rights < verb.needs) {
+            const char* who = rights == Rights::handler ? "a handler, and what it has started, may only look"
+                                                        : "root and superd's own user may, [control] readers only look";
+            return {refusal(fmt::format("{}: not permitted: {}", verb.name, who)), verb.name, false};
+        }
         const auto outcome = verb.act(superd, request);
         if (!outcome) return {refusal(outcome.error().text), verb.name, false};
         Json out{{"version", kVersion}, {"ok", true}};

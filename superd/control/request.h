@@ -9,7 +9,12 @@
 
 namespace superd::control {
 
-enum class Rights { none, look, command };
+enum class Rights {
+    none,
+    look,
+    handler,  ///< may look; it is told that handlers may not command
+    command,
+};
 
 struct Answer {
     std::string line;       ///< with its newline

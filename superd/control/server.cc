@@ -12,6 +12,8 @@
 #include <cstdlib>
 #include <filesystem>
 
+#include "control/peer.h"
+
 namespace superd::control {
 namespace {
 
@@ -128,8 +130,8 @@ sys::Fd Server::accept_one() {
         return sys::Fd(accept4(listener_->fd(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
     };
     sys::Fd fd = once();
-    if (fd || (errno != EMFILE && errno != ENFILE) || !spare_) return fd;
-    spare_.reset();
+    if (fd || (errno != EMFILE && errno != ENFILE) || !spare_[0]) return fd;
+    give_up_spare();
     return once();
 }
 
@@ -178,16 +180,27 @@ void Server::note_stranger(const Client& client) {
 }
 
 void Server::keep_spare() {
-    if (!spare_) spare_ = sys::Fd(fcntl(listener_->fd(), F_DUPFD_CLOEXEC, sys::Fd::kLongLived));
+    for (sys::Fd& fd : spare_)
+        if (!fd) fd = sys::Fd(fcntl(listener_->fd(), F_DUPFD_CLOEXEC, sys::Fd::kLongLived));
 }
 
-Rights Server::rights_of(Client& client) const {
+void Server::give_up_spare() {
+    for (sys::Fd& fd : spare_) fd.reset();
+}
+
+Rights Server::rights_of(Client& client) {
     ucred peer{};
     socklen_t size = sizeof peer;
     if (getsockopt(client.fd.get(), SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) return Rights::none;
     client.uid = peer.uid;
     client.pid = peer.pid;
-    if (peer.uid == 0 || peer.uid == geteuid()) return Rights::command;
+    if (peer.uid == 0) return Rights::command;
+    if (peer.uid == geteuid()) {
+        give_up_spare();
+        const bool is_handler = is_descendant(client.fd.get(), peer.pid);
+        keep_spare();
+        return is_handler ? Rights::handler : Rights::command;
+    }
     const std::vector<gid_t>& readers = superd_.readers();
     if (readers.empty()) return Rights::none;
     if (is_in(peer.gid, readers)) return Rights::look;
@@ -228,7 +241,7 @@ void Server::serve(Position client) {
 /// False: the connection broke.
 bool Server::receive(Client& client) {
     char buffer[16384];
-    const ssize_t n = recv(client.fd.get(), buffer, sizeof buffer, MSG_DONTWAIT);
+    const ssize_t n = sys::receive_without_rights(client.fd.get(), buffer, sizeof buffer);
     if (n < 0) return errno == EAGAIN || errno == EINTR;
     client.last = now();
     client.ended = n == 0;

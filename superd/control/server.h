@@ -2,6 +2,7 @@
 #pragma once
 // The control socket: who connects, what it may ask for, and getting answers to it without ever waiting for it.
 
+#include <array>
 #include <list>
 #include <memory>
 #include <optional>
@@ -42,7 +43,7 @@ class Server {
 
   private:
     struct Client {
-        sys::Fd fd;
+        sys::GuardedFd fd;
         Rights rights = Rights::none;
         uid_t uid = 0;
         pid_t pid = 0;
@@ -60,7 +61,8 @@ class Server {
     sys::Fd accept_one();
     void note_stranger(const Client& client);
     void keep_spare();
-    Rights rights_of(Client& client) const;
+    void give_up_spare();
+    Rights rights_of(Client& client);
     void serve(Position client);
     bool receive(Client& client);
     bool flush(Client& client);
@@ -76,7 +78,8 @@ class Server {
     std::string made_folder_;
     std::uint64_t strangers_ = 0;
     Instant stranger_noted_{};
-    sys::Fd spare_;  ///< given up to accept one client when all descriptors are taken
+    /// Given up when all descriptors are taken: one to accept a client, one to look up who it is.
+    std::array<sys::Fd, 2> spare_;
     sys::Source source_, idle_, again_;
     std::list<Client> clients_;
     bool idle_armed_ = false;

@@ -45,6 +45,7 @@ Result<std::unique_ptr<DatagramRelay>> DatagramRelay::create(Engine& engine, Sta
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) return fail_errno("socketpair", errno);
     relay->output = sys::Fd(ends[0]);
     relay->answers_ = sys::Fd(ends[1]).lifted();
+    sys::let_rights_in(relay->answers_.get(), false);
     sys::Fd socket(fcntl(listener, F_DUPFD_CLOEXEC, 3));
     if (!socket) return fail_errno("descriptor for replies", errno);
     relay->socket_ = std::move(socket).lifted();
@@ -91,7 +92,7 @@ DatagramRelay::~DatagramRelay() {
 
 bool DatagramRelay::pass_on() {
     std::array<char, 65536> data;
-    const ssize_t n = recv(answers_.get(), data.data(), data.size(), MSG_DONTWAIT);
+    const ssize_t n = sys::receive_without_rights(answers_.get(), data.data(), data.size());
     if (n < 0) return false;
     if (n == 0) {  // an empty reply, or no writer is left
         pollfd end{answers_.get(), POLLRDHUP, 0};

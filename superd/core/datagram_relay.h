@@ -38,7 +38,7 @@ class DatagramRelay {
     Stats& stats_;
     sys::Address peer_, local_;
     std::optional<net::Sender> as_;
-    sys::Fd socket_, answers_;
+    sys::GuardedFd socket_, answers_;
     sys::Source source_;
 };
 

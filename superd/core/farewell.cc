@@ -13,7 +13,7 @@ namespace {
 bool read_away(int fd) {
     char buffer[4096];
     for (int i = 0; i < 16; ++i) {
-        const ssize_t n = recv(fd, buffer, sizeof buffer, MSG_DONTWAIT);
+        const ssize_t n = sys::receive_without_rights(fd, buffer, sizeof buffer);
         if (n == 0 || (n < 0 && errno != EAGAIN)) return false;
         if (n < 0) break;
     }
@@ -22,12 +22,12 @@ bool read_away(int fd) {
 
 }  // namespace
 
-void Farewell::reset(sys::Fd connection) {
+void Farewell::reset(sys::GuardedFd connection) {
     const linger none{1, 0};
     setsockopt(connection.get(), SOL_SOCKET, SO_LINGER, &none, sizeof none);
 }
 
-void Farewell::close(sys::Fd connection, std::string_view text) {
+void Farewell::close(sys::GuardedFd connection, std::string_view text) {
     const int fd = connection.get();
     if (!text.empty()) (void)send(fd, text.data(), text.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
     shutdown(fd, SHUT_WR);

@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "core/engine.h"
+#include "sys/passed_rights.h"
 
 namespace superd::core {
 
@@ -15,17 +16,17 @@ class Farewell {
     Farewell(const Farewell&) = delete;
 
     /// With RST, by SO_LINGER of no time. socket(7)
-    static void reset(sys::Fd connection);
+    static void reset(sys::GuardedFd connection);
     /// Sends `text`, if any, and FIN. A close with unread data would be a RST that may overtake both, so what the
     /// client has sent is read away, for up to kLinger where it goes on sending.
-    void close(sys::Fd connection, std::string_view text);
+    void close(sys::GuardedFd connection, std::string_view text);
 
     static constexpr Duration kLinger = std::chrono::seconds(1);
     static constexpr std::size_t kMost = 64;
 
   private:
     struct Entry {
-        sys::Fd connection;
+        sys::GuardedFd connection;
         Instant until;
         sys::Source source;
     };

@@ -158,7 +158,7 @@ bool Generation::read_reports(Child& child, bool& open) {
     char message[model::Records::kMessage];
     ssize_t n;
     // Bounded, since one that never stops must hold nobody up.
-    for (int i = 0; i < 16 && (n = recv(child.pair.get(), message, sizeof message, MSG_DONTWAIT)) > 0; ++i)
+    for (int i = 0; i < 16 && (n = sys::receive_without_rights(child.pair.get(), message, sizeof message)) > 0; ++i)
         records.read({message, static_cast<std::size_t>(n)});
     open = n > 0 || (n < 0 && errno == EAGAIN);
     if (records.none()) return false;

@@ -79,7 +79,7 @@ class Generation final : public model::Host {
         Instant started;
         sys::Address peer;
         admit::Charge charge;
-        sys::Fd pair;  ///< parked: to hand over; worker: reports
+        sys::GuardedFd pair;  ///< parked: to hand over; worker: reports
         sys::Source pair_source;
         std::unique_ptr<DatagramRelay> relay;
         bool stopping = false;

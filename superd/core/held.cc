@@ -66,7 +66,7 @@ void Held::end(Position entry, admit::Refusal why) {
 /// not, as far as anybody can tell from here.
 void Held::check_hang_up(Position entry) {
     char byte;
-    const ssize_t n = recv(entry->client.connection.get(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    const ssize_t n = sys::receive_without_rights(entry->client.connection.get(), &byte, 1, MSG_PEEK);
     if (n > 0)
         entry->hang_up = {};
     else if (n == 0 || (errno != EAGAIN && errno != EINTR))

@@ -14,6 +14,14 @@
 #include "proc/parking.h"
 
 namespace superd::core {
+namespace {
+
+/// A handler may live on being passed descriptors; superd does not.
+void allow_rights(const model::Client& client) {
+    if (client.local.family() == AF_UNIX) sys::let_rights_in(client.connection.get(), true);
+}
+
+}  // namespace
 
 Result<void> Generation::add_errors(proc::Launch& launch) {
     Result<sys::Fd> fd = sys::Fd();
@@ -97,6 +105,7 @@ Result<pid_t> Generation::try_serve(model::Client& client) {
         launch.descriptors.push_back(std::move(child.relay->output));
         launch.number = {0, 1};
     } else {
+        allow_rights(client);
         launch.descriptors.push_back(std::move(client.connection));
         launch.number = {0, 0};
     }
@@ -197,6 +206,7 @@ bool Generation::hand_over(pid_t pid, model::Client& client) {
     if (at == children_.end() || !at->second.pair) return false;
     Child& child = at->second;
     const bool to_client = definition_.handler.error_output == conf::Stderr::socket;
+    allow_rights(client);
     if (!proc::send_client(child.pair.get(), client.connection.get(), client_environment(client), to_client)) {
         retire(pid);  // gone, or not to be reached: either way of no use
         return false;

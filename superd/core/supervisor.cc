@@ -50,7 +50,8 @@ Result<void> Supervisor::set_up() {
         report_to_manager();
     };
     engine_.reset(new Engine{loop_, log_, *spawner_, manager_, settings_.started_nofile, {}, {}, {}, port_came, {}});
-    engine_->starter = sys::Fd(open(settings_.starter.c_str(), O_RDONLY | O_CLOEXEC));
+    // Nobody but its owner may read it, so that parked processes cannot be dumped.
+    engine_->starter = sys::Fd(open(settings_.starter.c_str(), O_PATH | O_CLOEXEC));
     if (!engine_->starter) return fail_errno(fmt::format("open {}", settings_.starter), errno);
     engine_->null = sys::Fd(open("/dev/null", O_RDWR | O_CLOEXEC));
     if (!engine_->null) return fail_errno("open /dev/null", errno);

@@ -11,14 +11,14 @@
 #include "admit/admission.h"
 #include "base/time.h"
 #include "sys/address.h"
-#include "sys/fd.h"
+#include "sys/passed_rights.h"
 
 namespace superd::model {
 
 /// A client that was let in: a connection, or one datagram and where it came from.
 struct Client {
     std::size_t listener = 0;
-    sys::Fd connection;  ///< invalid for a datagram
+    sys::GuardedFd connection;  ///< invalid for a datagram
     std::string datagram;
     sys::Address peer;
     sys::Address local;  ///< where it was addressed to

@@ -11,6 +11,8 @@
 #include <cerrno>
 #include <cstring>
 
+#include "sys/passed_rights.h"
+
 namespace superd::net {
 namespace {
 
@@ -73,9 +75,11 @@ Result<Datagram> receive(int fd, const sys::Address& bound) {
     header.msg_namelen = sizeof from;
     header.msg_iov = &part;
     header.msg_iovlen = 1;
-    // A unix sender could pass descriptors, which the kernel drops where there is no room for them.
+    // The kernel drops what a unix sender has passed: there is no room for it.
     header.msg_control = local ? nullptr : control.data();
     header.msg_controllen = local ? 0 : control.size();
+    std::optional<sys::Dropping> dropping;
+    if (local) dropping.emplace();
     ssize_t n;
     do n = recvmsg(fd, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
     while (n < 0 && errno == EINTR);
@@ -92,6 +96,7 @@ std::string peek(int fd) {
     std::array<char, 64> data;
     sockaddr_storage from{};
     socklen_t size = sizeof from;
+    const sys::Dropping dropping;  // a look holds what was passed, and may be the last to do so
     const ssize_t n = recvfrom(fd, data.data(), data.size(), MSG_PEEK | MSG_TRUNC | MSG_DONTWAIT,
                                reinterpret_cast<sockaddr*>(&from), &size);
     if (n < 0) return {};

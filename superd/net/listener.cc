@@ -225,6 +225,7 @@ Result<Listener> Listener::open(const conf::Listen& where, const conf::SocketOpt
     sys::Fd fd(socket(address->family(), kind | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
     if (!fd) return fail_errno(fmt::format("socket for {}", where.uri()), errno);
     fd = std::move(fd).lifted();
+    if (address->family() == AF_UNIX) sys::let_rights_in(fd.get(), false);  // before anybody can connect
     if (auto set = apply_before_bind(fd.get(), *address, where, options); !set) return std::unexpected(set.error());
     if (auto set = apply(fd.get(), address->family(), type, options, {}); !set) return std::unexpected(set.error());
     if (is_path(where)) {
@@ -330,6 +331,7 @@ Result<void> Listener::become(const conf::SocketOptions& next) {
 void Listener::set_blocking(bool on) const {
     const int flags = fcntl(fd(), F_GETFL);
     fcntl(fd(), F_SETFL, on ? flags & ~O_NONBLOCK : flags | O_NONBLOCK);
+    if (address_.family() == AF_UNIX) sys::let_rights_in(fd(), on);
 }
 
 void Listener::allow_overlap(bool on) const {
@@ -353,6 +355,9 @@ sys::Fd Listener::accept(sockaddr_storage& from, socklen_t& size) const {
     const sys::Interruption interruption(std::chrono::milliseconds(2));
     sys::Fd connection = take();
     if (!connection && errno == EINTR) errno = EAGAIN;
+    // Inherited from the listening socket, where it is nobody's wish but a worker's.
+    const linger off{};
+    if (connection) setsockopt(connection.get(), SOL_SOCKET, SO_LINGER, &off, sizeof off);
     return connection;
 }
 

@@ -10,7 +10,7 @@
 #include "base/error.h"
 #include "conf/service.h"
 #include "sys/address.h"
-#include "sys/fd.h"
+#include "sys/passed_rights.h"
 #include "sys/service_manager.h"
 
 namespace superd::net {
@@ -52,7 +52,8 @@ class Listener {
     /// Applies what may change on a living socket. A failed option is reported after the others were set.
     Result<void> become(const conf::SocketOptions& options);
 
-    /// Who accepts wants EAGAIN, a handler that is given the socket expects to block.
+    /// Who accepts wants EAGAIN and no descriptors of strangers; a handler that is given the socket expects to block,
+    /// and may live on being passed descriptors.
     void set_blocking(bool on) const;
     /// Lets a second socket be bound beside this one, for a change of address that overlaps.
     void allow_overlap(bool on) const;
@@ -85,7 +86,7 @@ class Listener {
     Result<void> set_path(const conf::SocketOptions& options) const;
     Listener(sys::Fd fd, conf::Listen where, conf::SocketOptions options, conf::SocketType type);
 
-    sys::Fd fd_;
+    sys::GuardedFd fd_;
     conf::Listen where_;
     conf::SocketOptions options_;
     conf::SocketType type_;

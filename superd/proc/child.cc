@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <linux/close_range.h>
+#include <linux/keyctl.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
@@ -144,6 +145,10 @@ SUPERD_CHILD int child_main(void* argument) {
     // Ambient capabilities would pass to any handler (capabilities(7)); EINVAL: a kernel without them.
     r = raw_syscall(SYS_prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL);
     if (r < 0 && r != -EINVAL) return failed(view, Step::capabilities, r);
+    // Not superd's, which may be of root's login. Before the ids change, or it counts against the target user's quota.
+    // A kernel without keys, a sandbox that forbids them, and superd's own quota leave the handler without.
+    r = raw_syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, 0);
+    if (r == -ENOMEM) return failed(view, Step::keyring, r);
     if (view->listen_pid != nullptr) write_pid(view->listen_pid);
     // Last of all, so that the target user can touch this process for as short a time as may be.
     if (view->change_identity && become(view) < 0) return 127;

@@ -31,6 +31,8 @@ const char* name_of(Step step) {
             return "user";
         case Step::capabilities:
             return "capabilities";
+        case Step::keyring:
+            return "keyring";
         case Step::credentials:
             return "credentials";
         case Step::exec:

@@ -10,7 +10,7 @@
 
 #include "conf/service.h"
 #include "proc/child.h"
-#include "sys/fd.h"
+#include "sys/passed_rights.h"
 
 namespace superd::proc {
 
@@ -28,6 +28,7 @@ enum class Step {
     group,
     user,
     capabilities,
+    keyring,
     credentials,
     exec,
 };
@@ -35,8 +36,8 @@ const char* name_of(Step);
 
 struct SpawnFailure {
     Step step = Step::none;
-    int code = 0;        ///< errno
-    sys::Fd connection;  ///< what was to be its stdin, where it could be given back
+    int code = 0;               ///< errno
+    sys::GuardedFd connection;  ///< what was to be its stdin, where it could be given back
 };
 
 /// The part that is the same for every child of a definition. Immovable: it points into itself.

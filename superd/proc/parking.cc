@@ -7,12 +7,14 @@
 #include <cstring>
 
 #include "proc/parked/message.h"
+#include "sys/passed_rights.h"
 
 namespace superd::proc {
 
 Result<Pair> make_pair() {
     int ends[2];
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) return fail_errno("socketpair", errno);
+    sys::let_rights_in(ends[0], false);
     return Pair{sys::Fd(ends[0]).lifted(), sys::Fd(ends[1])};
 }
 
@@ -21,6 +23,7 @@ Result<void> send_client(int pair, int connection, const Environment& environmen
     const std::string& variables = environment.block();
     if (variables.size() + 1 > static_cast<std::size_t>(parked::kLargest))
         return fail_errno("parked process", EMSGSIZE);
+    sys::let_rights_in(pair, true);  // it may come back, and until the exec nobody but superd-exec has the other end
     iovec parts[2] = {{&mode, 1}, {const_cast<char*>(variables.data()), variables.size()}};
     if (parked::send_with_descriptor(pair, parts, 2, connection, MSG_DONTWAIT) < 0)
         return fail_errno("parked process", errno);
@@ -42,6 +45,7 @@ ssize_t receive_with_descriptor(int socket, void* data, std::size_t size, sys::F
     header.msg_iovlen = 1;
     header.msg_control = control;
     header.msg_controllen = sizeof control;
+    const sys::Dropping dropping;  // of what there is no room for
     const ssize_t n = recvmsg(socket, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
     const cmsghdr* rights = n > 0 ? CMSG_FIRSTHDR(&header) : nullptr;
     if (rights != nullptr && rights->cmsg_type == SCM_RIGHTS) {  // else: no number was free for it

@@ -12,7 +12,7 @@
 namespace superd::proc {
 
 struct Pair {
-    sys::Fd ours;    ///< lifted
+    sys::Fd ours;    ///< lifted; descriptors cannot be passed to it
     sys::Fd theirs;  ///< the child's stdin
 };
 

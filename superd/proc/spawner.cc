@@ -159,7 +159,11 @@ void Spawner::sweep() {
     for (std::size_t i = 0; i < in_flight_.size();) {
         Slot& slot = *in_flight_[i];
         const bool left = slot.left();
-        if (left || __atomic_load_n(&slot.view.detached, __ATOMIC_ACQUIRE) != 0) slot.launch.descriptors.clear();
+        if (!slot.launch.descriptors.empty() && (left || __atomic_load_n(&slot.view.detached, __ATOMIC_ACQUIRE) != 0)) {
+            // A handler may have made its connection linger, and have gone by now: then this closes it for good.
+            const sys::Dropping dropping;
+            slot.launch.descriptors.clear();
+        }
         // What failed stays until its child is reaped and somebody asks why.
         if (left && slot.view.failed_step == 0) {
             slot.note_exec();
@@ -199,16 +203,16 @@ std::optional<SpawnFailure> Spawner::reaped(pid_t pid) {
     return failure;
 }
 
-sys::Fd Spawner::returned(pid_t pid) {
+sys::GuardedFd Spawner::returned(pid_t pid) {
     for (;;) {
         long from = 0;
         sys::Fd connection;
         if (receive_with_descriptor(returns_.get(), &from, sizeof from, connection) != sizeof from) break;
         if (connection) returned_.emplace_back(static_cast<pid_t>(from), std::move(connection));
     }
-    const auto at = std::ranges::find(returned_, pid, &std::pair<pid_t, sys::Fd>::first);
+    const auto at = std::ranges::find(returned_, pid, &std::pair<pid_t, sys::GuardedFd>::first);
     if (at == returned_.end()) return {};
-    sys::Fd connection = std::move(at->second);
+    sys::GuardedFd connection = std::move(at->second);
     returned_.erase(at);
     return connection;
 }

@@ -62,14 +62,14 @@ class Spawner {
   private:
     Spawner(sys::Fd wake, sys::Fd give_back, sys::Fd returns, std::function<void(pid_t)> overdue);
     /// Takes in the connections that came back; the one of this child, if it is among them.
-    sys::Fd returned(pid_t pid);
+    sys::GuardedFd returned(pid_t pid);
     void sweep();
     void check_deadlines();
     void arm_deadline();
 
     sys::Fd wake_, give_back_;  ///< of low number: children still have them after they have left the shared table
     sys::Fd returns_;           ///< other end of give_back_
-    std::vector<std::pair<pid_t, sys::Fd>> returned_;
+    std::vector<std::pair<pid_t, sys::GuardedFd>> returned_;
     std::function<void(pid_t)> overdue_;
     sys::Source wake_source_, deadline_;
     bool deadline_armed_ = false;

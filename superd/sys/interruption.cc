@@ -15,12 +15,11 @@ Interruption::Interruption(Duration period) {
     sigprocmask(SIG_UNBLOCK, &alarm, &mask_);
     // Repeated, for one that comes before the call sleeps is lost.
     const itimerval each{{0, period.count()}, {0, period.count()}};
-    setitimer(ITIMER_REAL, &each, nullptr);
+    setitimer(ITIMER_REAL, &each, &timer_);
 }
 
 Interruption::~Interruption() {
-    const itimerval off{};
-    setitimer(ITIMER_REAL, &off, nullptr);
+    setitimer(ITIMER_REAL, &timer_, nullptr);
     sigprocmask(SIG_SETMASK, &mask_, nullptr);
     sigaction(SIGALRM, &action_, nullptr);
 }

@@ -2,6 +2,8 @@
 #pragma once
 // Keeps one system call from waiting for ever.
 
+#include <sys/time.h>
+
 #include <csignal>
 
 #include "base/time.h"
@@ -9,7 +11,7 @@
 namespace superd::sys {
 
 /// While it lives, a system call of this thread that sleeps fails with EINTR, again and again each `period`.
-/// By SIGALRM, which is let through for that time alone; its handler does nothing.
+/// By SIGALRM, which is let through for that time alone; its handler does nothing. One may live inside another.
 class Interruption {
   public:
     explicit Interruption(Duration period);
@@ -19,6 +21,7 @@ class Interruption {
   private:
     sigset_t mask_{};
     struct sigaction action_ {};
+    itimerval timer_{};
 };
 
 }  // namespace superd::sys

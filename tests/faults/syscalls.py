@@ -52,6 +52,7 @@ TABLE = {
     "clone": Faults("EAGAIN", "ENOMEM"),
     "wait4": Faults("EINTR"),
     "kill": Faults("ESRCH", "EPERM"),
+    "pidfd_send_signal": Faults("ESRCH"),
     "socketpair": Faults(*DESCRIPTORS),
     "pipe2": Faults("EMFILE", "ENFILE", only="O_CLOEXEC"),  # UBSan makes others
     "fcntl": Faults("EMFILE", only="F_DUPFD"),

@@ -37,6 +37,7 @@ class Contents(TestCase):
         self.assertEqual([path for path, mode in files.items()
                           if not mode.endswith(" root/root") or "w" in (mode[5], mode[8])], [])
         self.assertEqual([path for path in files if path.startswith("etc/superd/conf.d/")], [], "opens a service")
+        self.assertTrue(files["usr/libexec/superd/superd-exec"].startswith("-rwx--x--x"), "a parked process is dumpable")
 
     def test_it_depends_on_the_libraries_that_it_is_linked_with(self):
         self.assertRegex(field("Depends"), r"libc6 \(.*libsystemd0 \(")

@@ -55,6 +55,9 @@ int receive(ssize_t& length) {
 int main(int argc, char** argv) {
     // Started by descriptor, the kernel has no better name for it than the descriptor's number.
     prctl(PR_SET_NAME, "superd-exec");
+    // Others of its user must not take the connection from it (pidfd_getfd(2)). Where they may not read this file the
+    // kernel has seen to that from the exec on; the exec of the handler ends it.
+    prctl(PR_SET_DUMPABLE, 0);
     if (argc < 3) {
         static const char usage[] = "superd-exec: started by superd, not by hand\n";
         (void)!write(STDERR_FILENO, usage, sizeof usage - 1);

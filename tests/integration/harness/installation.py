@@ -44,7 +44,7 @@ class Installation:
     @staticmethod
     def copy(source, target):
         shutil.copyfile(source, target)
-        os.chmod(target, 0o755)
+        os.chmod(target, 0o711 if os.path.basename(target) == "superd-exec" else 0o755)  # as it is installed
 
 
 _installation = None

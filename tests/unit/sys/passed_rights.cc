@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: MIT
+#include "sys/passed_rights.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+
+#include <cerrno>
+#include <cstring>
+#include <vector>
+
+#include "base/time.h"
+#include "catch.h"
+
+using namespace superd;
+
+namespace {
+
+constexpr int kLinger = 10;  // seconds
+
+/// A connection that lingers, with more to send than its other end, which stays open and does not read, will take.
+class Poison {
+  public:
+    Poison() {
+        sys::Fd listener(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+        sockaddr_in at{};
+        at.sin_family = AF_INET;
+        at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        socklen_t size = sizeof at;
+        auto* address = reinterpret_cast<sockaddr*>(&at);
+        REQUIRE(bind(listener.get(), address, size) == 0);
+        REQUIRE(listen(listener.get(), 1) == 0);
+        REQUIRE(getsockname(listener.get(), address, &size) == 0);
+        ours = sys::Fd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+        REQUIRE(connect(ours.get(), address, size) == 0);
+        theirs = sys::Fd(accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
+        const linger lingers{1, kLinger};
+        REQUIRE(setsockopt(ours.get(), SOL_SOCKET, SO_LINGER, &lingers, sizeof lingers) == 0);
+        const std::vector<char> much(65536);
+        while (send(ours.get(), much.data(), much.size(), MSG_DONTWAIT) > 0) {
+        }
+    }
+    /// errno of passing it on; what is left here is closed.
+    int pass(int to) {
+        alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))]{};
+        char byte = 'x';
+        iovec part{&byte, 1};
+        msghdr message{};
+        message.msg_iov = &part;
+        message.msg_iovlen = 1;
+        message.msg_control = control;
+        message.msg_controllen = sizeof control;
+        cmsghdr* rights = CMSG_FIRSTHDR(&message);
+        rights->cmsg_level = SOL_SOCKET;
+        rights->cmsg_type = SCM_RIGHTS;
+        rights->cmsg_len = CMSG_LEN(sizeof(int));
+        const int fd = ours.get();
+        std::memcpy(CMSG_DATA(rights), &fd, sizeof fd);
+        const int code = sendmsg(to, &message, 0) == 1 ? 0 : errno;
+        if (code == 0) ours.reset();  // not the last
+        return code;
+    }
+    ~Poison() {
+        const sys::Dropping dropping;
+        ours.reset();
+    }
+    sys::Fd ours, theirs;
+};
+
+struct Pair {
+    explicit Pair(int type) {
+        int ends[2];
+        REQUIRE(socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, ends) == 0);
+        ours = sys::Fd(ends[0]);
+        theirs = sys::Fd(ends[1]);
+    }
+    sys::GuardedFd ours;
+    sys::Fd theirs;
+};
+
+/// Far from the sleep that it would have been, whatever else the machine does.
+bool soon(Instant since) {
+    return now() - since < std::chrono::seconds(kLinger / 2);
+}
+
+constexpr int kTypes[] = {SOCK_STREAM, SOCK_DGRAM, SOCK_SEQPACKET};
+
+}  // namespace
+
+TEST_CASE("a descriptor that was passed is dropped without a sleep, by reading and by closing") {
+    for (const int type : kTypes) {
+        std::vector<Poison> poison(4);
+        Pair pair(type);
+        for (Poison& each : poison) REQUIRE(each.pass(pair.theirs.get()) == 0);
+        const Instant begin = now();
+        char byte = 0;
+        CHECK(sys::receive_without_rights(pair.ours.get(), &byte, 1) == 1);
+        CHECK(byte == 'x');
+        CHECK(sys::receive_without_rights(pair.ours.get(), &byte, 1, MSG_PEEK) == 1);
+        pair.ours.reset();
+        CHECK(soon(begin));
+    }
+}
+
+TEST_CASE("a socket that its other owners made to linger closes without a sleep") {
+    Poison poison;
+    const Instant begin = now();
+    {
+        sys::GuardedFd last(std::move(poison.ours));
+        sys::GuardedFd moved;
+        moved = std::move(last);
+    }
+    CHECK(soon(begin));
+    sys::GuardedFd closed(dup(poison.theirs.get()));
+    const int number = closed.get();
+    closed = sys::GuardedFd();
+    CHECK(fcntl(number, F_GETFD) < 0);
+}
+
+TEST_CASE("nothing may be passed where the kernel can forbid it, until it is allowed again") {
+    for (const int type : kTypes) {
+        Poison poison;
+        Pair pair(type);
+        sys::let_rights_in(pair.ours.get(), false);
+        int on = -1;
+        socklen_t size = sizeof on;
+        const bool known = getsockopt(pair.ours.get(), SOL_SOCKET, 83, &on, &size) == 0;
+        CHECK(poison.pass(pair.theirs.get()) == (known ? EPERM : 0));
+        if (!known) continue;
+        sys::let_rights_in(pair.ours.get(), true);
+        CHECK(poison.pass(pair.theirs.get()) == 0);
+    }
+}
+
+TEST_CASE("reading without rights never waits, and says by errno what is the matter") {
+    Pair pair(SOCK_SEQPACKET);
+    char byte = 0;
+    CHECK(sys::receive_without_rights(pair.ours.get(), &byte, 1) == -1);
+    CHECK(errno == EAGAIN);
+    pair.theirs.reset();
+    CHECK(sys::receive_without_rights(pair.ours.get(), &byte, 1) == 0);
+    CHECK(sys::receive_without_rights(-1, &byte, 1) == -1);
+    CHECK(errno == EBADF);
+}
+
+TEST_CASE("an interruption goes on when one inside it has ended, and leaves nothing behind") {
+    struct sigaction before {};
+    sigaction(SIGALRM, nullptr, &before);
+    {
+        const sys::Interruption outer(std::chrono::milliseconds(1));
+        { const sys::Dropping inner; }
+        const timespec long_time{kLinger, 0};
+        CHECK(nanosleep(&long_time, nullptr) == -1);
+        CHECK(errno == EINTR);
+    }
+    itimerval timer{};
+    getitimer(ITIMER_REAL, &timer);
+    CHECK(timer.it_interval.tv_usec == 0);
+    CHECK(timer.it_value.tv_usec == 0);
+    struct sigaction after {};
+    sigaction(SIGALRM, nullptr, &after);
+    CHECK(after.sa_handler == before.sa_handler);
+}
