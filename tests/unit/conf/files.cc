@@ -156,8 +156,9 @@ TEST_CASE("defaults lie under the file, drop-ins over it in name order") {
     CHECK(service.limits.instances == 7);
     CHECK(service.socket.backlog == 9);
     CHECK(service.socket.nodelay);
-    CHECK(service.handler.environment == std::vector<std::string>{"PATH=/usr/bin:/bin", "LANG=C.UTF-8", "A=file",
-                                                                  "B=early", "D=default", "SUPERD_SERVICE=a"});
+    CHECK(service.handler.environment ==
+          std::vector<std::string>{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8",
+                                   "A=file", "B=early", "D=default", "SUPERD_SERVICE=a"});
 }
 
 TEST_CASE("an error points to the file that the offending value came from") {
