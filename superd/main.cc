@@ -18,6 +18,7 @@
 #include "core/supervisor.h"
 #include "ctl/arguments.h"
 #include "ctl/definitions.h"
+#include "proc/dumpable.h"
 #include "sys/service_manager.h"
 
 namespace {
@@ -202,6 +203,10 @@ int serve(const Options& options, const core::State* before) {
     if (options.daemon && before == nullptr && isatty(STDERR_FILENO))
         log.write(Level::warning, "the log goes to this terminal; to keep it, start with 2>>FILE");
 
+    // Ids change where superd is root alone.
+    if (const std::string warning = geteuid() == 0 ? proc::dumpable_warning() : "";
+        !warning.empty() && before == nullptr)
+        log.write(Level::warning, warning);
     core::Settings settings;
     settings.definitions = ctl::surroundings(options.places);
     settings.starter = settings.definitions.handler_path + "/superd-exec";

@@ -13,6 +13,7 @@
 #include "conf/read.h"
 #include "conf/settings.h"
 #include "conf/toml.h"
+#include "conf/trust.h"
 #include "conf/validate.h"
 #include "sys/file.h"
 
@@ -46,7 +47,7 @@ struct Definition {
 
 class Loader {
   public:
-    explicit Loader(const Surroundings& from) : from_(from) {}
+    explicit Loader(const Surroundings& from) : from_(from), trust_(from, errors_) {}
 
     std::expected<Catalog, Diagnostics> load() {
         read_config();
@@ -68,24 +69,28 @@ class Loader {
         errors_.push_back({Place{file, 0, 0, 1, {}}, std::move(message)});
     }
 
-    // What others than its owner may write, they may have root run. A sticky folder keeps nobody from adding files.
-    void check_mode(const std::string& file, const sys::FileStatus& status) {
-        if (from_.uid != 0 || from_.trust_files) return;
-        if ((status.mode & 022U) != 0) {
-            complain(file, fmt::format(
-                               "may be written by others than its owner (mode {:04o}), but superd is root: chmod go-w",
-                               status.mode & 07777U));
+    /// Text of a file whose folder has been followed; nullopt after an error. What was opened is what is judged.
+    std::optional<sys::FileText> read_text(const std::string& file) {
+        std::string real = file;
+        auto text = sys::read_file(file, largest_file, sys::Links::refuse);
+        if (!text && text.error().code == ELOOP) {
+            const auto target = trust_.follow(file);
+            if (!target) return std::nullopt;
+            real = *target;
+            text = sys::read_file(file, largest_file);
         }
-    }
-
-    /// nullopt after an error.
-    std::optional<Value> read_tree(const std::string& file) {
-        auto text = sys::read_file(file, largest_file);
         if (!text) {
             complain(file, text.error().code != 0 ? "cannot be read: " + text.error().text : text.error().text);
             return std::nullopt;
         }
-        check_mode(file, text->status);
+        trust_.judge(real, text->status);
+        return std::move(*text);
+    }
+
+    /// nullopt after an error.
+    std::optional<Value> read_tree(const std::string& file) {
+        auto text = read_text(file);
+        if (!text) return std::nullopt;
         auto tree = toml::parse(sources_.emplace_back(file, std::move(text->text)));
         if (tree) return std::move(*tree);
         errors_.push_back(std::move(tree.error()));
@@ -100,7 +105,8 @@ class Loader {
             const auto status = sys::status_of(from_.config);
             if (!status && status.error().code == ENOENT) return;
         }
-        if (const auto tree = read_tree(from_.config)) {
+        const auto tree = trust_.follow(from_.config) ? read_tree(from_.config) : std::nullopt;
+        if (tree) {
             settings_ = read_settings(*tree, from_.handler_path, errors_);
         } else {
             config_read_ = settings_.handler_path_known = false;
@@ -110,15 +116,15 @@ class Loader {
     void read_folder() {
         std::string folder = from_.conf_dir;
         while (folder.size() > 1 && folder.ends_with('/')) folder.pop_back();
+        if (!trust_.follow(folder)) return;
         const auto names = sys::list_directory(folder);
         if (!names) return complain(folder, "cannot be read: " + names.error().text);
-        if (const auto status = sys::status_of(folder)) check_mode(folder, *status);
         for (const std::string& name : *names) {
             const std::string file = fmt::format("{}/{}", folder, name);
             if (name.ends_with(".toml.d") && !is_skipped(name.substr(0, name.size() - 2))) {
                 check_orphan(file, *names, name.substr(0, name.size() - 2));
             } else if (!is_skipped(name)) {
-                read_service(file, name.substr(0, name.size() - 5));
+                read_service(file, name.substr(0, name.size() - 5), std::ranges::binary_search(*names, name + ".d"));
             }
         }
     }
@@ -128,7 +134,7 @@ class Loader {
         complain(folder, fmt::format("a folder of drop-ins without its {}", file));
     }
 
-    void read_service(const std::string& file, const std::string& name) {
+    void read_service(const std::string& file, const std::string& name, bool has_drop_ins) {
         if (!is_service_name(name)) {
             return complain(
                 file,
@@ -143,7 +149,7 @@ class Loader {
         } else {
             complete = false;
         }
-        complete = read_drop_ins(file + ".d", definition.root) && complete;
+        if (has_drop_ins) complete = read_drop_ins(file + ".d", definition.root) && complete;
         Draft& draft = definition.draft;
         draft.file = file;
         draft.service.name = name;
@@ -155,13 +161,13 @@ class Loader {
     }
 
     bool read_drop_ins(const std::string& folder, Value& root) {
+        if (!trust_.follow(folder)) return false;
         const auto names = sys::list_directory(folder);
         if (!names) {
             if (names.error().code == ENOENT || names.error().code == ENOTDIR) return true;
             complain(folder, "cannot be read: " + names.error().text);
             return false;
         }
-        if (const auto status = sys::status_of(folder)) check_mode(folder, *status);
         bool complete = true;
         for (const std::string& name : *names) {
             if (is_skipped(name)) continue;
@@ -229,6 +235,7 @@ class Loader {
 
     const Surroundings& from_;
     Diagnostics errors_;
+    Trust trust_;
     std::deque<toml::Source> sources_;  ///< values point into them
     Settings settings_;
     bool config_read_ = true;

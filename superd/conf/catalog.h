@@ -23,7 +23,7 @@ struct Surroundings {
     std::vector<std::string> environment;  ///< superd's own, "NAME=value"
     uid_t uid = 0;                         ///< superd's own effective ids
     gid_t gid = 0;
-    bool trust_files = false;  ///< true: leave out the check of owner and mode (tests)
+    bool trust_files = false;  ///< true: leave out whose the files are, and who may write them (tests)
 };
 
 /// [control] of superd.toml.

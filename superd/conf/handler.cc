@@ -271,7 +271,7 @@ class Resolver {
     }
 
     void resolve_environment() {
-        set_variable("PATH", own_variable("PATH").value_or(usual_path));
+        set_variable("PATH", usual_path);  // not superd's own, which depends on who has started it
         if (const Value* names = draft_.get("pass_environment")) {
             for (const Value& item : names->items) {
                 if (!check_name("pass_environment", item.spot, item.text)) continue;

@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <sys/epoll.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -26,6 +27,9 @@ Result<sys::Fd> ErrorStream::writer() {
         sys::Fd read = sys::Fd(ends[0]).lifted();
         sys::Fd write = sys::Fd(ends[1]).lifted();
         fcntl(read.get(), F_SETFL, O_NONBLOCK);  // our end alone: handlers may block
+        // Else only superd's own user may open /dev/stderr, which is this pipe once more. Nobody else may read it:
+        // other clients' handlers write there as well. Where this fails, the descriptor serves all the same.
+        (void)fchmod(read.get(), 0622);
         if (auto watched = watch(std::move(read), std::move(write)); !watched) return std::unexpected(watched.error());
     }
     sys::Fd copy = write_.duplicate();

@@ -52,9 +52,10 @@ int open_in_root(int root, const std::string& path) {
 }
 
 /// The whole of a regular file, or so much of it that it is longer than `enough`.
-Result<FileText> read_until(const std::string& path, std::size_t enough) {
+Result<FileText> read_until(const std::string& path, std::size_t enough, Links links) {
     // O_NONBLOCK: open(2) of a FIFO waits for a writer otherwise.
-    const Fd file(open(path.c_str(), O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
+    const int follow = links == Links::refuse ? O_NOFOLLOW : 0;
+    const Fd file(open(path.c_str(), O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC | follow));
     // A socket cannot be opened at all.
     if (!file) return errno == ENXIO ? fail("is a socket, not a file") : reason(errno);
     struct stat about {};
@@ -74,15 +75,15 @@ Result<FileText> read_until(const std::string& path, std::size_t enough) {
 
 }  // namespace
 
-Result<FileText> read_file(const std::string& path, std::size_t limit) {
-    auto file = read_until(path, limit);
+Result<FileText> read_file(const std::string& path, std::size_t limit, Links links) {
+    auto file = read_until(path, limit, links);
     if (file && file->text.size() > limit) return fail(fmt::format("is larger than {} bytes", format_size(limit)));
     return file;
 }
 
 std::string interpreter_of(const std::string& path) {
     constexpr std::size_t kLongest = 255;  // BINPRM_BUF_SIZE
-    const auto file = read_until(path, kLongest);
+    const auto file = read_until(path, kLongest, Links::follow);
     if (!file || !file->text.starts_with("#!")) return "";
     const std::string line = file->text.substr(2, std::min(file->text.find('\n'), kLongest) - 2);
     const std::size_t start = line.find_first_not_of(" \t");
@@ -109,6 +110,19 @@ Result<FileStatus> status_of(const std::string& path) {
     struct stat about {};
     if (stat(path.c_str(), &about) < 0) return reason(errno);
     return status_from(about);
+}
+
+Result<FileStatus> status_of_link(const std::string& path) {
+    struct stat about {};
+    if (lstat(path.c_str(), &about) < 0) return reason(errno);
+    return status_from(about);
+}
+
+Result<std::string> target_of_link(const std::string& path) {
+    std::array<char, PATH_MAX> target;
+    const ssize_t length = readlink(path.c_str(), target.data(), target.size());
+    if (length < 0) return reason(errno);
+    return std::string(target.data(), static_cast<std::size_t>(length));
 }
 
 Result<FoundFile> find_in_root(const std::string& root, const std::string& path) {

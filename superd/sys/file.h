@@ -23,9 +23,12 @@ struct FileText {
     FileStatus status;  ///< of the very file that was read
 };
 
+/// Whether a path whose last name is a symbolic link may be opened; `refuse` fails with ELOOP.
+enum class Links { follow, refuse };
+
 /// The whole of a regular file of at most `limit` bytes. Whatever else bears the name (a FIFO, a device,
 /// a directory) is an error at once and never waited for.
-Result<FileText> read_file(const std::string& path, std::size_t limit);
+Result<FileText> read_file(const std::string& path, std::size_t limit, Links links = Links::follow);
 
 /// The interpreter of a script, as its "#!" says: execve(2). "" where there is none, or the file cannot be read.
 std::string interpreter_of(const std::string& path);
@@ -35,6 +38,12 @@ Result<std::vector<std::string>> list_directory(const std::string& path);
 
 /// stat(2): of what a symbolic link leads to.
 Result<FileStatus> status_of(const std::string& path);
+
+/// lstat(2): of a symbolic link itself.
+Result<FileStatus> status_of_link(const std::string& path);
+
+/// What a symbolic link says, as it is written. readlink(2)
+Result<std::string> target_of_link(const std::string& path);
 
 struct FoundFile {
     std::string real_path;  ///< as seen from outside of the root, without symbolic links

@@ -7,12 +7,12 @@ import re
 import shutil
 import socket
 import subprocess
-import tempfile
 import tomllib
 import unittest
 
 from harness import SuperdCase, TestCase
 from harness.daemon import PATIENCE, definition
+from harness.place import new_folder
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 EXPECTED = os.path.join(HERE, "imported")
@@ -75,7 +75,7 @@ def superctl(*arguments, status=0):
 
 class ImportCase(TestCase):  # no tests of its own
     def setUp(self):
-        self.folder = tempfile.mkdtemp(prefix="superd-import-", dir="/tmp")
+        self.folder = new_folder("superd-import-")
         self.addCleanup(shutil.rmtree, self.folder)
 
     def path(self, name):

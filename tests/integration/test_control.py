@@ -268,7 +268,7 @@ class Verbs(Control):
 
     def test_check(self):
         """check tells how many services there are, or every error, without a daemon."""
-        daemon = self.prepare()
+        daemon = self.prepare(user=None)  # superctl believes whoever runs it, which is this process
         daemon.service("a", listen=TCP, model="fork", exec=["cat"])
         words = ["check", "--config", daemon.config, "--conf-dir", daemon.conf_dir]
         self.assertEqual(self.superctl(daemon, *words)[0], "1 service, no errors\n")
@@ -280,7 +280,7 @@ class Verbs(Control):
 
     def test_plan_offline(self):
         """plan --offline compares two folders of definitions without a daemon."""
-        daemon = self.prepare()
+        daemon = self.prepare(user=None)
         daemon.service("a", listen=TCP, model="fork", exec=["cat"])
         os.mkdir(daemon.path("new.d"), 0o755)
         daemon.write("new.d/a.toml", f'listen = "{TCP}"\nmodel = "iterative"\nexec = ["cat"]\n')

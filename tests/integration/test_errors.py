@@ -254,14 +254,13 @@ class BadInput(SuperdCase):
         "conf.d missing": (no_conf_dir, r"conf\.d.*No such file"),
         "a dangling link": (lambda daemon: os.symlink("/nonexistent", daemon.path("conf.d/bad.toml")),
                             r"bad\.toml.* error: .*No such file"),
+        "writable by others": (world_writable, r"bad\.toml.* error: .*writ"),
         "a FIFO": (lambda daemon: os.mkfifo(daemon.path("conf.d/bad.toml")), r"bad\.toml.* error: "),
     }
 
     def cases(self):
         found = dict(self.CASES)
-        if self.root:
-            found["writable by others"] = (world_writable, r"bad\.toml.* error: .*writ")
-        else:
+        if not self.root:
             found["another user"] = (with_line('user = "daemon"'), r"bad\.toml:4:8: error: ")
         return found
 

@@ -10,6 +10,8 @@ import tempfile
 import tomllib
 import unittest
 
+from harness import place
+
 try:
     import jsonschema
 except ImportError:
@@ -118,7 +120,7 @@ FORM = re.compile(r"expected .*, found |is not one of |is not a duration|has no 
 
 def check(files):
     """What superctl check says of each of these: name to a list of messages, empty where it has none."""
-    with tempfile.TemporaryDirectory(prefix="superd-schema-") as folder:
+    with tempfile.TemporaryDirectory(prefix="superd-schema-", dir=place.base()) as folder:
         for name, text in files.items():
             pathlib.Path(folder, name + ".toml").write_text(text)
         none = pathlib.Path(folder, ".superd.toml")

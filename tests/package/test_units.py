@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The systemd units: systemd finds nothing wrong with them, and their words are superd's own."""
 
+import json
 import os
 import pathlib
 import re
@@ -51,6 +52,41 @@ class Units(TestCase):
 
     def test_systemd_finds_nothing_wrong_with_the_user_s_service(self):
         self.assertEqual(self.verify(self.put(SYSTEMD / "user" / "superd.service"), user=True), (0, []))
+
+    def rating(self, threshold=100):
+        """systemd-analyze's exit status and its lines, of the service and what is put beside it."""
+        done = subprocess.run(["systemd-analyze", "security", "--offline=yes", "--json=short",
+                               f"--threshold={threshold}", self.folder / "superd.service"], text=True, check=False,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                              env=os.environ | {"SYSTEMD_UNIT_PATH": f"{self.folder}:"})
+        if done.returncode != 0 and not done.stdout.startswith("["):
+            self.skipTest(f"this systemd-analyze rates no units by file: {done.stderr.strip()}")
+        return done.returncode, json.loads(done.stdout)
+
+    def test_each_line_that_the_service_leaves_open_has_a_comment_that_says_why(self):
+        self.put(SYSTEMD / "superd.service")
+        _, lines = self.rating()
+        said = " ".join(line[1:] for line in (SYSTEMD / "superd.service").read_text().splitlines()
+                        if line.startswith("#"))
+        directives = {word for line in lines if line["exposure"] is not None
+                      for word in re.findall(r"(\w+)=", line["name"])}
+        self.assertGreater(len(directives), 20)
+        self.assertEqual(sorted(word for word in directives if not re.search(rf"\b{word}\b[^.]*: ", said)), [])
+
+    def test_the_example_of_a_drop_in_is_rated_3_5_or_better(self):
+        self.put(SYSTEMD / "superd.service")
+        self.put(SYSTEMD / "examples" / "hardening.conf", "superd.service.d/hardening.conf")
+        status, lines = self.rating(35)
+        self.assertEqual(status, 0, [line["name"] for line in lines if line["exposure"] is not None])
+        (self.folder / "superd.service.d/hardening.conf").unlink()
+        self.assertNotEqual(self.rating(35)[0], 0, "the service alone is rated so as well: nothing is shown")
+
+    def test_each_line_of_the_drop_in_has_a_comment(self):
+        """Above it, or above the lines that it stands among."""
+        before = ""
+        for line in (SYSTEMD / "examples" / "hardening.conf").read_text().split("[Service]\n")[1].splitlines():
+            self.assertTrue(line.startswith("#") or before, line)
+            before = line
 
     def test_the_services_start_superd_with_options_that_it_has(self):
         known = subprocess.check_output([SUPERD, "--help"], text=True)

@@ -137,6 +137,71 @@ class Manager(TestCase):
         self.machine.systemctl("reload", "superd")
         self.assertEqual(exchange("tcp://127.0.0.1:79"), b"again\n")
 
+    # -- what the unit forbids --------------------------------------------------------------------
+
+    # What a handler does, by its user: a script that says "yes" where it could. Nothing of it works under hardening.conf.
+    FORBIDDEN = {
+        "setuid": ("nobody", "[ $(/var/lib/superd-test/id -u) = 0 ] && echo yes"),
+        "usr": ("root", "touch /usr/superd-test && echo yes"),
+        "etc": ("root", "touch /etc/superd-test && echo yes"),
+        "home": ("root", "[ -e /home/superd-test ] && echo yes"),
+        "tmp": ("root", "[ -e /tmp/superd-test ] && echo yes"),
+        "device": ("root", "[ -e /dev/superd-test ] && echo yes"),
+        "sysctl": ("root", "f=/proc/sys/kernel/domainname; echo x > $f && echo yes"),
+        "namespaces": ("root", "unshare --uts true && echo yes"),
+        "mount": ("root", "mount -t tmpfs none /mnt && umount /mnt && echo yes"),
+        "personality": ("nobody", "setarch --addr-no-randomize true && echo yes"),
+        "realtime": ("root", "chrt --fifo 1 true && echo yes"),
+        "mode": ("root", "touch /var/tmp/superd-test && chmod u+s /var/tmp/superd-test && echo yes"),
+        "code": ("nobody", "perl -e 'print \"yes\" if -1 != syscall($ARGV[0], 0, 4096, 7, 0x22, -1, 0)' "
+                           "$(case $(uname -m) in x86_64) echo 9;; *) echo 222;; esac)"),
+        "packets": ("root", "perl -e 'use Socket; print \"yes\" if socket(S, 17, SOCK_RAW, 0)'"),
+        "trace": ("root", "perl -e 'print \"yes\" if -1 != syscall($ARGV[0], 0, 0, 0, 0)' "
+                          "$(case $(uname -m) in x86_64) echo 101;; *) echo 117;; esac)"),
+    }
+    # What is superd's own work, and has to go on.
+    ALLOWED = {
+        "user": ({"user": "daemon"}, "[ $(id -u) = 1 ] && echo yes"),
+        "nice": ({"nice": -5}, "[ $(nice) = -5 ] && echo yes"),
+        "limit": ({"rlimits": {"memlock": "16M"}}, "[ $(ulimit -l) = 16384 ] && echo yes"),
+        "mark": ({"socket": {"mark": 7}}, "echo yes"),
+        "root": ({"root_directory": "/usr", "working_directory": "/bin"}, "[ -x /bin/sh ] && echo yes"),
+        "state": ({"user": "root"}, "touch /var/lib/superd-test/written && echo yes"),
+        "stderr": ({}, "echo x > /dev/stderr && echo yes"),
+        "shared": ({"model": "prefork"}, "echo yes"),
+    }
+
+    def probes(self):
+        """Which of the scripts above say yes."""
+        self.machine.run("sh", "-c", "mkdir -p /var/lib/superd-test; cp /usr/bin/id /var/lib/superd-test; "
+                         "chmod 4755 /var/lib/superd-test/id; touch /home/superd-test /tmp/superd-test /dev/superd-test; "
+                         "rm -f /var/tmp/superd-test")
+        scripts = {name: ({"user": user}, script) for name, (user, script) in self.FORBIDDEN.items()} | self.ALLOWED
+        ports = {}
+        for port, (name, (keys, script)) in enumerate(scripts.items(), 7160):
+            inside = "/bin/sh" if name == "root" else "/usr/bin/sh"
+            self.cat(name, f"tcp://127.0.0.1:{port}", exec=[inside, "-c", script if name in self.ALLOWED else f"({script}) 2>&1"], **keys)
+            ports[name] = f"tcp://127.0.0.1:{port}"
+        self.start()
+        said = {name: exchange(uri).decode() for name, uri in ports.items()}
+        self.machine.systemctl("stop", "superd")
+        self.machine.run("sh", "-c", "rm -rf /var/lib/superd-test /home/superd-test /tmp/superd-test /dev/superd-test "
+                         "/usr/superd-test /etc/superd-test /var/tmp/superd-test")
+        return {name for name, text in said.items() if text.rstrip("\n").endswith("yes")}, said
+
+    def test_the_drop_in_forbids_handlers_what_its_comments_say_and_superd_nothing(self):
+        """Each script is run without it first, so that what fails under it does so because of it."""
+        without, said = self.probes()
+        # A container may keep its root from raising limits, and from some of what is forbidden here.
+        self.assertLessEqual(set(self.ALLOWED) - {"limit"}, without, said)
+        shown = without - set(self.ALLOWED)
+        print("figure: shown of what hardening.conf forbids:", ", ".join(sorted(shown)), flush=True)
+        self.assertLessEqual({"setuid", "usr", "etc", "home", "tmp", "device", "mode", "code", "namespaces"}, shown, said)
+        example = self.machine.run("cat", "/usr/share/doc/superd/examples/hardening.conf")
+        self.unit("superd.service.d/hardening.conf", example)
+        under, said = self.probes()
+        self.assertEqual(under, without & set(self.ALLOWED), said)
+
     # -- what the manager is told -----------------------------------------------------------------
 
     def test_start_reload_and_stop_are_states_of_the_unit_with_a_line_of_status(self):

@@ -7,12 +7,12 @@ import re
 import shutil
 import signal
 import subprocess
-import tempfile
 import threading
 import time
 
 from . import process
 from .installation import installation, python
+from .place import new_folder
 
 PATIENCE = 30.0 * float(os.environ.get("SUPERD_TEST_PATIENCE", "1"))
 SANITIZER_REPORT = re.compile(r"ERROR: \w+Sanitizer|WARNING: ThreadSanitizer|runtime error:|LeakSanitizer:")
@@ -47,8 +47,7 @@ class Superd:
                  prefix=(), sockets=(), inherited=()):
         self.installation = installation()
         self.user = user
-        self.directory = tempfile.mkdtemp(prefix="superd-test-", dir="/tmp")
-        os.chmod(self.directory, 0o755)
+        self.directory = new_folder("superd-test-")
         self.conf_dir = os.path.join(self.directory, "conf.d")
         os.mkdir(self.conf_dir, 0o755)
         self.config = os.path.join(self.directory, "superd.toml")

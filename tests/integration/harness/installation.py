@@ -4,8 +4,9 @@
 import atexit
 import os
 import shutil
-import tempfile
 from types import SimpleNamespace
+
+from .place import new_folder
 
 
 class Installation:
@@ -16,8 +17,7 @@ class Installation:
         libexec = os.environ.get("SUPERD_LIBEXEC")
         if not binary or not libexec:
             raise RuntimeError("SUPERD_BINARY and SUPERD_LIBEXEC must name what is tested (ctest sets them)")
-        self.directory = tempfile.mkdtemp(prefix="superd-programs-", dir="/tmp")
-        os.chmod(self.directory, 0o755)
+        self.directory = new_folder("superd-programs-")
         atexit.register(shutil.rmtree, self.directory, ignore_errors=True)
         self.superd = os.path.join(self.directory, "sbin", "superd")
         self.libexec = os.path.join(self.directory, "libexec", "superd")

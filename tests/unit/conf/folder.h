@@ -21,9 +21,9 @@ namespace superd::conf::test {
 /// conf.d/, bin/handler and superd.toml under a folder that goes with the object.
 class Folder {
   public:
-    Folder() {
-        // Not TMPDIR: "nobody" must be able to pass.
-        std::string name = "/tmp/superd-conf-XXXXXX";
+    /// Not in TMPDIR: "nobody" must be able to pass.
+    explicit Folder(const std::string& place = "/tmp") {
+        std::string name = place + "/superd-conf-XXXXXX";
         path_ = mkdtemp(name.data());
         chmod(path_.c_str(), 0755);
         std::filesystem::create_directory(path_ + "/conf.d");

@@ -204,7 +204,7 @@ TEST_CASE("folders must be there, and what is inside a root directory is looked 
           "4:18: root_directory \"/nonexistent\" does not exist\n");
 }
 
-TEST_CASE("a handler gets PATH, what is passed, what is set, and its service's name, each once") {
+TEST_CASE("a handler gets the usual PATH, what is passed, what is set, and its service's name, each once") {
     const Folder folder;
     folder.define("a", sound +
                            "pass_environment = [\"LANG\", \"NOT_SET\"]\nenvironment = { LANG = \"x\", PATH = \"/p\", "
@@ -213,10 +213,15 @@ TEST_CASE("a handler gets PATH, what is passed, what is set, and its service's n
           std::vector<std::string>{"LANG=x", "PATH=/p", "_a1==", "SUPERD_SERVICE=a"});
     folder.define("a", sound);
     Surroundings from = folder.surroundings();
-    from.environment = {"PATHS=/x"};
+    for (const char* own : {"PATHS=/x", "PATH=/opt/mine:/usr/bin"}) {
+        from.environment = {own};
+        CHECK(folder.services(from).at("a").handler.environment ==
+              std::vector<std::string>{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+                                       "SUPERD_SERVICE=a"});
+    }
+    folder.define("a", sound + "pass_environment = [\"PATH\"]\n");
     CHECK(folder.services(from).at("a").handler.environment ==
-          std::vector<std::string>{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-                                   "SUPERD_SERVICE=a"});
+          std::vector<std::string>{"PATH=/opt/mine:/usr/bin", "SUPERD_SERVICE=a"});
 }
 
 TEST_CASE("names of variables must be names, and not those that superd sets") {
