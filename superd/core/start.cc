@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -14,6 +15,18 @@
 #include "proc/parking.h"
 
 namespace superd::core {
+namespace {
+
+std::vector<ino_t> sockets_among(const std::vector<sys::Fd>& descriptors) {
+    std::vector<ino_t> inodes;
+    for (const sys::Fd& fd : descriptors) {
+        struct stat about {};
+        if (fstat(fd.get(), &about) == 0 && S_ISSOCK(about.st_mode)) inodes.push_back(about.st_ino);
+    }
+    return inodes;
+}
+
+}  // namespace
 
 Result<void> Generation::add_errors(proc::Launch& launch) {
     Result<sys::Fd> fd = sys::Fd();
@@ -160,6 +173,9 @@ Result<pid_t> Generation::start_with_socket(std::size_t listener, Kind kind) {
         launch.number.push_back(static_cast<int>(launch.descriptors.size()));
         launch.environment.set("SUPERD_STATUS_FD", std::to_string(launch.number.size() - 1));
         launch.descriptors.push_back(std::move(pair->theirs));
+        // Were superd to die between stopping it for a look and letting it go on, nobody else would.
+        launch.death_signal = SIGCONT;
+        child.given = {socket->address(), socket->type(), sockets_among(launch.descriptors)};
         if (definition_.prefork.max_requests)
             launch.environment.set("SUPERD_MAX_REQUESTS", std::to_string(*definition_.prefork.max_requests));
     }
