@@ -47,12 +47,14 @@ const char* occupation_of(const sys::ProcessView& worker, bool datagrams) {
     if (!worker.whole) return "has more threads or descriptors than superd can look at";
     if (worker.children) return "has a child process";
     const auto waits = [&](const sys::ThreadView& thread) {
+        if (thread.state != 'T') return thread.state == 'S';
         return is_among(kWaits, thread.call) || (datagrams && is_among(kReceives, thread.call));
     };
-    const bool all = std::ranges::all_of(worker.threads, [&](const sys::ThreadView& thread) {
-        return waits(thread) || is_among(kWaitsForOthers, thread.call);
-    });
-    return all && std::ranges::any_of(worker.threads, waits) ? nullptr : "is at work";
+    const auto is_at_rest = [&](const sys::ThreadView& thread) {
+        return waits(thread) || (thread.state == 'T' && is_among(kWaitsForOthers, thread.call));
+    };
+    const bool idle = std::ranges::all_of(worker.threads, is_at_rest) && std::ranges::any_of(worker.threads, waits);
+    return idle ? nullptr : "is at work";
 }
 
 }  // namespace superd::proc

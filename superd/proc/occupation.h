@@ -6,9 +6,9 @@
 
 namespace superd::proc {
 
-/// nullptr: it waits for clients; else what it does, for the log. A thread that has just been given a client looks as
-/// one that waits for it: what sockets the worker has decides then.
-/// `datagrams`: it waits by receiving from its socket.
+/// nullptr: it waits for clients, or may do so while it is not stopped, when its calls are not known; else what it
+/// does, for the log. A thread that has just been given a client looks as one that waits for it: what sockets the
+/// worker has decides then. `datagrams`: it waits by receiving from its socket.
 const char* occupation_of(const sys::ProcessView& worker, bool datagrams);
 
 }  // namespace superd::proc

@@ -58,34 +58,42 @@ bool has_ended(const std::vector<std::string_view>& fields) {
     return fields.size() <= kThreads || fields[kThreads] == "0" || fields[kThreads] == "1";
 }
 
-/// `list`: pids with a blank behind each.
-bool any_lives(std::string_view list) {
-    if (list.size() >= 4096) return true;  // it may have been cut off
+/// `list`: pids with a blank behind each. `left`: how many may still be looked at; those that are one too many live.
+bool any_lives(std::string_view list, std::size_t& left) {
     for (std::size_t at = 0, end; (end = list.find(' ', at)) != std::string_view::npos; at = end + 1) {
+        if (left == 0) return true;
+        --left;
         const auto stat = text_of(fmt::format("/proc/{}/stat", list.substr(at, end - at)));
         if (stat ? !has_ended(fields_of(*stat)) : !has_gone(stat.error().code)) return true;
     }
     return false;
 }
 
-Result<void> look_at_thread(const std::string& path, bool leader, ProcessView& view, std::string& alive) {
+Result<void> look_at_thread(const std::string& path, bool leader, ProcessView& view, std::size_t& children_left) {
+    if (!view.children) {
+        const auto children = text_of(path + "/children");
+        if (!children) return std::unexpected(children.error());
+        view.children = any_lives(*children, children_left);
+    }
     const auto stat = text_of(path + "/stat");
     if (!stat) return std::unexpected(stat.error());
     const auto fields = fields_of(*stat);
     if (fields.empty()) return fail_errno(path, EIO);
-    const auto children = text_of(path + "/children");
-    if (!children) return std::unexpected(children.error());
-    view.children = view.children || any_lives(*children);
-    if (fields[0] == "Z" || fields[0] == "X") {  // a leader may end before the others
+    ThreadView thread{fields[0][0], -1};
+    if (thread.state == 'Z' || thread.state == 'X') {  // a leader may end before the others
         if (!leader) view.whole = false;
         return {};
     }
-    const auto line = text_of(path + "/syscall");
-    if (!line) return std::unexpected(line.error());
-    const auto call = call_in(*line);
-    if (!call && call.error().code != EAGAIN) return std::unexpected(call.error());
-    view.threads.push_back({fields[0][0], call.value_or(-1)});
-    alive = path;
+    // Of a stopped one alone, and at once: who reads this waits for an execve(2) that is under way to end, and that may
+    // take as long as a socket lingers which it closes.
+    if (thread.state == 'T') {
+        const auto line = text_of(path + "/syscall");
+        if (!line) return std::unexpected(line.error());
+        const auto call = call_in(*line);
+        if (!call && call.error().code != EAGAIN) return std::unexpected(call.error());
+        thread.call = call.value_or(-1);
+    }
+    view.threads.push_back(thread);
     return {};
 }
 
@@ -143,7 +151,7 @@ Result<ProcessView> look_at(pid_t pid) {
     if (!folder) return fail_errno(tasks, errno);
     ProcessView view;
     std::string alive;
-    std::size_t count = 0;
+    std::size_t count = 0, children_left = ProcessView::kMostChildren;
     for (;;) {
         errno = 0;
         const dirent* entry = readdir(folder.get());
@@ -151,7 +159,10 @@ Result<ProcessView> look_at(pid_t pid) {
         if (!all_digits(entry->d_name)) continue;
         if (++count > ProcessView::kMostThreads) return view.whole = false, view;
         const bool leader = std::to_string(pid) == entry->d_name;
-        const auto looked = look_at_thread(tasks + "/" + entry->d_name, leader, view, alive);
+        const std::string path = tasks + "/" + entry->d_name;
+        const std::size_t before = view.threads.size();
+        const auto looked = look_at_thread(path, leader, view, children_left);
+        if (view.threads.size() > before) alive = path;
         if (!looked && !leader && has_gone(looked.error().code))
             view.whole = false;
         else if (!looked)

@@ -13,12 +13,12 @@ namespace superd::sys {
 
 struct ThreadView {
     char state = '?';  ///< proc_pid_stat(5): 'S' sleeps, 'T' is stopped
-    long call = -1;    ///< number of the system call that it is in, or has just left; -1: none
+    long call = -1;    ///< stopped: number of the system call that it is in, or has just left; -1: none
 };
 
 struct ProcessView {
     std::vector<ThreadView> threads;  ///< but those that have ended
-    bool children = false;            ///< it has some that have not ended
+    bool children = false;            ///< it has some that have not ended, or too many to say
     std::vector<ino_t> sockets;       ///< inodes of those among its descriptors
     bool whole = true;                ///< false: it changed meanwhile, or has more than is looked at
 

@@ -307,10 +307,12 @@ class Stopped(RetireCase, UpgradeCase):
         client, reader, worker = self.session(uri)
         os.kill(worker, signal.SIGSTOP)
         self.eventually(lambda: process.Process(worker).state == "T", "stopped")
+        workers = self.workers(daemon)
         daemon.process.kill()
         daemon.process.wait()
         self.goes_on(client, reader)
-        os.kill(worker, signal.SIGKILL)
+        for pid in workers:  # nobody else would
+            os.kill(pid, signal.SIGKILL)
         daemon.stop(expected=-signal.SIGKILL)
 
     def test_upgrades_meanwhile(self):

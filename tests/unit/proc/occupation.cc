@@ -40,6 +40,18 @@ TEST_CASE("every thread counts, and one that waits for another only beside one t
     CHECK_FALSE(waits({}));
 }
 
+TEST_CASE("of a worker that is not stopped no more is known than that it sleeps") {
+    const auto occupied = [](const char* states) {
+        sys::ProcessView view;
+        for (; *states != '\0'; ++states) view.threads.push_back({*states, *states == 'T' ? long{SYS_accept4} : -1L});
+        return proc::occupation_of(view, false) != nullptr;
+    };
+    CHECK_FALSE(occupied("S"));
+    CHECK_FALSE(occupied("SS"));
+    CHECK_FALSE(occupied("ST"));  // on its way
+    for (const char* states : {"R", "SR", "SD", "t"}) CHECK(occupied(states));
+}
+
 TEST_CASE("a worker for datagrams waits by receiving") {
     for (const long call : {SYS_recvfrom, SYS_recvmsg, SYS_recvmmsg, SYS_read}) CHECK(waits({call}, true));
     CHECK_FALSE(waits({SYS_sendto}, true));

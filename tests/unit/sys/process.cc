@@ -60,7 +60,8 @@ TEST_CASE("a stopped process shows its call, its sockets, and that it stands sti
         char byte;
         (void)!read(ends[0], &byte, 1);
     });
-    while (seen(child.pid).threads.at(0).call != SYS_read) usleep(1000);
+    while (seen(child.pid).threads.at(0).state != 'S') usleep(1000);
+    CHECK(seen(child.pid).threads.at(0).call == -1);
     CHECK_FALSE(seen(child.pid).is_stopped());
     child.stop();
     const auto view = seen(child.pid);
