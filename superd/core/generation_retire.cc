@@ -71,8 +71,10 @@ Sight Generation::look(pid_t pid, Child& child) {
     const char* busy = nullptr;
     if (child.silent())
         busy = proc::occupation_of(*view, child.given.type == conf::SocketType::datagram);
-    else if (!child.reports.idle() || !view->whole)
+    else if (!child.reports.idle())
         busy = "has a client";
+    else if (!view->whole)
+        return {};  // its word is all there is
     if (busy != nullptr) return {Verdict::busy, stopped, busy};
     std::vector<ino_t> others = view->sockets;
     std::erase_if(others, [&](ino_t inode) { return std::ranges::count(child.given.inodes, inode) > 0; });

@@ -23,7 +23,8 @@ struct ProcessView {
     bool whole = true;                ///< false: it changed meanwhile, or has more than is looked at
 
     bool is_stopped() const;
-    static constexpr std::size_t kMostThreads = 1024, kMostChildren = 256, kMostDescriptors = 4096;
+    /// So that a look takes no more than some 10 ms, whatever the process has made of itself.
+    static constexpr std::size_t kMostThreads = 256, kMostChildren = 64, kMostDescriptors = 4096;
 };
 
 /// Stops at nothing, so what it returns is one moment's only if the process is stopped.
