@@ -64,6 +64,7 @@ Generation::Generation(Engine& engine, Service& service, conf::Service definitio
       retired_(
           engine.loop, kHint, [this](pid_t pid, std::uint64_t serial) { return is_alive(pid, serial); },
           [this](pid_t pid, std::uint64_t) { press(pid, children_.at(pid)); }),
+      retirement_(engine.loop, retirement()),
       model_(model::make_model(*this, definition_)) {
     parked_plan_.start_by(engine.starter.get());
 }
@@ -167,53 +168,14 @@ bool Generation::read_reports(Child& child, bool& open) {
     return true;
 }
 
-/// First by closing our side of the pair, which a worker that reports is to notice: it then leaves between two clients.
-/// One that does not report has to be signalled, and to finish its client by itself.
-void Generation::retire(pid_t pid) {
-    const auto at = children_.find(pid);
-    if (at == children_.end()) return;
-    Child& child = at->second;
-    child.stopping = true;
-    if (child.kind == Kind::parked) {
-        child.pair_source = {};
-        child.pair.reset();
-        kills_.add(pid, child.serial);
-        return;
-    }
-    child.retired = true;
-    bool open = true;
-    if (child.pair) {
-        read_reports(child, open);  // it may have taken a client just now
-        shutdown(child.pair.get(), SHUT_WR);
-    }
-    if (!child.reports.any() || child.mute) return press(pid, child);
-    retired_.add(pid, child.serial);
-}
-
-/// While a worker has clients, or where nobody knows, it is left alone.
-void Generation::press(pid_t pid, Child& child) {
-    const bool silent = !child.reports.any() || child.mute;
-    if (!silent && !child.reports.idle()) return;  // until it says so
-    if (!child.signalled) {
-        // The leader alone: whatever it has started may be busy with a client.
-        child.signalled = true;
-        kill(pid, definition_.stop_signal);
-        kills_.add(pid, child.serial);
-    } else if (!silent) {
-        kill_late(pid);
-    } else {
-        engine_.log.write(
-            Level::warning,
-            fmt::format("worker {} has been asked to leave and goes on; it does not report, so it may have a client",
-                        pid),
-            {{"SERVICE", definition_.name}, {"CHILD_PID", pid}});
-    }
-}
-
 void Generation::kill_late(pid_t pid) {
     engine_.log.write(Level::notice, fmt::format("handler {} did not leave in time and is killed", pid),
                       {{"SERVICE", definition_.name}, {"CHILD_PID", pid}});
-    signal_child(pid, SIGKILL);
+    // A retired worker alone: it has no client, but what it has started may have one.
+    if (children_.at(pid).retired)
+        kill(pid, SIGKILL);
+    else
+        signal_child(pid, SIGKILL);
 }
 
 bool Generation::has_socket(std::size_t listener) const {

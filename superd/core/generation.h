@@ -8,7 +8,9 @@
 #include "core/datagram_relay.h"
 #include "core/deadlines.h"
 #include "core/engine.h"
+#include "core/given.h"
 #include "core/report.h"
+#include "core/retirement.h"
 #include "model/model.h"
 #include "proc/exec_plan.h"
 
@@ -88,7 +90,9 @@ class Generation final : public model::Host {
         bool mute = false;       ///< it closed its end without being told to leave
         bool retired = false;    ///< to leave between two clients
         bool signalled = false;  ///< and was asked by stop_signal
+        bool silent() const { return !reports.any() || mute; }
         std::size_t listener = 0;
+        GivenSockets given;
         std::string first;  ///< owner: the datagram that it was started for
         std::optional<proc::SpawnFailure> exec_failure;
     };
@@ -111,6 +115,9 @@ class Generation final : public model::Host {
     void stop_child(pid_t pid, Child& child);
     /// A retired worker is still there.
     void press(pid_t pid, Child& child);
+    Retirement::Owner retirement();
+    Sight look(pid_t pid, Child& child);
+    void end_retired(pid_t pid, Sight::Verdict verdict);
     void kill_late(pid_t pid);
     /// Did it end because superd, or an operator, has told it to?
     static bool as_told(const Child& child, int status);
@@ -128,6 +135,7 @@ class Generation final : public model::Host {
     bool drained_ = false;
     int unread_ = 0;  ///< owners in a row that read nothing
     Deadlines lifetimes_, kills_, retired_;
+    Retirement retirement_;
     sys::Source wake_, idle_;
     std::optional<Instant> wake_at_;  ///< what wake_ is set to
     std::unique_ptr<model::Model> model_;

@@ -15,6 +15,7 @@ bool Generation::settled() const {
 }
 
 GenerationState Generation::write_down(Descriptors& descriptors) {
+    retirement_.let_go();  // a worker that stands still must not do so for longer than its look takes
     GenerationState state;
     state.definition = definition_;
     state.listeners = listeners_;
@@ -38,6 +39,7 @@ GenerationState Generation::write_down(Descriptors& descriptors) {
         out.signalled = child.signalled;
         out.reports = child.reports;
         out.listener = child.listener;
+        out.given = child.given;
         out.first = child.first;
     }
     state.lifetimes = lifetimes_.entries();
@@ -73,6 +75,7 @@ Result<void> Generation::adopt(const ChildState& state, Descriptors& descriptors
     child.signalled = state.signalled;
     child.reports = state.reports;
     child.listener = state.listener;
+    child.given = state.given;
     child.first = state.first;
     if (child.kind == Kind::parked) ++parked_;
     engine_.children[state.pid] = this;
@@ -96,6 +99,14 @@ Result<void> Generation::go_on(const GenerationState& state, Descriptors& descri
     if (auto set = lifetimes_.go_on(state.lifetimes); !set) return set;
     if (auto set = kills_.go_on(state.kills); !set) return set;
     if (auto set = retired_.go_on(state.retired); !set) return set;
+    const auto is_awaited = [&](std::uint64_t serial) {
+        const auto has = [&](const std::vector<Deadlines::Entry>& all) {
+            return std::ranges::find(all, serial, &Deadlines::Entry::serial) != all.end();
+        };
+        return has(state.kills) || has(state.retired);
+    };
+    for (auto& [pid, child] : children_)
+        if (child.retired && !is_awaited(child.serial)) press(pid, child);
     if (state.wake_at) wake_at(*state.wake_at);
     return {};
 }

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -19,6 +20,15 @@ namespace {
 /// A handler may live on being passed descriptors; superd does not.
 void allow_rights(const model::Client& client) {
     if (client.local.family() == AF_UNIX) sys::let_rights_in(client.connection.get(), true);
+}
+
+std::vector<ino_t> sockets_among(const std::vector<sys::Fd>& descriptors) {
+    std::vector<ino_t> inodes;
+    for (const sys::Fd& fd : descriptors) {
+        struct stat about {};
+        if (fstat(fd.get(), &about) == 0 && S_ISSOCK(about.st_mode)) inodes.push_back(about.st_ino);
+    }
+    return inodes;
 }
 
 }  // namespace
@@ -169,6 +179,9 @@ Result<pid_t> Generation::start_with_socket(std::size_t listener, Kind kind) {
         launch.number.push_back(static_cast<int>(launch.descriptors.size()));
         launch.environment.set("SUPERD_STATUS_FD", std::to_string(launch.number.size() - 1));
         launch.descriptors.push_back(std::move(pair->theirs));
+        // Were superd to die between stopping it for a look and letting it go on, nobody else would.
+        launch.death_signal = SIGCONT;
+        child.given = {socket->address(), socket->type(), sockets_among(launch.descriptors)};
         if (definition_.prefork.max_requests)
             launch.environment.set("SUPERD_MAX_REQUESTS", std::to_string(*definition_.prefork.max_requests));
     }

@@ -20,8 +20,9 @@ SUPERD_STATE(Stats, accepted, started, failures, spawn_failures, replies, exits,
 SUPERD_STATE(ClientState, listener, connection, datagram, peer, local, accepted)
 SUPERD_STATE(HeldState, client, source, until)
 SUPERD_STATE(RelayState, answers, socket, peer, local, as)
+SUPERD_STATE(GivenSockets, where, type, inodes)
 SUPERD_STATE(ChildState, pid, kind, serial, started, peer, place, pair, relay, stopping, sent, mute, retired, signalled,
-             reports, listener, first)
+             reports, listener, given, first)
 SUPERD_STATE(GenerationState, definition, listeners, drained, unread, serial, children, lifetimes, kills, retired,
              wake_at, model)
 SUPERD_STATE(RefusalLog::Memory, counts, in_window, until)

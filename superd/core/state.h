@@ -17,6 +17,7 @@
 #include "conf/catalog.h"
 #include "core/deadlines.h"
 #include "core/descriptors.h"
+#include "core/given.h"
 #include "core/port.h"
 #include "core/refusal_log.h"
 #include "core/stats.h"
@@ -60,6 +61,7 @@ struct ChildState {
     bool mute = false, retired = false, signalled = false;
     model::Reports reports;
     std::size_t listener = 0;
+    GivenSockets given;
     std::string first;
 };
 
@@ -141,7 +143,7 @@ struct State {
 };
 
 /// Goes up with every change to what is written: no superd reads another's version, newer or older.
-constexpr int kStateVersion = 2;
+constexpr int kStateVersion = 3;
 
 std::string write_state(const State& state);
 /// Any bytes may be in `text`. Errors: another version, not a state at all.

@@ -3,9 +3,13 @@
 // What the kernel tells of a unix socket by sock_diag(7).
 
 #include <linux/unix_diag.h>
+#include <sys/types.h>
 
 #include <cstddef>
 #include <optional>
+#include <string>
+
+#include "base/error.h"
 
 namespace superd::net {
 
@@ -13,5 +17,8 @@ namespace superd::net {
 std::optional<unix_diag_rqlen> queue_of_unix(int fd);
 /// The file that a socket was bound to, as its file system knows it: not what stands at its path now.
 std::optional<unix_diag_vfs> file_of_unix(int fd);
+/// What a socket, told by its inode, is bound to, as in sun_path; a connection that was accepted has its listener's
+/// name. Empty: nothing. ENOENT: there is no such unix socket.
+Result<std::string> name_of_unix(ino_t inode);
 
 }  // namespace superd::net

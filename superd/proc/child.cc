@@ -152,6 +152,8 @@ SUPERD_CHILD int child_main(void* argument) {
     if (view->listen_pid != nullptr) write_pid(view->listen_pid);
     // Last of all, so that the target user can touch this process for as short a time as may be.
     if (view->change_identity && become(view) < 0) return 127;
+    // After the ids, whose change takes it back. Without it only a worker that superd has just stopped would suffer.
+    if (view->death_signal != 0) raw_syscall(SYS_prctl, PR_SET_PDEATHSIG, view->death_signal);
     const std::uint64_t none = 0;
     r = raw_syscall(SYS_rt_sigprocmask, SIG_SETMASK, word(&none), 0, sizeof none);
     if (r < 0) return failed(view, Step::signals, r);

@@ -34,6 +34,7 @@ struct ChildView {
     const char* working_directory;
     mode_t umask;
     int nice;
+    int death_signal;  ///< that it gets when its parent dies; or 0
     bool change_identity;
     uid_t uid;
     gid_t gid;

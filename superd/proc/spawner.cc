@@ -125,6 +125,7 @@ Result<pid_t> Spawner::spawn(Launch& launch) {
         s.view.listen_pid = s.listen_pid.data() + 11;
     }
     s.environment.push_back(nullptr);
+    s.view.death_signal = l.death_signal;
     s.sources.clear();
     s.view.wake = wake_.get();
     // Who waits for its client has none to give back.

@@ -33,6 +33,7 @@ struct Launch {
     std::vector<int> number;  ///< for each target, the index in `descriptors` it comes from
     Environment environment;
     bool listen_pid = false;          ///< adds LISTEN_PID, which only the child knows
+    int death_signal = 0;             ///< that it gets when its parent dies
     Instant asked{};                  ///< since when somebody waits for it
     Histogram* until_exec = nullptr;  ///< counts how long that was; outlives the child
 };

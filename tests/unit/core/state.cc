@@ -56,6 +56,7 @@ State example() {
     child.place.emplace();
     child.relay.emplace().as.emplace(1, 2);
     child.reports = {1, 2, 3};
+    child.given = {*sys::Address::inet("::1", 80), conf::SocketType::seqpacket, {17, ~ino_t{0}}};
     state.ports.push_back(
         {"key",
          service.listen[0],
@@ -78,6 +79,8 @@ TEST_CASE("what is read back of a state is what was written") {
     const auto& child = after->services.at(0).current->children.at(0);
     CHECK(child.peer == before.services[0].current->children[0].peer);
     CHECK(child.relay->as->second == 2);
+    CHECK(child.given.inodes == before.services[0].current->children[0].given.inodes);
+    CHECK(child.given.type == conf::SocketType::seqpacket);
     CHECK(after->services[0].errors.partial == before.services[0].errors.partial);
     CHECK(after->services[0].stats.handler_time.count() == 1);
 }
@@ -94,7 +97,7 @@ TEST_CASE("a state that is cut off, of another shape or out of range is refused"
     CHECK_FALSE(with("\"abc\"", "7"));
     CHECK_FALSE(with("\"abc\",", ""));
     CHECK_FALSE(with("/caf", "/\xe2\x82\xac"));  // a code point that is no byte
-    const auto other = with("\"superd\":2", "\"superd\":1");
+    const auto other = with("\"superd\":3", "\"superd\":1");
     REQUIRE_FALSE(other);
     CHECK(other.error().text.find("version 1") != std::string::npos);
 }

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: MIT
+#include "net/accepted.h"
+
+#include <arpa/inet.h>
+#include <linux/inet_diag.h>
+#include <linux/netlink.h>
+#include <linux/sock_diag.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+#include "net/unix_diag.h"
+#include "sys/fd.h"
+
+namespace superd::net {
+namespace {
+
+/// A service with more connections than that is not searched for those of one worker.
+constexpr int kMostConnections = 16384;
+
+enum class Found { yes, no, unknown };
+
+/// Among the connections that the kernel names in one part of its answer; `more`: another part follows.
+Found find_in(const char* answer, std::size_t size, const std::vector<ino_t>& sorted, int& left, bool& more) {
+    const auto* header = reinterpret_cast<const nlmsghdr*>(answer);
+    for (; NLMSG_OK(header, size); header = NLMSG_NEXT(header, size)) {
+        if (header->nlmsg_type == NLMSG_DONE) return more = false, Found::no;
+        if (header->nlmsg_type != SOCK_DIAG_BY_FAMILY || header->nlmsg_len < NLMSG_LENGTH(sizeof(inet_diag_msg)))
+            return Found::unknown;
+        if (--left < 0) return Found::unknown;
+        const auto* connection = static_cast<const inet_diag_msg*>(NLMSG_DATA(header));
+        if (std::ranges::binary_search(sorted, ino_t{connection->idiag_inode})) return Found::yes;
+    }
+    return Found::no;
+}
+
+/// Of the TCP connections at this machine's `port`.
+Found find_tcp(std::uint8_t family, std::uint16_t port, const std::vector<ino_t>& sorted, int& left) {
+    const sys::Fd netlink(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG));
+    if (!netlink) return Found::unknown;
+    struct {
+        nlmsghdr header;
+        inet_diag_req_v2 request;
+    } question{};
+    question.header.nlmsg_len = sizeof question;
+    question.header.nlmsg_type = SOCK_DIAG_BY_FAMILY;
+    question.header.nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
+    question.request.sdiag_family = family;
+    question.request.sdiag_protocol = IPPROTO_TCP;
+    // Nobody has accepted what is on its way to be a connection, and nobody has what is left of one.
+    question.request.idiag_states = ~(1U << TCP_LISTEN | 1U << TCP_SYN_RECV | 1U << TCP_TIME_WAIT);
+    question.request.id.idiag_sport = htons(port);
+    if (send(netlink.get(), &question, sizeof question, 0) != sizeof question) return Found::unknown;
+    for (bool more = true; more;) {
+        alignas(nlmsghdr) char answer[32768];
+        // The kernel goes on from within recv(2): nothing is waited for.
+        const ssize_t size = recv(netlink.get(), answer, sizeof answer, MSG_DONTWAIT);
+        if (size <= 0) return Found::unknown;
+        const Found found = find_in(answer, static_cast<std::size_t>(size), sorted, left, more);
+        if (found != Found::no) return found;
+    }
+    return Found::no;
+}
+
+bool any_accepted_by_tcp(std::uint16_t port, std::vector<ino_t> sockets) {
+    std::ranges::sort(sockets);
+    int left = kMostConnections;
+    // A client by IPv4 of a socket for both families is one of IPv6 for the kernel.
+    return find_tcp(AF_INET, port, sockets, left) != Found::no || find_tcp(AF_INET6, port, sockets, left) != Found::no;
+}
+
+}  // namespace
+
+bool any_accepted(const sys::Address& where, conf::SocketType type, const std::vector<ino_t>& sockets) {
+    const int family = where.family();
+    if (sockets.empty()) return false;
+    if (type == conf::SocketType::stream && (family == AF_INET || family == AF_INET6))
+        return any_accepted_by_tcp(static_cast<std::uint16_t>(where.port()), sockets);
+    std::string own;
+    if (family == AF_UNIX && where.size() > offsetof(sockaddr_un, sun_path))
+        own.assign(reinterpret_cast<const char*>(where.data()) + offsetof(sockaddr_un, sun_path),
+                   where.size() - offsetof(sockaddr_un, sun_path));
+    return std::ranges::any_of(sockets, [&](ino_t inode) {
+        const auto name = name_of_unix(inode);
+        if (!name) return name.error().code != ENOENT || family != AF_UNIX;
+        // A worker for datagrams may have a socket for each of its peers.
+        return family == AF_UNIX && (type == conf::SocketType::datagram || *name == own);
+    });
+}
+
+}  // namespace superd::net

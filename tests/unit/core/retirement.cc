@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: MIT
+#include "core/retirement.h"
+
+#include <signal.h>
+
+#include <cerrno>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "catch.h"
+
+using namespace superd;
+using core::Retirement;
+using core::Sight;
+using Verdict = Sight::Verdict;
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+namespace {
+
+/// Workers as the test wants them to look; time stands until it is moved.
+struct World {
+    struct Worker {
+        Verdict verdict = Verdict::idle;
+        bool stopped = false;
+        bool stops = true;     ///< when it is told to
+        bool is_busy = false;  ///< as is seen once it is stopped
+    };
+    std::map<pid_t, Worker> workers;
+    std::vector<std::string> done;
+    Instant time{seconds(100)};
+    int looks = 0;
+    int fails = 0;  ///< so many signals
+    sys::Loop loop = *sys::Loop::create();
+    Retirement retirement{
+        loop,
+        {[this](pid_t pid, std::uint64_t) { return workers.contains(pid); },
+         [this](pid_t pid) {
+             ++looks;
+             const Worker& worker = workers.at(pid);
+             const bool caught = worker.stopped && worker.is_busy;
+             return Sight{caught ? Verdict::busy : worker.verdict, worker.stopped, "has a client"};
+         },
+         [this](pid_t pid, Verdict verdict) { note(verdict == Verdict::unknown ? "end unseen" : "end", pid); },
+         [this](pid_t pid, const char* why) { note(std::string("stays: ") + why, pid); },
+         [this](pid_t pid, int number) {
+             if (fails > 0) return --fails, errno = EPERM, -1;
+             Worker& worker = workers.at(pid);
+             if (number == SIGSTOP) worker.stopped = worker.stops;
+             if (number == SIGCONT) worker.stopped = false;
+             note(number == SIGSTOP ? "stop" : "continue", pid);
+             return 0;
+         },
+         [this] { return time; }}};
+
+    void note(const std::string& what, pid_t pid) { done.push_back(what + " " + std::to_string(pid)); }
+    /// What happens until then.
+    std::vector<std::string> until(Duration length) {
+        done.clear();
+        const Instant end = time + length;
+        while (retirement.due() && *retirement.due() <= end) {
+            time = std::max(time, *retirement.due());
+            retirement.step();
+        }
+        time = end;
+        return done;
+    }
+};
+
+using Done = std::vector<std::string>;
+
+}  // namespace
+
+TEST_CASE("an idle worker is stopped, looked at again, signalled, and goes on to its end") {
+    World world;
+    world.workers[1];
+    world.retirement.add(1, 1);
+    world.retirement.add(1, 1);
+    CHECK(world.done.empty());  // not from there
+    CHECK(world.until(milliseconds(10)) == Done{"stop 1", "end 1", "continue 1"});
+    CHECK_FALSE(world.retirement.due());
+}
+
+TEST_CASE("a busy worker is looked at ever more rarely, never stopped, and told of once") {
+    World world;
+    world.workers[1].verdict = Verdict::busy;
+    world.retirement.add(1, 1);
+    CHECK(world.until(seconds(5)).empty());
+    CHECK(world.looks >= 5);
+    CHECK(world.until(seconds(60)) == Done{"stays: has a client 1"});
+    world.looks = 0;
+    CHECK(world.until(seconds(100)).empty());
+    CHECK(world.looks == 10);
+    world.workers[1].verdict = Verdict::idle;
+    CHECK(world.until(seconds(10)) == Done{"stop 1", "end 1", "continue 1"});
+}
+
+TEST_CASE("a worker that took a client before it stopped goes on, and is not stopped again for ten seconds") {
+    World world;
+    world.workers[1].is_busy = true;
+    world.retirement.add(1, 1);
+    CHECK(world.until(milliseconds(9990)) == Done{"stop 1", "continue 1"});
+    world.workers[1].is_busy = false;
+    CHECK(world.until(milliseconds(100)) == Done{"stop 1", "end 1", "continue 1"});
+}
+
+TEST_CASE("a worker that does not stop goes on after a moment") {
+    World world;
+    world.workers[1].stops = false;
+    world.retirement.add(1, 1);
+    CHECK(world.until(Retirement::kStopTime - milliseconds(2)) == Done{"stop 1"});
+    CHECK(world.until(seconds(5)) == Done{"continue 1"});
+}
+
+TEST_CASE("where superd may not look, or may not stop, the worker is signalled unseen") {
+    World world;
+    world.workers[1].verdict = Verdict::unknown;
+    world.retirement.add(1, 1);
+    CHECK(world.until(seconds(1)) == Done{"end unseen 1"});
+    world.workers[2];
+    world.fails = 1;
+    world.retirement.add(2, 1);
+    CHECK(world.until(seconds(1)) == Done{"end unseen 2"});
+}
+
+TEST_CASE("whoever somebody else has stopped is left so with a client, and ended without one") {
+    World world;
+    world.workers[1] = {Verdict::busy, true};
+    world.retirement.add(1, 1);
+    CHECK(world.until(seconds(5)).empty());
+    world.workers[1].verdict = Verdict::idle;
+    CHECK(world.until(seconds(10)) == Done{"end 1", "continue 1"});
+}
+
+TEST_CASE("before an upgrade whoever is stopped goes on, whatever the first try says") {
+    World world;
+    world.workers[1], world.workers[2];
+    world.retirement.add(1, 1);
+    world.retirement.add(2, 1);
+    CHECK(world.until(Duration::zero()) == Done{"stop 1", "stop 2"});
+    world.workers.erase(2);  // it was killed, and its pid may be another's
+    world.done.clear();
+    world.fails = 1;
+    world.retirement.let_go();
+    CHECK(world.done == Done{"continue 1"});
+    CHECK(world.until(milliseconds(9990)).empty());
+    CHECK(world.until(milliseconds(20)) == Done{"stop 1", "end 1", "continue 1"});
+}
+
+TEST_CASE("many are looked at one at a time") {
+    World world;
+    for (pid_t pid = 1; pid <= 5; ++pid) {
+        world.workers[pid].verdict = Verdict::busy;
+        world.retirement.add(pid, 1);
+    }
+    world.retirement.step();
+    CHECK(world.looks == 1);
+    world.until(milliseconds(1));
+    CHECK(world.looks == 5);
+}
