@@ -94,14 +94,14 @@ class Loader {
 
     void read_config() {
         Value empty;
-        settings_ = read_settings(empty, from_.handler_path, errors_);
+        settings_ = read_settings(empty, from_.handler_path, from_.names, errors_);
         if (from_.config.empty()) return;
         if (!from_.config_required) {
             const auto status = sys::status_of(from_.config);
             if (!status && status.error().code == ENOENT) return;
         }
         if (const auto tree = read_tree(from_.config)) {
-            settings_ = read_settings(*tree, from_.handler_path, errors_);
+            settings_ = read_settings(*tree, from_.handler_path, from_.names, errors_);
         } else {
             config_read_ = settings_.handler_path_known = false;
         }
