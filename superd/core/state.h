@@ -17,6 +17,7 @@
 #include "conf/catalog.h"
 #include "core/deadlines.h"
 #include "core/descriptors.h"
+#include "core/episode.h"
 #include "core/port.h"
 #include "core/refusal_log.h"
 #include "core/stats.h"
@@ -86,6 +87,8 @@ struct IntakeState {
 struct ErrorStreamState {
     int read = -1, write = -1;
     std::string partial;
+    Instant full_at{};
+    Episode::Memory dropped;
 };
 
 struct ServiceState {
@@ -98,6 +101,7 @@ struct ServiceState {
     Backoff::Place backoff, throttle;
     Stats stats;
     ErrorStreamState errors;
+    Episode::Memory reply_failures;
     IntakeState intake;
     std::optional<GenerationState> current;
     std::vector<GenerationState> former;
@@ -137,11 +141,13 @@ struct State {
     std::vector<ServiceState> services;
     std::optional<ControlState> control;
     int pid_file = -1;
+    std::vector<sys::Names::Answer> names;       ///< that were looked up for the definitions
+    std::uint64_t log_lost = 0, log_untold = 0;  ///< records of the log
     std::vector<std::string> stored;  ///< names in the manager's store, those included that it is to take out
 };
 
 /// Goes up with every change to what is written: no superd reads another's version, newer or older.
-constexpr int kStateVersion = 2;
+constexpr int kStateVersion = 3;
 
 std::string write_state(const State& state);
 /// Any bytes may be in `text`. Errors: another version, not a state at all.
