@@ -13,12 +13,14 @@
 #include <cstdio>
 #include <filesystem>
 
+#include "base/backoff.h"
 #include "base/text.h"
 #include "control/server.h"
 #include "core/supervisor.h"
 #include "ctl/arguments.h"
 #include "ctl/definitions.h"
 #include "proc/dumpable.h"
+#include "sys/log_sinks.h"
 #include "sys/service_manager.h"
 
 namespace {
@@ -87,7 +89,22 @@ std::unique_ptr<LogSink> choose_sink(const std::string& format) {
     if (format == "text") style = LogStyle::text;
     if (format == "logfmt") style = LogStyle::logfmt;
     if (format == "json") style = LogStyle::json;
-    return line_sink(STDERR_FILENO, style);
+    return sys::line_sink(STDERR_FILENO, style);
+}
+
+/// Of what no handler has dealt with, which is memory most of all: once in a while, since it comes in numbers.
+std::function<void(const char*)> tell_exceptions(Log& log) {
+    return [&log, told = Instant{}, since = 0](const char* what) mutable {
+        ++since;
+        if (now() - told < std::chrono::seconds(10)) return;
+        log.write(Level::error,
+                  fmt::format("out of memory, or a fault of superd's: {}; superd goes on, what it was doing "
+                              "is tried again or lost ({} times)",
+                              what, since),
+                  {{"COUNT", since}});
+        told = now();
+        since = 0;
+    };
 }
 
 /// Detaches. The first process waits on the pipe whose other end is returned here, and passes on as its exit
@@ -192,7 +209,7 @@ int serve(const Options& options, const core::State* before) {
     Result<sys::Fd> starter = sys::Fd();
     if (options.daemon && before == nullptr) starter = detach();
     keep_apart_from_handlers();
-    Log log(options.prove ? line_sink(STDERR_FILENO, LogStyle::text) : choose_sink(options.log_format),
+    Log log(options.prove ? sys::line_sink(STDERR_FILENO, LogStyle::text) : choose_sink(options.log_format),
             options.prove ? Level::error : level);
     const auto give_up = [&log, &options](const Error& error) {
         if (options.prove) end_proof(std::unexpected(error));
@@ -225,12 +242,18 @@ int serve(const Options& options, const core::State* before) {
     }
     auto loop = sys::Loop::create();
     if (!loop) return give_up(loop.error());
+    loop->on_exception(tell_exceptions(log));
     auto manager = sys::ServiceManager::create(*loop);
     if (!manager) return give_up(manager.error());
     sys::Source slow_log;
-    const auto later = [&slow_log] { (void)slow_log.arm(now() + std::chrono::milliseconds(20)); };
-    auto timer = loop->timer([&log, later] {
-        if (!log.flush()) later();
+    Backoff patience(std::chrono::milliseconds(20), std::chrono::milliseconds(500));
+    bool waiting = false;
+    const auto later = [&slow_log, &patience, &waiting] {
+        if (!waiting) waiting = slow_log.arm(now() + patience.next()).has_value();
+    };
+    auto timer = loop->timer([&log, &patience, &waiting, later] {
+        waiting = false;
+        log.flush() ? patience.reset() : later();
     });
     if (!timer) return give_up(timer.error());
     slow_log = std::move(*timer);

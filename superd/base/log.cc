@@ -2,12 +2,11 @@
 #include "base/log.h"
 
 #include <fmt/format.h>
-#include <poll.h>
-#include <unistd.h>
 
+#include <algorithm>
 #include <array>
-#include <cerrno>
 #include <ctime>
+#include <new>
 #include <nlohmann/json.hpp>
 
 #include "base/text.h"
@@ -41,64 +40,6 @@ std::string_view value_of(std::span<const Field> fields, std::string_view name) 
         if (field.name == name) return field.value;
     return {};
 }
-
-std::string clock_text(LogStyle style) {
-    timespec real{};
-    clock_gettime(CLOCK_REALTIME, &real);
-    tm parts{};
-    if (style == LogStyle::text) {
-        localtime_r(&real.tv_sec, &parts);
-        return fmt::format("{:02}:{:02}:{:02}", parts.tm_hour, parts.tm_min, parts.tm_sec);
-    }
-    gmtime_r(&real.tv_sec, &parts);
-    return fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:06}Z", parts.tm_year + 1900, parts.tm_mon + 1,
-                       parts.tm_mday, parts.tm_hour, parts.tm_min, parts.tm_sec, real.tv_nsec / 1000);
-}
-
-class LineSink final : public LogSink {
-  public:
-    LineSink(int fd, LogStyle style) : fd_(fd), style_(style) {}
-
-    void write(Level level, std::string_view message, std::span<const Field> fields) override {
-        flush();
-        if (lost_ > 0 && pending_.size() < kMostPending / 2) {
-            const std::array note = {Field("LOST", lost_)};
-            const auto text = fmt::format("{} log lines lost: the log's reader did not keep up", lost_);
-            pending_ += format_record(style_, clock_text(style_), Level::warning, text, note) + "\n";
-            lost_ = 0;
-        }
-        if (lost_ > 0 || pending_.size() >= kMostPending)
-            ++lost_;
-        else
-            pending_ += format_record(style_, clock_text(style_), level, message, fields) + "\n";
-    }
-
-    // The descriptor may be shared with others, so its flags are left alone; a pipe that poll(2) calls writable
-    // takes PIPE_BUF bytes without blocking, so all goes in pieces of that.
-    bool flush() override {
-        std::size_t done = 0;
-        while (done < pending_.size()) {
-            pollfd ready{fd_, POLLOUT, 0};
-            if (poll(&ready, 1, 0) <= 0) break;
-            const ssize_t n = ::write(fd_, pending_.data() + done, std::min<std::size_t>(pending_.size() - done, 4096));
-            if (n < 0 && errno == EINTR) continue;
-            if (n < 0 && errno == EAGAIN) break;
-            if (n <= 0) {  // nobody will ever read it
-                done = pending_.size();
-                break;
-            }
-            done += static_cast<std::size_t>(n);
-        }
-        pending_.erase(0, done);
-        return pending_.empty();
-    }
-
-  private:
-    int fd_;
-    LogStyle style_;
-    std::string pending_;
-    std::uint64_t lost_ = 0;
-};
 
 }  // namespace
 
@@ -139,8 +80,74 @@ std::string format_record(LogStyle style, std::string_view clock, Level level, s
     return line += escape(message);
 }
 
-std::unique_ptr<LogSink> line_sink(int fd, LogStyle style) {
-    return std::make_unique<LineSink>(fd, style);
+std::string clock_text(LogStyle style) {
+    timespec real{};
+    clock_gettime(CLOCK_REALTIME, &real);
+    tm parts{};
+    if (style == LogStyle::text) {
+        localtime_r(&real.tv_sec, &parts);
+        return fmt::format("{:02}:{:02}:{:02}", parts.tm_hour, parts.tm_min, parts.tm_sec);
+    }
+    gmtime_r(&real.tv_sec, &parts);
+    return fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:06}Z", parts.tm_year + 1900, parts.tm_mon + 1,
+                       parts.tm_mday, parts.tm_hour, parts.tm_min, parts.tm_sec, real.tv_nsec / 1000);
+}
+
+void QueuedSink::push(Record record) {
+    const std::size_t size = record.text.size() + sizeof record;
+    pending_.push_back(std::move(record));
+    bytes_ += size;
+}
+
+void QueuedSink::pop() {
+    bytes_ -= pending_.front().text.size() + sizeof(Record);
+    pending_.pop_front();
+    done_ = 0;
+}
+
+void QueuedSink::write(Level level, std::string_view message, std::span<const Field> fields) try {
+    flush();
+    if (lost_.untold > 0 && bytes_ < kMostPending / 2) {
+        const std::array note = {Field("LOST", lost_.untold)};
+        const auto text = fmt::format("{} log lines lost: the log's reader did not keep up", lost_.untold);
+        push({encode(Level::warning, text, note), lost_.untold});
+        lost_.untold = 0;
+    }
+    if (lost_.untold == 0 && bytes_ < kMostPending) return push({encode(level, message, fields), 0});
+    ++lost_.untold;
+    ++lost_.all;
+} catch (const std::bad_alloc&) {
+    ++lost_.untold;
+    ++lost_.all;
+}
+
+bool QueuedSink::flush() {
+    while (!pending_.empty()) {
+        const Record& first = pending_.front();
+        const auto taken = offer(std::string_view(first.text).substr(done_));
+        if (taken && *taken == 0) break;
+        if (!taken) {
+            lost_.untold += std::max<std::uint64_t>(first.tells_of, 1);
+            lost_.all += first.tells_of == 0;
+        }
+        done_ = taken ? done_ + *taken : first.text.size();
+        if (done_ >= first.text.size()) pop();
+    }
+    return pending_.empty();
+}
+
+LogSink::Lost QueuedSink::lost_with_pending() const {
+    Lost lost = lost_;
+    for (const Record& record : pending_) {
+        lost.untold += std::max<std::uint64_t>(record.tells_of, 1);
+        lost.all += record.tells_of == 0;
+    }
+    return lost;
+}
+
+void QueuedSink::add_lost(Lost before) {
+    lost_.all += before.all;
+    lost_.untold += before.untold;
 }
 
 }  // namespace superd

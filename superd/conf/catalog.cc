@@ -99,7 +99,7 @@ class Loader {
 
     void read_config() {
         Value empty;
-        settings_ = read_settings(empty, from_.handler_path, errors_);
+        settings_ = read_settings(empty, from_.handler_path, from_.names, errors_);
         if (from_.config.empty()) return;
         if (!from_.config_required) {
             const auto status = sys::status_of(from_.config);
@@ -107,7 +107,7 @@ class Loader {
         }
         const auto tree = trust_.follow(from_.config) ? read_tree(from_.config) : std::nullopt;
         if (tree) {
-            settings_ = read_settings(*tree, from_.handler_path, errors_);
+            settings_ = read_settings(*tree, from_.handler_path, from_.names, errors_);
         } else {
             config_read_ = settings_.handler_path_known = false;
         }

@@ -11,6 +11,7 @@
 
 #include "conf/diagnostic.h"
 #include "conf/service.h"
+#include "sys/identity.h"
 
 namespace superd::conf {
 
@@ -24,6 +25,7 @@ struct Surroundings {
     uid_t uid = 0;                         ///< superd's own effective ids
     gid_t gid = 0;
     bool trust_files = false;  ///< true: leave out whose the files are, and who may write them (tests)
+    mutable sys::Names names;  ///< of users, groups and ports; remembers what it was asked
 };
 
 /// [control] of superd.toml.

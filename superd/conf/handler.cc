@@ -49,7 +49,7 @@ class Resolver {
         const Value* value = draft_.get("user");
         if (value == nullptr && !is_root()) return sys::User{context_.from.uid, context_.from.gid, "", "", ""};
         const std::string name = value != nullptr ? value->text : "nobody";
-        const auto found = sys::find_user(name);
+        const auto found = context_.from.names.find_user(name);
         if (!found) {
             reject("user", value, found.error().text);
             return std::nullopt;
@@ -68,7 +68,7 @@ class Resolver {
     }
 
     std::optional<gid_t> resolve_group(const char* name, const Value& value) {
-        const auto found = sys::find_group(value.text);
+        const auto found = context_.from.names.find_group(value.text);
         if (!found) {
             reject(name, &value, found.error().text);
         } else if (!*found) {
@@ -101,7 +101,11 @@ class Resolver {
         }
         if (!user || draft_.is_broken("group") || draft_.is_broken("supplementary_groups")) return;
         if (is_root()) {
-            if (listed == nullptr) groups = sys::groups_of(*user);
+            if (listed == nullptr) {
+                auto known = context_.from.names.groups_of(*user);
+                if (!known) return reject("user", draft_.get("user"), known.error().text);
+                groups = std::move(*known);
+            }
             handler_.identity = sys::Identity{user->uid, user->gid, groups, user->name};
             runs_as_ = *handler_.identity;
         } else {

@@ -30,6 +30,8 @@ class LimitsResolver {
         set_burst("limits.rate", "limits.burst", service_.limits.rate);
         set_burst("limits.per_source_rate", "limits.per_source_burst", service_.limits.per_source_rate);
         check_reject_text();
+        if (service_.handler.error_output != Stderr::log)
+            reject_own({"log.stderr_rate", "log.stderr_burst"}, "has no effect without stderr = \"log\"");
     }
 
   private:

@@ -65,19 +65,19 @@ Result<std::string> canonical_host(std::string_view host) {
     return fail(fmt::format("\"{}\" is neither an IP address nor \"*\"", host));
 }
 
-Result<std::uint32_t> parse_port(std::string_view port, const char* protocol) {
+Result<std::uint32_t> parse_port(std::string_view port, const char* protocol, sys::Names& names) {
     if (port.empty()) return fail("has no port: write a number, a service name, or 0 for any free one");
     if (all_digits(port)) {
         if (const auto number = parse_number<std::uint16_t>(port)) return *number;
         return fail(fmt::format("port {} is out of range 0 to 65535", port));
     }
-    const auto found = sys::find_port(std::string(port), protocol);
+    const auto found = names.find_port(std::string(port), protocol);
     if (!found) return std::unexpected(found.error());
     if (*found) return **found;
     return fail(fmt::format("port \"{}\" is not a number, nor in the services database for {}", port, protocol));
 }
 
-Result<Listen> parse_inet(Listen out, std::string_view rest) {
+Result<Listen> parse_inet(Listen out, std::string_view rest, sys::Names& names) {
     const bool bracketed = rest.starts_with('[');
     const std::size_t bracket = bracketed ? rest.find(']') : 0;
     if (bracket == std::string_view::npos) return fail("has a \"[\" without its \"]\"");
@@ -90,7 +90,7 @@ Result<Listen> parse_inet(Listen out, std::string_view rest) {
     }
     auto host = bracketed ? canonical_ipv6(rest.substr(1, bracket - 1)) : canonical_host(rest.substr(0, colon));
     if (!host) return std::unexpected(host.error());
-    const auto port = parse_port(rest.substr(colon + 1), out.transport == Transport::tcp ? "tcp" : "udp");
+    const auto port = parse_port(rest.substr(colon + 1), out.transport == Transport::tcp ? "tcp" : "udp", names);
     if (!port) return std::unexpected(port.error());
     out.host = std::move(*host);
     out.port = *port;
@@ -168,7 +168,7 @@ std::vector<std::string> listen_prefixes() {
     return known;
 }
 
-Result<Listen> parse_listen(std::string_view uri) {
+Result<Listen> parse_listen(std::string_view uri, sys::Names& names) {
     for (const Scheme& scheme : schemes) {
         if (!uri.starts_with(scheme.prefix)) continue;
         Listen out;
@@ -177,7 +177,7 @@ Result<Listen> parse_listen(std::string_view uri) {
         switch (scheme.transport) {
             case Transport::tcp:
             case Transport::udp:
-                return parse_inet(std::move(out), rest);
+                return parse_inet(std::move(out), rest, names);
             case Transport::unix_stream:
             case Transport::unix_datagram:
             case Transport::unix_seqpacket:

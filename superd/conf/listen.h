@@ -13,7 +13,7 @@ namespace superd::conf {
 
 /// Reads any form of section 2 of the contract into its canonical value. The error tells what is wrong with
 /// the address, without repeating it.
-Result<Listen> parse_listen(std::string_view uri);
+Result<Listen> parse_listen(std::string_view uri, sys::Names& names);
 
 /// What an address may begin with: "tcp://", "systemd:" and so on.
 std::vector<std::string> listen_prefixes();

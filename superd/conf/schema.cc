@@ -91,6 +91,19 @@ Key burst(Key key) {
     return key;
 }
 
+Key stderr_rate(Key key) {
+    key.apply = [](Service& service, const Reading& value) { service.stderr_rate.interval = value.rate.interval; };
+    key.same = [](const Service& a, const Service& b) { return a.stderr_rate.interval == b.stderr_rate.interval; };
+    return key;
+}
+Key stderr_burst(Key key) {
+    key.apply = [](Service& service, const Reading& value) {
+        service.stderr_rate.burst = static_cast<int>(value.number);
+    };
+    key.same = [](const Service& a, const Service& b) { return a.stderr_rate.burst == b.stderr_rate.burst; };
+    return key;
+}
+
 Key required(Key key) {
     key.required = true;
     return key;
@@ -309,6 +322,13 @@ std::vector<Key> others() {
         field({"log", "connections", choice({"none", "failures", "all"}), "failures",
                "Which connections are logged: failures are refusals and abnormal ends"},
               FIELD(log_connections)),
+        stderr_rate({"log",
+                     "stderr_rate",
+                     {Type::rate},
+                     "1000/s",
+                     "Lines of handlers' stderr that go into the log in a time; more are dropped"}),
+        stderr_burst({"log", "stderr_burst", integer(1, 1'000'000), "10000",
+                      "Lines that may come at once before stderr_rate counts"}),
     };
 }
 

@@ -154,6 +154,7 @@ struct Service {
     Prefork prefork;
     Duration delay = std::chrono::milliseconds(250);
     LogConnections log_connections = LogConnections::failures;
+    Rate stderr_rate{std::chrono::milliseconds(1), 10'000};  ///< lines of handlers' stderr that go into the log
     bool operator==(const Service&) const = default;
 
     /// Of all its sockets; nullopt where all of them are inherited.

@@ -50,12 +50,12 @@ void read_defaults(const Value& value, Settings& out, Diagnostics& errors) {
     });
 }
 
-void read_readers(const Value& value, Settings& out, Diagnostics& errors) {
+void read_readers(const Value& value, Settings& out, sys::Names& names, Diagnostics& errors) {
     const Key key{"control", "readers", {Type::word_or_words}};
     Reading reading;
     if (!read_value(key, value, reading, errors)) return;
     for (const Value* word : words_of(value)) {
-        const auto group = sys::find_group(word->text);
+        const auto group = names.find_group(word->text);
         if (group && *group)
             out.readers.push_back(**group);
         else
@@ -64,14 +64,14 @@ void read_readers(const Value& value, Settings& out, Diagnostics& errors) {
     }
 }
 
-void read_control(const Value& value, Settings& out, Diagnostics& errors) {
+void read_control(const Value& value, Settings& out, sys::Names& names, Diagnostics& errors) {
     if (value.kind != Kind::table) {
         errors.push_back({value.spot.place(), wrong_type("control", "a table", value)});
         return;
     }
     for (const auto& [name, entry] : value.entries) {
         if (name == "readers")
-            read_readers(entry.value, out, errors);
+            read_readers(entry.value, out, names, errors);
         else
             errors.push_back({entry.key.place(),
                               fmt::format("unknown key \"control.{}\"{}", name, did_you_mean(name, {"readers"}))});
@@ -80,7 +80,7 @@ void read_control(const Value& value, Settings& out, Diagnostics& errors) {
 
 }  // namespace
 
-Settings read_settings(const Value& root, const std::string& handler_path, Diagnostics& errors) {
+Settings read_settings(const Value& root, const std::string& handler_path, sys::Names& names, Diagnostics& errors) {
     Settings out;
     for (const std::string_view folder : split(handler_path, ':')) {
         if (!folder.empty()) out.handler_path.emplace_back(folder);
@@ -91,7 +91,7 @@ Settings read_settings(const Value& root, const std::string& handler_path, Diagn
         } else if (name == "defaults") {
             read_defaults(entry.value, out, errors);
         } else if (name == "control") {
-            read_control(entry.value, out, errors);
+            read_control(entry.value, out, names, errors);
         } else {
             const bool of_service = is_section(name) || find_key("", name) != nullptr;
             errors.push_back(

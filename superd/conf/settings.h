@@ -9,6 +9,7 @@
 
 #include "conf/diagnostic.h"
 #include "conf/toml.h"
+#include "sys/identity.h"
 
 namespace superd::conf {
 
@@ -20,6 +21,7 @@ struct Settings {
 };
 
 /// `handler_path`: what holds where the file says nothing, folders separated by colons.
-Settings read_settings(const toml::Value& root, const std::string& handler_path, Diagnostics& errors);
+Settings read_settings(const toml::Value& root, const std::string& handler_path, sys::Names& names,
+                       Diagnostics& errors);
 
 }  // namespace superd::conf

@@ -37,7 +37,7 @@ class SocketResolver {
   private:
     void resolve_owner() {
         if (const Value* value = draft_.get("socket.user")) {
-            const auto user = sys::find_user(value->text);
+            const auto user = context_.from.names.find_user(value->text);
             if (!user) {
                 draft_.reject("socket.user", value->spot, user.error().text, errors_);
             } else if (!*user) {
@@ -48,7 +48,7 @@ class SocketResolver {
             }
         }
         if (const Value* value = draft_.get("socket.group")) {
-            const auto group = sys::find_group(value->text);
+            const auto group = context_.from.names.find_group(value->text);
             if (!group) {
                 draft_.reject("socket.group", value->spot, group.error().text, errors_);
             } else if (!*group) {

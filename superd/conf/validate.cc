@@ -24,7 +24,7 @@ void require_keys(Draft& draft, Diagnostics& errors) {
     }
 }
 
-void resolve_listen(Draft& draft, Diagnostics& errors) {
+void resolve_listen(Draft& draft, const Context& context, Diagnostics& errors) {
     const Value* value = draft.get("listen");
     if (value == nullptr) return;
     std::vector<Listen>& all = draft.service.listen;
@@ -35,7 +35,7 @@ void resolve_listen(Draft& draft, Diagnostics& errors) {
         const auto reject = [&](std::string message) {
             draft.reject("listen", word->spot, fmt::format("listen \"{}\": {}", word->text, message), errors);
         };
-        auto listen = parse_listen(word->text);
+        auto listen = parse_listen(word->text, context.from.names);
         if (!listen) {
             reject(listen.error().text);
             continue;
@@ -150,7 +150,7 @@ void reject_own(Draft& draft, const Context& context, std::initializer_list<cons
 
 void validate(Draft& draft, const Context& context, Diagnostics& errors) {
     if (context.complete) require_keys(draft, errors);
-    resolve_listen(draft, errors);
+    resolve_listen(draft, context, errors);
     resolve_handoff(draft, errors);
     resolve_prefork(draft, context, errors);
     resolve_socket(draft, context, errors);

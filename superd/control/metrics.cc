@@ -88,6 +88,8 @@ std::string metrics_text(const core::Operations& superd, MetricsFormat format) {
     }
     text.family("superd_descriptors_limit", "gauge", "How many descriptors superd may have open.");
     text.sample("", daemon.descriptor_limit);
+    text.family("superd_log_lines_lost", "counter", "Lines of the log that its reader did not take in time.");
+    text.sample("", daemon.log_lines_lost);
     text.family("superd_child_processes", "gauge", "Processes that superd has started and that have not ended.");
     text.sample("", daemon.processes);
 
@@ -115,6 +117,11 @@ std::string metrics_text(const core::Operations& superd, MetricsFormat format) {
     counter("superd_handlers_started", "Handlers and pool workers started.", [](const auto& s) { return s.started; });
     counter("superd_spawn_failures", "Handlers that did not reach their program.",
             [](const auto& s) { return s.spawn_failures; });
+    counter("superd_replies", "Datagrams sent back for handlers.", [](const auto& s) { return s.replies; });
+    counter("superd_reply_failures", "Datagrams of handlers that could not be sent back.",
+            [](const auto& s) { return s.reply_failures; });
+    counter("superd_stderr_dropped", "Lines of handlers' stderr dropped by log.stderr_rate.",
+            [](const auto& s) { return s.stderr_dropped; });
     text.family("superd_refused", "counter", "Clients that were not served, and pauses, by reason.");
     each([&](const auto& service) {
         for (std::size_t i = 0; i < admit::kRefusals; ++i)

@@ -20,7 +20,7 @@ constexpr std::size_t kMostProcesses = 1000;
 
 /// What a verb does: members of the answer, or why not.
 using Outcome = Result<Json>;
-using Act = Outcome (*)(Operations&, const Json& request);
+using Act = Outcome (*)(Operations&, const Json& request, Rights);
 
 /// A member that is text; absent: empty. Anything else is the error of who asked.
 Result<std::string> text(const Json& request, const char* name, bool required = false) {
@@ -53,7 +53,7 @@ Json processes_of(const Operations& superd, const std::string& service) {
     return {{"processes", std::move(all)}, {"total", total}};
 }
 
-Outcome status(Operations& superd, const Json& request) {
+Outcome status(Operations& superd, const Json& request, Rights) {
     const auto name = text(request, "service");
     if (!name) return std::unexpected(name.error());
     Json out{{"superd", to_json(superd.report())}, {"services", Json::array()}};
@@ -68,7 +68,7 @@ Outcome status(Operations& superd, const Json& request) {
     return out;
 }
 
-Outcome list(Operations& superd, const Json&) {
+Outcome list(Operations& superd, const Json&, Rights) {
     Json all = Json::array();
     for (const auto& service : superd.services()) {
         Json addresses = Json::array();
@@ -83,7 +83,7 @@ Outcome list(Operations& superd, const Json&) {
     return Json{{"services", std::move(all)}};
 }
 
-Outcome processes(Operations& superd, const Json& request) {
+Outcome processes(Operations& superd, const Json& request, Rights) {
     const auto name = text(request, "service");
     if (!name) return std::unexpected(name.error());
     if (!name->empty() && !find(superd, *name)) return no_service(superd, *name);
@@ -98,16 +98,17 @@ Json changes(const core::ReloadReport& report, const char* what) {
             {"errors", to_json(report.complaints)}};
 }
 
-Outcome plan(Operations& superd, const Json&) {
-    return changes(superd.plan(), "a reload would be refused");
+/// Whoever may only look has nobody looked up: a name service may take its time, and all of superd with it.
+Outcome plan(Operations& superd, const Json&, Rights rights) {
+    return changes(superd.plan(rights == Rights::command), "a reload would be refused");
 }
 
-Outcome reload(Operations& superd, const Json&) {
+Outcome reload(Operations& superd, const Json&, Rights) {
     return changes(superd.reload(), "reload refused, everything stays as it was");
 }
 
 template <Result<void> (Operations::*act)(const std::string&)>
-Outcome hold(Operations& superd, const Json& request) {
+Outcome hold(Operations& superd, const Json& request, Rights) {
     const auto name = text(request, "service", true);
     if (!name) return std::unexpected(name.error());
     if (const auto done = (superd.*act)(*name); !done) return std::unexpected(done.error());
@@ -117,13 +118,13 @@ Outcome hold(Operations& superd, const Json& request) {
 }
 
 /// What becomes of it is told by the status of whoever has taken over by then.
-Outcome upgrade(Operations& superd, const Json&) {
+Outcome upgrade(Operations& superd, const Json&, Rights) {
     const auto before = superd.report();
     if (const auto begun = superd.upgrade(); !begun) return std::unexpected(begun.error());
     return Json{{"pid", before.pid}, {"upgrades", {{"done", before.upgrades}, {"refused", before.upgrades_refused}}}};
 }
 
-Outcome stop(Operations& superd, const Json&) {
+Outcome stop(Operations& superd, const Json&, Rights) {
     const auto before = superd.report();
     superd.stop();
     return Json{{"pid", before.pid}, {"handlers", before.handlers}};
@@ -145,7 +146,7 @@ int signal_number(const Json& value) {
     return 0;
 }
 
-Outcome kill(Operations& superd, const Json& request) {
+Outcome kill(Operations& superd, const Json& request, Rights) {
     const auto target = text(request, "target", true);
     if (!target) return std::unexpected(target.error());
     std::optional<int> number;
@@ -160,7 +161,7 @@ Outcome kill(Operations& superd, const Json& request) {
     return Json{{"target", *target}, {"signal", number ? Json(*number) : Json()}, {"signalled", *signalled}};
 }
 
-Outcome explain(Operations& superd, const Json& request) {
+Outcome explain(Operations& superd, const Json& request, Rights) {
     const auto service = text(request, "service", true);
     if (!service) return std::unexpected(service.error());
     const auto client = text(request, "client", true);
@@ -172,7 +173,7 @@ Outcome explain(Operations& superd, const Json& request) {
     return out;
 }
 
-Outcome metrics(Operations& superd, const Json& request) {
+Outcome metrics(Operations& superd, const Json& request, Rights) {
     const auto format = text(request, "format");
     if (!format) return std::unexpected(format.error());
     if (!format->empty() && *format != "prometheus" && *format != "openmetrics")
@@ -231,7 +232,7 @@ Answer answer(Operations& superd, std::string_view line, Rights rights) {
                                                         : "root and superd's own user may, [control] readers only look";
             return {refusal(fmt::format("{}: not permitted: {}", verb.name, who)), verb.name, false};
         }
-        const auto outcome = verb.act(superd, request);
+        const auto outcome = verb.act(superd, request, rights);
         if (!outcome) return {refusal(outcome.error().text), verb.name, false};
         Json out{{"version", kVersion}, {"ok", true}};
         out.update(*outcome);

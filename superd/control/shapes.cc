@@ -36,6 +36,7 @@ Json to_json(const core::DaemonReport& report) {
               {"refused", report.upgrades_refused},
               {"under_way", report.upgrading},
               {"refused_because", report.upgrade_refused_because}}},
+            {"log_lines_lost", report.log_lines_lost},
             {"open_descriptors", report.open_descriptors ? Json(*report.open_descriptors) : Json()},
             {"descriptor_limit", report.descriptor_limit}};
 }
@@ -65,6 +66,9 @@ Json to_json(const core::ServiceReport& report) {
             {"started", stats.started},
             {"failures", stats.failures},
             {"spawn_failures", stats.spawn_failures},
+            {"replies", stats.replies},
+            {"reply_failures", stats.reply_failures},
+            {"stderr_dropped", stats.stderr_dropped},
             {"refused", std::move(refused)},
             {"exits",
              {{"ok", stats.exits.ok},

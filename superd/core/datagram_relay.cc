@@ -31,12 +31,13 @@ Result<sys::Fd> file_with(const std::string& data) {
 
 }  // namespace
 
-DatagramRelay::DatagramRelay(Engine& engine, Stats& stats, const model::Client& client)
-    : engine_(engine), stats_(stats), peer_(client.peer), local_(client.local) {}
+DatagramRelay::DatagramRelay(Engine& engine, Replies& replies, const model::Client& client)
+    : engine_(engine), replies_(replies), peer_(client.peer), local_(client.local) {}
 
-Result<std::unique_ptr<DatagramRelay>> DatagramRelay::create(Engine& engine, Stats& stats, const model::Client& client,
-                                                             int listener, std::optional<net::Sender> as) {
-    std::unique_ptr<DatagramRelay> relay(new DatagramRelay(engine, stats, client));
+Result<std::unique_ptr<DatagramRelay>> DatagramRelay::create(Engine& engine, Replies& replies,
+                                                             const model::Client& client, int listener,
+                                                             std::optional<net::Sender> as) {
+    std::unique_ptr<DatagramRelay> relay(new DatagramRelay(engine, replies, client));
     relay->as_ = as;
     auto file = file_with(client.datagram);
     if (!file) return std::unexpected(file.error());
@@ -69,12 +70,12 @@ RelayState DatagramRelay::write_down(Descriptors& descriptors) const {
     return state;
 }
 
-Result<std::unique_ptr<DatagramRelay>> DatagramRelay::go_on(Engine& engine, Stats& stats, const RelayState& state,
+Result<std::unique_ptr<DatagramRelay>> DatagramRelay::go_on(Engine& engine, Replies& replies, const RelayState& state,
                                                             Descriptors& descriptors) {
     model::Client client;
     client.peer = state.peer;
     client.local = state.local;
-    std::unique_ptr<DatagramRelay> relay(new DatagramRelay(engine, stats, client));
+    std::unique_ptr<DatagramRelay> relay(new DatagramRelay(engine, replies, client));
     if (state.as) relay->as_ = net::Sender{state.as->first, state.as->second};
     relay->answers_ = descriptors.claim(state.answers);
     relay->socket_ = descriptors.claim(state.socket);
@@ -92,7 +93,7 @@ DatagramRelay::~DatagramRelay() {
 
 bool DatagramRelay::pass_on() {
     std::array<char, 65536> data;
-    const ssize_t n = sys::receive_without_rights(answers_.get(), data.data(), data.size());
+    const ssize_t n = sys::receive_without_rights(answers_.get(), data.data(), data.size(), MSG_TRUNC);
     if (n < 0) return false;
     if (n == 0) {  // an empty reply, or no writer is left
         pollfd end{answers_.get(), POLLRDHUP, 0};
@@ -103,13 +104,13 @@ bool DatagramRelay::pass_on() {
     // A sender without a name cannot be answered, nor one whose name depends on the folder one is in.
     if (peer_.family() == AF_UNSPEC) return true;
     if (peer_.family() == AF_UNIX && !peer_.host().starts_with('/') && !peer_.host().starts_with('@')) return true;
+    if (static_cast<std::size_t>(n) > data.size()) {  // part of it would be another answer
+        replies_.failed(peer_, {fmt::format("{} bytes are more than an answer may have", n), EMSGSIZE});
+        return true;
+    }
     const auto sent =
         net::send(socket_.get(), {data.data(), static_cast<std::size_t>(n)}, peer_, local_, as_ ? &*as_ : nullptr);
-    if (sent)
-        ++stats_.replies;
-    else
-        engine_.log.write(Level::debug, fmt::format("a reply could not be sent: {}", sent.error().text),
-                          {{"PEER", peer_.text()}, {"ERRNO", sent.error().code}});
+    sent ? replies_.sent() : replies_.failed(peer_, sent.error());
     return true;
 }
 

@@ -4,7 +4,7 @@
 // back to its sender, each as one datagram.
 
 #include "core/engine.h"
-#include "core/stats.h"
+#include "core/replies.h"
 #include "model/host.h"
 #include "net/datagram.h"
 
@@ -17,10 +17,10 @@ class DatagramRelay {
   public:
     /// `listener`: the socket to answer from; the relay keeps a descriptor of its own.
     /// `as`: whom the handler runs as.
-    static Result<std::unique_ptr<DatagramRelay>> create(Engine& engine, Stats& stats, const model::Client& client,
+    static Result<std::unique_ptr<DatagramRelay>> create(Engine& engine, Replies& replies, const model::Client& client,
                                                          int listener, std::optional<net::Sender> as);
     RelayState write_down(Descriptors& descriptors) const;
-    static Result<std::unique_ptr<DatagramRelay>> go_on(Engine& engine, Stats& stats, const RelayState& state,
+    static Result<std::unique_ptr<DatagramRelay>> go_on(Engine& engine, Replies& replies, const RelayState& state,
                                                         Descriptors& descriptors);
     DatagramRelay(const DatagramRelay&) = delete;
     /// Sends what the handler has written so far.
@@ -30,12 +30,12 @@ class DatagramRelay {
     sys::Fd input, output;
 
   private:
-    DatagramRelay(Engine& engine, Stats& stats, const model::Client& client);
+    DatagramRelay(Engine& engine, Replies& replies, const model::Client& client);
     Result<void> watch();
     bool pass_on();
 
     Engine& engine_;
-    Stats& stats_;
+    Replies& replies_;
     sys::Address peer_, local_;
     std::optional<net::Sender> as_;
     sys::GuardedFd socket_, answers_;

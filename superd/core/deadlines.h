@@ -4,6 +4,7 @@
 
 #include <sys/types.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <deque>
 #include <functional>
@@ -17,14 +18,19 @@ class Deadlines {
   public:
     /// A child is named by pid and serial, since a pid may come again.
     using Handler = std::function<void(pid_t, std::uint64_t serial)>;
-    /// `alive`: is it still there? Who is not is forgotten early.
+    /// `alive`: is it still there? Who is not is forgotten: twice as many as are alive are kept at most.
     using Alive = std::function<bool(pid_t, std::uint64_t serial)>;
     Deadlines(sys::Loop& loop, Duration length, Alive alive, Handler handler)
         : loop_(loop), length_(length), alive_(std::move(alive)), handler_(std::move(handler)) {}
 
     void add(pid_t pid, std::uint64_t serial) {
         const bool was_empty = waiting_.empty();
-        while (!waiting_.empty() && !alive_(waiting_.front().pid, waiting_.front().serial)) waiting_.pop_front();
+        // Each time that their number may have doubled, so that it costs little: one that lives for long is no shelter
+        // for those behind it that have ended.
+        if (waiting_.size() >= sweep_at_) {
+            std::erase_if(waiting_, [this](const Entry& entry) { return !alive_(entry.pid, entry.serial); });
+            sweep_at_ = std::max(kFew, 2 * waiting_.size());
+        }
         waiting_.push_back({now() + length_, pid, serial});
         if (!was_empty) return;  // the timer comes, too early perhaps, and is set anew
         arm();
@@ -69,6 +75,8 @@ class Deadlines {
     Alive alive_;
     Handler handler_;
     std::deque<Entry> waiting_;
+    static constexpr std::size_t kFew = 64;
+    std::size_t sweep_at_ = kFew;
     sys::Source timer_;
 };
 

@@ -2,22 +2,43 @@
 #include "core/error_stream.h"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <sys/epoll.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 
 #include "core/state.h"
 
 namespace superd::core {
 
+ErrorStream::ErrorStream(Engine& engine, std::string service, Stats& stats)
+    : engine_(engine),
+      service_(std::move(service)),
+      stats_(stats),
+      dropped_(engine.loop, std::chrono::seconds(1), [this](std::uint64_t count, Duration lasted) {
+          engine_.log.write(
+              Level::warning,
+              fmt::format("{} lines of handlers' stderr dropped within {}: more than log.stderr_rate", count,
+                          format_roughly(std::max<Duration>(lasted, std::chrono::milliseconds(1)))),
+              {{"SERVICE", service_}, {"DROPPED", count}});
+      }) {}
+
 ErrorStream::~ErrorStream() {
-    if (!read_) return;
-    // What is there now; somebody may be left who goes on writing for ever.
-    for (int i = 0; i < 8 && read_some(); ++i) {
+    if (read_) {
+        // What is there now; somebody may be left who goes on writing for ever.
+        for (int i = 0; i < 8 && read_some(); ++i) {
+        }
+        write_partial(now());
     }
-    write_partial();
+    dropped_.end();
+}
+
+void ErrorStream::configure(const conf::Rate& rate) {
+    rate_ = rate;
+    bucket_.configure(rate, now());
 }
 
 Result<sys::Fd> ErrorStream::writer() {
@@ -40,7 +61,7 @@ Result<sys::Fd> ErrorStream::writer() {
 Result<void> ErrorStream::watch(sys::Fd read, sys::Fd write) {
     auto source = engine_.loop.io(read.get(), EPOLLIN, [this](std::uint32_t) { read_some(); });
     if (!source) return std::unexpected(source.error());
-    auto patience = engine_.loop.timer([this] { write_partial(); });
+    auto patience = engine_.loop.timer([this] { write_partial(now()); });
     if (!patience) return std::unexpected(patience.error());
     source_ = std::move(*source);
     patience_ = std::move(*patience);
@@ -50,10 +71,12 @@ Result<void> ErrorStream::watch(sys::Fd read, sys::Fd write) {
 }
 
 ErrorStreamState ErrorStream::write_down(Descriptors& descriptors) const {
-    return {descriptors.keep(read_), descriptors.keep(write_), partial_};
+    return {descriptors.keep(read_), descriptors.keep(write_), partial_, bucket_.full_at(), dropped_.memory()};
 }
 
 Result<void> ErrorStream::go_on(const ErrorStreamState& state, Descriptors& descriptors) {
+    bucket_.set_full_at(state.full_at);
+    if (auto done = dropped_.go_on(state.dropped); !done) return done;
     if (state.read < 0) return {};
     sys::Fd read = descriptors.claim(state.read);
     sys::Fd write = descriptors.claim(state.write);
@@ -73,33 +96,45 @@ bool ErrorStream::read_some() {
 }
 
 void ErrorStream::take(std::string_view bytes) {
+    const Instant time = now();
     while (!bytes.empty()) {
         const auto end = bytes.find('\n');
         const auto room = kLongestLine - partial_.size();
         if (end != std::string_view::npos && end <= room) {
-            partial_ += bytes.substr(0, end);
-            write_partial();
+            if (partial_.empty()) {
+                write_line(bytes.substr(0, end), time);
+            } else {
+                partial_ += bytes.substr(0, end);
+                write_partial(time);
+            }
             bytes.remove_prefix(end + 1);
         } else if (bytes.size() >= room) {
             // Longer than a line of the log: in pieces, so that nothing is kept back for ever.
             partial_ += bytes.substr(0, room);
-            write_partial();
+            write_partial(time);
             bytes.remove_prefix(room);
         } else {
             partial_ += bytes;
-            (void)patience_.arm(now() + kPatience);
+            (void)patience_.arm(time + kPatience);
             return;
         }
     }
 }
 
-void ErrorStream::write_partial() {
-    write_line(partial_);
+void ErrorStream::write_partial(Instant time) {
+    write_line(partial_, time);
     partial_.clear();
 }
 
-void ErrorStream::write_line(std::string_view line) {
-    if (!line.empty()) engine_.log.write(Level::info, line, {{"SERVICE", service_}, {"STREAM", "stderr"}});
+void ErrorStream::write_line(std::string_view line, Instant time) {
+    if (line.empty()) return;
+    if (!bucket_.ready(rate_, time)) {
+        ++stats_.stderr_dropped;
+        dropped_.note(time);
+        return;
+    }
+    bucket_.take(rate_, time);
+    engine_.log.write(Level::info, line, {{"SERVICE", service_}, {"STREAM", "stderr"}});
 }
 
 }  // namespace superd::core

@@ -5,7 +5,10 @@
 #include <string>
 #include <string_view>
 
+#include "admit/bucket.h"
 #include "core/engine.h"
+#include "core/episode.h"
+#include "core/stats.h"
 
 namespace superd::core {
 
@@ -14,9 +17,11 @@ struct ErrorStreamState;
 
 class ErrorStream {
   public:
-    ErrorStream(Engine& engine, std::string service) : engine_(engine), service_(std::move(service)) {}
+    ErrorStream(Engine& engine, std::string service, Stats& stats);
     ErrorStream(const ErrorStream&) = delete;
     ~ErrorStream();
+    /// Lines past this rate are read and dropped: no handler waits for room in its stderr.
+    void configure(const conf::Rate& rate);
 
     /// A descriptor for a handler's stderr. The pipe is made with the first.
     Result<sys::Fd> writer();
@@ -32,11 +37,15 @@ class ErrorStream {
     Result<void> watch(sys::Fd read, sys::Fd write);
     bool read_some();
     void take(std::string_view bytes);
-    void write_line(std::string_view line);
-    void write_partial();
+    void write_line(std::string_view line, Instant time);
+    void write_partial(Instant time);
 
     Engine& engine_;
     std::string service_;
+    Stats& stats_;
+    conf::Rate rate_;
+    admit::Bucket bucket_;
+    Episode dropped_;
     sys::Fd read_, write_;
     sys::Source source_, patience_;
     std::string partial_;

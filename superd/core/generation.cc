@@ -3,7 +3,6 @@
 
 #include <fmt/format.h>
 #include <signal.h>
-#include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -11,6 +10,7 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "base/text.h"
 #include "core/client_environment.h"
 #include "core/service.h"
 #include "net/queue.h"
@@ -21,15 +21,12 @@ namespace {
 
 /// A worker or parked process that leaves sooner than this without a request is not worth replacing at once.
 constexpr Duration kEarly = std::chrono::seconds(1);
+/// Rounds of reading what a worker that has ended said last: more messages than a socket's buffer holds.
+constexpr int kLastWords = 64;
 /// A retired worker that leaves without being signalled does so within this time once it has no client.
 constexpr Duration kHint = std::chrono::seconds(1);
 /// A handler that fails sooner than this has hardly looked at its client.
 constexpr Duration kBadStart = std::chrono::milliseconds(100);
-
-std::string signal_name(int number) {
-    const char* name = sigabbrev_np(number);
-    return name != nullptr ? fmt::format("SIG{}", name) : fmt::format("signal {}", number);
-}
 
 /// The whole session of a handler; before its setsid(2) just the process.
 void signal_child(pid_t pid, int number) {
@@ -213,9 +210,9 @@ void Generation::exited(pid_t pid, int status) {
     const auto at = children_.find(pid);
     if (at == children_.end()) return;
     bool open = true;
-    if (at->second.kind == Kind::worker && at->second.pair)
-        while (read_reports(at->second, open)) {
-        }
+    // What it has said is there. Whoever has its end as well may go on saying things for ever.
+    for (int i = 0; i < kLastWords && at->second.kind == Kind::worker && at->second.pair; ++i)
+        if (!read_reports(at->second, open)) break;
     Child child = std::move(at->second);
     children_.erase(at);
     engine_.children.erase(pid);

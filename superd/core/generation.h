@@ -98,8 +98,8 @@ class Generation final : public model::Host {
     };
 
     Result<void> adopt(const ChildState& state, Descriptors& descriptors);
-    /// On failure `launch` is as it was.
-    Result<pid_t> start(proc::Launch& launch, Child child);
+    /// On failure `launch` and `child` are as they were.
+    Result<pid_t> start(proc::Launch& launch, Child&& child);
     Result<void> add_errors(proc::Launch& launch);
     Result<pid_t> try_serve(model::Client& client);
     Result<pid_t> start_with_socket(std::size_t listener, Kind kind);

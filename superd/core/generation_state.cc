@@ -64,7 +64,7 @@ Result<void> Generation::adopt(const ChildState& state, Descriptors& descriptors
     if (state.place) child.charge = service_.admission().recharge(*state.place);
     child.pair = descriptors.claim(state.pair);
     if (state.relay) {
-        auto relay = DatagramRelay::go_on(engine_, service_.stats(), *state.relay, descriptors);
+        auto relay = DatagramRelay::go_on(engine_, service_.replies(), *state.relay, descriptors);
         if (!relay) return std::unexpected(relay.error());
         child.relay = std::move(*relay);
     }

@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 #include <sys/sysinfo.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -169,8 +170,12 @@ std::optional<model::Client> Intake::take_here() {
 }
 
 void Intake::take_all(const net::Listener& socket, std::size_t listener) {
-    while (auto client = accept(socket, listener))
+    // Those in the queue, and no end of those who come meanwhile.
+    for (int left = std::max(socket.options().backlog, SOMAXCONN) + 1; left > 0; --left) {
+        auto client = accept(socket, listener);
+        if (!client) return;
         if (judge(*client)) stalled_.push_back(std::move(*client));
+    }
 }
 
 void Intake::stall(model::Client client) {

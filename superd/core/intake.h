@@ -38,7 +38,7 @@ class Intake {
     std::optional<model::Client> take(const net::Listener* socket, std::size_t listener);
     /// Any client that is here already, held ones as well, limits or not: the last chance to serve it.
     std::optional<model::Client> take_here();
-    /// Takes over all who wait on a socket that is about to be closed.
+    /// Takes over all who wait on a socket that is about to be closed; of a flood, as many as its queue holds.
     void take_all(const net::Listener& socket, std::size_t listener);
     /// A client that could not be served yet; it is first in line.
     void stall(model::Client client);

@@ -23,8 +23,9 @@ class Operations {
     /// Who else than superd's own user may look.
     virtual const std::vector<gid_t>& readers() const = 0;
 
-    /// What a reload would change. Changes nothing.
-    virtual ReloadReport plan() = 0;
+    /// What a reload would change. Changes nothing. Without `look_up` no name service is asked: users, groups and ports
+    /// that the last reload, or the last plan with it, did not know are errors.
+    virtual ReloadReport plan(bool look_up) = 0;
     virtual ReloadReport reload() = 0;
     /// Errors of all that follow: no such service, and what else keeps it from being done.
     virtual Result<void> pause(const std::string& service) = 0;

@@ -211,15 +211,16 @@ void Supervisor::start(const conf::Catalog& catalog) {
     report_to_manager();
 }
 
-std::expected<conf::Catalog, conf::Diagnostics> Supervisor::read_definitions() {
+std::expected<conf::Catalog, conf::Diagnostics> Supervisor::read_definitions(bool look_up) {
+    look_up ? settings_.definitions.names.ask() : settings_.definitions.names.ask_nobody();
     engine_->reserve.release();  // the files are to be read even if clients hold all descriptors
     auto next = conf::load(settings_.definitions);
     engine_->reserve.fill(engine_->null);
     return next;
 }
 
-ReloadReport Supervisor::plan() {
-    auto next = read_definitions();
+ReloadReport Supervisor::plan(bool look_up) {
+    auto next = read_definitions(look_up);
     ReloadReport report;
     if (next) {
         report.items = conf::plan(catalog_, *next);
@@ -245,7 +246,7 @@ ReloadReport Supervisor::reload() {
         manager_.tell(fmt::format("READY=1\nSTATUS=Reload refused: {}", why));
         return report;
     };
-    auto next = read_definitions();
+    auto next = read_definitions(true);
     if (!next) {
         for (const conf::Diagnostic& diagnostic : next.error()) {
             report.complaints.push_back({{}, diagnostic});

@@ -58,6 +58,7 @@ struct DaemonReport {
     std::uint64_t upgrades = 0, upgrades_refused = 0;
     bool upgrading = false;
     std::string upgrade_refused_because;  ///< the last time
+    std::uint64_t log_lines_lost = 0;     ///< that the log's reader did not take in time
     std::optional<std::size_t> open_descriptors;
     std::uint64_t descriptor_limit = 0;
     bool stopping = false;

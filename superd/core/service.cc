@@ -13,6 +13,9 @@ namespace {
 /// So many handlers in a row that end badly within so short a time do not start at all, as far as can be told.
 constexpr int kBadStarts = 20;
 
+/// Clients told at one go that they are not served now.
+constexpr int kMostRefused = 64;
+
 /// So long without a failed try, and what was scarce is there again.
 constexpr Duration kEpisodeEnds = std::chrono::seconds(10);
 constexpr Duration kGatesAgain = std::chrono::seconds(10);
@@ -26,7 +29,8 @@ admit::Refusal refusal_for(int code) {
 Service::Service(Engine& engine, std::string name)
     : engine_(engine),
       name_(std::move(name)),
-      errors_(engine, name_),
+      errors_(engine, name_, stats_),
+      replies_(engine, name_, stats_),
       intake_(
           engine, name_, stats_, [this] { reconcile(); }, [this](const Error& why) { back_off(why); }),
       gate_(engine, [this] { set_gates(); }) {}
@@ -40,6 +44,7 @@ Service::~Service() {
 void Service::configure(const conf::Service& definition) {
     intake_.configure(definition);
     gate_.configure(definition);
+    errors_.configure(definition.stderr_rate);
     on_excess_ = definition.limits.on_excess;
     judges_itself_ = definition.handoff == conf::Handoff::connection;
 }
@@ -122,7 +127,12 @@ void Service::announce(Port& port) {
 
 void Service::reconcile() {
     if (reconciling_ || !current_) return;
-    reconciling_ = true;
+    struct Once {
+        bool& under_way;
+        explicit Once(bool& flag) : under_way(flag) { under_way = true; }
+        ~Once() { under_way = false; }
+    };
+    const Once once(reconciling_);
     model::Model& model = current_->model();
     // Whoever was taken before goes before the backlog.
     const bool ready = !backing_off_ && (!throttled() || on_excess_ != conf::Excess::queue);
@@ -134,7 +144,6 @@ void Service::reconcile() {
     const bool open = hold_ == Hold::open && !withdrawn_ && !shut_ && ready && !backing_off_ &&
                       intake_.stalled() == 0 && intake_.is_open();
     for (std::size_t i = 0; i < ports_.size(); ++i) ports_[i]->watch(open && model.wants(i));
-    reconciling_ = false;
 }
 
 void Service::set_gates() {
@@ -250,14 +259,15 @@ void Service::start_went(bool well, bool certain) {
 
 std::optional<model::Client> Service::take(std::size_t listener) {
     if (backing_off_) return std::nullopt;
-    // Under queue nobody is watched then; else whoever comes is told.
-    while (throttled() && on_excess_ != conf::Excess::queue) {
+    if (!throttled() || on_excess_ == conf::Excess::queue) return intake_.take(socket(listener), listener);
+    // Under queue nobody is watched then; else whoever comes is told, so many at one go that others get their turn.
+    for (int i = 0; i < kMostRefused; ++i) {
         auto client = intake_.take(socket(listener), listener);
-        if (!client) return std::nullopt;
+        if (!client) break;
         std::move(client->charge).undo();
         intake_.refuse(std::move(*client), admit::Refusal::exec_failed);
     }
-    return intake_.take(socket(listener), listener);
+    return std::nullopt;
 }
 
 void Service::child_left(const Generation& generation) {

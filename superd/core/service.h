@@ -11,6 +11,7 @@
 #include "core/generation.h"
 #include "core/intake.h"
 #include "core/port.h"
+#include "core/replies.h"
 #include "core/report.h"
 #include "core/stats.h"
 
@@ -63,7 +64,10 @@ class Service {
     void stall(model::Client client) { intake_.stall(std::move(client)); }
     std::optional<model::Client> take(std::size_t listener);
     /// A client whose handler could not be started is told so, as on_excess says.
-    void refuse(model::Client client) { intake_.refuse(std::move(client), admit::Refusal::exec_failed); }
+    void refuse(model::Client client) {
+        std::move(client.charge).undo();
+        intake_.refuse(std::move(client), admit::Refusal::exec_failed);
+    }
     /// A child of `generation` left.
     void child_left(const Generation& generation);
 
@@ -72,6 +76,7 @@ class Service {
     admit::Admission& admission() { return intake_.admission(); }
     Stats& stats() { return stats_; }
     ErrorStream& errors() { return errors_; }
+    Replies& replies() { return replies_; }
 
     const Generation* current() const { return current_.get(); }
     bool is_shut() const { return shut_; }
@@ -116,6 +121,7 @@ class Service {
     const std::string name_;
     Stats stats_;
     ErrorStream errors_;
+    Replies replies_;
     Intake intake_;
     Gate gate_;
     std::vector<Port*> ports_;

@@ -106,6 +106,8 @@ void Service::write_status() {
                                  {"STARTED", all.stats.started},
                                  {"FAILURES", all.stats.failures},
                                  {"SPAWN_FAILURES", all.stats.spawn_failures},
+                                 {"REPLY_FAILURES", all.stats.reply_failures},
+                                 {"STDERR_DROPPED", all.stats.stderr_dropped},
                                  {"HELD", all.held},
                                  {"STALLED", all.stalled}};
     std::vector<std::string> names;

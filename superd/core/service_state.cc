@@ -30,6 +30,7 @@ ServiceState Service::write_down(Descriptors& descriptors) {
     state.throttle = throttle_.place();
     state.stats = stats_;
     state.errors = errors_.write_down(descriptors);
+    state.reply_failures = replies_.failures().memory();
     state.intake = intake_.write_down(descriptors);
     if (current_) state.current = current_->write_down(descriptors);
     for (const auto& generation : former_) state.former.push_back(generation->write_down(descriptors));
@@ -54,6 +55,7 @@ Result<void> Service::go_on(const ServiceState& state, std::vector<Port*> ports,
     stats_ = state.stats;
     if (state.current) configure(state.current->definition);
     if (auto done = errors_.go_on(state.errors, descriptors); !done) return done;
+    if (auto done = replies_.failures().go_on(state.reply_failures); !done) return done;
     if (auto done = intake_.go_on(state.intake, descriptors); !done) return done;
 
     const auto generation_of = [&](const GenerationState& from) -> Result<std::unique_ptr<Generation>> {

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <new>
 
 #include "core/client_environment.h"
 #include "core/generation.h"
@@ -56,7 +57,7 @@ Result<void> Generation::add_errors(proc::Launch& launch) {
     return {};
 }
 
-Result<pid_t> Generation::start(proc::Launch& launch, Child child) {
+Result<pid_t> Generation::start(proc::Launch& launch, Child&& child) {
     const auto pid = engine_.spawner.spawn(launch);
     if (!pid) return pid;
     child.serial = ++serial_;
@@ -77,14 +78,26 @@ Result<pid_t> Generation::start(proc::Launch& launch, Child child) {
 }
 
 std::optional<pid_t> Generation::serve(model::Client client) {
-    auto pid = try_serve(client);
+    const bool connection = static_cast<bool>(client.connection);
+    const auto attempt = [&]() -> Result<pid_t> {
+        try {
+            return try_serve(client);
+        } catch (const std::bad_alloc&) {
+            return fail_errno("start a handler", ENOMEM);
+        }
+    };
+    auto pid = attempt();
     if (!pid && pid.error().code == EMFILE) {
         // Clients that wait may hold all descriptors; each that starts frees one.
         engine_.reserve.release();
-        pid = try_serve(client);
+        pid = attempt();
         engine_.reserve.fill(engine_.null);
     }
     if (pid) return *pid;
+    if (connection && !client.connection) {  // it went with the memory
+        service_.back_off(pid.error());
+        return std::nullopt;
+    }
     if (!client.connection && client.datagram.empty() && client.peer.family() == AF_UNSPEC) return std::nullopt;
     service_.back_off(pid.error());
     service_.stall(std::move(client));
@@ -97,18 +110,21 @@ Result<pid_t> Generation::try_serve(model::Client& client) {
     launch.environment = client_environment(client);
     launch.asked = client.accepted;
     launch.until_exec = &service_.stats().accept_to_exec;
+    launch.descriptors.reserve(4);  // from here on the client is not lost by the lack of memory
+    launch.number.reserve(4);
     Child child;
     child.peer = client.peer;
     const bool datagram = !client.connection;
     if (datagram) {
         net::Listener* socket = service_.socket(client.listener);
         if (socket == nullptr) {  // its address went with a reload: nowhere to answer from
+            std::move(client.charge).undo();
             client = {};
             return fail("no socket to answer from");
         }
         std::optional<net::Sender> as;
         if (const auto& identity = definition_.handler.identity) as = net::Sender{identity->uid, identity->gid};
-        auto relay = DatagramRelay::create(engine_, service_.stats(), client, socket->fd(), as);
+        auto relay = DatagramRelay::create(engine_, service_.replies(), client, socket->fd(), as);
         if (!relay) return std::unexpected(relay.error());
         child.relay = std::move(*relay);
         launch.descriptors.push_back(std::move(child.relay->input));
@@ -125,6 +141,7 @@ Result<pid_t> Generation::try_serve(model::Client& client) {
     } else {
         child.charge = std::move(client.charge);
         pid = start(launch, std::move(child));
+        if (!pid) client.charge = std::move(child.charge);  // with its tokens, which go back when the client waits
     }
     if (!pid && !datagram) client.connection = std::move(launch.descriptors[0]);
     if (pid) log_start(*pid, children_.at(*pid));
@@ -186,7 +203,9 @@ Result<pid_t> Generation::start_with_socket(std::size_t listener, Kind kind) {
             launch.environment.set("SUPERD_MAX_REQUESTS", std::to_string(*definition_.prefork.max_requests));
     }
     child.charge = service_.admission().charge({}, now());
-    return start(launch, std::move(child));
+    auto pid = start(launch, std::move(child));
+    if (!pid) std::move(child.charge).undo();
+    return pid;
 }
 
 std::optional<pid_t> Generation::park() {

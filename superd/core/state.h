@@ -17,6 +17,7 @@
 #include "conf/catalog.h"
 #include "core/deadlines.h"
 #include "core/descriptors.h"
+#include "core/episode.h"
 #include "core/given.h"
 #include "core/port.h"
 #include "core/refusal_log.h"
@@ -88,6 +89,8 @@ struct IntakeState {
 struct ErrorStreamState {
     int read = -1, write = -1;
     std::string partial;
+    Instant full_at{};
+    Episode::Memory dropped;
 };
 
 struct ServiceState {
@@ -100,6 +103,7 @@ struct ServiceState {
     Backoff::Place backoff, throttle;
     Stats stats;
     ErrorStreamState errors;
+    Episode::Memory reply_failures;
     IntakeState intake;
     std::optional<GenerationState> current;
     std::vector<GenerationState> former;
@@ -139,6 +143,8 @@ struct State {
     std::vector<ServiceState> services;
     std::optional<ControlState> control;
     int pid_file = -1;
+    std::vector<sys::Names::Answer> names;       ///< that were looked up for the definitions
+    std::uint64_t log_lost = 0, log_untold = 0;  ///< records of the log
     std::vector<std::string> stored;  ///< names in the manager's store, those included that it is to take out
 };
 

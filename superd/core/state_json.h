@@ -175,6 +175,8 @@ namespace superd::sys {
 SUPERD_STATE(IpBytes, v6, bytes)
 SUPERD_STATE(Prefix, base, length)
 SUPERD_STATE(Identity, uid, gid, groups, user)
+SUPERD_STATE(User, uid, gid, name, home, shell)
+SUPERD_STATE(Names::Answer, question, found, user, groups, number)
 }  // namespace superd::sys
 
 namespace superd::conf {
@@ -200,7 +202,7 @@ SUPERD_STATE(ResourceLimit, resource, soft, hard)
 SUPERD_STATE(Handler, path, argv, environment, identity, working_directory, root_directory, umask, nice, error_output,
              rlimits)
 SUPERD_STATE(Service, name, description, enabled, listen, model, handoff, handler, stop_signal, stop_timeout,
-             max_lifetime, socket, limits, access, prefork, delay, log_connections)
+             max_lifetime, socket, limits, access, prefork, delay, log_connections, stderr_rate)
 SUPERD_STATE(Control, readers)
 SUPERD_STATE(Catalog, services, control)
 }  // namespace superd::conf

@@ -67,6 +67,7 @@ DaemonReport Supervisor::report() const {
     out.upgrades_refused = upgrades_refused_;
     out.upgrading = upgrade_->under_way();
     out.upgrade_refused_because = upgrade_refused_because_;
+    out.log_lines_lost = log_.sink().lost().all;
     out.open_descriptors = open_descriptors();
     rlimit limit{};
     getrlimit(RLIMIT_NOFILE, &limit);

@@ -93,8 +93,9 @@ void Supervisor::reap() {
         if (at == engine_->children.end()) continue;  // an orphan that came to us as process 1 or a subreaper
         Generation* generation = at->second;
         Service& service = generation->service();
-        generation->exited(pid, status);
-        service.child_left(*generation);
+        // Nobody is told twice of an exit, so one for which memory is short must not cost the next.
+        loop_.attempt([&] { generation->exited(pid, status); });
+        loop_.attempt([&] { service.child_left(*generation); });
     }
     forget_finished();
 }

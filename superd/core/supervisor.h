@@ -44,7 +44,7 @@ class Supervisor final : public Operations {
     void on_upgrade(std::function<void(State&, Descriptors&)> complete) { complete_ = std::move(complete); }
     /// Reads everything again and swaps, or changes nothing and logs why.
     ReloadReport reload() override;
-    ReloadReport plan() override;
+    ReloadReport plan(bool look_up) override;
     /// The first call ends handlers by their stop ladder, the second at once. The loop ends when all have gone.
     void stop() override;
     /// Called after each reload that was done.
@@ -82,7 +82,7 @@ class Supervisor final : public Operations {
     Result<net::Listener> open_beside(const Wanted& wanted, const std::vector<const net::Listener*>& older);
     void put_in_force(const conf::Catalog& next, const std::vector<Wanted>& wanted, NewSockets& sockets);
     void drop(Port& port);
-    std::expected<conf::Catalog, conf::Diagnostics> read_definitions();
+    std::expected<conf::Catalog, conf::Diagnostics> read_definitions(bool look_up);
     Result<Service*> find(const std::string& name) const;
     Result<void> hold(const std::string& name, Service::Hold wish);
     std::pair<State, Descriptors> write_down();

@@ -22,6 +22,10 @@ std::pair<State, Descriptors> Supervisor::write_down() {
     state.reloads_refused = reloads_refused_;
     state.upgrades = upgrades_;
     state.upgrades_refused = upgrades_refused_;
+    const LogSink::Lost lost = log_.sink().lost_with_pending();
+    state.names = settings_.definitions.names.answers();
+    state.log_lost = lost.all;
+    state.log_untold = lost.untold;
     state.stored = store_.names();
     state.catalog = catalog_;
     for (const auto& socket : passed_.unclaimed()) state.passed.push_back({socket.name, descriptors.keep(socket.fd)});
@@ -51,6 +55,8 @@ Result<void> Supervisor::take_over(const State& state, Descriptors& descriptors)
     reloads_refused_ = state.reloads_refused;
     upgrades_ = state.upgrades + 1;
     upgrades_refused_ = state.upgrades_refused;
+    settings_.definitions.names.go_on(state.names);
+    log_.add_lost({state.log_lost, state.log_untold});
     store_.go_on(state.stored);
     catalog_ = state.catalog;
     for (const PassedState& passed : state.passed) passed_.give_back({passed.name, descriptors.claim(passed.fd)});

@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <signal.h>
-#include <string.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/random.h>
@@ -169,6 +168,7 @@ Result<void> Upgrade::start_proof() try {
     fcntl(ours.get(), F_SETFL, O_NONBLOCK);
     auto source = engine_.loop.io(ours.get(), EPOLLIN, [this](std::uint32_t) { hear(); });
     if (!source) return std::unexpected(source.error());
+    if (auto limited = source->limit(std::chrono::milliseconds(100), 100); !limited) return limited;
     if (auto armed = timer_.arm(now() + kProofTime); !armed) return armed;
     const pid_t pid = fork();
     if (pid < 0) return fail_errno("fork", errno);
@@ -198,8 +198,9 @@ void Upgrade::run_proof(const Descriptors& descriptors, int state, int words) no
 
 void Upgrade::hear() {
     char buffer[4096];
-    ssize_t n;
-    while ((n = read(voice_.get(), buffer, sizeof buffer)) > 0)
+    ssize_t n = -1;
+    // So much as a pipe holds; one that speaks without end must not keep the loop from everybody else.
+    for (int i = 0; i < 16 && (n = read(voice_.get(), buffer, sizeof buffer)) > 0; ++i)
         if (said_.size() < kMostSaid) said_.append(buffer, static_cast<std::size_t>(n));
     if (n == 0) voice_source_ = {};
 }
@@ -218,6 +219,7 @@ bool Upgrade::exited(pid_t pid, int status) {
         proved_ += *spare - of_manager;
         stage_ = Stage::settling;
         deadline_ = now() + kSettleTime;
+        log_deadline_ = now() + kLogTime;
         (void)timer_.arm(now());  // not from here, in the middle of reaping
         return true;
     }
@@ -227,7 +229,7 @@ bool Upgrade::exited(pid_t pid, int status) {
     if (late_)
         how = fmt::format("it has not proved within {} that it can take over", format_duration(kProofTime));
     else if (WIFSIGNALED(status))
-        how = fmt::format("it was killed by SIG{}", sigabbrev_np(WTERMSIG(status)));
+        how = fmt::format("it was killed by {}", signal_name(WTERMSIG(status)));
     else if (status != 0)
         how = fmt::format("it ended with status {}", WEXITSTATUS(status));
     const std::string why = first_line(said_);
@@ -244,7 +246,7 @@ void Upgrade::tick() {
     } else if (stage_ == Stage::settling) {
         // A child on its way copies the table of descriptors, and shares this memory, which the exec takes away.
         const bool settled = engine_.spawner.settle(std::chrono::milliseconds(20)) && owner_.settled();
-        if (settled && (engine_.log.flush() || now() >= deadline_)) return execute();
+        if (settled && (engine_.log.flush() || now() >= log_deadline_)) return execute();
         if (now() < deadline_ || settled) return (void)timer_.arm(now() + kTick);
         refuse("handlers do not get to their programs");
     }

@@ -42,6 +42,8 @@ class Upgrade {
     static constexpr Duration kProofTime = std::chrono::seconds(10);
     /// So long handlers may take to their exec; it is longer than the spawner lets them.
     static constexpr Duration kSettleTime = std::chrono::seconds(15);
+    /// And so long the log's reader; what it has not taken then is counted as lost.
+    static constexpr Duration kLogTime = std::chrono::seconds(1);
 
   private:
     enum class Stage { none, proving, settling };
@@ -66,7 +68,7 @@ class Upgrade {
     std::string proof_, said_;
     sys::Fd voice_;  ///< what the child that proves writes
     sys::Source voice_source_, timer_;
-    Instant deadline_{};
+    Instant deadline_{}, log_deadline_{};
 };
 
 /// What the next superd does with the descriptor that --take-over names; it takes it over.

@@ -145,6 +145,12 @@ std::string show_service(const Json& answer, const Terminal& terminal) {
     line("refused", counts_of(object_of(service, "refused")));
     line("ended", counts_of(object_of(service, "exits")));
     line("not started", count_of(service, "spawn_failures"));
+    // What most services never have.
+    if (count_of(service, "stderr_dropped") != "0")
+        line("stderr", fmt::format("{} lines dropped by log.stderr_rate", count_of(service, "stderr_dropped")));
+    if (count_of(service, "reply_failures") != "0")
+        line("answers", fmt::format("{} sent, {} could not be", count_of(service, "replies"),
+                                    count_of(service, "reply_failures")));
     line("handler time", fmt::format("median {}, p99 {}", time_of(service, "handler_seconds", "median"),
                                      time_of(service, "handler_seconds", "p99")));
     line("accept to exec", fmt::format("median {}, p99 {}", time_of(service, "accept_to_exec_seconds", "median"),

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "sys/identity.h"
 
+#include <fmt/format.h>
 #include <grp.h>
 #include <netdb.h>
 #include <pwd.h>
@@ -102,6 +103,81 @@ Result<std::optional<std::uint16_t>> find_port(const std::string& name, const ch
     if (!found) return std::unexpected(found.error());
     if (!*found) return std::nullopt;
     return ntohs(static_cast<std::uint16_t>(entry.s_port));
+}
+
+void Names::ask() {
+    known_.clear();
+    asks_ = true;
+}
+
+/// A failure is not remembered: it may pass.
+template <class LookUp>
+Result<const Names::Answer*> Names::answer(std::string question, LookUp look_up) {
+    if (const auto at = known_.find(question); at != known_.end()) return &at->second;
+    if (!asks_)
+        return fail(
+            fmt::format("{} has not been looked up yet: the next reload does, or a plan that root asks for", question));
+    Answer found;
+    found.question = question;
+    if (auto done = look_up(found); !done) return std::unexpected(done.error());
+    return &known_.emplace(std::move(question), std::move(found)).first->second;
+}
+
+Result<std::optional<User>> Names::find_user(const std::string& name) {
+    const auto known = answer(fmt::format("user {}", name), [&](Answer& out) -> Result<void> {
+        const auto found = sys::find_user(name);
+        if (!found) return std::unexpected(found.error());
+        out.found = found->has_value();
+        out.user = found->value_or(User{});
+        return {};
+    });
+    if (!known) return std::unexpected(known.error());
+    return (*known)->found ? std::optional((*known)->user) : std::nullopt;
+}
+
+Result<std::optional<gid_t>> Names::find_group(const std::string& name) {
+    if (all_digits(name)) return sys::find_group(name);
+    const auto known = answer(fmt::format("group {}", name), [&](Answer& out) -> Result<void> {
+        const auto found = sys::find_group(name);
+        if (!found) return std::unexpected(found.error());
+        out.found = found->has_value();
+        out.number = found->value_or(0);
+        return {};
+    });
+    if (!known) return std::unexpected(known.error());
+    return (*known)->found ? std::optional<gid_t>((*known)->number) : std::nullopt;
+}
+
+Result<std::vector<gid_t>> Names::groups_of(const User& user) {
+    const auto known =
+        answer(fmt::format("groups of user {} in group {}", user.name, user.gid), [&](Answer& out) -> Result<void> {
+            out.groups = sys::groups_of(user);
+            return {};
+        });
+    if (!known) return std::unexpected(known.error());
+    return (*known)->groups;
+}
+
+Result<std::optional<std::uint16_t>> Names::find_port(const std::string& name, const char* protocol) {
+    const auto known = answer(fmt::format("port {} of {}", name, protocol), [&](Answer& out) -> Result<void> {
+        const auto found = sys::find_port(name, protocol);
+        if (!found) return std::unexpected(found.error());
+        out.found = found->has_value();
+        out.number = found->value_or(0);
+        return {};
+    });
+    if (!known) return std::unexpected(known.error());
+    return (*known)->found ? std::optional(static_cast<std::uint16_t>((*known)->number)) : std::nullopt;
+}
+
+std::vector<Names::Answer> Names::answers() const {
+    std::vector<Answer> all;
+    for (const auto& [question, known] : known_) all.push_back(known);
+    return all;
+}
+
+void Names::go_on(std::vector<Answer> answers) {
+    for (Answer& known : answers) known_.insert_or_assign(known.question, known);
 }
 
 }  // namespace superd::sys

@@ -5,6 +5,7 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -41,5 +42,39 @@ std::vector<gid_t> groups_of(const User& user);
 std::vector<gid_t> own_groups();
 /// A port by its name in the services database; `protocol` is "tcp" or "udp". getservbyname_r(3)
 Result<std::optional<std::uint16_t>> find_port(const std::string& name, const char* protocol);
+
+/// The same look-ups with a memory, so that each is made once. A name service may take its time: where nobody is to
+/// wait for it, only what is known already is told.
+class Names {
+  public:
+    /// Forgets all, and asks.
+    void ask();
+    /// Tells only what it knows; whatever else is asked for is an error.
+    void ask_nobody() { asks_ = false; }
+
+    Result<std::optional<User>> find_user(const std::string& name);
+    Result<std::optional<gid_t>> find_group(const std::string& name);
+    Result<std::vector<gid_t>> groups_of(const User& user);
+    Result<std::optional<std::uint16_t>> find_port(const std::string& name, const char* protocol);
+
+    /// What one question came to; which members count is the question's affair.
+    struct Answer {
+        std::string question;
+        bool found = false;
+        User user;
+        std::vector<gid_t> groups;
+        std::uint32_t number = 0;
+    };
+    /// All that it knows, and to go on with that.
+    std::vector<Answer> answers() const;
+    void go_on(std::vector<Answer> answers);
+
+  private:
+    template <class LookUp>
+    Result<const Answer*> answer(std::string question, LookUp look_up);
+
+    std::map<std::string, Answer> known_;
+    bool asks_ = true;
+};
 
 }  // namespace superd::sys

@@ -3,30 +3,77 @@
 
 #include <sys/epoll.h>
 #include <systemd/sd-event.h>
+#include <unistd.h>
 
+#include <exception>
 #include <utility>
 
 namespace superd::sys {
+
+namespace {
+constexpr Duration kAgain = std::chrono::milliseconds(100);
+}
+
+struct Loop::Exceptions {
+    std::function<void(const char*)> told;
+    Instant last{};
+
+    bool attempt(const auto& act) noexcept {
+        try {
+            act();
+            return true;
+        } catch (const std::exception& error) {
+            note(error.what());
+        } catch (...) {
+            note("an exception of no known kind");
+        }
+        return false;
+    }
+
+  private:
+    void note(const char* what) noexcept {
+        try {
+            if (told) told(what);
+        } catch (...) {  // there is no memory to tell it in
+        }
+        // What is ready stays so. Where one follows the other, the processor is left to those who may free memory.
+        const Instant time = now();
+        if (time - std::exchange(last, time) < kAgain) usleep(10'000);
+    }
+};
 
 struct Source::State {
     sd_event_source* source = nullptr;
     std::function<void(std::uint32_t)> handler;
     bool* gone = nullptr;  ///< set while the handler runs: it may destroy this
+    bool once = false;     ///< it is called once for each time that it is asked for
+    bool timed = false;
+    Loop::Exceptions* exceptions = nullptr;
 
     ~State() {
         sd_event_source_disable_unref(source);
         if (gone != nullptr) *gone = true;
     }
 
-    void call(std::uint32_t events) {
+    void call(std::uint32_t events) noexcept {
         // The handler leaves for the time of the call, since it may destroy the state it lives in.
         bool destroyed = false;
         gone = &destroyed;
         auto running = std::move(handler);
-        running(events);
+        const bool done = exceptions->attempt([&] { running(events); });
         if (destroyed) return;
         handler = std::move(running);
         gone = nullptr;
+        if (!done && once) again();
+    }
+
+    /// What was to be done once has not been.
+    void again() const noexcept {
+        if (timed) {
+            const auto when = (now() + kAgain).time_since_epoch().count();
+            sd_event_source_set_time(source, static_cast<std::uint64_t>(when));
+        }
+        sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
     }
 };
 
@@ -91,13 +138,16 @@ Result<Loop> Loop::create() {
     return Loop(event);
 }
 
-Loop::Loop(Loop&& other) noexcept : event_(std::exchange(other.event_, nullptr)) {}
+Loop::Loop(sd_event* event) : event_(event), exceptions_(std::make_unique<Exceptions>()) {}
+Loop::Loop(Loop&& other) noexcept
+    : event_(std::exchange(other.event_, nullptr)), exceptions_(std::move(other.exceptions_)) {}
 Loop::~Loop() {
     sd_event_unref(event_);
 }
 
 Result<Source> Loop::io(int fd, std::uint32_t events, IoHandler handler) {
     auto state = std::make_unique<Source::State>();
+    state->exceptions = exceptions_.get();
     state->handler = std::move(handler);
     if (int r = sd_event_add_io(event_, &state->source, fd, events, on_io, state.get()); r < 0)
         return fail_errno("epoll", -r);
@@ -106,7 +156,9 @@ Result<Source> Loop::io(int fd, std::uint32_t events, IoHandler handler) {
 
 Result<Source> Loop::timer(Handler handler) {
     auto state = std::make_unique<Source::State>();
+    state->exceptions = exceptions_.get();
     state->handler = [handler = std::move(handler)](std::uint32_t) { handler(); };
+    state->once = state->timed = true;
     // One millisecond of slack lets the kernel fire neighbours together.
     if (int r = sd_event_add_time(event_, &state->source, CLOCK_MONOTONIC, 0, 1000, on_time, state.get()); r < 0)
         return fail_errno("timer", -r);
@@ -116,6 +168,7 @@ Result<Source> Loop::timer(Handler handler) {
 
 Result<Source> Loop::signal(int number, Handler handler) {
     auto state = std::make_unique<Source::State>();
+    state->exceptions = exceptions_.get();
     state->handler = [handler = std::move(handler)](std::uint32_t) { handler(); };
     if (int r = sd_event_add_signal(event_, &state->source, number, on_signal, state.get()); r < 0)
         return fail_errno("signalfd", -r);
@@ -126,12 +179,22 @@ Result<Source> Loop::signal(int number, Handler handler) {
 
 Result<Source> Loop::idle(Handler handler) {
     auto state = std::make_unique<Source::State>();
+    state->exceptions = exceptions_.get();
     state->handler = [handler = std::move(handler)](std::uint32_t) { handler(); };
+    state->once = true;
     if (int r = sd_event_add_defer(event_, &state->source, on_idle, state.get()); r < 0)
         return fail_errno("event loop", -r);
     sd_event_source_set_priority(state->source, SD_EVENT_PRIORITY_IDLE);
     if (int r = sd_event_source_set_enabled(state->source, SD_EVENT_OFF); r < 0) return fail_errno("event loop", -r);
     return Source(std::move(state));
+}
+
+void Loop::on_exception(std::function<void(const char* what)> told) {
+    exceptions_->told = std::move(told);
+}
+
+bool Loop::attempt(const Handler& act) noexcept {
+    return exceptions_->attempt(act);
 }
 
 Result<int> Loop::run() {

@@ -42,6 +42,7 @@ class Source {
     std::unique_ptr<State> state_;
 };
 
+/// No exception leaves a handler for sd-event(3), which is C: they are told to on_exception().
 class Loop {
   public:
     using Handler = std::function<void()>;
@@ -61,13 +62,23 @@ class Loop {
     /// Runs before the loop waits, after everything that is ready has been handled; once for each enable.
     Result<Source> idle(Handler handler);
 
+    /// Called with what an exception that a handler let out says of itself; the loop goes on, the handler is called
+    /// again in time. Where memory is scarce this allocates nothing that it can do without.
+    void on_exception(std::function<void(const char* what)> told);
+    /// Calls `act` as a handler is called: nothing that it throws gets out. False: it threw.
+    bool attempt(const Handler& act) noexcept;
+
     /// Until exit(). Returns its code, or what broke the loop.
     Result<int> run();
     void exit(int code);
 
   private:
-    explicit Loop(sd_event* event) : event_(event) {}
+    struct Exceptions;
+
+    explicit Loop(sd_event* event);
     sd_event* event_;
+    std::unique_ptr<Exceptions> exceptions_;
+    friend struct Source::State;
 };
 
 }  // namespace superd::sys

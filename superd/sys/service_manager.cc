@@ -6,11 +6,8 @@
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/uio.h>
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
-#define SD_JOURNAL_SUPPRESS_LOCATION
-#include <systemd/sd-journal.h>
 
 #include <cerrno>
 #include <cstddef>
@@ -18,22 +15,6 @@
 #include <cstring>
 
 namespace superd::sys {
-namespace {
-
-class JournalSink final : public LogSink {
-  public:
-    void write(Level level, std::string_view message, std::span<const Field> fields) override {
-        std::vector<std::string> lines = {"SYSLOG_IDENTIFIER=superd", fmt::format("PRIORITY={}", int(level)),
-                                          fmt::format("MESSAGE={}", message)};
-        for (const Field& field : fields) lines.push_back(fmt::format("{}={}", field.name, field.value));
-        std::vector<iovec> parts;
-        for (std::string& line : lines) parts.push_back({line.data(), line.size()});
-        sd_journal_sendv(parts.data(), static_cast<int>(parts.size()));
-    }
-};
-
-}  // namespace
-
 std::vector<PassedSocket> passed_sockets() {
     std::vector<PassedSocket> sockets;
     char** names = nullptr;
@@ -183,16 +164,6 @@ void ServiceManager::wait(Duration most) {
     theirs.reset();
     pollfd end{ours.get(), 0, 0};
     poll(&end, 1, static_cast<int>(std::chrono::duration_cast<std::chrono::milliseconds>(most).count()));
-}
-
-bool is_journal(int fd) {
-    const char* stream = std::getenv("JOURNAL_STREAM");
-    struct stat status {};
-    return stream != nullptr && fstat(fd, &status) == 0 && fmt::format("{}:{}", status.st_dev, status.st_ino) == stream;
-}
-
-std::unique_ptr<LogSink> journal_sink() {
-    return std::make_unique<JournalSink>();
 }
 
 }  // namespace superd::sys

@@ -13,7 +13,6 @@
 
 #include "base/backoff.h"
 #include "base/error.h"
-#include "base/log.h"
 #include "base/time.h"
 #include "sys/fd.h"
 #include "sys/loop.h"
@@ -79,10 +78,5 @@ class ServiceManager {
     bool retrying_ = false;
     Backoff backoff_{std::chrono::milliseconds(10), std::chrono::seconds(1)};
 };
-
-/// Is this descriptor the journal's stream? JOURNAL_STREAM in systemd.exec(5)
-bool is_journal(int fd);
-/// Native records. sd_journal_sendv(3)
-std::unique_ptr<LogSink> journal_sink();
 
 }  // namespace superd::sys

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """One service of every model and kind of socket, a client for each, and superd's own word on them."""
 
+import contextlib
 import json
 import os
 import socket
@@ -89,15 +90,25 @@ class Control:
     def __init__(self, path, patience=30.0):
         self.path, self.patience = path, patience
 
-    def ask(self, verb, **words):
+    @contextlib.contextmanager
+    def connected(self):
+        """A connection on which one thing after the other is asked: a function for that."""
         with socket.socket(socket.AF_UNIX) as sock:
             sock.settimeout(self.patience)
             sock.connect(self.path)
-            sock.sendall(json.dumps({"version": 1, "verb": verb, **words}).encode() + b"\n")
-            line = Reader(sock).line()
-        if not line:
-            raise ConnectionError(f"no answer to {verb}")
-        return json.loads(line)
+            reader = Reader(sock)
+
+            def ask(verb, **words):
+                sock.sendall(json.dumps({"version": 1, "verb": verb, **words}).encode() + b"\n")
+                line = reader.line()
+                if not line:
+                    raise ConnectionError(f"no answer to {verb}")
+                return json.loads(line)
+            yield ask
+
+    def ask(self, verb, **words):
+        with self.connected() as ask:
+            return ask(verb, **words)
 
     def services(self):
         return {service["name"]: service for service in self.told("status", "services")}

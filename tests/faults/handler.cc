@@ -70,6 +70,26 @@ int answer_datagrams() {
     return 0;
 }
 
+/// A worker that leaves after so long, and four processes that say on its behalf, without end, that it is busy and
+/// idle. They leave their mark in the file when nobody hears them any more.
+int flood_status(const char* path, long milliseconds) {
+    const char* number = std::getenv("SUPERD_STATUS_FD");
+    const int status = number != nullptr ? std::atoi(number) : -1;
+    for (int i = 0; i < 4; ++i) {
+        if (fork() != 0) continue;
+        setsid();
+        for (int fd = 0; fd <= 3; ++fd)
+            if (fd != status) close(fd);
+        std::signal(SIGPIPE, SIG_IGN);
+        while (write(status, "busy\nidle\n", 10) > 0) {
+        }
+        const int mark = open(path, O_WRONLY | O_APPEND | O_CLOEXEC);
+        return mark >= 0 && write(mark, "ended\n", 6) == 6 ? 0 : 1;
+    }
+    pause_for(milliseconds);
+    return 0;
+}
+
 [[noreturn]] void crash() {
     const rlimit none{0, 0};
     setrlimit(RLIMIT_CORE, &none);
@@ -80,7 +100,7 @@ int answer_datagrams() {
 
 }  // namespace
 
-// wait MS | until FILE | count FILE MS | exit-unless FILE | crash-unless FILE | datagrams
+// wait MS | until FILE | count FILE MS | flood-status FILE MS | exit-unless FILE | crash-unless FILE | datagrams
 int main(int argc, char** argv) {
     const char* mode = argc > 1 ? argv[1] : "";
     if (std::strcmp(mode, "datagrams") == 0) return answer_datagrams();
@@ -94,6 +114,7 @@ int main(int argc, char** argv) {
         return answer();
     }
     if (std::strcmp(mode, "count") == 0 && argc > 3) return count(argv[2], std::atol(argv[3]));
+    if (std::strcmp(mode, "flood-status") == 0 && argc > 3) return flood_status(argv[2], std::atol(argv[3]));
     const bool mended = access(argv[2], F_OK) == 0;
     if (mended) return answer();
     if (std::strcmp(mode, "crash-unless") == 0) crash();

@@ -4,6 +4,7 @@
 import collections
 import re
 import signal
+import socket
 
 import everything
 from everything import LOSING, OWNERS, POOLS, Control
@@ -20,6 +21,71 @@ UNHEARD = re.compile(r"sendmsg\(.*FDSTOREREMOVE.* = -1 (EPERM|EPIPE)")  # which 
 
 def exchange(uri, data, came):
     return everything.exchange(uri, data, CLIENT_PATIENCE, came)
+
+
+class Sockets:
+    """The sockets of a superd: the names of those that are not the end of a pair of SOCK_SEQPACKET without a name, by
+    which it speaks to a worker, a parked process or a datagram's handler; and how many of those there are."""
+
+    OWN = 2  # both ends of the pair by which a connection comes back from an exec that failed
+
+    STATES = {"01": "to", "0A": "listens"}
+    TYPES = {"0001": "stream", "0002": "datagram", "0005": "seqpacket"}
+
+    def __init__(self, pid):
+        names = self.of_unix(pid)
+        for kind in ("tcp", "tcp6", "udp", "udp6"):
+            names.update(self.of_inet(pid, kind))
+        self.pairs, self.others = -self.OWN, []
+        for target in process.descriptors(pid).values():
+            if not target.startswith("socket:["):
+                continue
+            name = names.get(target[8:-1], "a socket of no known kind")
+            if name == "unix seqpacket":
+                self.pairs += 1
+            else:
+                self.others.append(name)
+
+    @classmethod
+    def of_unix(cls, pid):
+        found = {}
+        with open(f"/proc/{pid}/net/unix", encoding="utf-8", errors="replace") as table:
+            for line in list(table)[1:]:
+                _, _, _, _, kind, _, inode, *path = line.split(maxsplit=7)
+                found[inode] = " ".join(["unix", cls.TYPES.get(kind, kind), *(part.strip() for part in path)])
+        return found
+
+    @classmethod
+    def of_inet(cls, pid, kind):
+        def address(text):
+            host, port = text.split(":")
+            words = [bytes.fromhex(host[at:at + 8])[::-1] for at in range(0, len(host), 8)]
+            family = socket.AF_INET if len(words) == 1 else socket.AF_INET6
+            return f"{socket.inet_ntop(family, b''.join(words))}:{int(port, 16)}"
+        found = {}
+        with open(f"/proc/{pid}/net/{kind}", encoding="ascii") as table:
+            for line in list(table)[1:]:
+                _, local, remote, state, *rest = line.split()
+                peer = f" {address(remote)}" if state == "01" else ""
+                found[rest[5]] = f"{kind} {address(local)} {cls.STATES.get(state, 'state ' + state)}{peer}"
+        return found
+
+
+def measure(control, pid):
+    """Descriptors of a superd, by what they are; of sockets their names, and of pairs only those past one for each
+    process that may have one: it closes its pair before superd has reaped it, and may be long in between. The
+    connection that asks for the processes is open all the time, so that it counts each time; those before it are
+    closed, since superd has answered again since they were."""
+    with control.connected() as ask:
+        children = ask("processes")["processes"]
+        ask("list")
+        sockets = Sockets(pid)
+        targets = process.descriptors(pid).values()
+    kinds = collections.Counter(target.split(":")[0] for target in targets if not target.startswith("socket:"))
+    kinds += collections.Counter(sockets.others)
+    if (more := sockets.pairs - sum(child["kind"] in ("worker", "parked") for child in children)) > 0:
+        kinds["pair"] = more
+    return kinds
 
 
 class Subject:
@@ -126,11 +192,7 @@ class Subject:
         self.kept_by_manager += UNHEARD.search(line) is not None
 
     def measure(self):
-        """Descriptors that do not belong to a process with a pair of its own, by what they are."""
-        paired = sum(child["kind"] in ("worker", "parked") for child in self.control.processes())
-        kinds = collections.Counter(target.split(":")[0] for target in process.descriptors(self.daemon.pid).values())
-        kinds["socket"] -= paired
-        return kinds
+        return measure(self.control, self.daemon.pid)
 
     def settle(self):
         """What is made once is made, and what is left when all have gone is what `unrest` compares with."""
@@ -143,7 +205,7 @@ class Subject:
         self.note_rest()
 
     def note_rest(self):
-        """A worker that leaves closes its pair before superd has reaped it: so what is the same for a while counts."""
+        """What is the same for a while counts."""
         seen = [self.measure()]
         if not until(lambda: seen.append(self.measure()) or len(seen) > 5 and seen[-5:] == seen[-1:] * 5, pause=0.1):
             raise AssertionError(f"never at rest: {seen[-5:]}")

@@ -19,7 +19,7 @@ SERVICE = {
     "name": str, "description": str, "enabled": bool, "state": str, "reason": str, "model": str, "handoff": str,
     "listeners": [{"address": str, "open": bool}], "handlers": int, "limit": int, "spare": int, "held": int,
     "stalled": int, "accepted": int, "started": int, "failures": int, "spawn_failures": int,
-    "refused": {name: int for name in REFUSALS},
+    "replies": int, "reply_failures": int, "stderr_dropped": int, "refused": {name: int for name in REFUSALS},
     "exits": {"ok": int, "failed": int, "stopped": int, "killed": int},
     "handler_seconds": TIMES, "accept_to_exec_seconds": TIMES}
 PROCESS = {"service": str, "pid": int, "kind": str, "peer": str, "age_seconds": NUMBER, "busy": (bool, type(None)),
@@ -28,7 +28,7 @@ ANSWER = {"version": int, "ok": bool}
 DAEMON = {"version": str, "pid": int, "started": int, "uptime_seconds": NUMBER, "stopping": bool, "services": int,
           "handlers": int, "processes": int, "reloads": {"done": int, "refused": int},
           "upgrades": {"done": int, "refused": int, "under_way": bool, "refused_because": str},
-          "open_descriptors": (int, type(None)), "descriptor_limit": int}
+          "log_lines_lost": int, "open_descriptors": (int, type(None)), "descriptor_limit": int}
 CHANGES = {**ANSWER, "changes": [{"service": str, "change": str, "keys": [str]}]}
 HELD = {**ANSWER, "service": str, "state": str, "handlers": int}
 PROBLEM = {"file": str, "line": int, "column": int, "service": str, "message": str, "text": str}

@@ -359,6 +359,19 @@ class Readers(Control):
         self.superctl(daemon, "reload")
         self.superctl(daemon, "status", user="daemon", status=1)
 
+    def test_a_plan_looks_nobody_up(self):
+        """A plan that a reader asks for takes users and groups from the last reload, or from the last plan of root; a
+        name that is new then is an error."""
+        keys = dict(listen=TCP, model="fork", exec=["cat"], user="daemon")
+        daemon = self.superd({"cat": keys}, config='[control]\nreaders = ["daemon"]\n')
+        daemon.service("cat", **keys, nice=1)
+        self.assertIn("cat", self.superctl(daemon, "plan", user="daemon")[0])
+        daemon.service("cat", **{**keys, "user": "games"})
+        said = self.superctl(daemon, "plan", user="daemon", status=1)
+        self.assertIn("user games has not been looked up yet", "".join(said))
+        self.superctl(daemon, "plan")
+        self.superctl(daemon, "plan", user="daemon")
+
     def test_supplementary_group(self):
         """A supplementary group counts as well as the primary one."""
         daemon = self.superd({}, config='[control]\nreaders = ["adm"]\n')

@@ -11,6 +11,12 @@ using namespace superd::conf::test;
 
 namespace {
 
+superd::sys::Names names;
+
+superd::Result<Listen> parse_listen(std::string_view uri) {
+    return superd::conf::parse_listen(uri, names);
+}
+
 std::string canonical(const std::string& uri) {
     const auto listen = parse_listen(uri);
     return listen ? listen->uri() : "error: " + listen.error().text;

@@ -246,3 +246,12 @@ TEST_CASE("a resource limit is a number, a pair or unlimited") {
             "\"unlimited\""},
            {"rlimits.bogus = 1", "4:9: unknown key \"rlimits.bogus\""}});
 }
+
+TEST_CASE("the rate of handlers' stderr and its burst go by themselves") {
+    const auto of = [](const std::string& text) { return service_of(text).stderr_rate; };
+    CHECK(of("") == Rate{1ms, 10'000});
+    CHECK(of("[log]\nstderr_rate = \"10/s\"") == Rate{100ms, 10'000});
+    CHECK(of("[log]\nstderr_burst = 5") == Rate{1ms, 5});
+    check({{"stderr = \"null\"\n[log]\nstderr_burst = 5",
+            "6:16: log.stderr_burst has no effect without stderr = \"log\""}});
+}

@@ -27,10 +27,13 @@ class Pretended final : public core::Operations {
         return {{process}, 1};
     }
     const std::vector<gid_t>& readers() const override { return readers_; }
-    core::ReloadReport plan() override { return {refuses, complaints(), {{"echo", conf::Change::renew, {"exec"}}}}; }
+    core::ReloadReport plan(bool look_up) override {
+        looked_up = look_up;
+        return {refuses, complaints(), {{"echo", conf::Change::renew, {"exec"}}}};
+    }
     core::ReloadReport reload() override {
         done += "reload ";
-        return plan();
+        return plan(true);
     }
     Result<void> pause(const std::string& name) override { return hold(name, "paused"); }
     Result<void> resume(const std::string& name) override { return hold(name, ""); }
@@ -49,7 +52,7 @@ class Pretended final : public core::Operations {
     void stop() override { done += "stop "; }
 
     std::string done, held;
-    bool refuses = false;
+    bool refuses = false, looked_up = false;
 
   private:
     Result<void> hold(const std::string& name, const char* state) {

@@ -56,6 +56,15 @@ TEST_CASE("whoever may only look changes nothing") {
     }
 }
 
+TEST_CASE("a plan looks nobody up for whoever may only look") {
+    Pretended superd;
+    const std::string line = R"({"version":1,"verb":"plan"})";
+    CHECK(ask(superd, line)["ok"] == true);
+    CHECK(superd.looked_up);
+    CHECK(ask(superd, line, Rights::look)["ok"] == true);
+    CHECK_FALSE(superd.looked_up);
+}
+
 TEST_CASE("a signal is a name, with or without SIG, or a number; nothing else is one") {
     Pretended superd;
     for (const char* signal : {"\"HUP\"", "\"SIGHUP\"", "\"1\"", "1"}) {

@@ -2,6 +2,7 @@
 #include "core/state.h"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <unistd.h>
 
 #include "catch.h"
@@ -21,6 +22,8 @@ State example() {
     state.nofile_hard = ~std::uint64_t{0};
     state.begun = Instant(Duration(17));
     state.upgrades = 3;
+    state.log_lost = 8;
+    state.names = {{"user \xff", true, {1, 2, "\xff", "/", "/bin/sh"}, {3}, 4}};
     state.descriptors = {{5, 7, 9, false}};
 
     conf::Service service;
@@ -45,6 +48,8 @@ State example() {
     running.stats.accepted = 12;
     running.stats.handler_time.add(std::chrono::milliseconds(3));
     running.errors.partial = "half a l\xefne";
+    running.errors.full_at = Instant(Duration(77));
+    running.errors.dropped = {5, Instant(Duration(1)), Instant(Duration(2))};
     running.intake.admission.sources = {{{admit::SourceKey::Kind::ipv4, {10, 1}}, Instant(Duration(99))}};
     core::GenerationState& generation = running.current.emplace();
     generation.definition = service;
@@ -83,6 +88,9 @@ TEST_CASE("what is read back of a state is what was written") {
     CHECK(child.given.type == conf::SocketType::seqpacket);
     CHECK(after->services[0].errors.partial == before.services[0].errors.partial);
     CHECK(after->services[0].stats.handler_time.count() == 1);
+    CHECK(after->services[0].errors.dropped.count == 5);
+    CHECK(after->names.at(0).user.name == "\xff");
+    CHECK(after->log_lost == 8);
 }
 
 TEST_CASE("a state that is cut off, of another shape or out of range is refused") {
@@ -97,7 +105,7 @@ TEST_CASE("a state that is cut off, of another shape or out of range is refused"
     CHECK_FALSE(with("\"abc\"", "7"));
     CHECK_FALSE(with("\"abc\",", ""));
     CHECK_FALSE(with("/caf", "/\xe2\x82\xac"));  // a code point that is no byte
-    const auto other = with("\"superd\":3", "\"superd\":1");
+    const auto other = with(fmt::format("\"superd\":{}", core::kStateVersion), "\"superd\":1");
     REQUIRE_FALSE(other);
     CHECK(other.error().text.find("version 1") != std::string::npos);
 }

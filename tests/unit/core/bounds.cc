@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: MIT
+// What is kept of children and of what goes wrong stays bounded.
+#include <set>
+
+#include "catch.h"
+#include "core/deadlines.h"
+#include "core/episode.h"
+
+using namespace superd;
+using namespace superd::core;
+using namespace std::chrono_literals;
+
+TEST_CASE("deadlines of children that have ended are forgotten behind one that lives for long") {
+    auto loop = sys::Loop::create();
+    REQUIRE(loop);
+    std::set<pid_t> alive = {1};
+    Deadlines deadlines(
+        *loop, 1000s, [&](pid_t pid, std::uint64_t) { return alive.contains(pid); }, [](pid_t, std::uint64_t) {});
+    deadlines.add(1, 1);
+    for (pid_t pid = 2; pid < 10'000; ++pid) {
+        alive.insert(pid);
+        deadlines.add(pid, 1);
+        alive.erase(pid);
+    }
+    CHECK(deadlines.entries().size() < 200);
+    CHECK(deadlines.entries().front().pid == 1);
+}
+
+TEST_CASE("deadlines of children that live are kept, in order") {
+    auto loop = sys::Loop::create();
+    REQUIRE(loop);
+    Deadlines deadlines(
+        *loop, 1000s, [](pid_t pid, std::uint64_t) { return pid % 2 == 0; }, [](pid_t, std::uint64_t) {});
+    for (pid_t pid = 1; pid <= 1000; ++pid) deadlines.add(pid, 1);
+    pid_t next = 2;
+    for (const auto& entry : deadlines.entries())
+        if (entry.pid % 2 == 0) CHECK(entry.pid == std::exchange(next, next + 2));
+    CHECK(next == 1002);
+}
+
+TEST_CASE("an episode is told of once, with its count, when it has been quiet") {
+    auto loop = sys::Loop::create();
+    REQUIRE(loop);
+    std::uint64_t told = 0;
+    int times = 0;
+    Episode episode(*loop, 20ms, [&](std::uint64_t count, Duration) {
+        told = count;
+        ++times;
+        loop->exit(0);
+    });
+    CHECK(episode.note(now()));
+    for (int i = 0; i < 9; ++i) CHECK_FALSE(episode.note(now()));
+    CHECK(loop->run() == 0);
+    CHECK(told == 10);
+    CHECK(times == 1);
+    episode.end();
+    CHECK(times == 1);
+}
+
+TEST_CASE("an episode goes on in another process") {
+    auto loop = sys::Loop::create();
+    REQUIRE(loop);
+    std::uint64_t told = 0;
+    Episode first(*loop, 1000s, [](std::uint64_t, Duration) {});
+    first.note(now());
+    first.note(now());
+    Episode next(*loop, 20ms, [&](std::uint64_t count, Duration) {
+        told = count;
+        loop->exit(0);
+    });
+    REQUIRE(next.go_on(first.memory()));
+    CHECK_FALSE(next.note(now()));
+    CHECK(loop->run() == 0);
+    CHECK(told == 3);
+}

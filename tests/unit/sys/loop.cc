@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: MIT
+#include "sys/loop.h"
+
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include <new>
+#include <stdexcept>
+#include <string>
+
+#include "catch.h"
+#include "sys/fd.h"
+
+using namespace superd;
+using namespace std::chrono_literals;
+
+TEST_CASE("an exception of a handler is told, and the loop goes on with the others") {
+    auto loop = sys::Loop::create();
+    REQUIRE(loop);
+    std::string told;
+    loop->on_exception([&](const char* what) { told += what; });
+    auto bad = loop->timer([] { throw std::runtime_error("a fault"); });
+    auto good = loop->timer([&] { loop->exit(3); });
+    REQUIRE((bad && good));
+    REQUIRE(bad->arm(now()));
+    REQUIRE(good->arm(now() + 20ms));
+    CHECK(loop->run() == 3);
+    CHECK(told == "a fault");
+}
+
+TEST_CASE("a timer for which memory was short fires again") {
+    auto loop = sys::Loop::create();
+    REQUIRE(loop);
+    int calls = 0;
+    auto timer = loop->timer([&] {
+        if (++calls < 3) throw std::bad_alloc();
+        loop->exit(0);
+    });
+    REQUIRE(timer);
+    REQUIRE(timer->arm(now()));
+    CHECK(loop->run() == 0);
+    CHECK(calls == 3);
+}
+
+TEST_CASE("what is ready and cannot be dealt with does not take the whole processor") {
+    auto loop = sys::Loop::create();
+    REQUIRE(loop);
+    int ends[2];
+    REQUIRE(pipe(ends) == 0);
+    const sys::Fd read_end(ends[0]), write_end(ends[1]);
+    REQUIRE(write(write_end.get(), "x", 1) == 1);
+    int calls = 0;
+    auto source = loop->io(read_end.get(), EPOLLIN, [&](std::uint32_t) {
+        ++calls;
+        throw std::bad_alloc();
+    });
+    auto end = loop->timer([&] { loop->exit(0); });
+    REQUIRE((source && end));
+    REQUIRE(end->arm(now() + 200ms));
+    CHECK(loop->run() == 0);
+    CHECK(calls >= 2);
+    CHECK(calls <= 30);
+}
+
+TEST_CASE("a handler may destroy itself and throw") {
+    auto loop = sys::Loop::create();
+    REQUIRE(loop);
+    sys::Source self;
+    auto timer = loop->timer([&] {
+        self = {};
+        throw std::bad_alloc();
+    });
+    REQUIRE(timer);
+    self = std::move(*timer);
+    auto end = loop->timer([&] { loop->exit(0); });
+    REQUIRE(end);
+    REQUIRE(self.arm(now()));
+    REQUIRE(end->arm(now() + 20ms));
+    CHECK(loop->run() == 0);
+    CHECK_FALSE(self);
+    CHECK_FALSE(loop->attempt([] { throw 1; }));
+}
