@@ -14,7 +14,7 @@ namespace {
 constexpr int kBadStarts = 20;
 
 /// Clients told at one go that they are not served now.
-constexpr int kMostRefused = 64;
+constexpr int kMostRefused = 16;
 
 /// So long without a failed try, and what was scarce is there again.
 constexpr Duration kEpisodeEnds = std::chrono::seconds(10);

@@ -53,7 +53,10 @@ Result<void> Service::go_on(const ServiceState& state, std::vector<Port*> ports,
     backoff_.go_on(state.backoff);
     throttle_.go_on(state.throttle);
     stats_ = state.stats;
-    if (state.current) configure(state.current->definition);
+    if (state.current)
+        configure(state.current->definition);
+    else if (!state.former.empty())
+        errors_.configure(state.former.back().definition.stderr_rate);
     if (auto done = errors_.go_on(state.errors, descriptors); !done) return done;
     if (auto done = replies_.failures().go_on(state.reply_failures); !done) return done;
     if (auto done = intake_.go_on(state.intake, descriptors); !done) return done;

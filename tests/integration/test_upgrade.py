@@ -3,6 +3,7 @@
 
 import json
 import os
+import re
 import select
 import signal
 import socket
@@ -341,7 +342,7 @@ class Refusals(UpgradeCase):
             done = self.offer(daemon, b'{"state":[],"superd":%s}' % version)
             self.assertEqual(done.returncode, 1)
             self.assertRegex(done.stderr, rf"state of version {version.decode()}, superd .* reads version \d")
-        own = done.stderr.split()[-1].encode()
+        own = re.search(r"reads version (\d+)", done.stderr).group(1).encode()
         self.assertIn("not the state of a superd", self.offer(daemon, b"\x00\xff").stderr)
         self.assertIn("cannot be read", self.offer(daemon, b'{"state":[1],"superd":%s}' % own).stderr)
         self.assertIn("not sealed", self.offer(daemon, b'{"state":[],"superd":%s}' % own, seals=0).stderr)
