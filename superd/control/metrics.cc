@@ -115,6 +115,8 @@ std::string metrics_text(const core::Operations& superd, MetricsFormat format) {
     counter("superd_handlers_started", "Handlers and pool workers started.", [](const auto& s) { return s.started; });
     counter("superd_spawn_failures", "Handlers that did not reach their program.",
             [](const auto& s) { return s.spawn_failures; });
+    counter("superd_sockets_mended", "Listening sockets that were no longer what they were, and put right.",
+            [](const auto& s) { return s.sockets_mended; });
     text.family("superd_refused", "counter", "Clients that were not served, and pauses, by reason.");
     each([&](const auto& service) {
         for (std::size_t i = 0; i < admit::kRefusals; ++i)

@@ -65,6 +65,7 @@ Json to_json(const core::ServiceReport& report) {
             {"started", stats.started},
             {"failures", stats.failures},
             {"spawn_failures", stats.spawn_failures},
+            {"sockets_mended", stats.sockets_mended},
             {"refused", std::move(refused)},
             {"exits",
              {{"ok", stats.exits.ok},

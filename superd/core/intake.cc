@@ -15,6 +15,7 @@ namespace {
 
 /// Clients refused at one go, so that a flood of them cannot keep the loop from the others.
 constexpr int kMostRefused = 64;
+constexpr int kMostDatagrams = 512;
 
 /// accept(2): errors of the one connection that was about to be accepted.
 bool is_of_connection(int code) {
@@ -169,8 +170,13 @@ std::optional<model::Client> Intake::take_here() {
 }
 
 void Intake::take_all(const net::Listener& socket, std::size_t listener) {
-    while (auto client = accept(socket, listener))
+    const bool datagrams = socket.type() == conf::SocketType::datagram;
+    // Datagrams may come as fast as they are taken.
+    for (int i = 0; !datagrams || i < kMostDatagrams; ++i) {
+        auto client = datagrams ? receive(socket, listener) : accept(socket, listener);
+        if (!client) return;
         if (judge(*client)) stalled_.push_back(std::move(*client));
+    }
 }
 
 void Intake::stall(model::Client client) {

@@ -141,7 +141,7 @@ struct State {
 };
 
 /// Goes up with every change to what is written: no superd reads another's version, newer or older.
-constexpr int kStateVersion = 2;
+constexpr int kStateVersion = 3;
 
 std::string write_state(const State& state);
 /// Any bytes may be in `text`. Errors: another version, not a state at all.

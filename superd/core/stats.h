@@ -22,6 +22,7 @@ struct Stats {
     std::uint64_t failures = 0;        ///< handlers that ended by a signal not sent by superd, or not with 0
     std::uint64_t spawn_failures = 0;  ///< handlers that did not reach their program
     std::uint64_t replies = 0;         ///< datagrams sent back for handlers
+    std::uint64_t sockets_mended = 0;  ///< times that a listening socket was no longer what it was, and put right
     Exits exits;
     Histogram handler_time;    ///< of handlers and owners, from their start to their end
     Histogram accept_to_exec;  ///< of clients: until their handler's exec, or until a process that waited had them

@@ -59,7 +59,7 @@ State example() {
     state.ports.push_back(
         {"key",
          service.listen[0],
-         net::Listener::Kept{.fd = 5, .where = service.listen[0], .options = {}, .passed_name = {}, .path = {}},
+         net::Listener::Kept{.fd = 5, .where = service.listen[0], .options = {}, .passed_name = {}, .path = {}, .settings = {}},
          {},
          "web",
          0});
@@ -94,7 +94,7 @@ TEST_CASE("a state that is cut off, of another shape or out of range is refused"
     CHECK_FALSE(with("\"abc\"", "7"));
     CHECK_FALSE(with("\"abc\",", ""));
     CHECK_FALSE(with("/caf", "/\xe2\x82\xac"));  // a code point that is no byte
-    const auto other = with("\"superd\":2", "\"superd\":1");
+    const auto other = with("\"superd\":3", "\"superd\":1");
     REQUIRE_FALSE(other);
     CHECK(other.error().text.find("version 1") != std::string::npos);
 }
