@@ -195,6 +195,24 @@ Result<Listen> parse_listen(std::string_view uri, sys::Names& names) {
                             meant ? fmt::format(" (did you mean \"{}\"?)", *meant) : ""));
 }
 
+std::optional<std::string> cannot_bind(const Listen& listen, const SocketOptions& options) {
+    if (!is_inet(listen)) return std::nullopt;
+    const std::size_t percent = listen.host.find('%');
+    in_addr ipv4{};
+    in6_addr ipv6{};
+    const bool is_ipv6 = inet_pton(AF_INET6, listen.host.substr(0, percent).c_str(), &ipv6) == 1;
+    const bool group = is_ipv6
+                           ? IN6_IS_ADDR_MULTICAST(&ipv6)
+                           : inet_pton(AF_INET, listen.host.c_str(), &ipv4) == 1 && IN_MULTICAST(ntohl(ipv4.s_addr));
+    if (group && listen.transport == Transport::tcp) return "a multicast group: only udp:// can listen on one";
+    const bool of_link =
+        is_ipv6 && (IN6_IS_ADDR_LINKLOCAL(&ipv6) || IN6_IS_ADDR_MC_LINKLOCAL(&ipv6) || IN6_IS_ADDR_MC_NODELOCAL(&ipv6));
+    if (of_link && percent == std::string::npos && options.bind_to_device.empty())
+        return fmt::format("an address of one link: name its interface, such as [{}%eth0], or by socket.bind_to_device",
+                           listen.host);
+    return std::nullopt;
+}
+
 Overlap overlap(const Listen& a, const SocketOptions& a_options, const Listen& b, const SocketOptions& b_options) {
     if (is_inet(a) || a.transport == Transport::vsock) {
         if (a.port == 0) return Overlap::none;

@@ -40,6 +40,10 @@ void resolve_listen(Draft& draft, const Context& context, Diagnostics& errors) {
             reject(listen.error().text);
             continue;
         }
+        if (const auto why = cannot_bind(*listen, socket)) {
+            reject(*why);
+            continue;
+        }
         const auto clash = std::ranges::find_if(all, [&](const Listen& other) {
             const Overlap met = overlap(*listen, socket, other, socket);
             return met == Overlap::same || (met == Overlap::partial && !socket.reuse_port);

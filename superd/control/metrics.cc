@@ -122,6 +122,8 @@ std::string metrics_text(const core::Operations& superd, MetricsFormat format) {
             [](const auto& s) { return s.reply_failures; });
     counter("superd_stderr_dropped", "Lines of handlers' stderr dropped by log.stderr_rate.",
             [](const auto& s) { return s.stderr_dropped; });
+    counter("superd_sockets_mended", "Listening sockets that were no longer what they were, and put right.",
+            [](const auto& s) { return s.sockets_mended; });
     text.family("superd_refused", "counter", "Clients that were not served, and pauses, by reason.");
     each([&](const auto& service) {
         for (std::size_t i = 0; i < admit::kRefusals; ++i)

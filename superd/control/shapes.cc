@@ -69,6 +69,7 @@ Json to_json(const core::ServiceReport& report) {
             {"replies", stats.replies},
             {"reply_failures", stats.reply_failures},
             {"stderr_dropped", stats.stderr_dropped},
+            {"sockets_mended", stats.sockets_mended},
             {"refused", std::move(refused)},
             {"exits",
              {{"ok", stats.exits.ok},

@@ -29,6 +29,7 @@ struct Engine {
     Reserve reserve;
     std::function<void()> port_came;                  ///< an address that was waited for is there
     std::unordered_map<pid_t, Generation*> children;  ///< whose each child is
+    std::function<void()> look_at_sockets;            ///< of all services, soon
 };
 
 }  // namespace superd::core

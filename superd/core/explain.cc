@@ -126,19 +126,20 @@ Explanation Service::explain(const sys::Address& client, std::optional<uid_t> ui
     else if (hold_ != Hold::open || backing_off_ || throttled())
         outcome = Outcome::waits;
     std::string text = at.name;
-    if (*at.reason != 0) text += fmt::format(", {}", at.reason);
+    if (!at.reason.empty()) text += fmt::format(", {}", at.reason);
     out.steps.push_back({"state", outcome, std::move(text)});
 
     std::string by;
     for (Port* port : ports_)
-        if (net::Listener* listener = port->listener(); listener != nullptr && takes(*listener, client, uid))
+        if (net::Listener* listener = port->listener();
+            listener != nullptr && !port->trouble() && takes(*listener, client, uid))
             by += (by.empty() ? "" : " or ") + port->uri();
     const bool there = !by.empty();
     std::string missing;
     for (Port* port : ports_)
-        if (port->listener() == nullptr) missing += (missing.empty() ? "" : " and ") + port->uri();
+        if (port->listener() == nullptr || port->trouble()) missing += (missing.empty() ? "" : " and ") + port->uri();
     if (!there)
-        by = missing.empty() ? "no address of this service takes such a client" : missing + " cannot be had yet";
+        by = missing.empty() ? "no address of this service takes such a client" : missing + " cannot be had now";
     out.steps.push_back({"listener", there ? Outcome::served : Outcome::refused, by});
     const bool seen = current_ && current_->definition().handoff == conf::Handoff::connection;
     const bool connection = current_ && current_->definition().socket_type() != conf::SocketType::datagram;

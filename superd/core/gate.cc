@@ -26,12 +26,16 @@ void Gate::configure(const conf::Service& definition) {
     }
 }
 
-Result<void> Gate::apply(const net::Listener& listener) const {
+std::optional<net::filter::Program> Gate::wanted(const net::Listener& listener) const {
+    const int family = listener.address().family();
+    if (family != AF_INET && family != AF_INET6) return std::nullopt;
+    return open_ ? lists_ : net::filter::deny_all();
+}
+
+Result<void> Gate::apply(net::Listener& listener) const {
     const int family = listener.address().family();
     if (family != AF_INET && family != AF_INET6) return {};
-    if (!open_) return net::filter::attach(listener.fd(), net::filter::deny_all());
-    if (lists_) return net::filter::attach(listener.fd(), *lists_);
-    return net::filter::detach(listener.fd());
+    return listener.set_filter(wanted(listener));
 }
 
 /// Once a minute, so that a clock that is set or a change to summer time is seen.

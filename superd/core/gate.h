@@ -19,8 +19,10 @@ class Gate {
     Gate(const Gate&) = delete;
 
     void configure(const conf::Service& definition);
+    /// The filter that such a socket should have; nullopt: none.
+    std::optional<net::filter::Program> wanted(const net::Listener& listener) const;
     /// What could not be attached is an error; then superd's own judgement still holds where it sees the clients.
-    Result<void> apply(const net::Listener& listener) const;
+    Result<void> apply(net::Listener& listener) const;
 
   private:
     void look_at_clock();

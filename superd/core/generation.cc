@@ -96,6 +96,19 @@ void Generation::kill_all() {
     }
 }
 
+std::vector<pid_t> Generation::holders() const {
+    std::vector<pid_t> pids;
+    for (const auto& [pid, child] : children_)
+        if (child.kind == Kind::owner || child.kind == Kind::worker) pids.push_back(pid);
+    return pids;
+}
+
+void Generation::stop_holders() {
+    const bool datagrams = definition_.socket_type() == conf::SocketType::datagram;
+    for (auto& [pid, child] : children_)
+        if (child.kind == Kind::owner || (child.kind == Kind::worker && datagrams)) stop_child(pid, child);
+}
+
 void Generation::stop_child(pid_t pid, Child& child) {
     if (child.stopping && child.kind == Kind::handler) return;
     child.stopping = true;
@@ -245,6 +258,7 @@ void Generation::exited(pid_t pid, int status) {
     const bool useless =
         (stays || status != 0) && child.reports.clients == 0 && lived < (status == 0 ? kBadStart : kEarly);
     const bool unread = child.kind == Kind::owner && left_unread(child);
+    if (child.kind == Kind::owner || child.kind == Kind::worker) service_.socket_came_back(*this);
     child.charge = {};  // its place is for whom the model starts now
     const bool told = child.stopping;
     // One that says nothing and has served its max_requests within a moment looks like one that left at once.

@@ -53,6 +53,12 @@ class Generation final : public model::Host {
     /// False: something is known of a child that nobody could be told of but by its end.
     bool settled() const;
 
+    /// Who has a listening socket.
+    std::vector<pid_t> holders() const;
+    /// Ends those of them who would go on with a socket that is no longer the service's: but for workers on streams,
+    /// who may have a client in hand and get no other.
+    void stop_holders();
+
     bool empty() const { return children_.empty(); }
     std::size_t size() const { return children_.size(); }
     /// Children with a client or a socket; not the parked.

@@ -16,6 +16,7 @@ namespace {
 
 /// Clients refused at one go, so that a flood of them cannot keep the loop from the others.
 constexpr int kMostRefused = 64;
+constexpr int kMostDatagrams = 512;
 
 /// accept(2): errors of the one connection that was about to be accepted.
 bool is_of_connection(int code) {
@@ -170,9 +171,11 @@ std::optional<model::Client> Intake::take_here() {
 }
 
 void Intake::take_all(const net::Listener& socket, std::size_t listener) {
-    // Those in the queue, and no end of those who come meanwhile.
-    for (int left = std::max(socket.options().backlog, SOMAXCONN) + 1; left > 0; --left) {
-        auto client = accept(socket, listener);
+    const bool datagrams = socket.type() == conf::SocketType::datagram;
+    // Those in the queue, and no end of those who come meanwhile. Datagrams may come as fast as they are taken.
+    const int most = datagrams ? kMostDatagrams : std::max(socket.options().backlog, SOMAXCONN) + 1;
+    for (int left = most; left > 0; --left) {
+        auto client = datagrams ? receive(socket, listener) : accept(socket, listener);
         if (!client) return;
         if (judge(*client)) stalled_.push_back(std::move(*client));
     }

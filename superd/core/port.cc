@@ -4,9 +4,18 @@
 #include <fmt/format.h>
 #include <sys/epoll.h>
 
+#include <algorithm>
+#include <utility>
+
 #include "core/service.h"
 
 namespace superd::core {
+namespace {
+
+/// So long without, and a new socket may be had at once again.
+constexpr Duration kQuiet = std::chrono::minutes(1);
+
+}  // namespace
 
 std::optional<net::Listener> Port::install(net::Listener listener) {
     std::optional<net::Listener> before;
@@ -15,15 +24,15 @@ std::optional<net::Listener> Port::install(net::Listener listener) {
     if (listener_) before.emplace(std::move(*listener_));
     listener_.reset();
     listener_.emplace(std::move(listener));
-    retry_ = {};
     attempt_ = nullptr;
-    backoff_.reset();
+    forget_trouble();
     return before;
 }
 
 sys::PassedSocket Port::take_socket() {
     source_ = {};
     watched_ = false;
+    forget_trouble();
     auto socket = std::move(*listener_).release();
     listener_.reset();
     return socket;
@@ -55,7 +64,55 @@ Result<void> Port::go_on(const Waiting& waiting, std::function<Result<net::Liste
     return arm(waiting.next);
 }
 
+void Port::forget_trouble() {
+    retry_ = {};
+    backoff_.reset();
+    trouble_.reset();
+    told_.clear();
+    deaf_ = renewable_ = false;
+}
+
+bool Port::amiss(const net::Health& health) {
+    const bool news = !trouble_ || *trouble_ != health.wrong;
+    trouble_ = health.wrong;
+    deaf_ = health.deaf;
+    renewable_ = health.renewable;
+    if (news || !retry_) (void)arm(std::max(now() + backoff_.next(), renew_at_));
+    // What a new socket mends at once is told as that.
+    return news && !may_renew();
+}
+
+bool Port::well() {
+    const bool was = trouble_.has_value();
+    if (was) forget_trouble();
+    return was;
+}
+
+bool Port::cannot_renew(const Error& why) {
+    trouble_ = why.text;
+    return std::exchange(told_, why.text) != why.text;
+}
+
+bool Port::may_renew() const {
+    return trouble_ && renewable_ && now() >= renew_at_;
+}
+
+void Port::renewed() {
+    const Instant time = now();
+    if (time - renewed_at_ > kQuiet) renewals_.reset();
+    renewed_at_ = time;
+    renew_at_ = time + renewals_.next();
+}
+
+void Port::try_again() {
+    if (retry_ && attempt_) attempt();
+}
+
 void Port::attempt() {
+    if (listener_) {
+        (void)arm(now() + backoff_.next());
+        return owner_->look_at_sockets();
+    }
     auto opened = attempt_();
     if (!opened) {
         engine_.log.write(Level::debug, fmt::format("still waiting for {}: {}", where_.uri(), opened.error().text),
@@ -76,7 +133,10 @@ void Port::belong(Service* owner, std::size_t index) {
 void Port::watch(bool on) {
     if (on == watched_ || !listener_) return;
     if (!source_) {
-        auto source = engine_.loop.io(listener_->fd(), EPOLLIN, [this](std::uint32_t) { owner_->port_ready(index_); });
+        auto source = engine_.loop.io(listener_->fd(), EPOLLIN | EPOLLRDHUP, [this](std::uint32_t events) {
+            if ((events & (EPOLLHUP | EPOLLRDHUP | EPOLLERR)) != 0) owner_->socket_hung_up(index_);
+            if ((events & (EPOLLIN | EPOLLERR)) != 0) owner_->port_ready(index_);
+        });
         if (!source) {
             owner_->back_off(source.error());
             return;

@@ -38,6 +38,21 @@ class Port {
     Waiting waiting() const { return {next_, backoff_.place()}; }
     Result<void> go_on(const Waiting& waiting, std::function<Result<net::Listener>()> attempt);
 
+    /// The socket that is there is not as it should be, and that cannot be helped now; looked at again with back-off.
+    /// True: it is news. well(): it was, and is no more.
+    bool amiss(const net::Health& health);
+    bool well();
+    /// A new socket cannot be had either. True: it is news.
+    bool cannot_renew(const Error& why);
+    bool may_renew() const;
+    /// By a new socket; the next time that this has to be, it takes longer.
+    void renewed();
+    const std::optional<std::string>& trouble() const { return trouble_; }
+    /// No client comes by the socket.
+    bool deaf() const { return deaf_; }
+    /// Makes the attempt that is waited for now.
+    void try_again();
+
     /// Whose clients these are, and as which of its listeners.
     void belong(Service* owner, std::size_t index);
     Service* owner() const { return owner_; }
@@ -48,6 +63,7 @@ class Port {
 
   private:
     void attempt();
+    void forget_trouble();
     Result<void> arm(Instant next);
 
     Engine& engine_;
@@ -57,6 +73,11 @@ class Port {
     std::function<Result<net::Listener>()> attempt_;
     Instant next_{};  ///< attempt
     Backoff backoff_{std::chrono::milliseconds(200), std::chrono::seconds(10)};
+    std::optional<std::string> trouble_;
+    std::string told_;  ///< of it
+    bool deaf_ = false, renewable_ = false;
+    Backoff renewals_{std::chrono::milliseconds(200), std::chrono::seconds(10)};
+    Instant renewed_at_{}, renew_at_{};
     Service* owner_ = nullptr;
     std::size_t index_ = 0;
     bool watched_ = false;

@@ -192,6 +192,7 @@ void Supervisor::put_in_force(const conf::Catalog& next, const std::vector<Wante
     }
     ports_ = std::move(kept);
     catalog_ = next;
+    look_soon();
     forget_finished();
 }
 
@@ -255,6 +256,8 @@ ReloadReport Supervisor::reload() {
         }
         return refuse(fmt::format("{} in the definitions", counted(next.error().size(), "error")));
     }
+    // What is kept is to be what it was.
+    for (const auto& [name, service] : services_) service->look_at_sockets();
     const auto wanted = wanted_by(*next);
     NewSockets sockets;
     if (auto opened = open_new(wanted, sockets); !opened) {

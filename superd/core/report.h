@@ -20,7 +20,7 @@ namespace superd::core {
 
 struct ListenerReport {
     std::string uri;
-    bool open = false;  ///< false: the address is waited for
+    bool open = false;  ///< false: the address is waited for, or its socket cannot be put right
 };
 
 struct ServiceReport {

@@ -143,7 +143,7 @@ void Service::reconcile() {
     }
     const bool open = hold_ == Hold::open && !withdrawn_ && !shut_ && ready && !backing_off_ &&
                       intake_.stalled() == 0 && intake_.is_open();
-    for (std::size_t i = 0; i < ports_.size(); ++i) ports_[i]->watch(open && model.wants(i));
+    for (std::size_t i = 0; i < ports_.size(); ++i) ports_[i]->watch(open && !ports_[i]->deaf() && model.wants(i));
 }
 
 void Service::set_gates() {
@@ -271,6 +271,7 @@ std::optional<model::Client> Service::take(std::size_t listener) {
 }
 
 void Service::child_left(const Generation& generation) {
+    renew_sockets();
     intake_.released();
     // Its place may be what a new definition's pool was waiting for.
     if (current_ && &generation != current_.get()) current_->model().resume();

@@ -68,6 +68,12 @@ class Service {
         std::move(client.charge).undo();
         intake_.refuse(std::move(client), admit::Refusal::exec_failed);
     }
+    /// A child of `generation` left that had a listening socket: what can be put right on it is, at once.
+    void socket_came_back(const Generation& generation);
+    /// The same for all, and what cannot is put right by a new socket beside it.
+    void look_at_sockets();
+    /// A socket says that it is shut down, or has an error.
+    void socket_hung_up(std::size_t index);
     /// A child of `generation` left.
     void child_left(const Generation& generation);
 
@@ -99,7 +105,7 @@ class Service {
   private:
     struct State {
         const char* name;
-        const char* reason;  ///< "" where the name says all
+        std::string reason;  ///< "" where the name says all
     };
     State state();
     void configure(const conf::Service& definition);
@@ -116,6 +122,14 @@ class Service {
     /// Forgets definitions that have no children left.
     void tidy();
     void announce(Port& port);
+    void examine(Port& port);
+    void tell(Port& port, const std::string& what);
+    /// As the handoff wants it, unless who has the socket still relies on what another has made of it.
+    void restore_blocking(const net::Listener& listener);
+    void renew_sockets();
+    void renew(Port& port);
+    void let_go(Port& port);
+    void replace_holders();
 
     Engine& engine_;
     const std::string name_;

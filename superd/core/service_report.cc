@@ -18,6 +18,8 @@ Service::State Service::state() {
     if (shut_) return {"backoff", "its access filter cannot be set"};
     if (std::ranges::any_of(ports_, [](Port* port) { return port->listener() == nullptr; }))
         return {"waiting", "an address cannot be had"};
+    for (Port* port : ports_)
+        if (port->trouble()) return {"waiting", fmt::format("{}: {}", port->uri(), *port->trouble())};
     if (const char* closed = intake_.closed_by()) return {closed, intake_.closed_reason()};
     return {"listening", ""};
 }
@@ -37,7 +39,7 @@ ServiceReport Service::report() {
         out.model = conf::name_of(definition->model);
         out.handoff = conf::name_of(definition->handoff);
     }
-    for (Port* port : ports_) out.listeners.push_back({port->uri(), port->listener() != nullptr});
+    for (Port* port : ports_) out.listeners.push_back({port->uri(), port->listener() != nullptr && !port->trouble()});
     out.handlers = running();
     out.limit = admission().instances();
     out.spare = current_ ? current_->model().spare() : 0;
@@ -97,6 +99,7 @@ void Service::write_status() {
     const std::string refused = intake_.refusals().summary();
     std::vector<Field> fields = {{"SERVICE", name_},
                                  {"STATE", all.state},
+                                 {"REASON", all.reason},
                                  {"MODEL", all.model},
                                  {"ADDRESS", addresses},
                                  {"HANDLERS", all.handlers},
@@ -109,7 +112,8 @@ void Service::write_status() {
                                  {"REPLY_FAILURES", all.stats.reply_failures},
                                  {"STDERR_DROPPED", all.stats.stderr_dropped},
                                  {"HELD", all.held},
-                                 {"STALLED", all.stalled}};
+                                 {"STALLED", all.stalled},
+                                 {"SOCKETS_MENDED", all.stats.sockets_mended}};
     std::vector<std::string> names;
     for (std::size_t i = 0; i < admit::kRefusals; ++i) {
         names.push_back("REFUSED_");

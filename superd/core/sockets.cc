@@ -28,7 +28,9 @@ bool has_address(int fd, const conf::Listen& where) {
         case conf::Transport::vsock:
             return bound == sys::Address::vsock(where.cid, where.port);
         default:
-            return bound.family() == AF_UNIX && bound.host() == where.path;
+            if (bound.family() != AF_UNIX) return false;
+            return bound.host() == where.path ||
+                   (where.path.starts_with('/') && net::Listener::leads_to(fd, where.path));
     }
 }
 

@@ -16,8 +16,8 @@ namespace superd::core {
 SUPERD_STATE(Descriptors::Entry, number, device, inode, claimed)
 SUPERD_STATE(Deadlines::Entry, when, pid, serial)
 SUPERD_STATE(Exits, ok, failed, stopped, killed)
-SUPERD_STATE(Stats, accepted, started, failures, spawn_failures, replies, reply_failures, stderr_dropped, exits,
-             handler_time, accept_to_exec)
+SUPERD_STATE(Stats, accepted, started, failures, spawn_failures, replies, reply_failures, stderr_dropped, sockets_mended,
+             exits, handler_time, accept_to_exec)
 SUPERD_STATE(ClientState, listener, connection, datagram, peer, local, accepted)
 SUPERD_STATE(HeldState, client, source, until)
 SUPERD_STATE(RelayState, answers, socket, peer, local, as)

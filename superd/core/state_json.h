@@ -218,5 +218,5 @@ SUPERD_STATE(Reports, free, slots, clients)
 }  // namespace superd::model
 
 namespace superd::net {
-SUPERD_STATE(Listener::Kept, fd, where, options, type, inherited, given, passed_name, path, device, inode)
+SUPERD_STATE(Listener::Kept, fd, where, options, type, inherited, given, passed_name, path, device, inode, settings)
 }  // namespace superd::net

@@ -24,6 +24,7 @@ struct Stats {
     std::uint64_t replies = 0;         ///< datagrams sent back for handlers
     std::uint64_t reply_failures = 0;  ///< and those that could not be sent
     std::uint64_t stderr_dropped = 0;  ///< lines of handlers' stderr past log.stderr_rate
+    std::uint64_t sockets_mended = 0;  ///< times that a listening socket was no longer what it was, and put right
     Exits exits;
     Histogram handler_time;    ///< of handlers and owners, from their start to their end
     Histogram accept_to_exec;  ///< of clients: until their handler's exec, or until a process that waited had them

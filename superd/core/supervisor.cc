@@ -48,8 +48,11 @@ Result<void> Supervisor::set_up() {
     const auto port_came = [this] {
         store_.keep(ports_);
         report_to_manager();
+        look_soon();
     };
-    engine_.reset(new Engine{loop_, log_, *spawner_, manager_, settings_.started_nofile, {}, {}, {}, port_came, {}});
+    const auto look = [this] { look_soon(); };
+    engine_.reset(
+        new Engine{loop_, log_, *spawner_, manager_, settings_.started_nofile, {}, {}, {}, port_came, {}, look});
     // Nobody but its owner may read it, so that parked processes cannot be dumped.
     engine_->starter = sys::Fd(open(settings_.starter.c_str(), O_PATH | O_CLOEXEC));
     if (!engine_->starter) return fail_errno(fmt::format("open {}", settings_.starter), errno);
@@ -90,7 +93,10 @@ void Supervisor::reap() {
         if (pid < 0) continue;
         const auto at = engine_->children.find(pid);
         if (upgrade_->exited(pid, status)) continue;
-        if (at == engine_->children.end()) continue;  // an orphan that came to us as process 1 or a subreaper
+        if (at == engine_->children.end()) {  // an orphan that came to us as process 1 or a subreaper
+            look_soon();                      // and may have had a socket until now
+            continue;
+        }
         Generation* generation = at->second;
         Service& service = generation->service();
         // Nobody is told twice of an exit, so one for which memory is short must not cost the next.

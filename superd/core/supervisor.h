@@ -15,6 +15,7 @@
 #include "core/sockets.h"
 #include "core/store.h"
 #include "core/upgrade.h"
+#include "sys/changes.h"
 
 namespace superd::core {
 
@@ -90,6 +91,11 @@ class Supervisor final : public Operations {
     void upgrade_refused(const std::string& why);
     void reap();
     void forget_finished();
+    /// Looks at all sockets once what happens now is over.
+    void look_soon();
+    void look_soon(Duration pause);
+    void look_at_sockets();
+    void hear_of_changes();
     void report_to_manager();
 
     sys::Loop& loop_;
@@ -107,6 +113,10 @@ class Supervisor final : public Operations {
     std::map<std::string, std::unique_ptr<Service>> services_;
     std::vector<sys::Source> signals_;
     int stops_ = 0;
+    sys::Changes changes_{loop_, [this] { look_soon(); }};
+    sys::Source look_;
+    std::optional<Instant> look_at_;
+    bool told_deaf_ = false;  ///< that it does not hear of changes
     std::function<void()> reloaded_;
     std::uint64_t reloads_ = 0, reloads_refused_ = 0;
     std::uint64_t upgrades_ = 0, upgrades_refused_ = 0;

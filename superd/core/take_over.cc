@@ -103,6 +103,7 @@ void Supervisor::take_up() {
     // The pending SIGCHLD of who left meanwhile was dropped with the handlers of the program before.
     reap();
     store_.keep(ports_);
+    look_soon();
     const std::size_t processes = engine_->children.size();
     log_.write(
         Level::notice,

@@ -18,16 +18,32 @@ namespace {
 
 constexpr std::size_t kLargest = 65536;
 
+/// In the family of the socket.
+sys::Address inet(in_addr address, const sys::Address& bound) {
+    const auto port = htons(static_cast<std::uint16_t>(bound.port()));
+    if (bound.family() == AF_INET) {
+        sockaddr_in v4{};
+        v4.sin_family = AF_INET;
+        v4.sin_port = port;
+        v4.sin_addr = address;
+        return {reinterpret_cast<const sockaddr*>(&v4), sizeof v4};
+    }
+    sockaddr_in6 v6{};
+    v6.sin6_family = AF_INET6;
+    v6.sin6_port = port;
+    v6.sin6_addr.s6_addr[10] = v6.sin6_addr.s6_addr[11] = 0xff;
+    std::memcpy(&v6.sin6_addr.s6_addr[12], &address, sizeof address);
+    return {reinterpret_cast<const sockaddr*>(&v6), sizeof v6};
+}
+
 sys::Address destination(const msghdr& header, const sys::Address& bound) {
+    std::optional<sys::Address> from;
     for (cmsghdr* c = CMSG_FIRSTHDR(&header); c != nullptr; c = CMSG_NXTHDR(const_cast<msghdr*>(&header), c)) {
-        if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_PKTINFO && bound.family() == AF_INET) {
+        if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_PKTINFO) {
             in_pktinfo info;
             std::memcpy(&info, CMSG_DATA(c), sizeof info);
-            sockaddr_in v4{};
-            v4.sin_family = AF_INET;
-            v4.sin_port = htons(static_cast<std::uint16_t>(bound.port()));
-            v4.sin_addr = info.ipi_spec_dst;  // the address to answer from, also for a broadcast
-            return {reinterpret_cast<const sockaddr*>(&v4), sizeof v4};
+            // The address to answer from, also for a broadcast or a group. A dual-stack socket is told of it as well.
+            return inet(info.ipi_spec_dst, bound);
         }
         if (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_PKTINFO) {
             in6_pktinfo info;
@@ -35,14 +51,14 @@ sys::Address destination(const msghdr& header, const sys::Address& bound) {
             sockaddr_in6 v6{};
             v6.sin6_family = AF_INET6;
             v6.sin6_port = htons(static_cast<std::uint16_t>(bound.port()));
-            if (IN6_IS_ADDR_MULTICAST(&info.ipi6_addr)) return bound;
-            v6.sin6_addr = info.ipi6_addr;
+            // Nobody answers from a group: the kernel chooses.
+            if (!IN6_IS_ADDR_MULTICAST(&info.ipi6_addr)) v6.sin6_addr = info.ipi6_addr;
             if (IN6_IS_ADDR_LINKLOCAL(&info.ipi6_addr))
                 v6.sin6_scope_id = static_cast<std::uint32_t>(info.ipi6_ifindex);
-            return {reinterpret_cast<const sockaddr*>(&v6), sizeof v6};
+            from = sys::Address(reinterpret_cast<const sockaddr*>(&v6), sizeof v6);
         }
     }
-    return bound;
+    return from.value_or(bound);
 }
 
 template <class Info>

@@ -7,6 +7,7 @@
 #include <netinet/ip.h>
 #include <netinet/tcp.h>
 #include <sys/ioctl.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -208,6 +209,32 @@ Result<void> bind_path(int fd, int type, const sys::Address& address, const std:
     return {};
 }
 
+/// Binds beside what stands at the path, and puts it in its place at once: nobody meets a path that leads nowhere.
+/// `own`: it is the socket that is to be replaced.
+Result<void> bind_over(int fd, int type, const sys::Address& address, const std::string& path, const SocketOptions& o,
+                       bool own) {
+    struct stat status;
+    if (lstat(path.c_str(), &status) != 0) return bind_path(fd, type, address, path, o);
+    if (!own && !is_stale(path, address, type)) {
+        const int why = S_ISDIR(status.st_mode) ? EISDIR : S_ISSOCK(status.st_mode) ? EADDRINUSE : EEXIST;
+        return fail_errno(fmt::format("bind {}", path), why);
+    }
+    std::uint32_t random = 0;
+    if (getrandom(&random, sizeof random, GRND_NONBLOCK) != sizeof random)
+        random = static_cast<std::uint32_t>(getpid());
+    const std::string beside = fmt::format("{}~{:x}", path, random);
+    const auto name = sys::Address::local(beside);
+    if (!name) {  // no room for a longer one
+        unlink(path.c_str());
+        return bind_path(fd, type, address, path, o);
+    }
+    if (auto bound = bind_path(fd, type, *name, beside, o); !bound) return bound;
+    if (rename(beside.c_str(), path.c_str()) == 0) return {};
+    const int code = errno;
+    unlink(beside.c_str());
+    return fail_errno(fmt::format("bind {}", path), code);
+}
+
 }  // namespace
 
 Listener::Listener(sys::Fd fd, conf::Listen where, conf::SocketOptions options, conf::SocketType type)
@@ -215,9 +242,18 @@ Listener::Listener(sys::Fd fd, conf::Listen where, conf::SocketOptions options, 
       where_(std::move(where)),
       options_(std::move(options)),
       type_(type),
-      address_(sys::Address::of_socket(fd_.get())) {}
+      address_(sys::Address::of_socket(fd_.get())) {
+    // What was bound beside a path and renamed still goes by its first name.
+    if (is_path(where_))
+        if (auto address = sys::Address::local(where_.path)) address_ = *address;
+}
 
 Result<Listener> Listener::open(const conf::Listen& where, const conf::SocketOptions& options) {
+    return make(where, options);
+}
+
+Result<Listener> Listener::make(const conf::Listen& where, const conf::SocketOptions& options, const Listener* over,
+                                const filter::Program* program) {
     auto address = resolve(where, options);
     if (!address) return std::unexpected(address.error());
     const SocketType type = *where.socket_type();
@@ -228,9 +264,12 @@ Result<Listener> Listener::open(const conf::Listen& where, const conf::SocketOpt
     if (address->family() == AF_UNIX) sys::let_rights_in(fd.get(), false);  // before anybody can connect
     if (auto set = apply_before_bind(fd.get(), *address, where, options); !set) return std::unexpected(set.error());
     if (auto set = apply(fd.get(), address->family(), type, options, {}); !set) return std::unexpected(set.error());
+    if (program != nullptr)
+        if (auto attached = filter::attach(fd.get(), *program); !attached) return std::unexpected(attached.error());
     if (is_path(where)) {
-        if (auto bound = bind_path(fd.get(), kind, *address, where.path, options); !bound)
-            return std::unexpected(bound.error());
+        auto bound = over != nullptr ? bind_over(fd.get(), kind, *address, where.path, options, over->has_path())
+                                     : bind_path(fd.get(), kind, *address, where.path, options);
+        if (!bound) return std::unexpected(bound.error());
     } else if (bind(fd.get(), address->data(), address->size()) != 0) {
         return fail_errno(fmt::format("bind {}", address->text()), errno);
     }
@@ -247,10 +286,12 @@ Result<Listener> Listener::open(const conf::Listen& where, const conf::SocketOpt
     }
     if (listener.address_.family() == AF_UNSPEC)  // its port, and where to answer from, would not be known
         return fail_errno(fmt::format("address of {}", where.uri()), ENOBUFS);
-    if (type == SocketType::datagram)
+    if (type == SocketType::datagram) {
         ask_for_destination(listener.fd(), address->family());
-    else if (listen(listener.fd(), options.backlog) != 0)
+        if (auto joined = listener.join(); !joined) return std::unexpected(joined.error());
+    } else if (listen(listener.fd(), options.backlog) != 0) {
         return fail_errno(fmt::format("listen {}", address->text()), errno);
+    }
     return listener;
 }
 
@@ -289,10 +330,16 @@ Result<Listener> Listener::adopt(sys::PassedSocket& socket, const conf::Listen& 
 }
 
 Listener::~Listener() {
-    if (!fd_ || path_.empty()) return;
+    if (fd_ && !path_.empty() && has_path()) unlink(path_.c_str());
+}
+
+bool Listener::has_path() const {
     struct stat status;
-    if (lstat(path_.c_str(), &status) == 0 && status.st_dev == device_ && status.st_ino == inode_)
-        unlink(path_.c_str());
+    return lstat(path_.c_str(), &status) == 0 && is_own(status);
+}
+
+bool Listener::is_own(const struct stat& status) const {
+    return status.st_dev == device_ && status.st_ino == inode_;
 }
 
 std::string Listener::uri() const {
@@ -319,7 +366,9 @@ Result<void> Listener::set_path(const conf::SocketOptions& options) const {
 
 Result<void> Listener::become(const conf::SocketOptions& next) {
     if (next == options_) return {};
+    const std::string before = given_ ? read_settings(fd()) : std::string();
     auto result = apply(fd(), address_.family(), type_, next, options_);
+    if (given_) settings_ = merge_settings(settings_, before, read_settings(fd()));
     if (type_ != SocketType::datagram && !inherited_ && next.backlog != options_.backlog)
         listen(fd(), next.backlog);  // listen(2) on a listening socket changes its backlog alone
     if (!path_.empty())
@@ -341,9 +390,11 @@ void Listener::allow_overlap(bool on) const {
 
 void Listener::overlaps(const conf::SocketOptions& asked) {
     // Nobody else may join once the change is done.
+    const std::string before = given_ ? read_settings(fd()) : std::string();
     const int off = 0;
     if (!asked.reuse_port) setsockopt(fd(), SOL_SOCKET, SO_REUSEPORT, &off, sizeof off);
     options_ = asked;
+    if (given_) settings_ = merge_settings(settings_, before, read_settings(fd()));
 }
 
 /// O_NONBLOCK belongs to the open file, which a handler that was given the socket shares and may change at any
@@ -362,7 +413,7 @@ sys::Fd Listener::accept(sockaddr_storage& from, socklen_t& size) const {
 }
 
 Listener::Kept Listener::kept() const {
-    return {fd(), where_, options_, type_, inherited_, given_, passed_name_, path_, device_, inode_};
+    return {fd(), where_, options_, type_, inherited_, given_, passed_name_, path_, device_, inode_, settings_};
 }
 
 Listener Listener::go_on(sys::Fd fd, Kept kept) {
@@ -373,6 +424,8 @@ Listener Listener::go_on(sys::Fd fd, Kept kept) {
     listener.path_ = std::move(kept.path);
     listener.device_ = kept.device;
     listener.inode_ = kept.inode;
+    listener.settings_ = std::move(kept.settings);
+    if (listener.given_ && listener.settings_.empty()) listener.note_given();
     return listener;
 }
 

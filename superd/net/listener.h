@@ -3,12 +3,16 @@
 // A socket that waits for clients.
 
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 
+#include <optional>
 #include <string>
 
 #include "base/error.h"
 #include "conf/service.h"
+#include "net/filter.h"
+#include "net/health.h"
 #include "sys/address.h"
 #include "sys/passed_rights.h"
 #include "sys/service_manager.h"
@@ -30,6 +34,8 @@ class Listener {
     /// only a new socket can have, or its path has gone; `socket` stays the caller's then.
     static Result<Listener> recover(sys::PassedSocket& socket, const conf::Listen& where,
                                     const conf::SocketOptions& options);
+    /// Is this what the unix socket was bound to? Its own name tells the path of its first moment alone.
+    static bool leads_to(int fd, const std::string& path);
     /// Closes such a socket that is no longer wanted, and removes its path.
     static void discard(sys::Fd socket);
 
@@ -59,8 +65,27 @@ class Listener {
     void allow_overlap(bool on) const;
     /// This one was bound so: `asked` is what its definition says.
     void overlaps(const conf::SocketOptions& asked);
-    /// A handler is given the socket itself: from then on somebody else may change its flags.
-    void note_given() { given_ = true; }
+    /// A handler is given the socket itself: from then on somebody else may change whatever it is set to.
+    void note_given();
+    bool given() const { return given_; }
+    /// Replaces the socket filter; nullopt: none. Errors: filter::attach().
+    Result<void> set_filter(const std::optional<filter::Program>& program);
+
+    /// Compares the socket with what it was made as, and puts right what can be on the socket itself, all but the
+    /// filter. O_NONBLOCK is not looked at: programs change it by habit.
+    Health examine();
+    /// A new socket for the same address, bound beside this one, or over its path; clients may come to either until
+    /// this one is handed on. It has this filter before any comes. EADDRINUSE: the kernel lets no two have such an
+    /// address.
+    Result<Listener> renew(const std::optional<filter::Program>& program);
+    /// Who waits here goes to `next` where the kernel can move them, and nobody comes here any more. Before it, those
+    /// who are to be accepted from here have to be.
+    void hand_on_to(Listener& next);
+    /// The interface that its definition names, else "".
+    std::string device() const;
+    bool is_multicast() const;
+    /// The file that it is bound to, else "".
+    const std::string& path() const { return path_; }
     /// accept4(2) that does not block, whatever others do to the socket.
     sys::Fd accept(sockaddr_storage& from, socklen_t& size) const;
     /// All that is to be known of it besides the socket itself, for a superd that goes on with the same descriptor.
@@ -73,6 +98,7 @@ class Listener {
         std::string passed_name, path;
         dev_t device = 0;
         ino_t inode = 0;
+        std::string settings;
     };
     Kept kept() const;
     /// `fd` is what kept().fd named; nothing is done to it.
@@ -82,7 +108,19 @@ class Listener {
     sys::PassedSocket release() &&;
 
   private:
+    /// `over`: one that has the address and is to be replaced.
+    static Result<Listener> make(const conf::Listen& where, const conf::SocketOptions& options,
+                                 const Listener* over = nullptr, const filter::Program* program = nullptr);
+    void mend_state(Health& health);
+    void mend_filter(Health& health);
+    void mend_device(Health& health);
+    bool is_bound_to_device() const;
+    /// Becomes a member of the multicast group that it is bound to. False: it was, or there is none.
+    Result<bool> join() const;
     bool own_path(const std::string& path);
+    /// Does its path lead to it still?
+    bool has_path() const;
+    bool is_own(const struct stat& status) const;
     Result<void> set_path(const conf::SocketOptions& options) const;
     Listener(sys::Fd fd, conf::Listen where, conf::SocketOptions options, conf::SocketType type);
 
@@ -93,6 +131,8 @@ class Listener {
     sys::Address address_;
     bool inherited_ = false;
     bool given_ = false;
+    std::string settings_;      ///< read_settings() before anybody else had it; "" while nobody has
+    std::uint64_t filter_ = 0;  ///< filter_print() of what was attached
     std::string passed_name_;
     std::string path_;  ///< to be removed with the socket, if it is still this inode
     dev_t device_ = 0;

@@ -55,7 +55,7 @@ Result<Listener> Listener::recover(sys::PassedSocket& socket, const conf::Listen
     auto listener = adopt(socket, where, options);
     if (!listener) return listener;
     listener->inherited_ = false;
-    listener->given_ = true;  // perhaps: a worker of before may have it still
+    listener->note_given();  // perhaps: a worker of before may have it still
     listener->options_ = with_fixed_options_of(listener->fd(), where, options);
     Result<void> fits;
     if (!listener->can_become(options)) fits = fail(fmt::format("{}: other options take a new socket", where.uri()));
@@ -75,6 +75,11 @@ void Listener::discard(sys::Fd socket) {
     where.path = sys::Address::of_socket(socket.get()).host();
     Listener going(std::move(socket), where, {}, conf::SocketType::stream);
     if (going.address_.family() == AF_UNIX && where.path.starts_with('/')) (void)going.own_path(where.path);
+}
+
+bool Listener::leads_to(int fd, const std::string& path) {
+    struct stat status;
+    return lstat(path.c_str(), &status) == 0 && is_file_of(fd, status);
 }
 
 bool Listener::own_path(const std::string& path) {

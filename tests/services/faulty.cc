@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // An echo that fails or takes long where it is told to, to show that a failed request ends alone and a long one holds
-// no other.
+// no other. It answers broadcasts as well.
 
 #include <unistd.h>
 
@@ -30,5 +30,6 @@ int main(int argc, char** argv) {
                                 while (const std::size_t got = worker::read_some(client.in, buffer))
                                     worker::write_all(client.out, echo_or_throw({buffer.data(), got}));
                             },
-                        .datagram = [](const worker::Datagram& datagram) { return echo_or_throw(datagram.data); }});
+                        .datagram = [](const worker::Datagram& datagram) { return echo_or_throw(datagram.data); },
+                        .answer_anyone = true});
 }

@@ -178,6 +178,21 @@ class OnSharedSocket(HandlerTest):
             if family == socket.AF_INET:
                 self.unanswered(port, client, "239.1.2.3")
 
+    def test_a_broadcast_is_answered_from_the_address_that_the_kernel_names(self):
+        """By a service that answers broadcasts: not from the broadcast address, from which nothing may be sent."""
+        for family, address in ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")):
+            sock = self.open(family, socket.SOCK_DGRAM)
+            if family == socket.AF_INET6:
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+            sock.bind((address, 0))
+            self.start("faulty", stdin=blocking(sock))
+            client = self.udp("0.0.0.0")
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+            client.settimeout(30)
+            for to in ("127.0.0.1", "127.255.255.255"):
+                client.sendto(b"hello", (to, sock.getsockname()[1]))
+                self.assertEqual(client.recvfrom(100), (b"hello", ("127.0.0.1", sock.getsockname()[1])))
+
     def test_what_is_bound_to_a_broadcast_or_multicast_address_answers_none(self):
         for address in ("127.255.255.255", "239.1.2.3"):
             with self.subTest(address):

@@ -185,3 +185,26 @@ TEST_CASE("two services on one address are an error that names the other") {
     folder.define("b", definition("tcp://[::1]:7", "enabled = false\n"));
     CHECK(folder.errors().empty());
 }
+
+TEST_CASE("a group takes no streams, and an address of one link says of which") {
+    const auto why = [](const std::string& uri, const std::string& device = "") {
+        SocketOptions options;
+        options.bind_to_device = device;
+        return cannot_bind(*parse_listen(uri), options).value_or("");
+    };
+    CHECK(why("tcp://239.1.2.3:7").find("multicast") != std::string::npos);
+    CHECK(why("tcp://[ff05::1]:7").find("multicast") != std::string::npos);
+    CHECK(why("udp://239.1.2.3:7").empty());
+    CHECK(why("udp://[ff05::1]:7").empty());
+    for (const char* host : {"fe80::1", "febf::1", "ff02::fb", "ff01::1"}) {
+        CHECK(why(std::string("udp://[") + host + "]:7").find("[" + std::string(host) + "%eth0]") != std::string::npos);
+        CHECK(why(std::string("udp://[") + host + "%eth0]:7").empty());
+        CHECK(why(std::string("udp://[") + host + "]:7", "eth0").empty());
+    }
+    CHECK(why("tcp://[fec0::1]:7").empty());
+    CHECK(why("tcp://169.254.1.1:7").empty());
+    CHECK(why("unix:///run/fe80::1").empty());
+
+    CHECK(errors_in(definition("tcp://[fe80::1]:7")).find("name its interface") != std::string::npos);
+    CHECK(errors_in(definition("tcp://[fe80::1]:7", "[socket]\nbind_to_device = \"eth0\"\n")).empty());
+}

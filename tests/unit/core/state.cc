@@ -65,7 +65,7 @@ State example() {
     state.ports.push_back(
         {"key",
          service.listen[0],
-         net::Listener::Kept{.fd = 5, .where = service.listen[0], .options = {}, .passed_name = {}, .path = {}},
+         net::Listener::Kept{.fd = 5, .where = service.listen[0], .options = {}, .passed_name = {}, .path = {}, .settings = {}},
          {},
          "web",
          0});

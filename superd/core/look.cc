@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: MIT
+// When the supervisor looks at its listening sockets: when something has happened that may have changed them, and
+// never because time has passed.
+#include <fmt/format.h>
+
+#include <set>
+#include <utility>
+
+#include "core/supervisor.h"
+
+namespace superd::core {
+namespace {
+
+/// However much happens, they are not looked at more often.
+constexpr Duration kPause = std::chrono::milliseconds(50);
+/// Where the kernel does not tell of what they are bound to.
+constexpr Duration kCoarse = std::chrono::seconds(5);
+
+}  // namespace
+
+void Supervisor::look_soon(Duration pause) {
+    const Instant when = now() + pause;
+    if (look_at_ && *look_at_ <= when) return;
+    if (!look_) {
+        auto timer = loop_.timer([this] {
+            look_at_.reset();
+            look_at_sockets();
+        });
+        if (!timer) return;
+        look_ = std::move(*timer);
+    }
+    if (look_.arm(when)) look_at_ = when;
+}
+
+void Supervisor::look_soon() {
+    look_soon(kPause);
+}
+
+void Supervisor::look_at_sockets() {
+    if (stops_ > 0) return;
+    const bool network = changes_.take();
+    hear_of_changes();
+    for (const auto& [name, service] : services_) service->look_at_sockets();
+    if (!network) return;
+    for (const auto& [key, port] : ports_) port->try_again();
+}
+
+void Supervisor::hear_of_changes() {
+    std::set<std::string> paths;
+    bool network = false;
+    for (const auto& [key, port] : ports_) {
+        const net::Listener* listener = port->listener();
+        const conf::Transport transport = port->where().transport;
+        const bool inet = transport == conf::Transport::tcp || transport == conf::Transport::udp;
+        if (listener == nullptr)
+            network = network || inet;
+        else if (inet)
+            network = network || !listener->device().empty() || listener->is_multicast();
+        else if (!listener->path().empty())
+            paths.insert(listener->path());
+    }
+    for (const auto& heard : {changes_.network(network), changes_.files(paths)}) {
+        if (heard) continue;
+        if (!std::exchange(told_deaf_, true))
+            log_.write(Level::warning,
+                       fmt::format("{}; superd looks at its sockets every {} instead", heard.error().text,
+                                   format_duration(kCoarse)),
+                       {{"ERRNO", heard.error().code}});
+        look_soon(kCoarse);
+    }
+}
+
+}  // namespace superd::core

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: MIT
+// A running service's listening sockets stay what they were, whatever their holders do to them and whatever becomes
+// of the interface or the path that they are bound to.
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdlib>
+
+#include "core/service.h"
+
+namespace superd::core {
+namespace {
+
+/// Does this process wait in poll, select or epoll? Such a program has made the socket not block, and would be held up
+/// by accept were it to block again. False where nobody may look.
+bool polls(pid_t pid) {
+    const sys::Fd file(open(fmt::format("/proc/{}/syscall", pid).c_str(), O_RDONLY | O_CLOEXEC));
+    char text[32] = "";
+    if (!file || read(file.get(), text, sizeof text - 1) <= 0 || text[0] < '0' || text[0] > '9') return false;
+    switch (std::strtol(text, nullptr, 10)) {
+#ifdef SYS_poll
+        case SYS_poll:
+        case SYS_select:
+        case SYS_epoll_wait:
+#endif
+        case SYS_ppoll:
+        case SYS_pselect6:
+        case SYS_epoll_pwait:
+#ifdef SYS_epoll_pwait2
+        case SYS_epoll_pwait2:
+#endif
+            return true;
+        default:
+            return false;
+    }
+}
+
+}  // namespace
+
+void Service::socket_came_back(const Generation& generation) {
+    for (Port* port : ports_) examine(*port);
+    // What an earlier definition had may be another service's by now.
+    if (&generation != current_.get()) engine_.look_at_sockets();
+}
+
+void Service::look_at_sockets() {
+    for (Port* port : ports_) examine(*port);
+    renew_sockets();
+    reconcile();
+}
+
+void Service::socket_hung_up(std::size_t index) {
+    // Nobody but a holder can have done that.
+    if (net::Listener* listener = ports_[index]->listener()) listener->note_given();
+    look_at_sockets();
+}
+
+void Service::examine(Port& port) {
+    net::Listener* listener = port.listener();
+    if (listener == nullptr || !current_) return;
+    if (listener->given()) restore_blocking(*listener);
+    const net::Health health = listener->examine();
+    if (health.filter) set_gates();
+    if (health.left) {
+        if (port.amiss(health))
+            tell(port, fmt::format("{}: {}; trying again until it can be put right", health.wrong, health.left->text));
+        return;
+    }
+    if (port.well() || !health.wrong.empty()) {
+        ++stats_.sockets_mended;
+        tell(port, fmt::format("{}; put right", health.wrong.empty() ? "as it should be again" : health.wrong));
+    }
+}
+
+void Service::tell(Port& port, const std::string& what) {
+    engine_.log.write(Level::warning, fmt::format("{}: the socket was not as it should be: {}", port.uri(), what),
+                      {{"SERVICE", name_}, {"ADDRESS", port.uri()}});
+}
+
+void Service::restore_blocking(const net::Listener& listener) {
+    if (current_->definition().handoff == conf::Handoff::connection) return listener.set_blocking(false);
+    if ((fcntl(listener.fd(), F_GETFL) & O_NONBLOCK) == 0) return;
+    std::vector<pid_t> holders = current_->holders();
+    for (const auto& generation : former_) {
+        const auto more = generation->holders();
+        holders.insert(holders.end(), more.begin(), more.end());
+    }
+    // Programs do that by habit, and those who are still there rely on it: no news then, and no fault.
+    if (std::ranges::none_of(holders, polls)) listener.set_blocking(true);
+}
+
+void Service::renew_sockets() {
+    for (Port* port : std::vector<Port*>(ports_))
+        if (port->listener() != nullptr && port->may_renew()) renew(*port);
+}
+
+/// Beside the old socket: nobody is refused meanwhile. Clients of both are served until the old one is handed on.
+void Service::renew(Port& port) {
+    net::Listener& old = *port.listener();
+    auto next = old.renew(gate_.wanted(old));
+    if (!next) {
+        const conf::Transport transport = port.where().transport;
+        const bool alone = old.path().empty() && transport != conf::Transport::tcp && transport != conf::Transport::udp;
+        if (next.error().code == EADDRINUSE && alone) return let_go(port);
+        if (port.cannot_renew(next.error()))
+            tell(port, fmt::format("{}; trying again until it can be put right", next.error().text));
+        return;
+    }
+    const bool given = current_->definition().handoff == conf::Handoff::listen;
+    next->set_blocking(given);
+    const std::string why = *port.trouble();
+    net::Listener before = *port.install(std::move(*next));
+    port.renewed();
+    ++stats_.sockets_mended;
+    tell(port, fmt::format("{}; a new one has taken its place", why));
+    set_gates();
+    if (given)
+        replace_holders();
+    else
+        intake_.take_all(before, port.index());
+    before.hand_on_to(*port.listener());
+    engine_.port_came();
+}
+
+/// The kernel lets no two sockets have such an address, so the old one goes first, from all who have it.
+void Service::let_go(Port& port) {
+    tell(port, fmt::format("{}; it is closed, and its address bound anew", *port.trouble()));
+    (void)port.take_socket();
+    if (current_->definition().handoff == conf::Handoff::listen) replace_holders();
+    port.wait({}, [where = port.where(), options = current_->definition().socket] {
+        return net::Listener::open(where, options);
+    });
+    ++stats_.sockets_mended;
+    engine_.port_came();
+}
+
+/// Who has the old socket leaves once others have the new one.
+void Service::replace_holders() {
+    adopt(conf::Service(current_->definition()), std::vector<Port*>(ports_));
+    for (const auto& generation : former_) generation->stop_holders();
+}
+
+}  // namespace superd::core
