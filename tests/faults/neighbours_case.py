@@ -124,9 +124,9 @@ class NeighbourCase(FaultCase):  # no tests of its own
         finally:
             ours, control = [asker.end() for asker in askers]
             bare.end()
-        what = f"{self.name()}{', ' + what if what else ''}"
-        figure(f"{what}: clients of another service waited {ours['most'] * 1000:.0f} ms at most, {ours['asked']} of "
-               f"them; those of a control {control['most'] * 1000:.0f} ms")
+            what = f"{self.name()}{', ' + what if what else ''}"
+            figure(f"{what}: clients of another service waited {ours['most'] * 1000:.0f} ms at most, {ours['asked']} "
+                   f"of them; those of a control {control['most'] * 1000:.0f} ms")
         if ours["most"] > MOST + control["most"]:
             if ours["most"] >= LINGER / 3 and daemon.process is not None:
                 daemon.process.kill()  # it may be busy for long with ending

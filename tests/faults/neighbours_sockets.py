@@ -4,8 +4,10 @@
 import contextlib
 import ctypes
 import os
+import select
 import socket
 import struct
+import zlib
 
 from harness import process
 from harness.wire import uri_parts
@@ -19,7 +21,7 @@ OPTIONS = {
     "keepalive": (SOL, socket.SO_KEEPALIVE), "receive buffer": (SOL, socket.SO_RCVBUF),
     "send buffer": (SOL, socket.SO_SNDBUF), "priority": (SOL, socket.SO_PRIORITY),
     "broadcast": (SOL, socket.SO_BROADCAST), "low water": (SOL, socket.SO_RCVLOWAT),
-    "receive timeout": (SOL, socket.SO_RCVTIMEO), "linger": (SOL, socket.SO_LINGER),
+    "linger": (SOL, socket.SO_LINGER),
     "pacing": (SOL, 47), "device": (SOL, socket.SO_BINDTODEVICE),
     "ttl": (IP, socket.IP_TTL), "tos": (IP, socket.IP_TOS), "least ttl": (IP, 21),
     "nodelay": (TCP, socket.TCP_NODELAY), "defer accept": (TCP, socket.TCP_DEFER_ACCEPT),
@@ -55,7 +57,8 @@ def bound(pid, uri):
                 continue
             sock = socket.socket(fileno=copy)
             with contextlib.suppress(OSError):
-                if sock.getsockname()[:2] == wanted[:2] or sock.getsockname() == wanted:
+                name = sock.getsockname()
+                if name == wanted or (isinstance(name, tuple) and name[:2] == wanted):
                     found.append(sock)
                     continue
             sock.close()
@@ -66,17 +69,21 @@ def bound(pid, uri):
 
 
 def filter_of(sock):
-    """The socket's filter as bytes; b"" if there is none."""
+    """The socket's filter as a short text; "" if there is none."""
     instructions = ctypes.create_string_buffer(4096 * 8)
     count = ctypes.c_int(4096)
     if libc.getsockopt(sock.fileno(), SOL, SO_GET_FILTER, instructions, ctypes.byref(count)) != 0:
-        return b"?"
-    return instructions.raw[:count.value * 8]
+        return "?"
+    code = instructions.raw[:count.value * 8]
+    return f"{count.value} instructions, {zlib.crc32(code):x}" if code else ""
 
 
 def state(sock):
-    """All that a worker can change of it, but O_NONBLOCK, which is for whoever is given it next."""
-    found = {"filter": filter_of(sock), "locked": sock.getsockopt(SOL, SO_LOCK_FILTER),
+    """All that a worker can change of it, but O_NONBLOCK and how long to wait for a client, which are for whoever is
+    given it next."""
+    watch = select.poll()
+    watch.register(sock, select.POLLRDHUP)
+    found = {"filter": filter_of(sock), "shut down": bool(watch.poll(0)), "locked": sock.getsockopt(SOL, SO_LOCK_FILTER),
              "listening": sock.getsockopt(SOL, socket.SO_ACCEPTCONN)}
     try:
         found["peer"] = sock.getpeername()

@@ -56,6 +56,15 @@ def unconnect(sock):
         raise OSError("connect")
 
 
+def shutdown(sock):
+    """Of a datagram socket without a peer this is an error, and done all the same."""
+    try:
+        sock.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        if sock.type != socket.SOCK_DGRAM:
+            raise
+
+
 def connect(sock):
     """A datagram socket takes datagrams of its peer alone from then on."""
     sock.connect(sock.getsockname() if sock.family == socket.AF_UNIX else ("127.0.0.1", 9))
@@ -65,7 +74,7 @@ ACTS = {
     "detach": lambda sock: sock.setsockopt(SOL, SO_DETACH_FILTER, 0),
     "deny": lambda sock: sock.setsockopt(SOL, SO_ATTACH_FILTER, DENY),
     "lock": lock, "lock-open": lock_open,
-    "shutdown": lambda sock: sock.shutdown(socket.SHUT_RDWR),
+    "shutdown": shutdown,
     "unconnect": unconnect,
     "connect": connect,
     "backlog": lambda sock: sock.listen(0),

@@ -58,6 +58,8 @@ class SpoiltListeners(NeighbourCase):
         self.eventually(lambda: self.ready(daemon, action), f"{action}: the attacker is there")
         daemon.write(f"theirs/{action}.do", action)
         self.eventually(lambda: os.path.exists(theirs + ".done"), f"{action}: done")
+        with open(theirs + ".done", encoding="utf-8") as said:
+            self.assertEqual(said.read(), "done", action)
 
     def denied(self, uri):
         """Is a client whom the lists keep out not answered, several times over?"""
@@ -112,6 +114,7 @@ class SpoiltListeners(NeighbourCase):
         self.balances(daemon)
         self.stops(daemon)
 
+    longest = 0.0
     grace = 0.3  # for the shell in front of the program, on a busy machine
 
     @staticmethod
