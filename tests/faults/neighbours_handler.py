@@ -104,6 +104,7 @@ def command(path, verb, how, target):
         _, descriptors, _, _ = socket.recv_fds(ours, 1, 1)
         os.waitpid(child, 0)
         sock = socket.socket(fileno=descriptors[0])
+        sock.settimeout(20)
     else:
         sock = connected(path)
     say(give(sock, verb, target))

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Passes descriptors whose last close sleeps for LINGER seconds: TCP sockets with data that nobody reads.
 
+    large LINGER ADDRESS                                     a file, over datagrams, that takes long to be freed
     connect LINGER KIND ADDRESS COUNT stay|leave [REQUEST]   by a stranger, over connections or datagrams of his own
     pair LINGER PID                                          over the pair of another process of the same user
     answer LINGER                                            as a datagram's handler, over its stdout
@@ -19,6 +20,7 @@ import time
 
 KINDS = {"unix": socket.SOCK_STREAM, "unix-dgram": socket.SOCK_DGRAM, "unix-seqpacket": socket.SOCK_SEQPACKET}
 SHAPES = ("plain", "many", "nested")
+LARGE = 768 << 20
 PIDFD_OPEN, PIDFD_GETFD = 434, 438
 
 linger = 0
@@ -84,6 +86,25 @@ def connect(kind, address, count, how, request=""):
     sys.stdin.read()
 
 
+def large(address):
+    """Nobody sleeps over this one; whoever drops it last works for as long, and no signal ends that."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.connect(address)
+        file = os.memfd_create("large")
+        for _ in range(LARGE >> 20):
+            os.write(file, bytes(1 << 20))
+        try:
+            for _ in range(20):
+                sock.send(b"ahead")
+            socket.send_fds(sock, [b"large"], [file])
+            outcome = "sent"
+        except OSError as error:
+            outcome = errno.errorcode[error.errno]
+        os.close(file)
+    tell(outcome)
+    print("done", flush=True)
+
+
 def tell(outcome):
     print(outcome, flush=True)
 
@@ -123,7 +144,7 @@ def report():
 def main(what, seconds, *words):
     global linger  # pylint: disable=global-statement
     linger = int(seconds)
-    {"connect": connect, "pair": pair, "answer": answer, "report": report}[what](*words)
+    {"large": large, "connect": connect, "pair": pair, "answer": answer, "report": report}[what](*words)
 
 
 main(*sys.argv[1:])

@@ -159,6 +159,17 @@ class PassedDescriptors(NeighbourCase):
         self.stops(daemon)
 
     @attack
+    def test_a_large_file(self):
+        """A file in memory that nobody else has: it is freed by whoever drops it."""
+        daemon = self.start(lambda daemon: {
+            "fork": dict(listen=self.unix(daemon, "fork", "unix-dgram"), model="fork", exec=["true"])})
+        with self.nobody_waits(daemon):
+            outcomes = self.said(self.attacker(daemon, POISON, "large", LINGER, daemon.path("fork")))
+            time.sleep(0.5)
+        self.tell("", outcomes)
+        self.stops(daemon)
+
+    @attack
     def test_datagrams_for_handlers(self):
         """Datagrams for a handler that owns the socket and does not read, which is superd's after a reload."""
         daemon = self.start(lambda daemon: {
