@@ -83,7 +83,8 @@ def state(sock):
     given it next."""
     watch = select.poll()
     watch.register(sock, select.POLLRDHUP)
-    found = {"filter": filter_of(sock), "shut down": bool(watch.poll(0)), "locked": sock.getsockopt(SOL, SO_LOCK_FILTER),
+    found = {"filter": filter_of(sock), "shut down": bool(watch.poll(0)),
+             "locked": sock.getsockopt(SOL, SO_LOCK_FILTER),
              "listening": sock.getsockopt(SOL, socket.SO_ACCEPTCONN)}
     try:
         found["peer"] = sock.getpeername()
