@@ -20,7 +20,7 @@ import time
 
 KINDS = {"unix": socket.SOCK_STREAM, "unix-dgram": socket.SOCK_DGRAM, "unix-seqpacket": socket.SOCK_SEQPACKET}
 SHAPES = ("plain", "many", "nested")
-LARGE = 768 << 20
+LARGE = 1536 << 20
 PIDFD_OPEN, PIDFD_GETFD = 434, 438
 
 linger = 0

@@ -80,7 +80,7 @@ def spoil(kind):
             os.dup(0)
     elif kind == "many-threads":
         for _ in range(300):
-            threading.Thread(target=listener.accept, daemon=True).start()
+            threading.Thread(target=time.sleep, args=(1000,), daemon=True).start()
     elif kind == "stopped":
         os.kill(os.getpid(), signal.SIGSTOP)
     elif kind == "traced":
