@@ -127,7 +127,7 @@ class StuckLogs(NeighbourCase):
         deadline = time.monotonic() + PATIENCE
         while lines + lost < LINES and time.monotonic() < deadline:
             if not (record := self.log.read()):
-                self.answered(f"tcp://{own_loopback()}:{self.port + 2}")  # there is room again, told with what comes next
+                self.answered(f"tcp://{own_loopback()}:{self.port + 2}")  # what was lost is told with what comes next
                 self.made += 1
             elif b"noise-" in record:
                 lines += 1
