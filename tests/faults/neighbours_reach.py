@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: MIT
+"""neighbours_reach.py PID: all the ways by which a process gets at another one of its user; prints one line for each,
+"NAME taken" or "NAME ERRNO", then "done".
+
+neighbours_reach.py race PARENT SECONDS: the same to every new child of a process, as soon as it is seen; prints those
+that were superd's own program still, or a parked process."""
+
+import ctypes
+import errno
+import os
+import platform
+import sys
+import time
+
+PIDFD_OPEN, PIDFD_GETFD = 434, 438
+VM_READ, PTRACE = {"x86_64": (310, 101), "aarch64": (270, 117)}[platform.machine()]
+SEIZE, DETACH, INTERRUPT = 0x4206, 17, 0x4207
+
+libc = ctypes.CDLL(None, use_errno=True)
+
+
+def called(number, *arguments):
+    result = libc.syscall(number, *[ctypes.c_long(argument) for argument in arguments])
+    if result < 0:
+        raise OSError(ctypes.get_errno(), "")
+    return result
+
+
+def pidfd(pid):
+    own = called(PIDFD_OPEN, pid, 0)
+    try:
+        os.close(called(PIDFD_GETFD, own, 0, 0))
+    finally:
+        os.close(own)
+
+
+def trace(pid):
+    called(PTRACE, SEIZE, pid, 0, 0)
+    called(PTRACE, INTERRUPT, pid, 0, 0)
+    os.waitpid(pid, 0x40000000)  # __WALL
+    called(PTRACE, DETACH, pid, 0, 0)
+
+
+def memory(pid):
+    with open(f"/proc/{pid}/maps", encoding="ascii") as maps:
+        begin = int(maps.readline().split("-")[0], 16)
+    with open(f"/proc/{pid}/mem", "rb") as mem:
+        mem.seek(begin)
+        mem.read(1)
+
+
+def written(pid):
+    os.close(os.open(f"/proc/{pid}/mem", os.O_RDWR))
+
+
+def opened(pid):
+    os.listdir(f"/proc/{pid}/fd")
+    os.readlink(f"/proc/{pid}/fd/0")
+
+
+def environment(pid):
+    with open(f"/proc/{pid}/environ", "rb") as text:
+        text.read()
+
+
+WAYS = {"pidfd_getfd": pidfd, "ptrace": trace, "memory": memory, "write": written, "descriptors": opened,
+        "environment": environment}
+
+
+def reach(pid):
+    for name, way in WAYS.items():
+        try:
+            way(pid)
+            said = "taken"
+        except OSError as error:
+            said = errno.errorcode[error.errno]
+        print(name, said, flush=True)
+
+
+def race(parent, seconds):
+    """A process that has not come to its exec has superd's memory."""
+    deadline = time.monotonic() + seconds
+    known, tried = set(), 0
+    while time.monotonic() < deadline:
+        there = {int(entry) for entry in os.listdir("/proc") if entry.isdigit()}
+        new, known = there - known, there
+        for pid in new:
+            try:
+                with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as stat:
+                    if int(stat.read().rsplit(")", 1)[1].split()[1]) != parent:
+                        continue
+                tried += 1
+                pidfd(pid)
+                program = os.readlink(f"/proc/{pid}/exe")
+                if os.path.basename(program) in ("superd", "superd-exec"):
+                    print(f"{program} taken", flush=True)
+            except OSError:
+                pass
+    print(f"tried {tried}", flush=True)
+
+
+if sys.argv[1] == "race":
+    race(int(sys.argv[2]), float(sys.argv[3]))
+else:
+    reach(int(sys.argv[1]))
+print("done", flush=True)
