@@ -3,12 +3,11 @@
 // of the interface or the path that they are bound to.
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <cstdlib>
+#include <string_view>
 
 #include "core/service.h"
 
@@ -16,27 +15,15 @@ namespace superd::core {
 namespace {
 
 /// Does this process wait in poll, select or epoll? Such a program has made the socket not block, and would be held up
-/// by accept were it to block again. False where nobody may look.
+/// by accept were it to block again. False where nobody may look. Not by /proc/PID/syscall: reading that waits for an
+/// exec that is under way, and so for whatever the exec closes.
 bool polls(pid_t pid) {
-    const sys::Fd file(open(fmt::format("/proc/{}/syscall", pid).c_str(), O_RDONLY | O_CLOEXEC));
-    char text[32] = "";
-    if (!file || read(file.get(), text, sizeof text - 1) <= 0 || text[0] < '0' || text[0] > '9') return false;
-    switch (std::strtol(text, nullptr, 10)) {
-#ifdef SYS_poll
-        case SYS_poll:
-        case SYS_select:
-        case SYS_epoll_wait:
-#endif
-        case SYS_ppoll:
-        case SYS_pselect6:
-        case SYS_epoll_pwait:
-#ifdef SYS_epoll_pwait2
-        case SYS_epoll_pwait2:
-#endif
-            return true;
-        default:
-            return false;
-    }
+    const sys::Fd file(open(fmt::format("/proc/{}/wchan", pid).c_str(), O_RDONLY | O_CLOEXEC));
+    char text[128];
+    const ssize_t n = file ? read(file.get(), text, sizeof text) : -1;
+    if (n <= 0) return false;
+    const std::string_view where(text, static_cast<std::size_t>(n));  // "do_epoll_wait", "poll_schedule_timeout"
+    return where.find("poll") != std::string_view::npos || where.find("select") != std::string_view::npos;
 }
 
 }  // namespace
