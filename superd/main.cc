@@ -312,6 +312,7 @@ int serve(const Options& options, const core::State* before) {
 
 int main(int argc, char** argv) {
     fill_standard_descriptors();
+    umask(022);  // folders of sockets and the pid file are for others to reach, whatever a unit's UMask= says
     close_inherited_on_exec();  // a state that is taken over as well: whoever claims a descriptor has it so
     tzset();
     Options options;

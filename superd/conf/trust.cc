@@ -17,8 +17,8 @@ namespace {
 
 constexpr int kMostLinks = 40;  // path_resolution(7)
 
-std::string name_of(uid_t uid) {
-    const auto user = sys::find_user(std::to_string(uid));
+std::string name_of(uid_t uid, sys::Names& names) {
+    const auto user = names.find_user(std::to_string(uid));
     return user && *user && !(*user)->name.empty() ? fmt::format("user \"{}\"", (*user)->name)
                                                    : fmt::format("user {}", uid);
 }
@@ -93,7 +93,7 @@ bool Trust::judge(const std::string& path, const sys::FileStatus& status, const 
     };
     if (status.uid != 0 && status.uid != from_.uid) {
         complain(fmt::format("{} {}, but {}: chown {}", S_ISLNK(status.mode) ? "is a link of" : "belongs to",
-                             name_of(status.uid), whom, is_root ? "root" : "root, or who superd is"));
+                             name_of(status.uid, from_.names), whom, is_root ? "root" : "root, or who superd is"));
     }
     // A link's mode says nothing. An access control list that lets others write shows in the group's bits. acl(5)
     if (!S_ISLNK(status.mode) && (status.mode & (S_IWGRP | S_IWOTH)) != 0) {

@@ -107,6 +107,7 @@ Result<void> Generation::go_on(const GenerationState& state, Descriptors& descri
     };
     for (auto& [pid, child] : children_)
         if (child.retired && !is_awaited(child.serial)) press(pid, child);
+    retirement_.rest();
     if (state.wake_at) wake_at(*state.wake_at);
     return {};
 }

@@ -31,6 +31,11 @@ void Retirement::let_go() {
     }
 }
 
+void Retirement::rest() {
+    for (Entry& entry : entries_) entry.when = owner_.now() + kAgain;
+    arm();
+}
+
 std::optional<Instant> Retirement::due() const {
     const auto at = std::ranges::min_element(entries_, {}, &Entry::when);
     return at == entries_.end() ? std::nullopt : std::optional(at->when);

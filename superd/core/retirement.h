@@ -44,6 +44,8 @@ class Retirement {
     void add(pid_t pid, std::uint64_t serial);
     /// Whoever is stopped goes on, to be stopped again later. Before an upgrade.
     void let_go();
+    /// Whoever there is may have been stopped by the superd before: nobody is, for kAgain. After an upgrade.
+    void rest();
     /// The timer's call: looks at one worker, the one that is due for longest.
     void step();
     /// When the next step is due.

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <functional>
 #include <set>
 
 #include "base/text.h"
@@ -92,7 +93,10 @@ void Supervisor::reap() {
     while ((pid = wait4(-1, &status, WNOHANG, nullptr)) > 0 || (pid < 0 && errno == EINTR)) {
         if (pid < 0) continue;
         const auto at = engine_->children.find(pid);
-        if (upgrade_->exited(pid, status)) continue;
+        bool is_prover = false;
+        const auto tell_upgrade = [&] { is_prover = upgrade_->exited(pid, status); };
+        loop_.attempt(std::ref(tell_upgrade));
+        if (is_prover) continue;
         if (at == engine_->children.end()) {  // an orphan that came to us as process 1 or a subreaper
             look_soon();                      // and may have had a socket until now
             continue;
@@ -100,8 +104,10 @@ void Supervisor::reap() {
         Generation* generation = at->second;
         Service& service = generation->service();
         // Nobody is told twice of an exit, so one for which memory is short must not cost the next.
-        loop_.attempt([&] { generation->exited(pid, status); });
-        loop_.attempt([&] { service.child_left(*generation); });
+        const auto tell_generation = [&] { generation->exited(pid, status); };
+        const auto tell_service = [&] { service.child_left(*generation); };
+        loop_.attempt(std::ref(tell_generation));
+        loop_.attempt(std::ref(tell_service));
     }
     forget_finished();
 }

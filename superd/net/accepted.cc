@@ -16,6 +16,7 @@
 #include <cstdint>
 #include <string>
 
+#include "base/time.h"
 #include "net/unix_diag.h"
 #include "sys/fd.h"
 
@@ -24,6 +25,8 @@ namespace {
 
 /// A service with more connections than that is not searched for those of one worker.
 constexpr int kMostConnections = 16384;
+/// Nor any where the machine has so many that the kernel takes long to look through them.
+constexpr Duration kMostTime = std::chrono::milliseconds(20);
 
 enum class Found { yes, no, unknown };
 
@@ -58,7 +61,9 @@ Found find_tcp(std::uint8_t family, std::uint16_t port, const std::vector<ino_t>
     question.request.idiag_states = ~(1U << TCP_LISTEN | 1U << TCP_SYN_RECV | 1U << TCP_TIME_WAIT);
     question.request.id.idiag_sport = htons(port);
     if (send(netlink.get(), &question, sizeof question, 0) != sizeof question) return Found::unknown;
+    const Instant until = now() + kMostTime;
     for (bool more = true; more;) {
+        if (now() > until) return Found::unknown;
         alignas(nlmsghdr) char answer[32768];
         // The kernel goes on from within recv(2): nothing is waited for.
         const ssize_t size = recv(netlink.get(), answer, sizeof answer, MSG_DONTWAIT);

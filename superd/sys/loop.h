@@ -65,7 +65,8 @@ class Loop {
     /// Called with what an exception that a handler let out says of itself; the loop goes on, the handler is called
     /// again in time. Where memory is scarce this allocates nothing that it can do without.
     void on_exception(std::function<void(const char* what)> told);
-    /// Calls `act` as a handler is called: nothing that it throws gets out. False: it threw.
+    /// Calls `act` as a handler is called: nothing that it throws gets out. False: it threw. What std::function has to
+    /// allocate for is passed by std::ref.
     bool attempt(const Handler& act) noexcept;
 
     /// Until exit(). Returns its code, or what broke the loop.

@@ -217,6 +217,12 @@ TEST_CASE("what belongs to another user than root is refused, whatever its mode:
     site.give("far/b.toml", kSomebody);
     site.mode("far/b.toml", 0666);
     CHECK(site.errors() == "far/b.toml: " + belongs + "\nfar/b.toml: " + writable("0666") + "chmod go-w\n");
+    // Whose plan may not ask the name service is told the number.
+    site.mode("far/b.toml", 0644);
+    site.from().names = {};
+    site.from().names.ask_nobody();
+    const std::string errors = site.errors();
+    CHECK(errors.find("far/b.toml: belongs to user 65534, but superd is root: chown root\n") != std::string::npos);
 }
 
 TEST_CASE("without root, root and superd's own user are believed, and nobody else") {

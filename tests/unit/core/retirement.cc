@@ -133,6 +133,15 @@ TEST_CASE("whoever somebody else has stopped is left so with a client, and ended
     CHECK(world.until(seconds(10)) == Done{"end 1", "continue 1"});
 }
 
+TEST_CASE("after an upgrade nobody is stopped for ten seconds") {
+    World world;
+    world.workers[1];
+    world.retirement.add(1, 1);
+    world.retirement.rest();
+    CHECK(world.until(milliseconds(9990)).empty());
+    CHECK(world.until(milliseconds(100)) == Done{"stop 1", "end 1", "continue 1"});
+}
+
 TEST_CASE("before an upgrade whoever is stopped goes on, whatever the first try says") {
     World world;
     world.workers[1], world.workers[2];
