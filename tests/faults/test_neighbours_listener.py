@@ -110,7 +110,7 @@ class SpoiltListeners(NeighbourCase):
                 end(daemon, action)
                 if found := self.after(daemon, action, before[0], time.monotonic()):
                     wrong[action] = found
-                elif said == "done" and not self.told(daemon, action, since):
+                elif said == "done" and action != "backlog" and not self.told(daemon, action, since):
                     wrong[action] = ["nothing in the log"]
         figure(f"{self.name()}: {len(actions)} attacks; the attacked services served {self.longest * 1000:.0f} ms "
                "after the attacker's end at most")
@@ -125,7 +125,7 @@ class SpoiltListeners(NeighbourCase):
 
     @staticmethod
     def told(daemon, action, since):
-        """Has superd said that it put something right?"""
+        """Has superd said that it put something right? Programs call listen(2) by habit; that may be undone silently."""
         return daemon.find(lambda r: r.get("service") == action and r.get("level") in ("notice", "warning", "error") and
                            r.get("pid") is None, since)
 
