@@ -47,7 +47,8 @@ def taken(pid, number):
 
 @contextlib.contextmanager
 def bound(pid, uri):
-    """Copies of all sockets of a process that are bound to an address."""
+    """Copies of all sockets of a process that are bound to an address. One at a path may go by a longer name: it has
+    been bound beside another and renamed."""
     address = uri_parts(uri)[1:]
     wanted = address[0] if len(address) == 1 else address
     found = []
@@ -56,9 +57,9 @@ def bound(pid, uri):
             if not what.startswith("socket:") or (copy := taken(pid, number)) is None:
                 continue
             sock = socket.socket(fileno=copy)
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, AttributeError, TypeError):  # of another family
                 name = sock.getsockname()
-                if name == wanted or (isinstance(name, tuple) and name[:2] == wanted):
+                if name == wanted or (name.startswith(wanted + "~") if len(address) == 1 else name[:2] == wanted):
                     found.append(sock)
                     continue
             sock.close()

@@ -94,7 +94,10 @@ def storm(sock):
             except OSError:
                 pass
             time.sleep(0.001)
-    lock(sock)
+    try:
+        lock(sock)
+    except OSError:
+        pass
 
 
 def orphan(sock):
@@ -110,8 +113,9 @@ def orphan(sock):
 def main(folder, name):
     at = os.path.join(folder, name)
     sock = socket.socket(fileno=os.dup(0))
-    with open(at + ".ready", "w", encoding="ascii"):
-        pass
+    with open(at + ".new", "w", encoding="ascii") as ready:
+        ready.write(str(os.getpid()))
+    os.rename(at + ".new", at + ".ready")
     while not os.path.exists(at + ".do"):
         time.sleep(0.005)
     with open(at + ".do", encoding="ascii") as what:
@@ -119,6 +123,8 @@ def main(folder, name):
     try:
         act(sock)
         said = "done"
+    except PermissionError:
+        said = "not permitted"
     except OSError as error:
         said = repr(error)
     with open(at + ".new", "w", encoding="utf-8") as done:

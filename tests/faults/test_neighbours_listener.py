@@ -53,13 +53,19 @@ class SpoiltListeners(NeighbourCase):
         return os.path.exists(theirs + ".ready")
 
     def act(self, daemon, action):
-        """Has the attacker of a service do it."""
+        """Has the attacker of a service do it; "done", or "not permitted" where superd has taken care of that."""
         theirs = daemon.path(f"theirs/{action}")
         self.eventually(lambda: self.ready(daemon, action), f"{action}: the attacker is there")
+        with open(theirs + ".ready", encoding="ascii") as ready:
+            pid = int(ready.read())
         daemon.write(f"theirs/{action}.do", action)
-        self.eventually(lambda: os.path.exists(theirs + ".done"), f"{action}: done")
-        with open(theirs + ".done", encoding="utf-8") as said:
-            self.assertEqual(said.read(), "done", action)
+        self.eventually(lambda: os.path.exists(theirs + ".done") or not process.alive(pid), f"{action}: done")
+        if not os.path.exists(theirs + ".done"):
+            return "done"  # and ended for it already
+        with open(theirs + ".done", encoding="utf-8") as done:
+            said = done.read()
+        self.assertIn(said, ("done", "not permitted"), action)
+        return said
 
     def denied(self, uri):
         """Is a client whom the lists keep out not answered, several times over?"""
@@ -100,11 +106,11 @@ class SpoiltListeners(NeighbourCase):
                 self.eventually(lambda action=action: self.ready(daemon, action), f"{action}: the attacker is there")
                 before = neighbours_sockets.states(daemon.pid, uri)
                 self.assertEqual(len(before), 1)
-                self.act(daemon, action)
+                said = self.act(daemon, action)
                 end(daemon, action)
                 if found := self.after(daemon, action, before[0], time.monotonic()):
                     wrong[action] = found
-                elif not self.told(daemon, action, since):
+                elif said == "done" and action != "backlog" and not self.told(daemon, action, since):
                     wrong[action] = ["nothing in the log"]
         figure(f"{self.name()}: {len(actions)} attacks; the attacked services served {self.longest * 1000:.0f} ms "
                "after the attacker's end at most")
@@ -119,7 +125,7 @@ class SpoiltListeners(NeighbourCase):
 
     @staticmethod
     def told(daemon, action, since):
-        """Has superd said that it put something right?"""
+        """Has superd said that it put something right? Programs call listen(2) by habit; that may be undone silently."""
         return daemon.find(lambda r: r.get("service") == action and r.get("level") in ("notice", "warning", "error") and
                            r.get("pid") is None, since)
 
