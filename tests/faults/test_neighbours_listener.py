@@ -53,7 +53,7 @@ class SpoiltListeners(NeighbourCase):
         return os.path.exists(theirs + ".ready")
 
     def act(self, daemon, action):
-        """Has the attacker of a service do it; "done", or "not permitted" where superd has taken care of that."""
+        """Has the attacker of a service do it; "done", or "not permitted" where the kernel has refused it."""
         theirs = daemon.path(f"theirs/{action}")
         self.eventually(lambda: self.ready(daemon, action), f"{action}: the attacker is there")
         with open(theirs + ".ready", encoding="ascii") as ready:
@@ -100,6 +100,7 @@ class SpoiltListeners(NeighbourCase):
     def strike(self, daemon, actions, end):
         """Each attack in turn; `end` ends it."""
         wrong, self.longest, since = {}, 0.0, daemon.mark()
+        self.mendings = {}
         uses = {action: daemon.address(action) for action in actions}
         with self.nobody_waits(daemon):
             for action, uri in uses.items():
@@ -112,8 +113,10 @@ class SpoiltListeners(NeighbourCase):
                     wrong[action] = found
                 elif said == "done" and action != "backlog" and not self.told(daemon, action, since):
                     wrong[action] = ["nothing in the log"]
+                elif said == "done" and action != "backlog" and self.mended(daemon, action) < 1:
+                    wrong[action] = ["not counted"]
         figure(f"{self.name()}: {len(actions)} attacks; the attacked services served {self.longest * 1000:.0f} ms "
-               "after the attacker's end at most")
+               f"after the attacker's end at most; mended: {self.mendings}")
         if wrong and all("served again only" in part for parts in wrong.values() for part in parts):
             raise Disturbed(str(wrong), self.longest)
         self.assertFalse(wrong, "\n".join(f"{action}: {'; '.join(parts)}" for action, parts in wrong.items()))
@@ -125,9 +128,15 @@ class SpoiltListeners(NeighbourCase):
 
     @staticmethod
     def told(daemon, action, since):
-        """Has superd said that it put something right? Programs call listen(2) by habit; that may be undone silently."""
+        """Has superd said that it put something right? A backlog may be: programs call listen(2) by habit."""
         return daemon.find(lambda r: r.get("service") == action and r.get("level") in ("notice", "warning", "error") and
                            r.get("pid") is None, since)
+
+    def mended(self, daemon, action):
+        """How often superd's status says that it was put right."""
+        count = self.control(daemon).services()[action]["sockets_mended"]
+        self.mendings[action] = count
+        return count
 
     @staticmethod
     def exits(daemon, action):
