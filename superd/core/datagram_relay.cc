@@ -94,6 +94,12 @@ DatagramRelay::~DatagramRelay() {
 bool DatagramRelay::pass_on() {
     std::array<char, 65536> data;
     const ssize_t n = sys::receive_without_rights(answers_.get(), data.data(), data.size(), MSG_TRUNC);
+    if (n < 0 && errno == EPERM) {  // and nobody can get past what comes next
+        replies_.failed(peer_, {"its handler passes descriptors", EPERM});
+        source_ = {};
+        answers_.reset();
+        return false;
+    }
     if (n < 0) return false;
     if (n == 0) {  // an empty reply, or no writer is left
         pollfd end{answers_.get(), POLLRDHUP, 0};

@@ -225,6 +225,7 @@ std::optional<model::Client> Intake::receive(const net::Listener& socket, std::s
         const int code = datagram.error().code;
         // Any other pending error of the socket (ICMP of an earlier reply) is taken by reading it.
         if (code == ENOMEM || code == ENOBUFS) scarce_(datagram.error());
+        if (code == EPERM) count(admit::Refusal::denied);  // it passed descriptors
         return std::nullopt;
     }
     ++stats_.accepted;

@@ -77,7 +77,11 @@ Result<Datagram> receive(int fd, const sys::Address& bound) {
     static_assert(kLargest >= 65507);
     const bool local = bound.family() == AF_UNIX;
     std::size_t size = kLargest;
-    if (local) {  // which may be of any size
+    if (local) {                             // which may be of any size
+        if (sys::next_carries_rights(fd)) {  // nobody who wants an answer sends that
+            sys::drop_next(fd);
+            return fail_errno("recvmsg", EPERM);
+        }
         const ssize_t next = recv(fd, nullptr, 0, MSG_PEEK | MSG_TRUNC | MSG_DONTWAIT);
         if (next < 0) return fail_errno("recv", errno);
         size = static_cast<std::size_t>(next);

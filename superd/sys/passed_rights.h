@@ -3,9 +3,11 @@
 // What strangers pass to superd over unix sockets: descriptors (SCM_RIGHTS), none of which superd wants.
 //
 // Whoever drops the last reference of a socket that lingers (socket(7), SO_LINGER) sleeps for as long as its owner
-// has said. So nobody may pass any where the kernel can forbid it (SO_PASSRIGHTS, Linux 6.16); and whether it can or
-// not, superd never lets them in, and drops them under a timer that interrupts such a sleep. To receive them and have
-// another process close them is no way out: close(2) flushes each file, and waits for ever for a FUSE server.
+// has said, and that of a large file in memory takes seconds to free. So nobody may pass any where the kernel can
+// forbid it (SO_PASSRIGHTS, Linux 6.16). Before, superd looks whether a message carries descriptors before it takes
+// it, and leaves those that do, and sockets in which something is left, to a process that ends with them. superd never
+// receives descriptors itself: close(2) flushes each file, and waits for ever for a FUSE server. What is dropped all
+// the same is dropped under a timer that interrupts the sleep.
 
 #include <sys/socket.h>
 
@@ -28,8 +30,14 @@ class Dropping {
     Interruption interruption_;
 };
 
-/// recv(2) without waiting. Descriptors that were passed are dropped.
+/// recv(2) without waiting. EPERM: descriptors were passed with what comes next, which stays where it is; nothing more
+/// can be read from a connection.
 ssize_t receive_without_rights(int fd, void* data, std::size_t size, int flags = 0);
+
+/// Does the next message carry descriptors?
+bool next_carries_rights(int fd);
+/// Takes that message away, in another process. Waits for a few milliseconds at most.
+void drop_next(int fd);
 
 /// The descriptor of a socket that others write to, or share: it closes without a sleep, whatever waits in it.
 class GuardedFd : public Fd {

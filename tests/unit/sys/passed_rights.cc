@@ -6,6 +6,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <string_view>
 #include <vector>
 
 #include "base/time.h"
@@ -86,17 +87,33 @@ constexpr int kTypes[] = {SOCK_STREAM, SOCK_DGRAM, SOCK_SEQPACKET};
 
 }  // namespace
 
-TEST_CASE("a descriptor that was passed is dropped without a sleep, by reading and by closing") {
+TEST_CASE("what descriptors were passed with is not read, and goes without a sleep, alone or with its socket") {
     for (const int type : kTypes) {
         std::vector<Poison> poison(4);
         Pair pair(type);
+        REQUIRE(send(pair.theirs.get(), "ab", 2, 0) == 2);
+        char bytes[16];
+        if (type == SOCK_STREAM)  // it shows what comes after too
+            CHECK(sys::receive_without_rights(pair.ours.get(), bytes, sizeof bytes) == 2);
         for (Poison& each : poison) REQUIRE(each.pass(pair.theirs.get()) == 0);
         const Instant begin = now();
-        char byte = 0;
-        CHECK(sys::receive_without_rights(pair.ours.get(), &byte, 1) == 1);
-        CHECK(byte == 'x');
-        CHECK(sys::receive_without_rights(pair.ours.get(), &byte, 1, MSG_PEEK) == 1);
-        pair.ours.reset();
+        if (type != SOCK_STREAM) {
+            CHECK_FALSE(sys::next_carries_rights(pair.ours.get()));
+            CHECK(sys::receive_without_rights(pair.ours.get(), bytes, sizeof bytes) == 2);
+        }
+        for (const int flags : {0, static_cast<int>(MSG_PEEK)}) {
+            CHECK(sys::receive_without_rights(pair.ours.get(), bytes, sizeof bytes, flags) == -1);
+            CHECK(errno == EPERM);
+        }
+        CHECK(sys::next_carries_rights(pair.ours.get()));
+        if (type != SOCK_STREAM) {
+            REQUIRE(send(pair.theirs.get(), "cd", 2, 0) == 2);
+            for (int i = 0; i < 1000 && sys::next_carries_rights(pair.ours.get()); ++i) sys::drop_next(pair.ours.get());
+            CHECK(sys::receive_without_rights(pair.ours.get(), bytes, sizeof bytes) == 2);
+            CHECK(std::string_view(bytes, 2) == "cd");
+        } else {
+            pair.ours.reset();
+        }
         CHECK(soon(begin));
     }
 }
