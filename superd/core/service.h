@@ -124,7 +124,7 @@ class Service {
     void announce(Port& port);
     void examine(Port& port);
     void tell(Port& port, const std::string& what);
-    /// As the handoff wants it, unless who has the socket still relies on what another has made of it.
+    /// As the handoff wants it, but not while somebody has the socket who may rely on its not blocking.
     void restore_blocking(const net::Listener& listener);
     void renew_sockets();
     void renew(Port& port);
