@@ -16,8 +16,9 @@ void Service::socket_came_back(const Generation& generation) {
     if (&generation != current_.get()) engine_.look_at_sockets();
 }
 
-void Service::look_at_sockets() {
-    for (Port* port : ports_) examine(*port);
+void Service::look_at_sockets(bool all) {
+    for (Port* port : ports_)
+        if (all || (port->listener() != nullptr && port->listener()->given())) examine(*port);
     renew_sockets();
     reconcile();
 }
@@ -48,6 +49,7 @@ void Service::examine(Port& port) {
 void Service::tell(Port& port, const std::string& what) {
     engine_.log.write(Level::warning, fmt::format("{}: the socket was not as it should be: {}", port.uri(), what),
                       {{"SERVICE", name_}, {"ADDRESS", port.uri()}});
+    engine_.report();
 }
 
 void Service::restore_blocking(const net::Listener& listener) {
@@ -97,8 +99,10 @@ void Service::renew(Port& port) {
 /// The kernel lets no two sockets have such an address, so the old one goes first, from all who have it.
 void Service::let_go(Port& port) {
     tell(port, fmt::format("{}; it is closed, and its address bound anew", *port.trouble()));
-    (void)port.take_socket();
-    if (current_->definition().handoff == conf::Handoff::listen) replace_holders();
+    const bool given = current_->definition().handoff == conf::Handoff::listen;
+    if (!given) intake_.take_all(*port.listener(), port.index());
+    port.close();
+    if (given) replace_holders();
     port.wait({}, [where = port.where(), options = current_->definition().socket] {
         return net::Listener::open(where, options);
     });
