@@ -30,6 +30,7 @@ struct Engine {
     std::function<void()> port_came;                  ///< an address that was waited for is there
     std::unordered_map<pid_t, Generation*> children;  ///< whose each child is
     std::function<void()> look_at_sockets;            ///< of all services, soon
+    std::function<void()> report;                     ///< to the manager, how many addresses are served
 };
 
 }  // namespace superd::core

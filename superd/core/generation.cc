@@ -105,8 +105,13 @@ std::vector<pid_t> Generation::holders() const {
 
 void Generation::stop_holders() {
     const bool datagrams = definition_.socket_type() == conf::SocketType::datagram;
-    for (auto& [pid, child] : children_)
-        if (child.kind == Kind::owner || (child.kind == Kind::worker && datagrams)) stop_child(pid, child);
+    for (auto& [pid, child] : children_) {
+        const bool owner = child.kind == Kind::owner;
+        if (datagrams && (owner || child.kind == Kind::worker))
+            stop_child(pid, child);
+        else if (owner && !child.stopping)
+            retire(pid);
+    }
 }
 
 void Generation::stop_child(pid_t pid, Child& child) {

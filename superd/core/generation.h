@@ -55,8 +55,8 @@ class Generation final : public model::Host {
 
     /// Who has a listening socket.
     std::vector<pid_t> holders() const;
-    /// Ends those of them who would go on with a socket that is no longer the service's: but for workers on streams,
-    /// who may have a client in hand and get no other.
+    /// Ends those of them who would go on with a socket that is no longer the service's. Who serves a stream may have a
+    /// client in hand and gets no other: it leaves after that one.
     void stop_holders();
 
     bool empty() const { return children_.empty(); }

@@ -18,13 +18,14 @@ constexpr Duration kCoarse = std::chrono::seconds(5);
 
 }  // namespace
 
-void Supervisor::look_soon(Duration pause) {
+void Supervisor::look_soon(Duration pause, bool all) {
+    look_at_all_ = look_at_all_ || all;
     const Instant when = now() + pause;
     if (look_at_ && *look_at_ <= when) return;
     if (!look_) {
         auto timer = loop_.timer([this] {
             look_at_.reset();
-            look_at_sockets();
+            look_at_sockets(std::exchange(look_at_all_, false));
         });
         if (!timer) return;
         look_ = std::move(*timer);
@@ -32,12 +33,16 @@ void Supervisor::look_soon(Duration pause) {
     if (look_.arm(when)) look_at_ = when;
 }
 
-void Supervisor::look_soon() {
-    look_soon(kPause);
+void Supervisor::look_soon(bool all) {
+    look_soon(kPause, all);
 }
 
-void Supervisor::look_at_sockets() {
+void Supervisor::look_at_sockets(bool all) {
     if (stops_ > 0) return;
+    if (!all) {
+        for (const auto& [name, service] : services_) service->look_at_sockets(false);
+        return;
+    }
     const bool network = changes_.take();
     hear_of_changes();
     for (const auto& [name, service] : services_) service->look_at_sockets();
@@ -66,7 +71,7 @@ void Supervisor::hear_of_changes() {
                        fmt::format("{}; superd looks at its sockets every {} instead", heard.error().text,
                                    format_duration(kCoarse)),
                        {{"ERRNO", heard.error().code}});
-        look_soon(kCoarse);
+        look_soon(kCoarse, true);
     }
 }
 

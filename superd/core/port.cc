@@ -30,12 +30,16 @@ std::optional<net::Listener> Port::install(net::Listener listener) {
 }
 
 sys::PassedSocket Port::take_socket() {
+    auto socket = std::move(*listener_).release();
+    close();
+    return socket;
+}
+
+void Port::close() {
     source_ = {};
     watched_ = false;
     forget_trouble();
-    auto socket = std::move(*listener_).release();
     listener_.reset();
-    return socket;
 }
 
 void Port::wait(const Error& why, std::function<Result<net::Listener>()> attempt) {
@@ -64,44 +68,57 @@ Result<void> Port::go_on(const Waiting& waiting, std::function<Result<net::Liste
     return arm(waiting.next);
 }
 
+Port::Condition Port::condition() const {
+    Condition condition = now_;
+    condition.renewals = renewals_.place();
+    return condition;
+}
+
+Result<void> Port::go_on(const Waiting& waiting, const Condition& condition) {
+    now_ = condition;
+    renewals_.go_on(condition.renewals);
+    backoff_.go_on(waiting.backoff);
+    return now_.trouble ? arm(waiting.next) : Result<void>();
+}
+
 void Port::forget_trouble() {
     retry_ = {};
     backoff_.reset();
-    trouble_.reset();
-    told_.clear();
-    deaf_ = renewable_ = false;
+    now_.trouble.reset();
+    now_.told.clear();
+    now_.deaf = now_.renewable = false;
 }
 
 bool Port::amiss(const net::Health& health) {
-    const bool news = !trouble_ || *trouble_ != health.wrong;
-    trouble_ = health.wrong;
-    deaf_ = health.deaf;
-    renewable_ = health.renewable;
-    if (news || !retry_) (void)arm(std::max(now() + backoff_.next(), renew_at_));
+    const bool news = !now_.trouble || *now_.trouble != health.wrong;
+    now_.trouble = health.wrong;
+    now_.deaf = health.deaf;
+    now_.renewable = health.renewable;
+    if (news || !retry_) (void)arm(std::max(now() + backoff_.next(), now_.renew_at));
     // What a new socket mends at once is told as that.
     return news && !may_renew();
 }
 
 bool Port::well() {
-    const bool was = trouble_.has_value();
+    const bool was = now_.trouble.has_value();
     if (was) forget_trouble();
     return was;
 }
 
 bool Port::cannot_renew(const Error& why) {
-    trouble_ = why.text;
-    return std::exchange(told_, why.text) != why.text;
+    now_.trouble = why.text;
+    return std::exchange(now_.told, why.text) != why.text;
 }
 
 bool Port::may_renew() const {
-    return trouble_ && renewable_ && now() >= renew_at_;
+    return now_.trouble && now_.renewable && now() >= now_.renew_at;
 }
 
 void Port::renewed() {
     const Instant time = now();
-    if (time - renewed_at_ > kQuiet) renewals_.reset();
-    renewed_at_ = time;
-    renew_at_ = time + renewals_.next();
+    if (time - now_.renewed_at > kQuiet) renewals_.reset();
+    now_.renewed_at = time;
+    now_.renew_at = time + renewals_.next();
 }
 
 void Port::try_again() {

@@ -27,6 +27,8 @@ class Port {
     std::optional<net::Listener> install(net::Listener listener);
     /// Gives the socket up without closing it.
     sys::PassedSocket take_socket();
+    /// Closes it.
+    void close();
     /// No socket yet: `attempt` is made again and again, with back-off, until it succeeds. While that goes on
     /// already, only the attempt changes. Without a `why` it is no news and not logged.
     void wait(const Error& why, std::function<Result<net::Listener>()> attempt);
@@ -38,6 +40,17 @@ class Port {
     Waiting waiting() const { return {next_, backoff_.place()}; }
     Result<void> go_on(const Waiting& waiting, std::function<Result<net::Listener>()> attempt);
 
+    /// The same of a socket that is there: what is wrong with it, and when a new one may be had.
+    struct Condition {
+        std::optional<std::string> trouble;
+        std::string told;  ///< of it
+        bool deaf = false, renewable = false;
+        Backoff::Place renewals;
+        Instant renewed_at{}, renew_at{};
+    };
+    Condition condition() const;
+    Result<void> go_on(const Waiting& waiting, const Condition& condition);
+
     /// The socket that is there is not as it should be, and that cannot be helped now; looked at again with back-off.
     /// True: it is news. well(): it was, and is no more.
     bool amiss(const net::Health& health);
@@ -47,9 +60,9 @@ class Port {
     bool may_renew() const;
     /// By a new socket; the next time that this has to be, it takes longer.
     void renewed();
-    const std::optional<std::string>& trouble() const { return trouble_; }
+    const std::optional<std::string>& trouble() const { return now_.trouble; }
     /// No client comes by the socket.
-    bool deaf() const { return deaf_; }
+    bool deaf() const { return now_.deaf; }
     /// Makes the attempt that is waited for now.
     void try_again();
 
@@ -73,11 +86,8 @@ class Port {
     std::function<Result<net::Listener>()> attempt_;
     Instant next_{};  ///< attempt
     Backoff backoff_{std::chrono::milliseconds(200), std::chrono::seconds(10)};
-    std::optional<std::string> trouble_;
-    std::string told_;  ///< of it
-    bool deaf_ = false, renewable_ = false;
+    Condition now_;  ///< but for the place of:
     Backoff renewals_{std::chrono::milliseconds(200), std::chrono::seconds(10)};
-    Instant renewed_at_{}, renew_at_{};
     Service* owner_ = nullptr;
     std::size_t index_ = 0;
     bool watched_ = false;

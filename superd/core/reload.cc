@@ -180,7 +180,7 @@ void Supervisor::put_in_force(const conf::Catalog& next, const std::vector<Wante
         port->wait(why != sockets.missing.end() ? why->second.second : Error{},
                    [this, definition, where] { return open_socket(passed_, definition, where); });
     }
-    store_.keep(kept);
+    store_.keep(kept, Store::kPatience);
     // And who came between.
     for (const auto& [owner, listener] : replaced)
         if (const auto at = services_.find(owner); at != services_.end()) at->second->collect(listener);

@@ -56,10 +56,14 @@ void Service::adopt(conf::Service definition, std::vector<Port*> ports) {
     throttled_until_ = {};
     bad_starts_ = 0;
     const bool given = definition.handoff == conf::Handoff::listen;
+    // Those who are there may rely on a socket that does not block, and their like make it so by themselves.
+    const bool alike =
+        given && current_ && current_->definition().handler == definition.handler && !current_->holders().empty();
     auto next = std::make_unique<Generation>(engine_, *this, std::move(definition), ports_.size());
     for (std::size_t i = 0; i < ports_.size(); ++i) {
         ports_[i]->belong(this, i);
-        if (net::Listener* listener = ports_[i]->listener()) listener->set_blocking(given);
+        if (net::Listener* listener = ports_[i]->listener(); listener != nullptr && !(alike && listener->given()))
+            listener->set_blocking(given);
     }
     set_gates();
     if (current_ && given) {

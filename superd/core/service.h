@@ -70,8 +70,9 @@ class Service {
     }
     /// A child of `generation` left that had a listening socket: what can be put right on it is, at once.
     void socket_came_back(const Generation& generation);
-    /// The same for all, and what cannot is put right by a new socket beside it.
-    void look_at_sockets();
+    /// The same for all, or those alone that somebody else has had; and what cannot be put right, by a new socket beside
+    /// it.
+    void look_at_sockets(bool all = true);
     /// A socket says that it is shut down, or has an error.
     void socket_hung_up(std::size_t index);
     /// A child of `generation` left.
@@ -124,7 +125,7 @@ class Service {
     void announce(Port& port);
     void examine(Port& port);
     void tell(Port& port, const std::string& what);
-    /// As the handoff wants it, unless who has the socket still relies on what another has made of it.
+    /// As the handoff wants it, but not while somebody has the socket who may rely on its not blocking.
     void restore_blocking(const net::Listener& listener);
     void renew_sockets();
     void renew(Port& port);

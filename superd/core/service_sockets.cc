@@ -3,39 +3,22 @@
 // of the interface or the path that they are bound to.
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <string_view>
 
 #include "core/service.h"
 
 namespace superd::core {
-namespace {
-
-/// Does this process wait in poll, select or epoll? Such a program has made the socket not block, and would be held up
-/// by accept were it to block again. False where nobody may look. Not by /proc/PID/syscall: reading that waits for an
-/// exec that is under way, and so for whatever the exec closes.
-bool polls(pid_t pid) {
-    const sys::Fd file(open(fmt::format("/proc/{}/wchan", pid).c_str(), O_RDONLY | O_CLOEXEC));
-    char text[128];
-    const ssize_t n = file ? read(file.get(), text, sizeof text) : -1;
-    if (n <= 0) return false;
-    const std::string_view where(text, static_cast<std::size_t>(n));  // "do_epoll_wait", "poll_schedule_timeout"
-    return where.find("poll") != std::string_view::npos || where.find("select") != std::string_view::npos;
-}
-
-}  // namespace
-
 void Service::socket_came_back(const Generation& generation) {
     for (Port* port : ports_) examine(*port);
     // What an earlier definition had may be another service's by now.
     if (&generation != current_.get()) engine_.look_at_sockets();
 }
 
-void Service::look_at_sockets() {
-    for (Port* port : ports_) examine(*port);
+void Service::look_at_sockets(bool all) {
+    for (Port* port : ports_)
+        if (all || (port->listener() != nullptr && port->listener()->given())) examine(*port);
     renew_sockets();
     reconcile();
 }
@@ -66,18 +49,18 @@ void Service::examine(Port& port) {
 void Service::tell(Port& port, const std::string& what) {
     engine_.log.write(Level::warning, fmt::format("{}: the socket was not as it should be: {}", port.uri(), what),
                       {{"SERVICE", name_}, {"ADDRESS", port.uri()}});
+    engine_.report();
 }
 
 void Service::restore_blocking(const net::Listener& listener) {
-    if (current_->definition().handoff == conf::Handoff::connection) return listener.set_blocking(false);
+    const bool given = current_->definition().handoff == conf::Handoff::listen;
+    listener.let_rights_in(given);
+    if (!given) return listener.set_blocking(false);
     if ((fcntl(listener.fd(), F_GETFL) & O_NONBLOCK) == 0) return;
-    std::vector<pid_t> holders = current_->holders();
-    for (const auto& generation : former_) {
-        const auto more = generation->holders();
-        holders.insert(holders.end(), more.begin(), more.end());
-    }
-    // Programs do that by habit, and those who are still there rely on it: no news then, and no fault.
-    if (std::ranges::none_of(holders, polls)) listener.set_blocking(true);
+    // Programs set it by habit, and an accept that blocks stops an event loop. So it is no news, and no fault, and
+    // whoever is there keeps it; the next to be started with nobody beside it finds the socket blocking.
+    const auto has_holders = [](const auto& generation) { return !generation->holders().empty(); };
+    if (!has_holders(current_) && std::ranges::none_of(former_, has_holders)) listener.set_blocking(true);
 }
 
 void Service::renew_sockets() {
@@ -116,8 +99,10 @@ void Service::renew(Port& port) {
 /// The kernel lets no two sockets have such an address, so the old one goes first, from all who have it.
 void Service::let_go(Port& port) {
     tell(port, fmt::format("{}; it is closed, and its address bound anew", *port.trouble()));
-    (void)port.take_socket();
-    if (current_->definition().handoff == conf::Handoff::listen) replace_holders();
+    const bool given = current_->definition().handoff == conf::Handoff::listen;
+    if (!given) intake_.take_all(*port.listener(), port.index());
+    port.close();
+    if (given) replace_holders();
     port.wait({}, [where = port.where(), options = current_->definition().socket] {
         return net::Listener::open(where, options);
     });

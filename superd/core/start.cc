@@ -187,6 +187,7 @@ Result<pid_t> Generation::start_with_socket(std::size_t listener, Kind kind) {
     Child child;
     child.kind = kind;
     child.listener = listener;
+    child.given = {socket->address(), socket->type(), sockets_among(launch.descriptors)};
     if (kind == Kind::owner) {
         child.first = net::peek(socket->fd());
     } else {
@@ -196,9 +197,9 @@ Result<pid_t> Generation::start_with_socket(std::size_t listener, Kind kind) {
         launch.number.push_back(static_cast<int>(launch.descriptors.size()));
         launch.environment.set("SUPERD_STATUS_FD", std::to_string(launch.number.size() - 1));
         launch.descriptors.push_back(std::move(pair->theirs));
+        child.given.inodes = sockets_among(launch.descriptors);
         // Were superd to die between stopping it for a look and letting it go on, nobody else would.
         launch.death_signal = SIGCONT;
-        child.given = {socket->address(), socket->type(), sockets_among(launch.descriptors)};
         if (definition_.prefork.max_requests)
             launch.environment.set("SUPERD_MAX_REQUESTS", std::to_string(*definition_.prefork.max_requests));
     }

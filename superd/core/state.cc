@@ -16,8 +16,8 @@ namespace superd::core {
 SUPERD_STATE(Descriptors::Entry, number, device, inode, claimed)
 SUPERD_STATE(Deadlines::Entry, when, pid, serial)
 SUPERD_STATE(Exits, ok, failed, stopped, killed)
-SUPERD_STATE(Stats, accepted, started, failures, spawn_failures, replies, reply_failures, stderr_dropped, sockets_mended,
-             exits, handler_time, accept_to_exec)
+SUPERD_STATE(Stats, accepted, started, failures, spawn_failures, replies, reply_failures, stderr_dropped,
+             sockets_mended, exits, handler_time, accept_to_exec)
 SUPERD_STATE(ClientState, listener, connection, datagram, peer, local, accepted)
 SUPERD_STATE(HeldState, client, source, until)
 SUPERD_STATE(RelayState, answers, socket, peer, local, as)
@@ -33,7 +33,8 @@ SUPERD_STATE(ErrorStreamState, read, write, partial, full_at, dropped)
 SUPERD_STATE(ServiceState, name, withdrawn, shut, backing_off, in_episode, hold, bad_starts, episode_tries, last_scarce,
              throttled_until, retry_at, backoff, throttle, stats, errors, reply_failures, intake, current, former)
 SUPERD_STATE(Port::Waiting, next, backoff)
-SUPERD_STATE(PortState, key, where, socket, waiting, owner, index)
+SUPERD_STATE(Port::Condition, trouble, told, deaf, renewable, renewals, renewed_at, renew_at)
+SUPERD_STATE(PortState, key, where, socket, waiting, condition, owner, index)
 SUPERD_STATE(PassedState, name, fd)
 SUPERD_STATE(ControlState, socket, made_folder)
 SUPERD_STATE(State, proof, binary, folder, nofile_soft, nofile_hard, begun, begun_at, reloads, reloads_refused,

@@ -114,6 +114,7 @@ struct PortState {
     conf::Listen where;
     std::optional<net::Listener::Kept> socket;  ///< nullopt: waited for
     Port::Waiting waiting;
+    Port::Condition condition;
     std::string owner;
     std::size_t index = 0;  ///< among its owner's
 };

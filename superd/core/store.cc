@@ -16,7 +16,6 @@ namespace {
 
 constexpr std::string_view kPrefix = "superd-";
 constexpr std::size_t kLongestName = 255;  // sd_notify(3)
-constexpr Duration kPatience = std::chrono::seconds(1);
 
 ino_t inode_of(int fd) {
     struct stat status {};
@@ -61,7 +60,7 @@ void Store::go_on(const std::vector<std::string>& names) {
     }
 }
 
-void Store::keep(const std::map<std::string, std::unique_ptr<Port>>& ports) {
+void Store::keep(const std::map<std::string, std::unique_ptr<Port>>& ports, Duration patience) {
     if (!there_) return;
     std::map<ino_t, std::string> going = std::move(kept_);
     kept_.clear();
@@ -87,7 +86,7 @@ void Store::keep(const std::map<std::string, std::unique_ptr<Port>>& ports) {
                        {{"SERVICE", port->owner()->name()}, {"ADDRESS", port->uri()}});
         }
     }
-    if (!going.empty()) manager_.wait(kPatience);
+    if (!going.empty() && patience > Duration::zero()) manager_.wait(patience);
 }
 
 }  // namespace superd::core

@@ -21,9 +21,12 @@ class Store {
     /// `passed`: what the manager passed at start; what comes from the store among it is there still.
     Store(Log& log, sys::ServiceManager& manager, const std::vector<sys::PassedSocket>& passed);
 
-    /// From now on the store holds these sockets and no other. When this returns, the manager has closed its copies
-    /// of the others, if it was not very busy: superd's are the last ones. To be called again when it has room.
-    void keep(const std::map<std::string, std::unique_ptr<Port>>& ports);
+    /// From now on the store holds these sockets and no other. With patience the manager has closed its copies of the
+    /// others when this returns, if it was not very busy: superd's are the last ones. To be called again when it has
+    /// room.
+    void keep(const std::map<std::string, std::unique_ptr<Port>>& ports, Duration patience = {});
+    /// For what an operator asks for; whoever else has a socket go must not make the loop wait.
+    static constexpr Duration kPatience = std::chrono::seconds(1);
 
     /// For the next superd after an upgrade: what the manager has, or had not been told yet to take out.
     std::vector<std::string> names() const;

@@ -53,7 +53,9 @@ Result<void> Supervisor::set_up() {
     };
     const auto look = [this] { look_soon(); };
     engine_.reset(
-        new Engine{loop_, log_, *spawner_, manager_, settings_.started_nofile, {}, {}, {}, port_came, {}, look});
+        new Engine{loop_, log_, *spawner_, manager_, settings_.started_nofile, {}, {}, {}, port_came, {}, look, [this] {
+                       report_to_manager();
+                   }});
     // Nobody but its owner may read it, so that parked processes cannot be dumped.
     engine_->starter = sys::Fd(open(settings_.starter.c_str(), O_PATH | O_CLOEXEC));
     if (!engine_->starter) return fail_errno(fmt::format("open {}", settings_.starter), errno);
@@ -98,7 +100,7 @@ void Supervisor::reap() {
         loop_.attempt(std::ref(tell_upgrade));
         if (is_prover) continue;
         if (at == engine_->children.end()) {  // an orphan that came to us as process 1 or a subreaper
-            look_soon();                      // and may have had a socket until now
+            look_soon(false);                 // and may have had a socket until now
             continue;
         }
         Generation* generation = at->second;
@@ -123,7 +125,7 @@ void Supervisor::stop() {
         log_.write(Level::notice, "stopping: no new clients, handlers are asked to leave");
         manager_.tell("STOPPING=1\nSTATUS=Stopping");
         for (const auto& [name, service] : services_) service->stop();
-        store_.keep({});
+        store_.keep({}, Store::kPatience);
         for (const auto& [key, port] : ports_) drop(*port);
         ports_.clear();
     } else {
@@ -147,7 +149,7 @@ void Supervisor::report_to_manager() {
     const auto enabled =
         std::ranges::count_if(catalog_.services, [](const auto& entry) { return entry.second.enabled; });
     std::size_t waiting = 0;
-    for (const auto& [key, port] : ports_) waiting += port->listener() == nullptr;
+    for (const auto& [key, port] : ports_) waiting += port->listener() == nullptr || port->trouble();
     std::string status = fmt::format("{} on {}", counted(static_cast<std::size_t>(enabled), "service"),
                                      counted(ports_.size(), "address"));
     if (waiting > 0) status += fmt::format(", {} waited for", waiting);

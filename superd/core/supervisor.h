@@ -91,10 +91,10 @@ class Supervisor final : public Operations {
     void upgrade_refused(const std::string& why);
     void reap();
     void forget_finished();
-    /// Looks at all sockets once what happens now is over.
-    void look_soon();
-    void look_soon(Duration pause);
-    void look_at_sockets();
+    /// Looks at all sockets, or at those alone that somebody else has had, once what happens now is over.
+    void look_soon(bool all = true);
+    void look_soon(Duration pause, bool all);
+    void look_at_sockets(bool all);
     void hear_of_changes();
     void report_to_manager();
 
@@ -116,6 +116,7 @@ class Supervisor final : public Operations {
     sys::Changes changes_{loop_, [this] { look_soon(); }};
     sys::Source look_;
     std::optional<Instant> look_at_;
+    bool look_at_all_ = false;
     bool told_deaf_ = false;  ///< that it does not hear of changes
     std::function<void()> reloaded_;
     std::uint64_t reloads_ = 0, reloads_refused_ = 0;

@@ -36,9 +36,9 @@ std::pair<State, Descriptors> Supervisor::write_down() {
         if (const net::Listener* listener = port->listener()) {
             kept.socket = listener->kept();
             descriptors.keep(kept.socket->fd);
-        } else {
-            kept.waiting = port->waiting();
         }
+        kept.waiting = port->waiting();
+        kept.condition = port->condition();
         kept.owner = port->owner()->name();
         kept.index = port->index();
     }
@@ -68,6 +68,7 @@ Result<void> Supervisor::take_over(const State& state, Descriptors& descriptors)
             sys::Fd fd = descriptors.claim(kept.socket->fd);
             if (!fd) return fail(fmt::format("the socket of {} is missing", kept.where.uri()));
             (void)port->install(net::Listener::go_on(std::move(fd), *kept.socket));
+            if (auto set = port->go_on(kept.waiting, kept.condition); !set) return set;
         }
         auto& ports = ports_of[kept.owner];
         if (kept.index >= state.ports.size()) return fail(fmt::format("{} has no place", kept.where.uri()));
@@ -103,7 +104,7 @@ void Supervisor::take_up() {
     // The pending SIGCHLD of who left meanwhile was dropped with the handlers of the program before.
     reap();
     store_.keep(ports_);
-    look_soon();
+    look_at_sockets(true);
     const std::size_t processes = engine_->children.size();
     log_.write(
         Level::notice,

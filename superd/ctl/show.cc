@@ -151,6 +151,8 @@ std::string show_service(const Json& answer, const Terminal& terminal) {
     if (count_of(service, "reply_failures") != "0")
         line("answers", fmt::format("{} sent, {} could not be", count_of(service, "replies"),
                                     count_of(service, "reply_failures")));
+    if (count_of(service, "sockets_mended") != "0")
+        line("sockets", fmt::format("put right {} times", count_of(service, "sockets_mended")));
     line("handler time", fmt::format("median {}, p99 {}", time_of(service, "handler_seconds", "median"),
                                      time_of(service, "handler_seconds", "p99")));
     line("accept to exec", fmt::format("median {}, p99 {}", time_of(service, "accept_to_exec_seconds", "median"),

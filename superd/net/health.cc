@@ -195,7 +195,8 @@ void Listener::hand_on_to(Listener& next) {
                 self = *loopback;
         ::connect(fd(), self.data(), self.size());
     } else {
-        shutdown(fd(), SHUT_RDWR);
+        // Who has a datagram in hand answers it by this socket.
+        shutdown(fd(), type_ == conf::SocketType::datagram ? SHUT_RD : SHUT_RDWR);
     }
     if (inet) next.overlaps(options_);
     // After a shutdown its holders may have it listen again, but no longer beside the other.

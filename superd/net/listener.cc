@@ -380,6 +380,10 @@ Result<void> Listener::become(const conf::SocketOptions& next) {
 void Listener::set_blocking(bool on) const {
     const int flags = fcntl(fd(), F_GETFL);
     fcntl(fd(), F_SETFL, on ? flags & ~O_NONBLOCK : flags | O_NONBLOCK);
+    let_rights_in(on);
+}
+
+void Listener::let_rights_in(bool on) const {
     if (address_.family() == AF_UNIX) sys::let_rights_in(fd(), on);
 }
 

@@ -61,6 +61,8 @@ class Listener {
     /// Who accepts wants EAGAIN and no descriptors of strangers; a handler that is given the socket expects to block,
     /// and may live on being passed descriptors.
     void set_blocking(bool on) const;
+    /// The latter alone.
+    void let_rights_in(bool on) const;
     /// Lets a second socket be bound beside this one, for a change of address that overlaps.
     void allow_overlap(bool on) const;
     /// This one was bound so: `asked` is what its definition says.

@@ -265,6 +265,24 @@ class Crash(SuperdCase):
         self.stored(0)
         self.assertFalse(os.path.exists(self.path))
 
+    def test_a_socket_made_anew_waits_for_nobody(self):
+        """A socket that takes the place of another goes into the store, the old one leaves it, and superd does not wait
+        for the manager meanwhile: no handler can hold the loop up that way. While no new one can be had, the manager
+        is told that an address is waited for."""
+        daemon = self.prepared().start()
+        self.stored(4)
+        os.unlink(self.path)
+        self.eventually(lambda: len(self.manager.removed) == 1, "the old one leaves the store")
+        self.stored(4)
+        os.unlink(self.path)
+        os.mkdir(self.path)
+        self.eventually(lambda: "4 addresses, 1 waited for" in str(self.manager.said[-1].get("STATUS")), "it is told")
+        os.rmdir(self.path)
+        self.eventually(lambda: "waited" not in str(self.manager.said[-1].get("STATUS")), "it has come")
+        self.assertEqual(self.converse(f"unix://{self.path}"), b"hello")
+        self.assertEqual([said for said in self.manager.said if "BARRIER" in said], [])
+        daemon.stop()
+
     def test_sockets_of_services_that_went_are_given_back(self):
         """A socket whose service goes is closed and leaves the store, by a reload and by a start after a crash; a
         path with it, unless somebody else's socket stands there now."""

@@ -186,6 +186,52 @@ while True:
             self.assertIn(b"does not", self.ask(uri, b"stay\n"))
         self.assertEqual(daemon.status()["poller"]["sockets_mended"], 0)
 
+    def test_a_program_that_does_not_block_is_left_alone_whatever_it_does(self):
+        """A reload finds the one worker asleep with a client: its listener goes on not blocking, under the same program
+        with another limit as well. Its successor, alone, gets one that blocks."""
+        daemon = self.prepare()
+        script = daemon.write("loop.py", """import os, select, socket, time
+listener = socket.socket(fileno=os.dup(0))
+found = "blocking" if os.get_blocking(0) else "not blocking"
+listener.setblocking(False)
+while True:
+    select.select([listener], [], [])
+    try:
+        client = listener.accept()[0]
+    except BlockingIOError:
+        continue
+    client.setblocking(True)
+    client.sendall(found.encode() + b"\\n")
+    client.recv(100)
+    while client.recv(100, socket.MSG_DONTWAIT | socket.MSG_PEEK) if select.select([client], [], [], 0)[0] else True:
+        time.sleep(0.01)
+    client.close()
+""")
+
+        def define(**keys):
+            daemon.service("loop", listen="tcp://127.0.0.1:0", model="prefork", handoff="listen",
+                           exec=[python(), script], prefork={"min_spare": 1, "max_spare": 1}, **keys)
+        define()
+        daemon.start()
+
+        def blocks():
+            with open(f"/proc/{worker}/fdinfo/0", encoding="ascii") as info:
+                return not int(info.read().split("flags:")[1].split()[0], 8) & os.O_NONBLOCK
+        with connect(daemon.address("loop"), timeout=5) as client:
+            self.assertEqual(client.recv(100), b"blocking\n")
+            client.sendall(b"sleep\n")
+            worker = daemon.children()[0].pid
+            daemon.reload()
+            self.assertFalse(blocks())
+            define(stop_timeout="9s")
+            daemon.reload()
+            self.assertFalse(blocks())
+        self.eventually(lambda: worker not in [child.pid for child in daemon.children()], "it has gone")
+        for child in daemon.children():
+            os.kill(child.pid, signal.SIGKILL)
+        with connect(daemon.address("loop"), timeout=5) as client:
+            self.assertEqual(client.recv(100), b"blocking\n")
+
 
 class AttackedAsUser(Attacked):
     as_user = "nobody"

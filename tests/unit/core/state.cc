@@ -66,7 +66,8 @@ State example() {
         {"key",
          service.listen[0],
          net::Listener::Kept{.fd = 5, .where = service.listen[0], .options = {}, .passed_name = {}, .path = {}, .settings = {}},
-         {},
+         {Instant(Duration(6)), {Duration(7), 8}},
+         {"shut down", "cannot", true, true, {Duration(9), 10}, Instant(Duration(11)), Instant(Duration(12))},
          "web",
          0});
     return state;
@@ -91,6 +92,9 @@ TEST_CASE("what is read back of a state is what was written") {
     CHECK(after->services[0].errors.dropped.count == 5);
     CHECK(after->names.at(0).user.name == "\xff");
     CHECK(after->log_lost == 8);
+    CHECK(after->ports.at(0).condition.trouble == "shut down");
+    CHECK(after->ports.at(0).condition.renewals.tries == 10);
+    CHECK(after->ports.at(0).condition.renew_at == Instant(Duration(12)));
 }
 
 TEST_CASE("a state that is cut off, of another shape or out of range is refused") {
