@@ -25,9 +25,13 @@ int option(int fd, int name, int otherwise) {
     return getsockopt(fd, SOL_SOCKET, name, &value, &size) == 0 ? value : otherwise;
 }
 
-/// May descriptors have been passed to it? Not where the kernel keeps them out.
+bool is_unix(int fd) {
+    return option(fd, SO_DOMAIN, AF_UNSPEC) == AF_UNIX;
+}
+
+/// May descriptors be passed to it? Not where the kernel keeps them out; some may be there from before.
 bool takes_rights(int fd) {
-    return option(fd, SO_DOMAIN, AF_UNSPEC) == AF_UNIX && option(fd, SO_PASSRIGHTS, 1) != 0;
+    return is_unix(fd) && option(fd, SO_PASSRIGHTS, 1) != 0;
 }
 
 /// Is anything left to be read? Of a socket that listens: perhaps, in those who wait there.
@@ -97,7 +101,7 @@ void let_rights_in(int fd, bool on) {
 }
 
 ssize_t receive_without_rights(int fd, void* data, std::size_t size, int flags) {
-    if (takes_rights(fd)) {
+    if (is_unix(fd)) {
         bool carries = false;
         const ssize_t n = look(fd, data, size, flags, carries);
         if (carries) errno = EPERM;
@@ -113,7 +117,7 @@ ssize_t receive_without_rights(int fd, void* data, std::size_t size, int flags) 
 bool next_carries_rights(int fd) {
     bool carries = false;
     char byte;
-    return takes_rights(fd) && look(fd, &byte, 1, 0, carries) >= 0 && carries;
+    return is_unix(fd) && look(fd, &byte, 1, 0, carries) >= 0 && carries;
 }
 
 void drop_next(int fd) {
