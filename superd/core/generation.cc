@@ -186,8 +186,9 @@ bool Generation::read_reports(Child& child, bool& open) {
 void Generation::kill_late(pid_t pid) {
     engine_.log.write(Level::notice, fmt::format("handler {} did not leave in time and is killed", pid),
                       {{"SERVICE", definition_.name}, {"CHILD_PID", pid}});
-    // A retired worker alone: it has no client, but what it has started may have one.
-    if (children_.at(pid).retired)
+    // A retired worker that says nothing alone: what it has started may have a client.
+    const Child& child = children_.at(pid);
+    if (child.retired && child.silent())
         kill(pid, SIGKILL);
     else
         signal_child(pid, SIGKILL);
