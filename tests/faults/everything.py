@@ -151,9 +151,12 @@ def imbalance(name, service, unaccepted=0):
 
 def write_all(daemon, **more):
     """Every service's definition into the daemon's folder, with `more` in each environment."""
+    # LeakSanitizer stops its process by ptrace. The SIGCONT that a worker gets when superd dies undoes such a stop, and
+    # the worker would wait for it for ever.
+    more["ASAN_OPTIONS"] = "detect_leaks=0"
     path = daemon.script("broken", "neither\n") if not os.path.exists(daemon.path("broken")) \
         else daemon.path("broken")
     everything = {**services(daemon.directory), "broken": dict(BROKEN, exec=[path])}
     for name, keys in everything.items():
-        daemon.service(name, **{**keys, "environment": more} if more else keys)
+        daemon.service(name, **{**keys, "environment": more})
     return everything
