@@ -5,7 +5,7 @@
 #include <cstdlib>
 
 #include "conf/toml.h"
-#include "ctl/import_check.h"
+#include "ctl/import/check.h"
 
 namespace superd::ctl {
 

@@ -6,7 +6,7 @@
 #include <array>
 
 #include "base/text.h"
-#include "ctl/import_unit.h"
+#include "ctl/import/unit.h"
 
 namespace superd::ctl::unit {
 

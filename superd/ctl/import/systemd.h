@@ -3,8 +3,8 @@
 // The parts of a systemd socket and its service, each as settings of one service of superd's. What is not carried is
 // noted.
 
-#include "ctl/import.h"
-#include "ctl/import_unit.h"
+#include "ctl/import/import.h"
+#include "ctl/import/unit.h"
 
 namespace superd::ctl::systemd {
 

@@ -3,7 +3,7 @@
 
 #include <map>
 
-#include "ctl/import_xinetd.h"
+#include "ctl/import/xinetd.h"
 
 using namespace superd;
 using namespace superd::ctl;

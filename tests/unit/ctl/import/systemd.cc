@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <map>
 
-#include "ctl/import_unit.h"
+#include "ctl/import/unit.h"
 #include "imported.h"
 
 using namespace superd;

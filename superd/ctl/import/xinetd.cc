@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // The text of xinetd.conf: entries, defaults, includes.
-#include "ctl/import_xinetd.h"
+#include "ctl/import/xinetd.h"
 
 #include <fmt/format.h>
 

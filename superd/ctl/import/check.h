@@ -5,7 +5,7 @@
 #include <string>
 
 #include "conf/catalog.h"
-#include "ctl/import.h"
+#include "ctl/import/import.h"
 
 namespace superd::ctl {
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "ctl/import_check.h"
+#include "ctl/import/check.h"
 
 #include <fmt/format.h>
 

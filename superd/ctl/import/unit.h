@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "base/time.h"
-#include "ctl/import.h"
+#include "ctl/import/import.h"
 
 namespace superd::ctl::unit {
 

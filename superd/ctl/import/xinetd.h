@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-#include "ctl/import.h"
+#include "ctl/import/import.h"
 
 namespace superd::ctl::xinetd {
 

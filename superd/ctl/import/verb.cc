@@ -15,7 +15,7 @@
 
 #include "base/text.h"
 #include "ctl/definitions.h"
-#include "ctl/import_check.h"
+#include "ctl/import/check.h"
 #include "ctl/verbs.h"
 #include "sys/fd.h"
 #include "sys/file.h"

@@ -9,7 +9,7 @@
 #include <optional>
 
 #include "base/text.h"
-#include "ctl/import_xinetd.h"
+#include "ctl/import/xinetd.h"
 
 namespace superd::ctl::xinetd {
 

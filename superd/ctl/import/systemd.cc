@@ -6,7 +6,7 @@
 #include <algorithm>
 
 #include "base/text.h"
-#include "ctl/import_systemd.h"
+#include "ctl/import/systemd.h"
 
 namespace superd::ctl::systemd {
 

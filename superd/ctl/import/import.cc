@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "ctl/import.h"
+#include "ctl/import/import.h"
 
 #include <arpa/inet.h>
 #include <fmt/format.h>

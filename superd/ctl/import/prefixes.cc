@@ -8,7 +8,7 @@
 #include <optional>
 
 #include "base/text.h"
-#include "ctl/import_xinetd.h"
+#include "ctl/import/xinetd.h"
 #include "sys/prefix.h"
 
 namespace superd::ctl::xinetd {

@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "ctl/import.h"
+#include "ctl/import/import.h"
 #include "tests/catch.h"
 
 namespace superd::ctl {

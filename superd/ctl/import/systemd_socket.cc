@@ -8,7 +8,7 @@
 #include <set>
 
 #include "base/text.h"
-#include "ctl/import_systemd.h"
+#include "ctl/import/systemd.h"
 
 namespace superd::ctl::systemd {
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "ctl/import_unit.h"
+#include "ctl/import/unit.h"
 
 #include <fmt/format.h>
 

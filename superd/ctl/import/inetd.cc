@@ -7,7 +7,7 @@
 #include <optional>
 
 #include "base/text.h"
-#include "ctl/import.h"
+#include "ctl/import/import.h"
 
 namespace superd::ctl {
 
