@@ -21,7 +21,7 @@ constexpr std::size_t largest_file = std::size_t{1} << 20;
 
 /// Without these there is no service, or another one than was meant; they stay whatever check says.
 bool is_essential(std::string_view key) {
-    constexpr std::array<std::string_view, 13> essential{"listen",
+    constexpr std::array<std::string_view, 12> essential{"listen",
                                                          "model",
                                                          "handoff",
                                                          "exec",
@@ -31,10 +31,19 @@ bool is_essential(std::string_view key) {
                                                          "supplementary_groups",
                                                          "working_directory",
                                                          "root_directory",
-                                                         "umask",
                                                          "socket.user",
                                                          "socket.group"};
     return std::ranges::find(essential, key) != essential.end();
+}
+
+/// Whether an error is about what another machine may have, or this one tomorrow.
+bool is_of_this_machine(std::string_view message) {
+    constexpr std::array<std::string_view, 13> words{
+        "does not exist",  "no such user",        "no such group",      "services database", "is in none of",
+        "cannot be used",  "not executable",      "may not execute",    "may not pass",      "not a regular file",
+        "not a directory", "may not be executed", "mounted with noexec"};
+    return std::ranges::any_of(words,
+                               [&](std::string_view one) { return message.find(one) != std::string_view::npos; });
 }
 
 std::vector<std::string> folders_of(const std::string& path) {
@@ -72,10 +81,12 @@ class Fitting {
     Fitting(Import& import, Imported& service, const conf::Surroundings& from)
         : import_(import), service_(service), from_(from) {}
 
-    void run() {
+    /// False: nothing makes a service of it, which has been noted.
+    bool run() {
         // Each round takes at least one setting out, so there are no more than that.
         while (round()) {
         }
+        return fits_;
     }
 
   private:
@@ -90,13 +101,18 @@ class Fitting {
             const auto setting = service_.settings.find(key);
             if (setting == service_.settings.end() || is_essential(key)) {
                 const Origin& at = setting != service_.settings.end() ? setting->second.at : service_.at;
-                missing.push_back({at, service_.name, Fate::missing,
-                                   error.message + "; superctl check refuses the file until that is mended"});
+                const bool here = is_of_this_machine(error.message);
+                fits_ = fits_ && here;
+                missing.push_back({at, here ? service_.name : "", here ? Fate::missing : Fate::skipped,
+                                   here ? error.message + "; superctl check refuses the file until that is mended"
+                                        : fmt::format("\"{}\": {}; left out", service_.name, error.message)});
                 continue;
             }
             const Origin at = setting->second.at;
             const std::string lost = fmt::format("{} = {}: {}", key, setting->second.toml, error.message);
             service_.settings.erase(setting);
+            std::erase_if(import_.notes,
+                          [&](const Note& note) { return note.key == key && note.service == service_.name; });
             changed = true;
             if (key.starts_with("access.")) {
                 import_.disable(service_, at, lost + ": without it more clients would be let in");
@@ -111,6 +127,7 @@ class Fitting {
     Import& import_;
     Imported& service_;
     const conf::Surroundings& from_;
+    bool fits_ = true;
 };
 
 /// A name as a TOML key.
@@ -131,16 +148,14 @@ class Conflicts {
   public:
     Conflicts(Import& import, const conf::Surroundings& from) : import_(import), from_(from) {}
 
-    void add_folder(const std::string& folder, bool replace) {
+    void add_folder(const std::string& folder, const std::set<std::string>& replaced) {
         const auto names = sys::list_directory(folder);
         if (!names) return;  // not there yet; one that cannot be used is told when it is written to
         for (const std::string& name : *names) {
             if (!name.ends_with(".toml") || name.starts_with('.')) continue;
             const std::string stem = name.substr(0, name.size() - 5), path = fmt::format("{}/{}", folder, name);
-            const bool replaced =
-                replace && std::ranges::find(import_.services, stem, &Imported::name) != import_.services.end();
             auto text = sys::read_file(path, largest_file);
-            if (replaced || !text) continue;
+            if (replaced.contains(stem) || !text) continue;
             const Checked checked(path, std::move(text->text), stem, from_);
             if (checked.draft.service.enabled) add(checked.draft.service, path);
         }
@@ -208,12 +223,17 @@ std::string definition_text(const Imported& service, std::map<int, std::string>*
 }
 
 void fit(Import& import, const conf::Surroundings& from) {
-    for (Imported& service : import.services) Fitting(import, service, from).run();
+    std::vector<Imported> fit;
+    for (Imported& service : import.services) {
+        if (Fitting(import, service, from).run()) fit.push_back(std::move(service));
+    }
+    import.services = std::move(fit);
 }
 
-void settle_conflicts(Import& import, const conf::Surroundings& from, const std::string& folder, bool replace) {
+void settle_conflicts(Import& import, const conf::Surroundings& from, const std::string& folder,
+                      const std::set<std::string>& replaced) {
     Conflicts conflicts(import, from);
-    if (!folder.empty()) conflicts.add_folder(folder, replace);
+    if (!folder.empty()) conflicts.add_folder(folder, replaced);
     for (Imported& service : import.services) conflicts.settle(service);
 }
 

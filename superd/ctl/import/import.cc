@@ -172,22 +172,44 @@ void set_model(Import& import, Imported& service, bool stream, bool wait, bool s
                 "under \"fork\" it would find one datagram on stdin instead of the socket");
 }
 
-void set_handler(Import& import, Imported& service, std::string program, std::vector<std::string> argv,
-                 const Origin& at) {
+std::string set_handler(Import& import, Imported& service, std::string program, std::vector<std::string> argv,
+                        const Origin& at) {
+    std::string daemon;
     if (argv.empty()) argv.emplace_back(base_name(program));
     if (base_name(program) == "tcpd" && argv[0] != program && base_name(argv[0]) != "tcpd") {
         // tcpd(8) runs argv[0], which it looks for in its own folder unless it is a path.
         program = argv[0].starts_with('/') ? argv[0] : fmt::format("/usr/sbin/{}", argv[0]);
+        daemon = base_name(argv[0]);
         import.note(
             at, service.name, Fate::changed,
-            fmt::format("tcpd is left out and {} started directly: hosts.allow and hosts.deny are not consulted; "
-                        "[access] takes their place",
+            fmt::format("tcpd is left out and {} started directly: [access] has what hosts.allow and hosts.deny "
+                        "say now",
                         program));
     }
     std::vector<std::string> exec{program};
     exec.insert(exec.end(), argv.begin() + 1, argv.end());
     service.set("exec", exec, at);
     if (!argv[0].empty() && argv[0] != program && argv[0] != base_name(program)) service.set("argv0", argv[0], at);
+    return daemon;
+}
+
+std::vector<std::string> listen_addresses(const Machine& machine, const std::string& host, std::string_view family) {
+    std::vector<std::string> out;
+    const auto fits = [&](const std::string& address) {
+        const bool ipv6 = address.find(':') != std::string::npos;
+        return family.empty() || ipv6 == (family == "6");
+    };
+    for (const std::string& address : is_address(host) ? std::vector{host} : machine.addresses(host)) {
+        if (fits(address) && std::ranges::find(out, address) == out.end()) out.push_back(address);
+    }
+    return out;
+}
+
+std::string lower(std::string_view text) {
+    std::string out(text);
+    std::ranges::transform(out, out.begin(),
+                           [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
+    return out;
 }
 
 }  // namespace superd::ctl

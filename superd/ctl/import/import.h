@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -38,6 +39,7 @@ struct Note {
     std::string service;  ///< empty: about none, or about one that has no name yet
     Fate fate = Fate::changed;
     std::string text;
+    std::string key = {};  ///< of superd, whose value this is about; it goes with the value
 };
 using Notes = std::vector<Note>;
 
@@ -80,16 +82,33 @@ struct Import {
     void disable(Imported& service, const Origin& at, std::string why);
 };
 
-/// Reads what a file includes: by path, and a folder's names in byte order.
-struct Includes {
+/// What importers ask of the machine that they run on; tests answer instead.
+struct Machine {
     std::function<Result<std::string>(const std::string& path)> read;
+    /// The names in a folder, in byte order.
     std::function<Result<std::vector<std::string>>(const std::string& path)> list;
+    /// services(5); nullopt: not there.
+    std::function<std::optional<int>(const std::string& service, const std::string& protocol)> port;
+    /// Of a host's name, in the resolver's order; empty: it has none, or not now.
+    std::function<std::vector<std::string>(const std::string& host)> addresses;
+    /// A file's permissions; nullopt: it is not there.
+    std::function<std::optional<unsigned>(const std::string& path)> mode;
+    std::string folder = "/";  ///< the current one, in which relative paths of a command begin
 };
 
-/// inetd.conf(5) in the dialects of BSD, Debian and GNU.
-Import import_inetd(const std::string& file, std::string_view text);
 /// xinetd.conf(5).
-Import import_xinetd(const std::string& file, std::string_view text, const Includes& includes);
+Import import_xinetd(const std::string& file, std::string_view text, const Machine& machine);
+
+/// Whose inetd a file was written for.
+enum class Dialect { bsd, openbsd, netbsd, freebsd, gnu };
+/// By name; nullopt: none has it.
+std::optional<Dialect> dialect_of(std::string_view name);
+/// inetd.conf(5) in that dialect; nullopt: what the file itself shows, else a guess, which is reported.
+Import import_inetd(const std::string& file, std::string_view text, const Machine& machine,
+                    std::optional<Dialect> dialect = std::nullopt);
+
+/// A server that is a command line: tcpserver, tcpsvd, udpsvd, socat, ncat, systemd-socket-activate.
+Import import_command(const std::vector<std::string>& words, const Machine& machine);
 
 /// systemd units by file name ("ssh.socket", "ssh@.service"), and their drop-ins, lowest first, by that name too.
 struct Units {
@@ -99,6 +118,8 @@ struct Units {
     };
     std::map<std::string, File> files;
     std::map<std::string, std::vector<File>> drop_ins;
+    /// The name of the file that a unit is read from, its own or its template's; empty: there is none.
+    std::string find(const std::string& name) const;
 };
 /// systemd.socket(5) with the services they start.
 Import import_systemd(const Units& units);
@@ -117,7 +138,7 @@ std::string free_name(const std::vector<Imported>& others, const std::string& wa
 /// "tcp://ADDRESS:PORT" with brackets where they are due. `protocol`: tcp or udp.
 std::string inet_uri(std::string_view protocol, std::string_view address, std::string_view port);
 
-/// An address literal as it is, "localhost" as the one of that family ("" where both, so that both are meant).
+/// Whether it is an address, with or without a zone.
 bool is_address(std::string_view text);
 
 /// The handler that superd ships for a service that inetd and xinetd serve by themselves; empty: there is none.
@@ -126,8 +147,14 @@ std::string shipped_handler(std::string_view service);
 /// Sets model and handoff for what inetd calls wait and nowait, and reports where that is not the same.
 void set_model(Import& import, Imported& service, bool stream, bool wait, bool shipped, const Origin& at);
 
-/// Sets exec and argv0. A handler behind tcpd is taken out of it, which is reported. `argv` has argv[0] first.
-void set_handler(Import& import, Imported& service, std::string program, std::vector<std::string> argv,
-                 const Origin& at);
+/// Sets exec and argv0; `argv` has argv[0] first. A handler behind tcpd is taken out of it, which is reported: then the
+/// name of the daemon that hosts.allow and hosts.deny are asked about, else "".
+std::string set_handler(Import& import, Imported& service, std::string program, std::vector<std::string> argv,
+                        const Origin& at);
+
+/// A host's addresses to listen on: itself where it is one, of that family ("4", "6"; "": any), each once.
+std::vector<std::string> listen_addresses(const Machine& machine, const std::string& host, std::string_view family);
+
+std::string lower(std::string_view text);
 
 }  // namespace superd::ctl

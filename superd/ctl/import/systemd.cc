@@ -27,13 +27,18 @@ class Mapper {
     }
 
     void run() {
-        if (stem_.ends_with('@')) return skip("is a template: superd has none, and its instances are not known here");
+        if (stem_.ends_with('@'))
+            return skip(
+                "is a template: superd has none, and its instances are not known here; give it the "
+                "links that sockets.target.wants has for them");
         accept_ = is_true(socket_.last("Socket", "Accept"));
         find_listeners();
         if (groups_.empty()) return;
         const Assignment* named = socket_.last("Socket", "Service");
-        const std::string service = named != nullptr ? named->value : stem_ + (accept_ ? "@.service" : ".service");
-        if (!units_.files.contains(service))
+        std::string service = stem_ + (accept_ ? "@.service" : ".service");
+        if (accept_ && stem_.find('@') != std::string::npos) service = unit::template_of(stem_ + ".service");
+        if (named != nullptr) service = unit::Specifiers(stem_ + ".socket").expand(named->value).value_or(named->value);
+        if (units_.find(service).empty())
             return skip(fmt::format("starts {}, which is not among the files given", service));
         const Unit handler(units_, service, import_.notes);
         const unit::Specifiers specifiers(service);
@@ -52,6 +57,7 @@ class Mapper {
             }
             if (!map_handler({handler, specifiers, group.stream && accept_}, out, import_)) return;
             map_socket(socket_, group.stream && accept_, out, import_);
+            map_access(units_, {socket_, stem_ + ".socket", "Socket"}, {handler, service, "Service"}, out, import_);
             map_unit(socket_, handler, out, import_);
             import_.services.push_back(std::move(out));
         }

@@ -150,7 +150,7 @@ class Mapper {
     }
 
     static bool is_list(std::string_view key) {
-        return key == "EnvironmentFile" || (key.starts_with("Exec") && key != "ExecStart");
+        return key == "EnvironmentFile" || is_confinement_list(key) || (key.starts_with("Exec") && key != "ExecStart");
     }
 
     void set(const Assignment& one) {
@@ -167,14 +167,14 @@ class Mapper {
             {"IgnoreSIGPIPE", &Mapper::set_ignore_sigpipe},
         };
         // These had their turn before, or have it below, or say what superd does anyway.
-        constexpr std::array<std::string_view, 12> settled{"ExecStart",      "Environment",   "User",
-                                                           "Group",          "DynamicUser",   "StandardInput",
-                                                           "StandardOutput", "StandardError", "PassEnvironment",
-                                                           "IPAddressAllow", "IPAddressDeny", "SupplementaryGroups"};
+        constexpr std::array<std::string_view, 13> settled{
+            "ExecStart",     "Environment",         "User",          "Group",           "DynamicUser",
+            "StandardInput", "StandardOutput",      "StandardError", "PassEnvironment", "IPAddressAllow",
+            "IPAddressDeny", "SupplementaryGroups", "Slice"};
         if (const auto found = known.find(one.key); found != known.end()) return (this->*found->second)(one);
         if (one.key.starts_with("Limit")) return set_limit(one);
         if (std::ranges::find(settled, one.key) != settled.end() || one.key.starts_with("X-")) return;
-        lost(one, why_lost(one.key));
+        if (!map_confinement(one, out_, import_)) lost(one, why_lost(one.key));
     }
 
     static std::string_view why_lost(std::string_view key) {
@@ -282,46 +282,6 @@ class Mapper {
         if (const auto groups = words_of("SupplementaryGroups", at); !groups.empty())
             out_.set("supplementary_groups", groups, at);
         if (const auto names = words_of("PassEnvironment", at); !names.empty()) out_.set("pass_environment", names, at);
-        set_prefixes("IPAddressDeny", "access.deny");
-        set_prefixes("IPAddressAllow", "access.allow");
-    }
-
-    /// systemd lets in what is in neither list, superd does not: there the allow list says so.
-    void set_prefixes(const char* key, const char* to) {
-        static const std::map<std::string_view, std::vector<std::string>> known{
-            {"any", {"0.0.0.0/0", "::/0"}},
-            {"localhost", {"127.0.0.0/8", "::1"}},
-            {"link-local", {"169.254.0.0/16", "fe80::/64"}},
-            {"multicast", {"224.0.0.0/4", "ff00::/8"}}};
-        Origin at;
-        std::vector<std::string> prefixes;
-        for (const std::string& word : words_of(key, at)) {
-            const auto found = known.find(word);
-            const std::vector<std::string> meant =
-                found != known.end() ? found->second : std::vector<std::string>{word};
-            for (const std::string& prefix : meant) {
-                if (std::ranges::find(prefixes, prefix) == prefixes.end()) prefixes.push_back(prefix);
-            }
-        }
-        if (prefixes.empty()) return;
-        const std::string& listen = out_.settings["listen"].toml;
-        if (listen.find("tcp://") == std::string::npos && listen.find("udp://") == std::string::npos)
-            return import_.note(at, out_.name, Fate::lost, fmt::format("{}: it listens on no IP address", key));
-        if (std::string_view(to) == "access.allow" && !out_.has("access.deny")) {
-            return import_.note(at, out_.name, Fate::changed,
-                                "IPAddressAllow without IPAddressDeny denies nobody: left out");
-        }
-        if (std::string_view(to) == "access.deny") {
-            denied_ = prefixes;
-        } else {
-            for (const char* any : {"0.0.0.0/0", "::/0"}) {
-                const auto has = [any](const std::vector<std::string>& list) {
-                    return std::ranges::find(list, any) != list.end();
-                };
-                if (!has(denied_) && !has(prefixes)) prefixes.emplace_back(any);
-            }
-        }
-        out_.set(to, prefixes, at);
     }
 
     const Unit& unit_;
@@ -330,7 +290,6 @@ class Mapper {
     Imported& out_;
     Import& import_;
     bool full_privileges_ = false;
-    std::vector<std::string> denied_;
     std::map<std::string, std::string> environment_;
     Origin environment_at_;
 };

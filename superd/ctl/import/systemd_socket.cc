@@ -48,14 +48,17 @@ constexpr std::array<Carried, 20> carried{{
 
 /// Read elsewhere, or of no meaning to superd in any value.
 bool is_settled(std::string_view key) {
-    constexpr std::array<std::string_view, 5> settled{"Accept", "Service", "BindIPv6Only", "SocketProtocol",
-                                                      "RemoveOnStop"};
+    constexpr std::array<std::string_view, 8> settled{"Accept",         "Service",      "BindIPv6Only",
+                                                      "SocketProtocol", "RemoveOnStop", "IPAddressAllow",
+                                                      "IPAddressDeny",  "Slice"};
     return key.starts_with("Listen") || std::ranges::find(settled, key) != settled.end();
 }
 
 std::string_view why_lost(std::string_view key) {
     if (key.starts_with("TriggerLimit") || key.starts_with("PollLimit"))
         return "superd pauses a service by itself and never gives one up; see limits.rate";
+    if (key == "Symlinks") return "superd makes no links; make them once, or list the paths in listen";
+    if (key == "FlushPending") return "superd keeps the clients that wait";
     if (key.starts_with("Exec")) return "superd runs nothing but handlers";
     if (key.starts_with("SELinux") || key.starts_with("Smack")) return "superd sets no security labels";
     return "superd has nothing like it";

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 
 #include "base/text.h"
 
@@ -50,13 +51,35 @@ void parse(const Units::File& file, std::vector<Assignment>& out, Notes& notes) 
     statement(trimmed(whole));
 }
 
+/// systemd-escape(1): - is a slash, \x2d a byte.
+std::string unescaped(std::string_view text) {
+    std::string out;
+    for (std::size_t at = 0; at < text.size(); ++at) {
+        unsigned byte = 0;
+        const std::string_view digits = text.substr(std::min(at + 2, text.size()), 2);
+        if (text.substr(at).starts_with("\\x") && digits.size() == 2 &&
+            std::from_chars(digits.data(), digits.data() + 2, byte, 16).ptr == digits.data() + 2) {
+            out += static_cast<char>(byte);
+            at += 3;
+        } else {
+            out += text[at] == '-' ? '/' : text[at];
+        }
+    }
+    return out;
+}
+
 }  // namespace
 
 Unit::Unit(const Units& units, const std::string& name, Notes& notes) {
-    if (const auto found = units.files.find(name); found != units.files.end())
+    const std::string file = units.find(name);
+    if (const auto found = units.files.find(file); found != units.files.end())
         parse(found->second, assignments_, notes);
-    if (const auto found = units.drop_ins.find(name); found != units.drop_ins.end()) {
-        for (const Units::File& file : found->second) parse(file, assignments_, notes);
+    std::vector<std::string> folders{name};
+    if (template_of(name) != name) folders.insert(folders.begin(), template_of(name));
+    for (const std::string& folder : folders) {
+        const auto found = units.drop_ins.find(folder);
+        if (found == units.drop_ins.end()) continue;
+        for (const Units::File& drop_in : found->second) parse(drop_in, assignments_, notes);
     }
 }
 
@@ -76,6 +99,12 @@ std::vector<const Assignment*> Unit::all(std::string_view section, std::string_v
         }
     }
     return out;
+}
+
+std::string template_of(const std::string& name) {
+    const std::size_t at = name.find('@'), dot = name.rfind('.');
+    return at == std::string::npos || dot == std::string::npos || dot < at ? name
+                                                                           : name.substr(0, at + 1) + name.substr(dot);
 }
 
 std::optional<bool> boolean(std::string_view text) {
@@ -121,10 +150,34 @@ std::optional<Duration> time_span(std::string_view text) {
 Specifiers::Specifiers(const std::string& unit_name) {
     const std::size_t dot = std::min(unit_name.rfind('.'), unit_name.size());
     const std::string stem = unit_name.substr(0, dot);
-    values_ = {{'%', "%"},    {'n', unit_name},  {'N', stem},         {'p', stem.substr(0, stem.find('@'))},
-               {'t', "/run"}, {'S', "/var/lib"}, {'C', "/var/cache"}, {'L', "/var/log"},
-               {'E', "/etc"}, {'T', "/tmp"},     {'V', "/var/tmp"},   {'h', "/root"},
-               {'u', "root"}, {'U', "0"}};
+    const std::size_t at = std::min(stem.find('@'), stem.size());
+    const std::string prefix = stem.substr(0, at);
+    const auto last_part = [](const std::string& name) { return name.substr(name.rfind('-') + 1); };
+    values_ = {{'%', "%"},
+               {'n', unit_name},
+               {'N', stem},
+               {'p', prefix},
+               {'P', unescaped(prefix)},
+               {'t', "/run"},
+               {'S', "/var/lib"},
+               {'C', "/var/cache"},
+               {'L', "/var/log"},
+               {'E', "/etc"},
+               {'T', "/tmp"},
+               {'V', "/var/tmp"},
+               {'h', "/root"},
+               {'u', "root"},
+               {'U', "0"},
+               {'g', "root"},
+               {'G', "0"},
+               {'s', "/bin/sh"},
+               {'j', last_part(prefix)},
+               {'J', unescaped(last_part(prefix))}};
+    // A template's instance is named; that of a connection has a name of its own each time.
+    if (at + 1 < stem.size()) {
+        values_['i'] = stem.substr(at + 1);
+        values_['I'] = unescaped(values_['i']);
+    }
 }
 
 std::optional<std::string> Specifiers::expand(std::string_view text) const {
@@ -134,10 +187,16 @@ std::optional<std::string> Specifiers::expand(std::string_view text) const {
             out += text[at];
             continue;
         }
+        constexpr std::string_view known = "aAbBcCdDEfgGhHiIjJlLmMnNopPqsStTuUvVwW%";
         const auto found = at + 1 < text.size() ? values_.find(text[at + 1]) : values_.end();
-        if (found == values_.end()) return std::nullopt;
-        out += found->second;
-        ++at;
+        if (found != values_.end()) {
+            out += found->second;
+            ++at;
+        } else if (at + 1 < text.size() && known.find(text[at + 1]) != std::string_view::npos) {
+            return std::nullopt;
+        } else {
+            out += '%';  // what is no specifier stays as it is
+        }
     }
     return out;
 }
@@ -160,9 +219,28 @@ Result<std::string> listen_uri(std::string_view key, std::string_view value, boo
     std::string_view host = value.substr(0, colon);
     if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
     if (!is_address(host)) return fail("superd has no such sockets");
+    // systemd.socket(5): "[x]:y%dev".
+    std::string zoned(host);
+    std::string_view port = value.substr(colon + 1);
+    if (const std::size_t percent = port.find('%'); percent != std::string_view::npos) {
+        if (zoned.find(':') == std::string::npos || zoned.find('%') != std::string::npos)
+            return fail("superd has no such sockets");
+        zoned += port.substr(percent);
+        port = port.substr(0, percent);
+    }
     // systemd.socket(5): the IPv6 wildcard takes IPv4 as well unless told otherwise.
-    if (host == "::" && !ipv6_only) host = "*";
-    return inet_uri(protocol, host, value.substr(colon + 1));
+    if (zoned == "::" && !ipv6_only) zoned = "*";
+    return inet_uri(protocol, zoned, port);
 }
 
 }  // namespace superd::ctl::unit
+
+namespace superd::ctl {
+
+std::string Units::find(const std::string& name) const {
+    if (files.contains(name)) return name;
+    const std::string pattern = unit::template_of(name);
+    return files.contains(pattern) ? pattern : "";
+}
+
+}  // namespace superd::ctl

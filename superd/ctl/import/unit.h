@@ -35,6 +35,9 @@ class Unit {
     std::vector<Assignment> assignments_;
 };
 
+/// "a@b.service" is made of "a@.service"; other names are their own.
+std::string template_of(const std::string& name);
+
 /// systemd.syntax(7): yes, true, on, 1 and their likes. nullopt: neither true nor false.
 std::optional<bool> boolean(std::string_view text);
 /// systemd.time(7): "90", "5min 20s"; numbers without a unit are seconds. nullopt: "infinity" and what is no time.

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "ctl/import/access.h"
 #include "ctl/import/import.h"
 
 namespace superd::ctl::xinetd {
@@ -21,7 +22,11 @@ using Attributes = std::map<std::string, Attribute, std::less<>>;
 struct Entry {
     std::string service;
     Origin at;
-    Attributes attributes;  ///< with those of defaults
+    Attributes attributes;   ///< with those of defaults, by their names in lower case
+    bool late_name = false;  ///< server_args stood before the NAMEINARGS that is about them
+    /// Why xinetd does not start it, and where that stands; empty: it does.
+    std::string off;
+    Origin off_at;
 };
 
 struct File {
@@ -29,13 +34,26 @@ struct File {
     std::vector<Entry> services;
 };
 
-/// Reads the file and what it includes. What cannot be read is noted.
-File read(const std::string& file, std::string_view text, const Includes& includes, Notes& notes);
+/// Reads the file and what it includes, as xinetd 2.3.15 does. What cannot be read is noted.
+File read(const std::string& file, std::string_view text, const Machine& machine, Notes& notes);
+
+/// An attribute that xinetd knows.
+struct Known {
+    std::string_view name;
+    int values;        ///< as many as it takes; kAny, or kSet for those that += and -= work on
+    bool in_defaults;  ///< else xinetd passes over it there
+};
+constexpr int kAny = -1, kSet = -2;
+/// nullptr: none has that name.
+const Known* known(std::string_view name);
+
+/// Why xinetd refuses the value of an attribute, which switches the service off; empty: it takes it.
+std::string why_refused(std::string_view name, std::string_view op, const std::vector<std::string>& words);
 
 /// Adds the service, or says why there is none.
-void map_service(const Entry& entry, Import& import);
+void map_service(const Entry& entry, const Machine& machine, Import& import);
 
 /// A list of only_from or no_access as prefixes; `names` gets what is no address.
-std::vector<std::string> prefixes_of(const std::vector<std::string>& words, std::vector<std::string>& names);
+std::vector<sys::Prefix> prefixes_of(const std::vector<std::string>& words, std::vector<std::string>& names);
 
 }  // namespace superd::ctl::xinetd

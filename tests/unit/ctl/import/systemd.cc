@@ -86,6 +86,8 @@ TEST_CASE("systemd: each form of address") {
     CHECK(uri("ListenSequentialPacket", "/run/a") == "unix-seqpacket:///run/a");
     CHECK(uri("ListenStream", "vsock:2:80") == "vsock://2:80");
     CHECK(uri("ListenStream", "vsock::80") == "vsock://*:80");
+    CHECK(uri("ListenStream", "[fe80::1]:80%eth0") == "tcp://[fe80::1%eth0]:80");
+    CHECK(uri("ListenStream", "[fe80::1%eth0]:80") == "tcp://[fe80::1%eth0]:80");
     CHECK(uri("ListenSequentialPacket", "80") == "superd serves seqpacket on unix sockets alone");
     CHECK(uri("ListenStream", "host:80") == "superd has no such sockets");
 }
@@ -197,14 +199,63 @@ TEST_CASE("systemd: service settings are carried, and what superd has nothing fo
 
 TEST_CASE("systemd: IPAddressAllow and IPAddressDeny decide for each address as they did") {
     const Import any = accepting("", "IPAddressDeny=any\nIPAddressAllow=localhost\n");
-    CHECK(value(service(any, "a"), "access.deny") == R"(["0.0.0.0/0", "::/0"])");
     CHECK(value(service(any, "a"), "access.allow") == R"(["127.0.0.0/8", "::1"])");
-    // What is in neither list is let in.
+    // What is in neither list is let in, and what is in both as well.
     const Import some = accepting("", "IPAddressDeny=10.0.0.0/8\nIPAddressAllow=10.1.0.0/16\n");
     CHECK(value(service(some, "a"), "access.allow") == R"(["10.1.0.0/16", "0.0.0.0/0", "::/0"])");
+    CHECK(value(service(some, "a"), "access.deny") == R"(["10.0.0.0/8"])");
+    const Import wide = accepting("", "IPAddressDeny=10.1.0.0/16\nIPAddressAllow=10.0.0.0/8\n");
+    CHECK(value(service(wide, "a"), "access.deny").empty());
     const Import allow = accepting("", "IPAddressAllow=10.0.0.0/8\n");
     CHECK(value(service(allow, "a"), "access.allow").empty());
     CHECK(notes(allow, 4, Fate::changed, "denies nobody") == 1);
+}
+
+TEST_CASE("systemd: whom the socket's list, the service's or a slice's keeps out stays outside") {
+    const Import socket = accepting("IPAddressDeny=10.0.0.0/8\n", "IPAddressDeny=192.168.0.0/16\n");
+    CHECK(value(service(socket, "a"), "access.deny") == R"(["10.0.0.0/8", "192.168.0.0/16"])");
+    const Import slices = from({{"a.socket", "[Socket]\nAccept=yes\nListenStream=7\nSlice=x-y.slice\n"},
+                                {"a@.service", "[Service]\nExecStart=/bin/a\nStandardInput=socket\n"},
+                                {"x.slice", "[Slice]\nIPAddressDeny=any\n"},
+                                {"x-y.slice", "[Slice]\nIPAddressAllow=10.0.0.0/8\n"},
+                                {"z.slice", "[Slice]\nIPAddressAllow=any\n"}});
+    CHECK(value(service(slices, "a"), "access.allow") == R"(["10.0.0.0/8"])");
+    const Import broken = accepting("IPAddressDeny=somewhere\n", "");
+    CHECK_FALSE(service(broken, "a").enabled());
+    CHECK(notes(broken, 4, Fate::disabled, "somewhere") == 1);
+    // The default slice counts too.
+    const Import system = from({{"a.socket", "[Socket]\nListenStream=7\n"},
+                                {"a.service", "[Service]\nExecStart=/bin/a\n"},
+                                {"system.slice", "[Slice]\nIPAddressDeny=10.0.0.0/8\n"}});
+    CHECK(value(service(system, "a"), "access.deny") == R"(["10.0.0.0/8"])");
+}
+
+TEST_CASE("systemd: instances of a template, and specifiers in addresses and commands") {
+    const Import import = from({{"a@.socket", "[Socket]\nListenStream=/run/%p/%i.sock\n"},
+                                {"a@b-c.socket", "[Socket]\nListenStream=/run/%p/%i.sock\n"},
+                                {"a@.service", "[Service]\nExecStart=/bin/a %i %I %n %% %t %x\n"}},
+                               {{"a@.socket", {"[Socket]\nBacklog=5\n"}}});
+    const Imported& a = service(import, "a@b-c");
+    CHECK(value(a, "listen") == R"("unix:///run/a/b-c.sock")");
+    CHECK(value(a, "exec") == R"(["/bin/a", "b-c", "b/c", "a@b-c.service", "%", "/run", "%x"])");
+    CHECK(value(a, "socket.backlog") == "5");
+    CHECK(notes(import, 0, Fate::skipped, "template") == 1);
+}
+
+TEST_CASE("systemd: what confines a handler is carried once superd has a key for it, and told as lost until then") {
+    const Import import =
+        accepting("Symlinks=/run/b\nFlushPending=yes\n",
+                  "NoNewPrivileges=yes\nMemoryMax=1G\nSystemCallFilter=@system-service\nSystemCallFilter=read\n"
+                  "Slice=other.slice\n");
+    CHECK(notes(import, 4, Fate::lost, "Symlinks=") == 1);
+    CHECK(notes(import, 5, Fate::lost, "FlushPending=") == 1);
+    const Imported& a = service(import, "a");
+    const std::map<int, std::string> keys{
+        {4, "sandbox.no_new_privileges"}, {5, "resources.memory_max"}, {6, "sandbox.syscalls"}};
+    for (const auto& [line, key] : keys) {
+        INFO(key);
+        CHECK((a.has(key) || notes(import, line, Fate::lost, "confine") == 1));
+    }
 }
 
 TEST_CASE("systemd: command lines: prefixes, quotes, escapes, variables") {
