@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Files for the inetds that are packages, OpenBSD's and GNU's, and for those that are not: every form that their inetd.conf
-knows. `says` as in xinetd_files."""
+"""Files for the inetds that are packages, OpenBSD's and GNU's: every form that their inetd.conf knows. `says` as in
+xinetd_files."""
 
 from xinetd_files import File
 
@@ -43,7 +43,8 @@ def common(t, dialect):
     t.add("user-group", "PORT stream tcp nowait nobody:daemon PROBE probe", shows=("served",))
     t.add("user-dot-group", "PORT stream tcp nowait nobody.daemon PROBE probe", shows=("served",))
     t.add("root-group", "PORT stream tcp nowait root:daemon PROBE probe", shows=("served",))
-    t.add("no-user", "PORT stream tcp nowait no-such-user PROBE probe", says="no such user" if dialect == "openbsd" else None)
+    t.add("no-user", "PORT stream tcp nowait no-such-user PROBE probe",
+          says="no such user" if dialect == "openbsd" else None)
     t.add("quotes", "PORT stream tcp nowait root PROBE probe \"a b\" 'c d' e")
     t.add("continued", "PORT stream tcp4 nowait root PROBE probe one\n\ttwo")
     t.add("commented", f"#{line}", shows=("closed",))
@@ -65,7 +66,8 @@ def common(t, dialect):
     t.add("address-family", "10.0.0.1:" + line.replace("tcp", "tcp6"))
     t.add("address6-plain4", "fd00::1:" + line.replace("tcp", "tcp4"))
     t.add("address46", "10.0.0.1:" + line.replace("tcp", "tcp46"))
-    t.add("two-lines", line.replace("tcp", "tcp4") + "\n" + line.replace("tcp", "tcp6").replace("-x", "-y"), shows=("served",))
+    t.add("two-lines", line.replace("tcp", "tcp4") + "\n" + line.replace("tcp", "tcp6").replace("-x", "-y"),
+          shows=("served",))
     t.add("same-line", line + "\n" + line.replace("-x", "-y"))
     t.add("rcvbuf", line.replace("tcp", "tcp,rcvbuf=16384"), shows=("served",))
     t.add("buffers", line.replace("tcp", "tcp,rcvbuf=64k,sndbuf=1m"), shows=("served",))
@@ -75,5 +77,6 @@ def common(t, dialect):
     t.add("tcpmux", "tcpmux/x stream tcp nowait root PROBE probe", ())
     if dialect == "gnu":
         return t  # inetutils 2.4 uses such an address after it has freed it
-    t.add("sticky", "10.0.0.1:\nPORT stream tcp nowait root PROBE probe\n*:\nPORT2 stream tcp nowait root PROBE probe", ("tcp", "tcp"))
+    t.add("sticky", "10.0.0.1:\nPORT stream tcp nowait root PROBE probe\n*:\nPORT2 stream tcp nowait root PROBE probe",
+          ("tcp", "tcp"))
     return t

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""The daemons whose files superctl imports, each in a network namespace with clients of many addresses, and superd in its
-place with the imported definitions: who is served there, and what its handler finds."""
+"""The daemons whose files superctl imports, each in a network namespace with clients of many addresses, and superd in
+its place with the imported definitions: who is served there, and what its handler finds."""
 
 import concurrent.futures
 import ctypes
@@ -83,7 +83,8 @@ def ask(kind, server, client, port):
         try:
             if kind == "udp":
                 # The answer may come from another of its addresses, so this does not connect.
-                sock.setsockopt(*((socket.IPPROTO_IPV6, 25) if ":" in server else (socket.IPPROTO_IP, 11)), 1)  # RECVERR
+                level, recverr = (socket.IPPROTO_IPV6, 25) if ":" in server else (socket.IPPROTO_IP, 11)
+                sock.setsockopt(level, recverr, 1)
                 sock.sendto(b"x", (server, port))
                 answer = sock.recv(65536)
             else:
@@ -190,10 +191,12 @@ class Case(TestCase):  # no tests of its own
 
     def under_superd(self, sentinel, ports, environment=None):
         """As `under`, with the definitions of conf.d, and one that shows that superd listens."""
-        self.write("conf.d/sentinel.toml", f'listen = "tcp://127.0.0.1:{sentinel}"\nmodel = "fork"\nexec = ["/bin/true"]\n')
+        self.write("conf.d/sentinel.toml",
+                   f'listen = "tcp://127.0.0.1:{sentinel}"\nmodel = "fork"\nexec = ["/bin/true"]\n')
         self.write("superd.toml", "")
         return self.under([SUPERD, "--config", self.path("superd.toml"), "--conf-dir", self.path("conf.d"), "--control",
-                           self.path("control.sock"), "--log-format", "text"], self.listening(sentinel), ports, environment)
+                           self.path("control.sock"), "--log-format", "text"],
+                          self.listening(sentinel), ports, environment)
 
     def compare(self, entries, theirs, ours, report):
         """Each entry: name, ports, says. Where the two differ, a note about the entry must match `says`; where it is
@@ -202,14 +205,14 @@ class Case(TestCase):  # no tests of its own
             with self.subTest(file=entry.name):
                 notes = [note["text"] for note in report["report"]
                          if entry.owns(note, report)]
-                differing = [f"{kind} {port} {client}: original {theirs[kind, port][client]}, superd {ours[kind, port][client]}"
-                             for kind, port in entry.ports for _, client in CLIENTS
-                             if theirs[kind, port][client] != ours[kind, port][client]]
+                differing = [f"{where} {client}: original {theirs[where][client]}, superd {ours[where][client]}"
+                             for where in entry.ports for _, client in CLIENTS
+                             if theirs[where][client] != ours[where][client]]
                 shown = "\n".join([entry.text, *differing, "notes:", *notes])
                 if entry.says is None:
                     self.assertEqual(differing, [], shown)
                 else:
                     self.assertRegex("\n".join(notes), entry.says, shown)
                     self.assertNotEqual(differing, [], f"agrees, whatever is said:\n{shown}")
-                for outcome in entry.outcomes:
-                    self.assertIn(outcome, {theirs[where][client][0] for where in entry.ports for _, client in CLIENTS}, shown)
+                seen = {theirs[where][client][0] for where in entry.ports for _, client in CLIENTS}
+                self.assertLessEqual(set(entry.outcomes), seen, shown)

@@ -185,7 +185,8 @@ class ImportOfPackages(ImportCase):
                 report = self.compare("inetd", package, "--dialect", "openbsd", *files)
                 off |= {note["text"] for note in report["report"] if "switched off" in note["text"]}
         self.assertGreater(tried, 20)
-        self.assertLessEqual({f'"{name}" is switched off by #<off>#: left out' for name in ("sane-port", "telnet", "uucp")}, off)
+        self.assertLessEqual({f'"{name}" is switched off by #<off>#: left out'
+                              for name in ("sane-port", "telnet", "uucp")}, off)
 
     def test_one_folder(self):
         """All of xinetd.d's files at once: what another one has the address of is switched off, so that check passes."""
@@ -224,13 +225,14 @@ class ImportCommand(ImportCase):
             done = subprocess.run([SUPERCTL, "import", "inetd", path], stdout=full, stderr=subprocess.PIPE, check=False)
         self.assertEqual(done.returncode, 1)
         self.assertIn(b"stdout: error: cannot be written: No space left on device", done.stderr)
-        for wrong in (("import",), ("import", "inetd"), ("import", "launchd", path), ("import", "inetd", path, "--dialect", "plan9")):
+        for wrong in (("import",), ("import", "inetd"), ("import", "launchd", path),
+                      ("import", "inetd", path, "--dialect", "plan9")):
             superctl(*wrong, status=2)
 
     def test_again(self):
         """A second import replaces what the first has written, says what changes, and leaves alone what people edited or
         wrote; --force replaces that too; --dry-run writes nothing. A service that has gone is named."""
-        path = self.write("inetd.conf", self.LINE + "7008 stream tcp nowait root /bin/sh sh\n7009 stream tcp nowait root /bin/sh sh\n")
+        path = self.write("inetd.conf", "".join(self.LINE.replace("7007", port) for port in ("7007", "7008", "7009")))
         arguments = ("import", "inetd", path, "--dialect", "bsd", "--output", self.path("out"))
         self.assertIn("3 services written", superctl(*arguments).stderr)
         before = {name: os.stat(self.path("out", name)) for name in os.listdir(self.path("out"))}
@@ -379,6 +381,7 @@ class ImportedServices(SuperdCase):
         for name, text in (("gophermap", "a gopher\n"), ("index.html", "a page\n"), ("file", "a file\n")):
             daemon.write(f"page/{name}", text)
         keys = daemon.path("keys")
+        identity = ["--user", "nobody", "--group", "nogroup"] if self.root else []
         subprocess.run([shipped("tinysshd", "usr/sbin/tinysshd-makekey"), "-q", keys], check=True)
 
         def from_inetd(package, path, name, **drop_in):
@@ -396,17 +399,18 @@ class ImportedServices(SuperdCase):
         os.rename(daemon.path("conf.d/ident.toml.d"), daemon.path("conf.d/null.toml.d"))
         self.imported(daemon, "xinetd", shipped("ftpd-ssl", "usr/share/doc/ftpd-ssl/examples/ftpd.xinetd"), "ftp",
                       exec=[self.program("ftpd-ssl", "usr/sbin/in.ftpd"), "-l"])
-        from_inetd("fingerd", "usr/sbin/in.fingerd", "finger", arguments=["-p", daemon.script("answer", "#!/bin/sh\necho a finger\n")])
+        answer = daemon.script("answer", "#!/bin/sh\necho a finger\n")
+        from_inetd("fingerd", "usr/sbin/in.fingerd", "finger", arguments=["-p", answer])
         from_inetd("poppassd", "usr/sbin/poppassd", "poppassd")
         self.imported(daemon, "systemd", shipped("micro-httpd", INSTALLED["micro-httpd"]), "micro-httpd",
                       exec=[shipped("micro-httpd", "usr/sbin/micro-httpd"), page])
         path = daemon.path("fcgi.sock")
         self.imported(daemon, "systemd", shipped("fcgiwrap", INSTALLED["fcgiwrap"]), "fcgiwrap", listen=f"unix://{path}",
                       socket={"mode": "0666"})
-        self.imported(daemon, "systemd", shipped("tinysshd", UNITS + "tinysshd.socket"), "tinysshd", user="root" if self.root else None,
+        self.imported(daemon, "systemd", shipped("tinysshd", UNITS + "tinysshd.socket"), "tinysshd",
                       exec=[self.program("tinysshd", "usr/sbin/tinysshd"), "--", keys])
         self.imported(daemon, "systemd", shipped("atftpd", UNITS + "atftpd.socket"), "atftpd", listen="udp://127.0.0.1:0",
-                      exec=[self.program("atftpd", "usr/sbin/atftpd"), "--user", "nobody", "--group", "nogroup", page])
+                      exec=[self.program("atftpd", "usr/sbin/atftpd"), *identity, page])
         daemon.start()
         self.assertEqual(self.converse(daemon.address("echo-stream")), b"hello")
         self.assertIn(b"a gopher", self.ask(daemon.address("gopher"), b"\r\n"))
@@ -420,7 +424,8 @@ class ImportedServices(SuperdCase):
             self.assertIn(b"200 ", sock.recv(200))
         self.assertIn(b"a page", self.curl(daemon.address("micro-httpd"), "/index.html"))
         host, port = daemon.address("tinysshd").removeprefix("tcp://").rsplit(":", 1)
-        keyscan = subprocess.run(["ssh-keyscan", "-t", "ed25519", "-p", port, host], capture_output=True, timeout=PATIENCE, check=False)
+        keyscan = subprocess.run(["ssh-keyscan", "-t", "ed25519", "-p", port, host], capture_output=True,
+                                 timeout=PATIENCE, check=False)
         self.assertIn(b"ssh-ed25519", keyscan.stdout, keyscan.stderr)
         host, port = daemon.address("atftpd").removeprefix("udp://").rsplit(":", 1)
         subprocess.run(["tftp", "-m", "octet", host, port, "-c", "get", "file", daemon.path("got")], check=True, timeout=PATIENCE,

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""superctl import beside the daemons whose files it reads: for each file of a table, the same clients are asked under the
-original and under superd with the imported definitions. Served, refused and not listening agree, and what the handler finds,
-or the report says otherwise."""
+"""superctl import beside the daemons whose files it reads: for each file of a table, the same clients are asked under
+the original and under superd with the imported definitions. Served, refused and not listening agree, and what the
+handler finds, or the report says otherwise."""
 
 import inetd_files
 import originals
@@ -21,7 +21,8 @@ class XinetdBesideSuperd(originals.Case):
         conf = self.write("xinetd.conf", f"includedir {self.path('xinetd.d')}\n{last}")
         ports = [port for file in table.files for port in file.ports]
         xinetd = originals.program("xinetd", "usr/sbin/xinetd")
-        theirs = self.under([xinetd, "-dontfork", "-f", conf, "-pidfile", self.path("pid")], self.listening(SENTINEL), ports)
+        command = [xinetd, "-dontfork", "-f", conf, "-pidfile", self.path("pid")]
+        theirs = self.under(command, self.listening(SENTINEL), ports)
         report = self.imported("xinetd", conf)
         self.forget("zlast")
         return theirs, self.under_superd(SENTINEL, ports), report
