@@ -46,7 +46,7 @@ _superctl() {
             plan) options+=(--offline --config --conf-dir) ;;
             metrics) options+=(--format) ;;
             drain | stop) options+=(--no-wait) ;;
-            import) options+=(--output --force) ;;
+            import) options+=(--output --dialect --force --dry-run) ;;
             schema) options+=(--drop-in) ;;
         esac
         _superctl_offer "${options[@]}"
@@ -57,7 +57,7 @@ _superctl() {
             schema upgrade ;;
         status:0 | pause:0 | resume:0 | drain:0 | kill:0 | explain:0) _superctl_services ;;
         kill:1) _superctl_offer TERM HUP INT QUIT KILL USR1 USR2 STOP CONT ;;
-        import:0) _superctl_offer inetd xinetd systemd ;;
+        import:0) _superctl_offer inetd xinetd systemd command ;;
         import:*) _superctl_files -f ;;
         plan:*) _superctl_files -d ;;
     esac

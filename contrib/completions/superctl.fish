@@ -61,11 +61,14 @@ complete -c superctl -n '__fish_seen_subcommand_from check plan' -l conf-dir -x 
     -d definitions
 complete -c superctl -n '__fish_seen_subcommand_from plan' -l offline -x -a '(__fish_complete_directories)' \
     -d 'between two folders'
-complete -c superctl -n '__superctl_at 0 import' -a 'inetd xinetd systemd'
+complete -c superctl -n '__superctl_at 0 import' -a 'inetd xinetd systemd command'
 complete -c superctl -n '__fish_seen_subcommand_from import; and not __superctl_at 0 import' -F
 complete -c superctl -n '__fish_seen_subcommand_from import' -l output -x -a '(__fish_complete_directories)' \
     -d 'where to write them'
-complete -c superctl -n '__fish_seen_subcommand_from import' -l force -d 'replace files'
+complete -c superctl -n '__fish_seen_subcommand_from import' -l dialect -x -a 'bsd openbsd netbsd freebsd gnu' \
+    -d 'whose inetd.conf'
+complete -c superctl -n '__fish_seen_subcommand_from import' -l force -d 'replace files that are edited'
+complete -c superctl -n '__fish_seen_subcommand_from import' -l dry-run -d 'say what would change'
 complete -c superctl -n '__fish_seen_subcommand_from drain stop' -l no-wait -d 'return at once'
 complete -c superctl -n '__fish_seen_subcommand_from metrics' -l format -x -a 'prometheus openmetrics' \
     -d 'how counters are declared'

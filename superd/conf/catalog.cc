@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <deque>
+#include <iterator>
 
 #include "base/text.h"
 #include "conf/listen.h"
@@ -49,10 +50,13 @@ class Loader {
   public:
     explicit Loader(const Surroundings& from) : from_(from), trust_(from, errors_) {}
 
-    std::expected<Catalog, Diagnostics> load() {
+    std::expected<Catalog, Diagnostics> load(Diagnostics* warnings) {
         read_config();
         read_folder();
         check_addresses();
+        for (auto& [name, definition] : definitions_)
+            if (warnings != nullptr) std::ranges::move(definition.draft.warnings, std::back_inserter(*warnings));
+        if (warnings != nullptr) sort(*warnings);
         if (!errors_.empty()) {
             sort(errors_);
             return std::unexpected(std::move(errors_));
@@ -244,8 +248,8 @@ class Loader {
 
 }  // namespace
 
-std::expected<Catalog, Diagnostics> load(const Surroundings& from) {
-    return Loader(from).load();
+std::expected<Catalog, Diagnostics> load(const Surroundings& from, Diagnostics* warnings) {
+    return Loader(from).load(warnings);
 }
 
 }  // namespace superd::conf

@@ -41,6 +41,7 @@ struct Catalog {
 };
 
 /// Reads everything and reports every error in every file, or returns what is to be run.
-std::expected<Catalog, Diagnostics> load(const Surroundings& from);
+/// `warnings` gets what is no error, and will hardly work.
+std::expected<Catalog, Diagnostics> load(const Surroundings& from, Diagnostics* warnings = nullptr);
 
 }  // namespace superd::conf

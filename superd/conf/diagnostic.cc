@@ -51,7 +51,7 @@ std::string format(const Diagnostic& diagnostic) {
     const Place& place = diagnostic.place;
     std::string out = escape(place.file);
     if (place.line > 0) out += fmt::format(":{}:{}", place.line, place.column);
-    out += fmt::format(": error: {}\n", escape(diagnostic.message));
+    out += fmt::format(": {}: {}\n", diagnostic.warning ? "warning" : "error", escape(diagnostic.message));
     if (place.line > 0 && !place.source.empty()) append_source(out, place);
     return out;
 }

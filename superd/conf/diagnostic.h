@@ -19,6 +19,7 @@ struct Place {
 struct Diagnostic {
     Place place;
     std::string message;
+    bool warning = false;  ///< true: it may well work, but probably does not
 };
 
 /// All that was found, in file and line order once sorted.
@@ -27,8 +28,8 @@ using Diagnostics = std::vector<Diagnostic>;
 /// By file, line and column; what was said twice (of a default that many services share) is said once.
 void sort(Diagnostics& diagnostics);
 
-/// "FILE:LINE:COL: error: MESSAGE", then the source line and its caret; control characters shown escaped.
-/// Each line ends with a newline.
+/// "FILE:LINE:COL: error: MESSAGE", or "warning:", then the source line and its caret; control characters shown
+/// escaped. Each line ends with a newline.
 std::string format(const Diagnostic& diagnostic);
 std::string format(const Diagnostics& diagnostics);
 

@@ -211,14 +211,37 @@ class Resolver {
         if (!sys::may_access(found->real_path, found->status, X_OK, runs_as_->uid, runs_as_->gid, runs_as_->groups)) {
             return complain(fmt::format(": {} may not execute it", who));
         }
-        // Where it is missing, exec says of the script itself that it does not exist.
-        const std::string interpreter = sys::interpreter_of(found->real_path);
+        if (sys::is_noexec(found->real_path)) return complain(" is on a file system that is mounted with noexec");
+        const sys::Form form = sys::form_of(found->real_path);
+        if (form == sys::Form::text) {
+            draft_.warnings.push_back(
+                {at.spot.place(),
+                 fmt::format("exec \"{}\" is no binary, and does not begin with \"#!\" and an interpreter: its clients "
+                             "will be refused, since the kernel says of such a file \"{}\"",
+                             at.text, errno_text(ENOEXEC)),
+                 true});
+        }
+        if (form == sys::Form::script) check_interpreter(found->real_path, who, inside, complain);
+    }
+
+    // Where it is missing, exec says of the script itself that it does not exist.
+    template <class Complain>
+    void check_interpreter(const std::string& script, const std::string& who, const char* inside,
+                           const Complain& complain) {
+        const std::string interpreter = sys::interpreter_of(script);
         if (!interpreter.starts_with('/')) return;
         const auto there = sys::find_in_root(root_, interpreter);
-        if (!there && there.error().code == ENOENT)
-            complain(fmt::format(": its interpreter \"{}\" does not exist{}", interpreter, inside));
-        else if (there && !is_executable(there->status))
-            complain(fmt::format(": its interpreter \"{}\" is not executable", interpreter));
+        const auto say = [&](const std::string& why) {
+            complain(fmt::format(": its interpreter \"{}\" {}", interpreter, why));
+        };
+        if (!there && there.error().code == ENOENT) return say(fmt::format("does not exist{}", inside));
+        if (!there) return;
+        if (!is_executable(there->status)) return say("is not executable");
+        if (const std::string folder = folder_in_the_way(there->real_path); !folder.empty())
+            return say(fmt::format("cannot be reached: {} may not pass {}", who, folder));
+        if (!sys::may_access(there->real_path, there->status, X_OK, runs_as_->uid, runs_as_->gid, runs_as_->groups))
+            return say(fmt::format("may not be executed by {}", who));
+        if (sys::is_noexec(there->real_path)) say("is on a file system that is mounted with noexec");
     }
 
     // Folders above the root directory are passed before the handler becomes somebody else.

@@ -22,6 +22,7 @@ struct Draft {
     std::string file;                                              ///< where what is missing is missed
     std::map<std::string, const toml::Value*, std::less<>> given;  ///< sound values by full name
     std::set<std::string, std::less<>> broken;                     ///< full names that an error has been reported for
+    Diagnostics warnings;
 
     /// nullptr: not given, or broken.
     const toml::Value* get(std::string_view name) const {

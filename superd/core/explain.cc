@@ -141,6 +141,7 @@ Explanation Service::explain(const sys::Address& client, std::optional<uid_t> ui
     if (!there)
         by = missing.empty() ? "no address of this service takes such a client" : missing + " cannot be had now";
     out.steps.push_back({"listener", there ? Outcome::served : Outcome::refused, by});
+    if (!cannot_start_.empty()) out.steps.push_back({"handler", Outcome::refused, cannot_start_});
     const bool seen = current_ && current_->definition().handoff == conf::Handoff::connection;
     const bool connection = current_ && current_->definition().socket_type() != conf::SocketType::datagram;
     intake_.explain(client, uid, seen, connection, out.steps);

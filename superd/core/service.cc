@@ -55,6 +55,7 @@ void Service::adopt(conf::Service definition, std::vector<Port*> ports) {
     configure(definition);
     throttled_until_ = {};
     bad_starts_ = 0;
+    cannot_start_.clear();
     const bool given = definition.handoff == conf::Handoff::listen;
     // Those who are there may rely on a socket that does not block, and their like make it so by themselves.
     const bool alike =

@@ -61,6 +61,9 @@ class Service {
     void started();
     /// How a handler's start went: a service whose handlers fail over and over is slowed down, never closed.
     void start_went(bool well, bool certain);
+    /// The last handler did not reach its program; or one has reached it.
+    void could_not_start(std::string why) { cannot_start_ = std::move(why); }
+    void has_started() { cannot_start_.clear(); }
     void stall(model::Client client) { intake_.stall(std::move(client)); }
     std::optional<model::Client> take(std::size_t listener);
     /// A client whose handler could not be started is told so, as on_excess says.
@@ -149,7 +152,8 @@ class Service {
     sys::Source episode_;
     Backoff throttle_{std::chrono::milliseconds(10), std::chrono::milliseconds(900)};
     Instant throttled_until_{};
-    int bad_starts_ = 0;  ///< one after the other
+    std::string cannot_start_;  ///< why no handler reaches its program; empty: one has, or none was needed
+    int bad_starts_ = 0;        ///< one after the other
     conf::Excess on_excess_ = conf::Excess::queue;
     sys::Source retry_, throttle_timer_;
     bool backing_off_ = false;

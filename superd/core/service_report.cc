@@ -14,14 +14,14 @@ Service::State Service::state() {
     if (hold_ == Hold::paused) return {"paused", "by superctl"};
     if (hold_ == Hold::drained) return {"draining", "by superctl"};
     if (backing_off_) return {"backoff", "short of descriptors, processes or memory"};
-    if (throttled()) return {"backoff", "handlers fail as they start"};
+    if (throttled()) return {"backoff", cannot_start_.empty() ? "handlers fail as they start" : cannot_start_.c_str()};
     if (shut_) return {"backoff", "its access filter cannot be set"};
     if (std::ranges::any_of(ports_, [](Port* port) { return port->listener() == nullptr; }))
         return {"waiting", "an address cannot be had"};
     for (Port* port : ports_)
         if (port->trouble()) return {"waiting", fmt::format("{}: {}", port->uri(), *port->trouble())};
     if (const char* closed = intake_.closed_by()) return {closed, intake_.closed_reason()};
-    return {"listening", ""};
+    return {"listening", cannot_start_.c_str()};
 }
 
 ServiceReport Service::report() {

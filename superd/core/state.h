@@ -98,6 +98,7 @@ struct ServiceState {
     bool withdrawn = false, shut = false, backing_off = false, in_episode = false;
     int hold = 0;
     int bad_starts = 0;
+    std::string cannot_start;
     unsigned episode_tries = 0;
     Instant last_scarce{}, throttled_until{}, retry_at{};
     Backoff::Place backoff, throttle;
@@ -150,7 +151,7 @@ struct State {
 };
 
 /// Goes up with every change to what is written: no superd reads another's version, newer or older.
-constexpr int kStateVersion = 3;
+constexpr int kStateVersion = 4;
 
 std::string write_state(const State& state);
 /// Any bytes may be in `text`. Errors: another version, not a state at all.

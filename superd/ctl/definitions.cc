@@ -36,11 +36,15 @@ conf::Surroundings surroundings(const Places& places) {
 }
 
 int check(const Places& places, bool json) {
-    const auto catalog = conf::load(surroundings(places));
+    conf::Diagnostics warnings;
+    const auto catalog = conf::load(surroundings(places), &warnings);
     if (json) {
         control::Json answer{{"version", control::kVersion}, {"ok", catalog.has_value()}};
         if (catalog) {
             answer["services"] = catalog->services.size();
+            std::vector<core::Complaint> complaints;
+            for (const auto& diagnostic : warnings) complaints.push_back({{}, diagnostic});
+            answer["warnings"] = control::to_json(complaints);
         } else {
             std::vector<core::Complaint> complaints;
             for (const auto& diagnostic : catalog.error()) complaints.push_back({{}, diagnostic});
@@ -50,12 +54,14 @@ int check(const Places& places, bool json) {
         fmt::print("{}\n", answer.dump(-1, ' ', false, control::Json::error_handler_t::replace));
         return catalog ? 0 : 1;
     }
+    fmt::print(stderr, "{}", conf::format(warnings));
     if (!catalog) {
         fmt::print(stderr, "{}", conf::format(catalog.error()));
         fmt::print(stderr, "{}\n", counted(catalog.error().size(), "error"));
         return 1;
     }
-    fmt::print("{}, no errors\n", counted(catalog->services.size(), "service"));
+    fmt::print("{}, no errors{}\n", counted(catalog->services.size(), "service"),
+               warnings.empty() ? "" : fmt::format(", {}", counted(warnings.size(), "warning")));
     return 0;
 }
 

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 #include <linux/openat2.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/xattr.h>
 #include <unistd.h>
@@ -89,6 +90,21 @@ std::string interpreter_of(const std::string& path) {
     const std::size_t start = line.find_first_not_of(" \t");
     if (start == std::string::npos) return "";
     return line.substr(start, line.find_first_of(" \t", start) - start);
+}
+
+Form form_of(const std::string& path) {
+    constexpr std::string_view kElf =
+        "\x7f"
+        "ELF";
+    const auto file = read_until(path, kElf.size());
+    if (!file) return Form::unknown;
+    if (file->text.starts_with("#!")) return Form::script;
+    return file->text.starts_with(kElf) ? Form::binary : Form::text;
+}
+
+bool is_noexec(const std::string& path) {
+    struct statvfs about {};
+    return statvfs(path.c_str(), &about) == 0 && (about.f_flag & ST_NOEXEC) != 0;
 }
 
 Result<std::vector<std::string>> list_directory(const std::string& path) {

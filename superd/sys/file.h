@@ -33,6 +33,18 @@ Result<FileText> read_file(const std::string& path, std::size_t limit, Links lin
 /// The interpreter of a script, as its "#!" says: execve(2). "" where there is none, or the file cannot be read.
 std::string interpreter_of(const std::string& path);
 
+/// What execve(2) would have to start a file by.
+enum class Form {
+    binary,
+    script,  ///< "#!"
+    text,    ///< neither: ENOEXEC, unless binfmt_misc(5) knows it
+    unknown  ///< it cannot be read
+};
+Form form_of(const std::string& path);
+
+/// Whether no program on that file system can be executed, as it is mounted.
+bool is_noexec(const std::string& path);
+
 /// Names in a directory, but "." and "..", in byte order.
 Result<std::vector<std::string>> list_directory(const std::string& path);
 

@@ -5,9 +5,22 @@
 #include <cstdlib>
 
 #include "conf/toml.h"
-#include "ctl/import_check.h"
+#include "ctl/import/check.h"
 
 namespace superd::ctl {
+
+/// A machine without files, services and hosts, but with localhost.
+inline Machine no_machine() {
+    Machine out;
+    out.read = [](const std::string&) -> Result<std::string> { return fail("no such file"); };
+    out.list = [](const std::string&) -> Result<std::vector<std::string>> { return fail("no such folder"); };
+    out.port = [](const std::string&, const std::string&) -> std::optional<int> { return 7; };
+    out.addresses = [](const std::string& host) {
+        return host == "localhost" ? std::vector<std::string>{"127.0.0.1", "::1"} : std::vector<std::string>{};
+    };
+    out.mode = [](const std::string&) -> std::optional<unsigned> { return 0400; };
+    return out;
+}
 
 /// Names are free and such as superd takes, and what is written is TOML. Ends the program where that is not so.
 inline void fit_imported(Import import) {
@@ -16,7 +29,7 @@ inline void fit_imported(Import import) {
     conf::Surroundings from;
     from.environment = {"PATH=/usr/bin:/bin"};
     fit(import, from);
-    settle_conflicts(import, from, "", false);
+    settle_conflicts(import, from, "", {});
     std::map<std::string, int> names;
     for (const Imported& service : import.services) {
         if (++names[service.name] > 1 || service_name(service.name) != service.name) abort();

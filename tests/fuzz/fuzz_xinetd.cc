@@ -9,12 +9,13 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     const std::size_t end = text.find(mark);
     const std::string included(end != std::string_view::npos ? text.substr(end + mark.size()) : "");
     int files = 0;  // a folder that includes itself is cut off late
-    const ctl::Includes includes{[&](const std::string&) -> Result<std::string> {
-                                     return ++files < 20 ? Result<std::string>(included) : fail("no more");
-                                 },
-                                 [](const std::string&) -> Result<std::vector<std::string>> {
-                                     return std::vector<std::string>{"a", "b.c", "d~"};
-                                 }};
-    ctl::fit_imported(ctl::import_xinetd("xinetd.conf", text.substr(0, end), includes));
+    ctl::Machine machine = ctl::no_machine();
+    machine.read = [&](const std::string&) -> Result<std::string> {
+        return ++files < 20 ? Result<std::string>(included) : fail("no more");
+    };
+    machine.list = [](const std::string&) -> Result<std::vector<std::string>> {
+        return std::vector<std::string>{"a", "b.c", "d~"};
+    };
+    ctl::fit_imported(ctl::import_xinetd("xinetd.conf", text.substr(0, end), machine));
     return 0;
 }

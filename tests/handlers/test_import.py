@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""superctl import on the files that Debian's packages ship: what it makes of them, and that it serves."""
+"""superctl import on the files that Debian's packages ship: what it makes of them, and that it serves.
 
+Those that tests/install has unpacked were found by a search over the distribution's Contents index, not by hand, and here
+over what was unpacked. Definitions in imported/ were looked at one by one; SUPERD_IMPORTED=write writes them anew."""
+
+import ftplib
 import json
 import os
 import re
@@ -19,34 +23,13 @@ EXPECTED = os.path.join(HERE, "imported")
 PACKAGES = os.environ.get("SUPERD_PACKAGES", "")
 SUPERCTL = os.environ.get("SUPERD_CTL", "")
 UNITS = "lib/systemd/system/"
-EXAMPLES = "usr/share/doc/"
 
-XINETD = {
-    "amanda-common": "etc/xinetd.d/amanda",
-    "cfingerd": EXAMPLES + "cfingerd/examples/cfingerd.xinetd",
-    "distcc": EXAMPLES + "distcc/example/xinetd",
-    "fingerd": EXAMPLES + "fingerd/examples/finger.xinetd",
-    "gophernicus": "etc/xinetd.d/gophernicus",
-    "remctl-server": EXAMPLES + "remctl-server/examples/xinetd",
-    "vsftpd": EXAMPLES + "vsftpd/examples/INTERNET_SITE/vsftpd.xinetd",
-    "xinetd": "etc/xinetd.d",
-}
-SYSTEMD = {
-    "atftpd": UNITS + "atftpd.socket",
-    "cups-daemon": UNITS + "cups.socket",
+# Of packages that the tests install anyway.
+INSTALLED = {
     "fcgiwrap": UNITS + "fcgiwrap.socket",
-    "gophernicus": UNITS + "gophernicus.socket",
-    "leafnode": UNITS + "leafnode.socket",
     "micro-httpd": UNITS + "micro-httpd.socket",
-    "oidentd": UNITS + "oidentd.socket",
     "openssh-server": UNITS + "ssh.socket",
-    "sane-utils": UNITS + "saned.socket",
-    "tang": UNITS + "tangd.socket",
-    "uucp": UNITS + "uucp.socket",
 }
-# Their lines stand in scripts that add them to inetd.conf.
-INETD = ["amanda-common", "dictd", "fingerd", "inetutils-telnetd", "nullidentd", "poppassd", "rsh-redone-server",
-         "sane-utils", "talkd", "uucp"]
 LINE = re.compile(r"""["'](#?(?:<off>)?#?[ ]?[\w/-]+(?:\\t|\s)+(?:stream|dgram)[^"'\n]*)["']""")
 
 
@@ -60,9 +43,46 @@ def shipped(package, path):
 
 def inetd_lines(package):
     """What a package's postinst adds to inetd.conf, with no value for the script's variables."""
-    with open(shipped(package, "DEBIAN/postinst"), encoding="utf-8") as file:
-        lines = LINE.findall(file.read())
-    return "".join(re.sub(r"\$\w+", "", line.replace("\\t", "\t")) + "\n" for line in lines)
+    try:
+        with open(shipped(package, "DEBIAN/postinst"), encoding="utf-8", errors="replace") as file:
+            lines = LINE.findall(file.read())
+    except unittest.SkipTest:
+        return ""
+    return "".join(re.sub(r"\$\w+", "", line.replace("\\t", "\t")) + "\n" for line in lines
+                   if not line.startswith("#") or line.startswith("#<off>#"))
+
+
+def unpacked():
+    """The packages under build/packages."""
+    found = sorted(os.listdir(PACKAGES)) if os.path.isdir(PACKAGES) else []
+    if not found:
+        raise unittest.SkipTest("no packages are unpacked (tests/install unpacked)")
+    return [name for name in found if not name.startswith(".")]
+
+
+def files_of(package, fits):
+    """Its files whose path and text fit, in order."""
+    found = []
+    for folder, _, names in os.walk(os.path.join(PACKAGES, package)):
+        for name in names:
+            path = os.path.join(folder, name)
+            if os.path.isfile(path) and not os.path.islink(path) and os.path.getsize(path) < 1 << 16 and fits(path):
+                found.append(path)
+    return sorted(found)
+
+
+def text_of(path):
+    with open(path, encoding="utf-8", errors="replace") as file:
+        return file.read()
+
+
+def is_xinetd(path):
+    return not path.endswith((".md", ".html")) and "xinetd" in path.split("/packages/", 1)[1].split("/", 1)[1] and \
+        re.search(r"(?m)^service\s+\S+\s*\{?\s*$", text_of(path)) is not None
+
+
+def is_inetd(path):
+    return "inetd.conf" in os.path.basename(path) and re.search(r"(?m)^\S+\s+(stream|dgram)\s", text_of(path)) is not None
 
 
 def superctl(*arguments, status=0):
@@ -96,46 +116,77 @@ class ImportCase(TestCase):  # no tests of its own
 
 
 class ImportOfPackages(ImportCase):
-    def compare(self, form, package, path):
+    def compare(self, form, package, *arguments):
         """Imports into a new folder; the definitions are those in imported/FORMAT/PACKAGE, and what `check` says of
-        them, the report has said."""
+        them, the report has said. Where there are no definitions, it says why."""
         out = self.path(f"{form}-{package}")
-        report = json.loads(superctl("--json", "import", form, path, "--output", out).stdout)
+        report = json.loads(superctl("--json", "import", form, *arguments, "--output", out).stdout)
         self.assertEqual(report["version"], 1)
-        expected = self.definitions(os.path.join(EXPECTED, form, package))
+        kept = os.path.join(EXPECTED, form, package)
+        if os.environ.get("SUPERD_IMPORTED") == "write":
+            shutil.rmtree(kept, ignore_errors=True)
+            for service in report["services"]:
+                os.makedirs(kept, exist_ok=True)
+                with open(os.path.join(kept, service["name"] + ".toml"), "w", encoding="utf-8") as file:
+                    file.write(re.sub(r"(?m)^# Imported from .*?([^/]+)$", r"# Imported from \1", service["toml"]))
+        expected = self.definitions(kept)
         self.assertEqual(self.definitions(out), expected)
         self.assertEqual(sorted(service["name"] for service in report["services"]), sorted(expected))
+        if not expected:
+            self.assertTrue([note for note in report["report"] if note["fate"] in ("skipped", "error")], package)
         if os.geteuid() != 0:
             return report  # check would miss root's rights: the definitions are for a superd that has them
         said = {note["text"] for note in report["report"] if note["fate"] == "missing"}
-        checked = superctl("check", "--conf-dir", out, status=1 if said else 0).stderr
+        checked = superctl("check", "--conf-dir", out, status=1 if said else 0).stderr if expected else ""
         for error in re.findall(r": error: (.*)", checked):
             self.assertTrue(any(text.startswith(error) for text in said), f"{error}: not in {said}")
         return report
 
     def test_xinetd(self):
-        """xinetd's own services and what packages ship for it become the definitions that were written by hand."""
-        for package, path in XINETD.items():
+        """Every file for xinetd that is unpacked, examples too, becomes the definitions that are kept."""
+        tried = 0
+        for package in unpacked():
+            files = files_of(package, is_xinetd)
+            tried += len(files)
+            # Its own folder is one file that includes all of it.
+            folder = os.path.join(PACKAGES, package, "etc/xinetd.d")
+            files = sorted({folder if path.startswith(folder) else path for path in files})
             with self.subTest(package=package):
-                self.compare("xinetd", package, shipped(package, path))
+                if files:
+                    self.compare("xinetd", package, *files)
+        self.assertGreater(tried, 20)
 
     def test_systemd(self):
-        """Socket units with their services become the definitions that were written by hand."""
-        for package, path in SYSTEMD.items():
+        """Every socket unit that is unpacked, and those of packages that the tests install."""
+        tried = 0
+        for package in [*unpacked(), *INSTALLED]:
             with self.subTest(package=package):
-                self.compare("systemd", package, shipped(package, path))
+                files = files_of(package, lambda path: path.endswith(".socket"))
+                if package in INSTALLED:
+                    files = [shipped(package, INSTALLED[package])]
+                tried += len(files)
+                if files:
+                    self.compare("systemd", package, *files)
+        self.assertGreater(tried, 25)
 
     def test_inetd(self):
-        """The lines that packages add to inetd.conf become the definitions that were written by hand, and those that
-        they add switched off are named in the report."""
-        off = set()
-        for package in INETD:
+        """The lines that packages add to inetd.conf, and what they have as examples of it; those that they add switched off
+        are named in the report."""
+        off, tried = set(), 0
+        for package in unpacked():
             with self.subTest(package=package):
-                path = self.write(f"{package}.conf", inetd_lines(package))
-                report = self.compare("inetd", package, path)
+                lines = inetd_lines(package)
+                files = files_of(package, is_inetd)
+                if lines:
+                    files.append(self.write(f"{package}.conf", lines))
+                tried += len(files)
+                if not files:
+                    continue
+                report = self.compare("inetd", package, "--dialect", "openbsd", *files)
                 off |= {note["text"] for note in report["report"] if "switched off" in note["text"]}
-        self.assertEqual(off, {f'"{name}" is switched off by #<off>#: left out'
-                               for name in ("sane-port", "telnet", "uucp")})
+        self.assertGreater(tried, 20)
+        self.assertLessEqual({f'"{name}" is switched off by #<off>#: left out'
+                              for name in ("sane-port", "telnet", "uucp")}, off)
 
     def test_one_folder(self):
         """All of xinetd.d's files at once: what another one has the address of is switched off, so that check passes."""
@@ -156,22 +207,16 @@ class ImportOfPackages(ImportCase):
 class ImportCommand(ImportCase):
     LINE = "7007 stream tcp nowait root /bin/sh sh\n"
 
+    def read(self, *names):
+        with open(self.path(*names), encoding="utf-8") as file:
+            return file.read()
+
+    def path(self, *names):
+        return os.path.join(self.folder, *names)
+
     def test_files_and_status(self):
-        """Files that are there stay as they are unless --force is given; what could not be read or written is exit 1,
-        wrong usage exit 2."""
+        """What could not be read or written is exit 1, wrong usage exit 2."""
         path = self.write("inetd.conf", self.LINE)
-        out = self.path("out")
-        superctl("import", "inetd", path, "--output", out)
-        with open(os.path.join(out, "7007.toml"), "a", encoding="utf-8") as file:
-            file.write("# mine\n")
-        refused = superctl("import", "inetd", path, "--output", out, status=1)
-        self.assertIn("7007.toml is there already", refused.stderr)
-        with open(os.path.join(out, "7007.toml"), encoding="utf-8") as file:
-            self.assertIn("# mine", file.read())
-        superctl("import", "inetd", path, "--output", out, "--force")
-        with open(os.path.join(out, "7007.toml"), encoding="utf-8") as file:
-            self.assertNotIn("# mine", file.read())
-        self.assertEqual(os.listdir(out), ["7007.toml"])
         self.assertIn("cannot be read", superctl("import", "inetd", self.path("none"), status=1).stderr)
         self.write("bad.conf", "nonsense\n")
         self.assertIn("bad.conf:1: error: ", superctl("import", "inetd", self.path("bad.conf"), status=1).stderr)
@@ -180,8 +225,54 @@ class ImportCommand(ImportCase):
             done = subprocess.run([SUPERCTL, "import", "inetd", path], stdout=full, stderr=subprocess.PIPE, check=False)
         self.assertEqual(done.returncode, 1)
         self.assertIn(b"stdout: error: cannot be written: No space left on device", done.stderr)
-        for wrong in (("import",), ("import", "inetd"), ("import", "launchd", path)):
+        for wrong in (("import",), ("import", "inetd"), ("import", "launchd", path),
+                      ("import", "inetd", path, "--dialect", "plan9")):
             superctl(*wrong, status=2)
+
+    def test_again(self):
+        """A second import replaces what the first has written, says what changes, and leaves alone what people edited or
+        wrote; --force replaces that too; --dry-run writes nothing. A service that has gone is named."""
+        path = self.write("inetd.conf", "".join(self.LINE.replace("7007", port) for port in ("7007", "7008", "7009")))
+        arguments = ("import", "inetd", path, "--dialect", "bsd", "--output", self.path("out"))
+        self.assertIn("3 services written", superctl(*arguments).stderr)
+        before = {name: os.stat(self.path("out", name)) for name in os.listdir(self.path("out"))}
+        self.assertIn("(0 new, 0 replaced, 3 unchanged)", superctl(*arguments).stderr)
+        for name, status in before.items():
+            self.assertEqual(os.stat(self.path("out", name)).st_mtime_ns, status.st_mtime_ns)
+        with open(self.path("out", "7008.toml"), "a", encoding="utf-8") as file:
+            file.write("# mine\n")
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(self.LINE.replace("nowait", "nowait.60") + "7008 stream tcp nowait root /bin/sh sh -x\n")
+        dry = superctl(*arguments, "--dry-run").stderr
+        self.assertIn("7007.toml: would be replaced\n", dry)
+        self.assertIn('  + rate = "60/m"\n', dry)
+        self.assertNotIn("60/m", self.read("out", "7007.toml"))
+        done = superctl(*arguments, status=1).stderr
+        self.assertIn("7007.toml: replaced\n", done)
+        self.assertIn("60/m", self.read("out", "7007.toml"))
+        self.assertIn("7008.toml is there already, and edited", done)
+        self.assertIn('  + exec = ["/bin/sh", "-x"]\n', done)
+        self.assertIn("# mine", self.read("out", "7008.toml"))
+        self.assertRegex(done, r"7009\.toml: 7009: .* has no such service any more: left there")
+        superctl(*arguments, "--force")
+        self.assertNotIn("# mine", self.read("out", "7008.toml"))
+        report = json.loads(superctl("--json", *arguments).stdout)
+        self.assertEqual({service["name"]: service["change"] for service in report["services"]},
+                         {"7007": "unchanged", "7008": "unchanged"})
+
+    def test_command(self):
+        """A command line becomes a definition that serves, with its rules."""
+        rules = self.write("rules", "10.:deny\n127.0.0.2:deny\n")
+        out = self.path("out")
+        superctl("import", "command", "--output", out, "--", "tcpserver", "-H", "-c", "40", "-u", "65534", "-x", rules, "0", "7777",
+                 "/bin/echo", "-n", "hello")
+        self.assertEqual(self.definitions(out), {"echo": {
+            "listen": "tcp://0.0.0.0:7777", "model": "fork", "exec": ["/bin/echo", "-n", "hello"], "user": "65534",
+            "supplementary_groups": [], "socket": {"backlog": 20}, "limits": {"instances": 40},
+            "access": {"deny": ["10.0.0.0/8", "127.0.0.2"]}}})
+        if os.geteuid() == 0:
+            self.assertIn("no errors", superctl("check", "--conf-dir", out).stdout)
+        self.assertIn("is none of tcpserver", superctl("import", "command", "--", "httpd", status=1).stderr)
 
     def test_units(self):
         """Of a folder of links to sockets, as systemd makes it for those that are enabled, the services and drop-ins are
@@ -206,7 +297,8 @@ class ImportCommand(ImportCase):
         """Without --output the definitions go to stdout, each under its file's name, and the report to stderr."""
         done = superctl("import", "inetd", self.write("inetd.conf", self.LINE + "#<off># a stream tcp nowait b c d\n"))
         self.assertTrue(done.stdout.startswith("# 7007.toml\n# Imported from "))
-        self.assertEqual(tomllib.loads(done.stdout)["listen"], "tcp://*:7007")
+        self.assertEqual(tomllib.loads(done.stdout)["listen"], ["tcp://0.0.0.0:7007", "tcp://[::]:7007"])
+        self.assertIn("OpenBSD and Debian's openbsd-inetd (line 2 looks like it)", done.stderr)
         self.assertIn("inetd.conf:2: \"a\" is switched off", done.stderr)
 
     def test_said_once(self):
@@ -217,16 +309,16 @@ class ImportCommand(ImportCase):
                           service % ("one", 7001) + service % ("two", 7002))
         lines = superctl("import", "xinetd", path).stderr.splitlines()
         self.assertEqual([line.split(":", 1)[1] for line in lines if "disabled" in line],
-                         ["4: one: is in disabled: written with enabled = false"])
+                         ["4: one: is in disabled; written with enabled = false"])
         self.assertEqual([line.split(":")[1:3] for line in lines if "USERID" in line], [["3", " one, two"]])
 
     def test_json(self):
         """--json: services with their text and origin, and the report, as documented."""
         path = self.write("inetd.conf", self.LINE + "#<off># a stream tcp nowait b c d\n")
-        found = json.loads(superctl("import", "inetd", path, "--json").stdout)
+        found = json.loads(superctl("import", "inetd", path, "--json", "--dialect", "gnu").stdout)
         self.assertEqual(found["services"], [{
-            "name": "7007", "enabled": True, "from": {"file": path, "line": 1}, "path": None,
-            "toml": f'# Imported from {path}, line 1.\nlisten = "tcp://*:7007"\nmodel = "fork"\nexec = ["/bin/sh"]\n'
+            "name": "7007", "enabled": True, "from": {"file": path, "line": 1}, "path": None, "change": None,
+            "toml": f'# Imported from {path}, line 1.\nlisten = "tcp://0.0.0.0:7007"\nmodel = "fork"\nexec = ["/bin/sh"]\n'
                     'user = "root"\nstderr = "socket"\n'}])
         self.assertEqual(found["report"], [{
             "file": path, "line": 2, "service": None, "fate": "skipped",
@@ -237,7 +329,8 @@ class ImportedServices(SuperdCase):
     """Imported, put on a free port by a drop-in, and asked."""
 
     def imported(self, daemon, form, path, name, **drop_in):
-        superctl("import", form, path, "--output", daemon.conf_dir, "--force")
+        more = ("--dialect", "openbsd") if form == "inetd" else ()
+        superctl("import", form, path, "--output", daemon.conf_dir, "--force", *more)
         file = daemon.path(f"conf.d/{name}.toml")
         keys = {"listen": "tcp://127.0.0.1:0", "enabled": True, **drop_in}
         if os.geteuid() != 0:
@@ -262,36 +355,83 @@ class ImportedServices(SuperdCase):
                 answer += part
             return answer
 
+    def program(self, package, path):
+        """Copied to where every user may run it; a reason to skip where it, or a library of it, is not there."""
+        source = shipped(package, path)
+        missing = [line.strip() for line in subprocess.run(["ldd", source], capture_output=True, text=True, check=False)
+                   .stdout.splitlines() if "not found" in line]
+        if missing:
+            self.skipTest(f"{package} needs {missing[0]}")
+        target = self.daemons[0].path(os.path.basename(path))
+        shutil.copy(source, target)
+        return target
+
+    def curl(self, uri, path):
+        return subprocess.run(["curl", "--silent", "--max-time", str(PATIENCE), f"http://{uri.removeprefix('tcp://')}{path}"],
+                              check=True, capture_output=True).stdout
+
     def test_answers(self):
-        """Of xinetd echo and gophernicus, of inetd nullidentd, of systemd micro-httpd and fcgiwrap: each answers."""
+        """Ten and more: of xinetd echo, gophernicus, weborf and ftpd, of inetd nullidentd, fingerd and poppassd, of
+        systemd micro-httpd, fcgiwrap, tinysshd and atftpd. Each is asked by a client of its own."""
         for package in ("micro-httpd", "fcgiwrap"):
-            shipped(package, SYSTEMD[package])
+            shipped(package, INSTALLED[package])
         daemon = self.prepare()
         page = daemon.path("page")
         os.mkdir(page, 0o755)
-        with open(os.path.join(page, "gophermap"), "w", encoding="utf-8") as file:
-            file.write("a gopher\n")
-        with open(os.path.join(page, "index.html"), "w", encoding="utf-8") as file:
-            file.write("a page\n")
-        programs = {}
-        for package, program in (("gophernicus", "gophernicus"), ("nullidentd", "nullidentd")):
-            programs[package] = daemon.path(program)
-            shutil.copy(shipped(package, f"usr/sbin/{program}"), programs[package])
+        for name, text in (("gophermap", "a gopher\n"), ("index.html", "a page\n"), ("file", "a file\n")):
+            daemon.write(f"page/{name}", text)
+        keys = daemon.path("keys")
+        identity = ["--user", "nobody", "--group", "nogroup"] if self.root else []
+        subprocess.run([shipped("tinysshd", "usr/sbin/tinysshd-makekey"), "-q", keys], check=True)
+
+        def from_inetd(package, path, name, **drop_in):
+            lines = daemon.write(f"{package}.conf", inetd_lines(package))
+            arguments = drop_in.pop("arguments", [])
+            self.imported(daemon, "inetd", lines, name, exec=[self.program(package, path), *arguments], **drop_in)
+
         self.imported(daemon, "xinetd", shipped("xinetd", "etc/xinetd.d/echo"), "echo-stream")
-        self.imported(daemon, "xinetd", shipped("gophernicus", XINETD["gophernicus"]), "gopher", user="nobody",
-                      exec=[programs["gophernicus"], f"-r{page}", "-nf"])
-        lines = daemon.write("inetd.conf", inetd_lines("nullidentd"))
-        self.imported(daemon, "inetd", lines, "ident", exec=[programs["nullidentd"]])
-        self.imported(daemon, "systemd", shipped("micro-httpd", SYSTEMD["micro-httpd"]), "micro-httpd",
+        self.imported(daemon, "xinetd", shipped("gophernicus", "etc/xinetd.d/gophernicus"), "gopher", user="nobody",
+                      exec=[self.program("gophernicus", "usr/sbin/gophernicus"), f"-r{page}", "-nf"])
+        self.imported(daemon, "xinetd", shipped("weborf", "usr/share/doc/weborf/examples/xinetd.conf"), "www",
+                      exec=[self.program("weborf", "usr/bin/weborf"), "-T", "-b", page])
+        from_inetd("nullidentd", "usr/sbin/nullidentd", "ident")
+        os.rename(daemon.path("conf.d/ident.toml"), daemon.path("conf.d/null.toml"))
+        os.rename(daemon.path("conf.d/ident.toml.d"), daemon.path("conf.d/null.toml.d"))
+        self.imported(daemon, "xinetd", shipped("ftpd-ssl", "usr/share/doc/ftpd-ssl/examples/ftpd.xinetd"), "ftp",
+                      exec=[self.program("ftpd-ssl", "usr/sbin/in.ftpd"), "-l"])
+        answer = daemon.script("answer", "#!/bin/sh\necho a finger\n")
+        from_inetd("fingerd", "usr/sbin/in.fingerd", "finger", arguments=["-p", answer])
+        from_inetd("poppassd", "usr/sbin/poppassd", "poppassd")
+        self.imported(daemon, "systemd", shipped("micro-httpd", INSTALLED["micro-httpd"]), "micro-httpd",
                       exec=[shipped("micro-httpd", "usr/sbin/micro-httpd"), page])
         path = daemon.path("fcgi.sock")
-        self.imported(daemon, "systemd", shipped("fcgiwrap", SYSTEMD["fcgiwrap"]), "fcgiwrap", listen=f"unix://{path}",
+        self.imported(daemon, "systemd", shipped("fcgiwrap", INSTALLED["fcgiwrap"]), "fcgiwrap", listen=f"unix://{path}",
                       socket={"mode": "0666"})
+        self.imported(daemon, "systemd", shipped("tinysshd", UNITS + "tinysshd.socket"), "tinysshd",
+                      exec=[self.program("tinysshd", "usr/sbin/tinysshd"), "--", keys])
+        self.imported(daemon, "systemd", shipped("atftpd", UNITS + "atftpd.socket"), "atftpd", listen="udp://127.0.0.1:0",
+                      exec=[self.program("atftpd", "usr/sbin/atftpd"), *identity, page])
         daemon.start()
         self.assertEqual(self.converse(daemon.address("echo-stream")), b"hello")
         self.assertIn(b"a gopher", self.ask(daemon.address("gopher"), b"\r\n"))
-        self.assertIn(b"USERID", self.ask(daemon.address("ident"), b"1, 2\r\n"))
-        self.assertIn(b"a page", self.ask(daemon.address("micro-httpd"), b"GET /index.html HTTP/1.0\r\n\r\n"))
+        self.assertIn(b"a page", self.curl(daemon.address("www"), "/index.html"))
+        self.assertIn(b"USERID", self.ask(daemon.address("null"), b"1, 2\r\n"))
+        host, port = daemon.address("ftp").removeprefix("tcp://").rsplit(":", 1)
+        with ftplib.FTP() as ftp:
+            self.assertIn("220 ", ftp.connect(host, int(port), timeout=PATIENCE))
+        self.assertIn(b"a finger", self.ask(daemon.address("finger"), b"root\r\n"))
+        with self.client(daemon.address("poppassd")) as sock:
+            self.assertIn(b"200 ", sock.recv(200))
+        self.assertIn(b"a page", self.curl(daemon.address("micro-httpd"), "/index.html"))
+        host, port = daemon.address("tinysshd").removeprefix("tcp://").rsplit(":", 1)
+        keyscan = subprocess.run(["ssh-keyscan", "-t", "ed25519", "-p", port, host], capture_output=True,
+                                 timeout=PATIENCE, check=False)
+        self.assertIn(b"ssh-ed25519", keyscan.stdout, keyscan.stderr)
+        host, port = daemon.address("atftpd").removeprefix("udp://").rsplit(":", 1)
+        subprocess.run(["tftp", "-m", "octet", host, port, "-c", "get", "file", daemon.path("got")], check=True, timeout=PATIENCE,
+                       capture_output=True)
+        with open(daemon.path("got"), encoding="utf-8") as file:
+            self.assertEqual(file.read(), "a file\n")
         script = daemon.script("hello", "#!/bin/sh\nprintf 'Content-Type: text/plain\\r\\n\\r\\nfrom %s\\n' \"$(id -un)\"\n")
         done = subprocess.run(["cgi-fcgi", "-bind", "-connect", path], check=True, capture_output=True, timeout=PATIENCE,
                               env={"PATH": "/usr/bin:/bin", "SCRIPT_FILENAME": script, "REQUEST_METHOD": "GET"})

@@ -45,7 +45,7 @@ SHAPES = {
     "explain": {**ANSWER, "service": str, "client": str, "outcome": str, "verdict": str,
                 "steps": [{"step": str, "outcome": str, "text": str}]},
     "metrics": {**ANSWER, "format": str, "text": str},
-    "check": {**ANSWER, "services": int},
+    "check": {**ANSWER, "services": int, "warnings": [PROBLEM]},
     "error": {**ANSWER, "error": str},
     "errors": {**ANSWER, "error": str, "errors": [PROBLEM]},
 }

@@ -222,6 +222,29 @@ class Verbs(Control):
         text, _ = self.superctl(daemon, "explain", "cat", "127.1.2.3")
         self.assertRegex(text, r"(?m)^  access +refused +deny 127\.1\.0\.0/16 decides$")
 
+    def test_cannot_start(self):
+        """A service whose handler cannot be started since it was checked says so in status and explain, until one starts."""
+        daemon = self.prepare()
+        script = daemon.script("handler", "#!/bin/sh\necho hello\n")
+        daemon.service("lost", listen="tcp://127.0.0.1:0", model="fork", exec=[script], limits={"on_excess": "close"})
+        daemon.start()
+        self.assertEqual(self.converse(daemon.address("lost")), b"hello")
+        daemon.script("handler", "#!/nowhere/sh\n")
+        with self.client(daemon.address("lost")) as sock:
+            self.assertEqual(sock.recv(10), b"")
+        def reason():
+            return self.ask(daemon, "status", "lost", shape="status NAME")["services"][0]["reason"]
+        self.eventually(lambda: reason().startswith("no handler can be started: exec "), "status says why")
+        self.assertIn("No such file or directory", reason())
+        verdict = self.ask(daemon, "explain", "lost", "127.0.0.1", shape="explain")["verdict"]
+        self.assertRegex(verdict, r"^refused: (handler|state) \(.*no handler can be started: exec ")
+        daemon.script("handler", "#!/bin/sh\necho hello\n")
+        def served():
+            with self.client(daemon.address("lost")) as sock:
+                return sock.recv(10) == b"hello\n"
+        self.eventually(served, "the handler works again")
+        self.eventually(lambda: reason() == "", "status says nothing more")
+
     def test_explain_agrees(self):
         """What explain foretells under on_excess = "close" is what becomes of the client."""
         daemon = self.cat(limits={"per_source": 1, "on_excess": "close"})

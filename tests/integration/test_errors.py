@@ -6,6 +6,7 @@ import re
 import subprocess
 
 from harness import SuperdCase
+from harness.daemon import PATIENCE
 from harness.loopback import own_loopback
 
 ERROR = re.compile(r"^(?:.*/)?([^/\n]+):(\d+):(\d+): error: (.+)$", re.MULTILINE)
@@ -220,6 +221,22 @@ def no_conf_dir(daemon):
 
 def world_writable(daemon):
     daemon.write("conf.d/bad.toml", GOOD, 0o666)
+
+    def test_noexec(self):
+        """A handler, or its interpreter, on a file system that is mounted with noexec is an error at load time."""
+        if os.geteuid() != 0:
+            self.skipTest("needs root to mount")
+        daemon = self.prepare()
+        folder = daemon.shared("mounted")
+        daemon.service("a", listen="tcp://127.0.0.1:0", model="fork", exec=[folder + "/handler"])
+        script = f"""mount -t tmpfs -o noexec,mode=755 none {folder} && cp /bin/true {folder}/handler &&
+            exec {' '.join(daemon.command('--check'))}"""
+        done = subprocess.run(["unshare", "--mount", "sh", "-c", script], capture_output=True, text=True, timeout=PATIENCE,
+                              env=daemon.environment, check=False)
+        if "unshare" in done.stderr or "mount:" in done.stderr:
+            self.skipTest(done.stderr)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn(f'exec "{folder}/handler" is on a file system that is mounted with noexec', done.stderr)
 
 
 class BadInput(SuperdCase):

@@ -76,11 +76,32 @@ TEST_CASE("a script's interpreter must be there, as the kernel looks for it") {
     CHECK(errors("#!/bin/sh\n").empty());
     CHECK(errors("#! \t/bin/sh -e\nexit").empty());
     CHECK(errors("#!/bin/sh").empty());
+    Diagnostics warnings;
     CHECK(errors("no script, says the kernel when it is started\n").empty());
+    CHECK(load(folder.surroundings(), &warnings).has_value());
+    REQUIRE(warnings.size() == 1);
+    CHECK(format(warnings[0]).find("a.toml:3:9: warning: exec \"") != std::string::npos);
+    CHECK(warnings[0].message.find("does not begin with \"#!\"") != std::string::npos);
+    CHECK(warnings[0].message.find("Exec format error") != std::string::npos);
     CHECK(errors("#!/nonexistent/sh -e\n") ==
           "conf.d/a.toml:3:9: exec \"bin/script\": its interpreter \"/nonexistent/sh\" does not exist\n");
     CHECK(errors("#!/bin/sh\r\n").ends_with("its interpreter \"/bin/sh\r\" does not exist\n"));
     CHECK(errors("#!/etc/passwd\n").ends_with("its interpreter \"/etc/passwd\" is not executable\n"));
+    warnings.clear();
+    CHECK(errors("#!/bin/sh\n").empty());
+    CHECK(load(folder.surroundings(), &warnings).has_value());
+    CHECK(warnings.empty());
+    if (geteuid() == 0) {  // else the files would be those of whoever runs this
+        folder.write("private/sh", "#!/bin/true\n", 0755);
+        chmod(folder.path("private").c_str(), 0700);
+        CHECK(
+            errors("#!" + folder.path("private/sh") + "\n").find("cannot be reached: user \"nobody\" may not pass ") !=
+            std::string::npos);
+        chmod(folder.path("private").c_str(), 0755);
+        chmod(folder.path("private/sh").c_str(), 0700);
+        CHECK(errors("#!" + folder.path("private/sh") + "\n").find("may not be executed by user \"nobody\"") !=
+              std::string::npos);
+    }
     folder.write("jail/script", "#!/bin/sh\n", 0755);
     folder.define("a", definition("/script", "root_directory = \"" + folder.path("jail") + "\""));
     CHECK(

@@ -50,6 +50,7 @@ State example() {
     running.errors.partial = "half a l\xefne";
     running.errors.full_at = Instant(Duration(77));
     running.errors.dropped = {5, Instant(Duration(1)), Instant(Duration(2))};
+    running.cannot_start = "no handler can be started: \xc3\xa4";
     running.intake.admission.sources = {{{admit::SourceKey::Kind::ipv4, {10, 1}}, Instant(Duration(99))}};
     core::GenerationState& generation = running.current.emplace();
     generation.definition = service;
@@ -88,6 +89,7 @@ TEST_CASE("what is read back of a state is what was written") {
     CHECK(child.given.inodes == before.services[0].current->children[0].given.inodes);
     CHECK(child.given.type == conf::SocketType::seqpacket);
     CHECK(after->services[0].errors.partial == before.services[0].errors.partial);
+    CHECK(after->services[0].cannot_start == before.services[0].cannot_start);
     CHECK(after->services[0].stats.handler_time.count() == 1);
     CHECK(after->services[0].errors.dropped.count == 5);
     CHECK(after->names.at(0).user.name == "\xff");

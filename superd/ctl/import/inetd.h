@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// inetd.conf as a list of entries, in the dialects of five inetds, and one entry as a service of superd's.
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "ctl/import/import.h"
+
+namespace superd::ctl::inetd {
+
+/// An entry's fields, whichever notation it has.
+struct Entry {
+    Origin at;
+    std::vector<std::string> hosts{"*"};  ///< addresses and names; "*": all
+    std::string service;                  ///< a port's name or number, or a path
+    std::string type;                     ///< stream, dgram …
+    std::string protocol;                 ///< without options
+    std::string user, group;
+    std::string program;
+    std::vector<std::string> argv;
+    bool wait = false;
+    std::string receive_buffer, send_buffer;
+    std::optional<int> instances, per_minute, per_source, per_source_minute;
+    std::string socket_user, socket_group, socket_mode;  ///< of a path
+    std::string off;                                     ///< why its inetd does not start it; empty: it does
+};
+
+/// What stands before a line that update-inetd has switched off.
+constexpr std::string_view kOffMark = "#<off>#";
+
+/// What a file shows of whom it was written for.
+struct Guess {
+    Dialect dialect = Dialect::bsd;
+    int line = 0;  ///< that shows it; 0: none does
+};
+Guess guess(std::string_view text);
+/// "of FreeBSD"
+const char* whose(Dialect dialect);
+
+/// Words between blanks; with `quotes` one that starts with a quote reaches to the next such quote. nullopt: there is
+/// none.
+std::optional<std::vector<std::string>> words_of(std::string_view line, bool quotes);
+
+/// A positive number; nullopt: anything else.
+std::optional<int> count_of(std::string_view text);
+
+/// A place in a text of many lines.
+struct Cursor {
+    std::string_view text;
+    std::size_t at = 0;
+    int line = 1;
+};
+/// Reads KEY = VALUE…, … ; in NetBSD's notation, from behind "on" or "off" to behind the semicolon, into the entry. The
+/// error is one of syntax, after which nothing more of the file can be read; what is wrong with an option alone goes
+/// into Entry::off.
+Result<void> read_keys(Cursor& cursor, Entry& entry);
+
+/// Adds the service, or says why there is none.
+void map_service(const Entry& entry, Dialect dialect, const Machine& machine, Import& import);
+
+}  // namespace superd::ctl::inetd

@@ -1,0 +1,303 @@
+// SPDX-License-Identifier: MIT
+// The settings of [Service].
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <array>
+#include <set>
+
+#include "base/text.h"
+#include "ctl/import/systemd.h"
+
+namespace superd::ctl::systemd {
+
+namespace {
+
+using unit::Assignment;
+using unit::Unit;
+
+class Mapper {
+  public:
+    Mapper(const Handler& handler, Imported& out, Import& import)
+        : unit_(handler.service),
+          specifiers_(handler.specifiers),
+          accepted_(handler.accepted),
+          out_(out),
+          import_(import) {}
+
+    bool run() {
+        read_environment();
+        if (!set_command()) return false;
+        set_identity();
+        set_streams();
+        out_.set_environment(environment_, environment_at_);
+        std::set<std::string, std::less<>> done;
+        for (const Assignment& one : unit_.assignments()) {
+            if (one.section != "Service" || !done.insert(one.key).second) continue;
+            for (const Assignment* each : unit_.all("Service", one.key)) {
+                if (is_list(one.key) || each == unit_.last("Service", one.key)) set(*each);
+            }
+        }
+        set_lists();
+        return true;
+    }
+
+  private:
+    const Assignment* last(std::string_view key) const { return unit_.last("Service", key); }
+    void note(const Assignment& one, Fate fate, std::string_view text) {
+        import_.note(one.at, out_.name, fate, fmt::format("{}={}: {}", one.key, one.value, text));
+    }
+    void lost(const Assignment& one, std::string_view why) { note(one, Fate::lost, why); }
+
+    void read_environment() {
+        for (const Assignment* one : unit_.all("Service", "Environment")) {
+            const auto words = unit::words_of(one->value);
+            if (!words) {
+                lost(*one, "a quote is not closed");
+                continue;
+            }
+            for (const std::string& word : *words) {
+                const auto expanded = specifiers_.expand(word);
+                const std::size_t equals = expanded ? expanded->find('=') : std::string::npos;
+                if (equals == std::string::npos || equals == 0 || !is_plain_text(*expanded)) {
+                    lost(*one, fmt::format("\"{}\" is not NAME=VALUE", word));
+                    continue;
+                }
+                environment_[expanded->substr(0, equals)] = expanded->substr(equals + 1);
+                environment_at_ = one->at;
+            }
+        }
+    }
+
+    bool set_command() {
+        const auto all = unit_.all("Service", "ExecStart");
+        if (all.empty()) {
+            import_.note(out_.at, "", Fate::skipped,
+                         fmt::format("the service of \"{}\" has no ExecStart; left out", out_.name));
+            return false;
+        }
+        const Assignment& one = *all.back();
+        const auto command = unit::command_of(one.value, specifiers_, environment_);
+        if (!command) {
+            import_.note(one.at, "", Fate::skipped,
+                         fmt::format("ExecStart={} {}; left out", one.value, command.error().text));
+            return false;
+        }
+        if (all.size() > 1 || command->more)
+            lost(one, "of several commands superd runs the last one written, up to its \";\"");
+        if (!command->unset.empty()) {
+            const bool from_file = !unit_.all("Service", "EnvironmentFile").empty();
+            note(one, Fate::changed,
+                 fmt::format("nothing is put in for {}{}", fmt::join(command->unset, ", "),
+                             from_file ? ": superd reads no EnvironmentFile; write the words into exec"
+                                       : ", which nobody sets"));
+        }
+        std::vector<std::string> exec{command->program};
+        exec.insert(exec.end(), command->argv.begin() + 1, command->argv.end());
+        out_.set("exec", exec, one.at);
+        const std::string& argv0 = command->argv[0];
+        if (!argv0.empty() && argv0 != command->program) out_.set("argv0", std::string_view(argv0), one.at);
+        full_privileges_ = command->full_privileges;
+        return true;
+    }
+
+    void set_identity() {
+        const Assignment* dynamic = last("DynamicUser");
+        const Assignment* user = last("User");
+        const Assignment* group = last("Group");
+        if (full_privileges_) {
+            out_.set("user", "root", last("ExecStart")->at);
+            if (user != nullptr) note(*user, Fate::changed, "ExecStart has \"+\" or \"!\": runs as root");
+            return;
+        }
+        if (dynamic != nullptr && unit::boolean(dynamic->value).value_or(false)) {
+            return note(*dynamic, Fate::changed, "superd makes no users: runs as nobody");
+        }
+        const auto name_of_user =
+            user != nullptr ? specifiers_.expand(user->value) : std::optional<std::string>("root");
+        if (user != nullptr) {
+            out_.set("user", std::string_view(name_of_user.value_or(user->value)), user->at);
+        } else {
+            out_.set("user", "root", out_.at);
+        }
+        if (group != nullptr)
+            out_.set("group", std::string_view(specifiers_.expand(group->value).value_or(group->value)), group->at);
+    }
+
+    /// superd gives the handler its socket as stdin and stdout whatever these say.
+    void set_streams() {
+        const Assignment* input = last("StandardInput");
+        const Assignment* output = last("StandardOutput");
+        const Assignment* error = last("StandardError");
+        const bool is_socket = input != nullptr && input->value == "socket";
+        if (accepted_ && !is_socket) {
+            import_.disable(out_, input != nullptr ? input->at : out_.at,
+                            "has no StandardInput=socket, so the handler looks for its connection at descriptor 3 "
+                            "(LISTEN_FDS), where superd passes none: it must take stdin (exec)");
+        } else if (input != nullptr && !is_socket) {
+            lost(*input, "stdin is the listening socket");
+        }
+        if (output != nullptr && output->value != "socket" && output->value != "inherit")
+            lost(*output, "stdout is the socket");
+        if (error == nullptr || error->value == "inherit") {
+            if (output != nullptr && output->value == "socket") out_.set("stderr", "socket", output->at);
+        } else if (error->value == "socket" || error->value == "null") {
+            out_.set("stderr", std::string_view(error->value), error->at);
+        } else if (error->value != "journal" && error->value != "syslog") {
+            note(*error, Fate::changed, "stderr goes to superd's log");
+        }
+    }
+
+    static bool is_list(std::string_view key) {
+        return key == "EnvironmentFile" || is_confinement_list(key) || (key.starts_with("Exec") && key != "ExecStart");
+    }
+
+    void set(const Assignment& one) {
+        static const std::map<std::string_view, void (Mapper::*)(const Assignment&)> known{
+            {"WorkingDirectory", &Mapper::set_working_directory},
+            {"RootDirectory", &Mapper::set_root_directory},
+            {"UMask", &Mapper::set_umask},
+            {"Nice", &Mapper::set_nice},
+            {"KillSignal", &Mapper::set_kill_signal},
+            {"TimeoutStopSec", &Mapper::set_stop_timeout},
+            {"TimeoutSec", &Mapper::set_stop_timeout},
+            {"RuntimeMaxSec", &Mapper::set_max_lifetime},
+            {"Type", &Mapper::set_type},
+            {"IgnoreSIGPIPE", &Mapper::set_ignore_sigpipe},
+        };
+        // These had their turn before, or have it below, or say what superd does anyway.
+        constexpr std::array<std::string_view, 13> settled{
+            "ExecStart",     "Environment",         "User",          "Group",           "DynamicUser",
+            "StandardInput", "StandardOutput",      "StandardError", "PassEnvironment", "IPAddressAllow",
+            "IPAddressDeny", "SupplementaryGroups", "Slice"};
+        if (const auto found = known.find(one.key); found != known.end()) return (this->*found->second)(one);
+        if (one.key.starts_with("Limit")) return set_limit(one);
+        if (std::ranges::find(settled, one.key) != settled.end() || one.key.starts_with("X-")) return;
+        if (!map_confinement(one, out_, import_)) lost(one, why_lost(one.key));
+    }
+
+    static std::string_view why_lost(std::string_view key) {
+        if (key == "EnvironmentFile") return "superd reads none; write its variables into environment";
+        if (key.starts_with("Exec")) return "superd runs nothing but the handler";
+        if (key.starts_with("Restart") || key.starts_with("StartLimit"))
+            return "superd starts a handler when a client comes";
+        for (const char* confined :
+             {"Protect",   "Private",   "Restrict",     "SystemCall", "Capability", "Ambient",  "NoNew",
+              "ReadOnly",  "ReadWrite", "Inaccessible", "Lock",       "Memory",     "Device",   "Bind",
+              "RemoveIPC", "ExecPaths", "NoExec",       "Secure",     "SELinux",    "AppArmor", "Smack"}) {
+            if (key.starts_with(confined)) return "superd does not confine handlers in this way";
+        }
+        return "superd has nothing like it";
+    }
+
+    void set_text(const char* to, const Assignment& one, std::string_view value) {
+        const auto expanded = specifiers_.expand(value);
+        if (!expanded) return lost(one, "has a specifier that superd cannot give a value");
+        out_.set(to, std::string_view(*expanded), one.at);
+    }
+
+    void set_working_directory(const Assignment& one) {
+        std::string_view value = one.value;
+        if (value.starts_with('-')) value.remove_prefix(1);
+        if (value == "~") return lost(one, "write the user's home");
+        set_text("working_directory", one, value);
+    }
+    void set_root_directory(const Assignment& one) { set_text("root_directory", one, one.value); }
+    void set_umask(const Assignment& one) { out_.set("umask", std::string_view(one.value), one.at); }
+    void set_nice(const Assignment& one) {
+        const std::string digits = one.value.substr(one.value.starts_with('-') ? 1 : 0);
+        if (digits.empty() || digits.size() > 3 || !all_digits(digits)) return lost(one, "is not a number");
+        out_.set("nice", std::int64_t{std::stoi(one.value)}, one.at);
+    }
+    void set_kill_signal(const Assignment& one) {
+        out_.set("stop_signal", std::string_view(one.value).substr(one.value.starts_with("SIG") ? 3 : 0), one.at);
+    }
+    void set_span(const char* to, const Assignment& one) {
+        const auto span = unit::time_span(one.value);
+        if (!span) return lost(one, "superd has no such time");
+        out_.set(to, std::string_view(format_duration(*span)), one.at);
+    }
+    void set_stop_timeout(const Assignment& one) { set_span("stop_timeout", one); }
+    void set_max_lifetime(const Assignment& one) {
+        if (one.value != "infinity") set_span("max_lifetime", one);
+    }
+    void set_type(const Assignment& one) {
+        if (one.value == "simple" || one.value == "exec" || one.value == "notify" || one.value == "notify-reload")
+            return;
+        lost(one, "superd expects the process that it started to serve");
+    }
+    void set_ignore_sigpipe(const Assignment& one) {
+        if (unit::boolean(one.value).value_or(true)) lost(one, "handlers have the default signals");
+    }
+
+    /// LimitNOFILE=1024:4096, LimitCORE=infinity, LimitAS=4G.
+    void set_limit(const Assignment& one) {
+        struct Limit {
+            const char* name;
+            bool size;
+        };
+        static const std::map<std::string_view, Limit> limits{
+            {"LimitNOFILE", {"nofile", false}}, {"LimitNPROC", {"nproc", false}},    {"LimitCPU", {"cpu", false}},
+            {"LimitAS", {"as", true}},          {"LimitCORE", {"core", true}},       {"LimitDATA", {"data", true}},
+            {"LimitFSIZE", {"fsize", true}},    {"LimitMEMLOCK", {"memlock", true}}, {"LimitSTACK", {"stack", true}}};
+        const auto found = limits.find(one.key);
+        if (found == limits.end()) return lost(one, "superd has no such limit");
+        std::vector<std::string> values;
+        for (const std::string_view part : split(one.value, ':')) {
+            const auto number = parse_size(part);
+            const auto span = found->first == "LimitCPU" ? unit::time_span(part) : std::nullopt;
+            if (part == "infinity") {
+                values.emplace_back("\"unlimited\"");
+            } else if (span) {
+                values.push_back(fmt::format("{}", std::max<Duration::rep>(1, span->count() / 1'000'000)));
+            } else if (number && (found->second.size || all_digits(part))) {
+                values.push_back(fmt::format("{}", *number));
+            }
+        }
+        if (values.empty() || values.size() > 2 || values.size() != split(one.value, ':').size())
+            return lost(one, "is not a limit that superd could take");
+        const std::string toml = values.size() == 2 ? fmt::format("[{}, {}]", values[0], values[1]) : values[0];
+        out_.set_toml(fmt::format("rlimits.{}", found->second.name), toml, one.at);
+    }
+
+    std::vector<std::string> words_of(std::string_view key, Origin& at) {
+        std::vector<std::string> out;
+        for (const Assignment* one : unit_.all("Service", key)) {
+            const auto words = unit::words_of(one->value);
+            if (!words || !std::ranges::all_of(*words, is_plain_text)) {
+                import_.disable(out_, one->at,
+                                fmt::format("{}: {}, so it is left out", key,
+                                            words ? "is not UTF-8 text" : "a quote is not closed"));
+                continue;
+            }
+            out.insert(out.end(), words->begin(), words->end());
+            at = one->at;
+        }
+        return out;
+    }
+
+    void set_lists() {
+        Origin at;
+        if (const auto groups = words_of("SupplementaryGroups", at); !groups.empty())
+            out_.set("supplementary_groups", groups, at);
+        if (const auto names = words_of("PassEnvironment", at); !names.empty()) out_.set("pass_environment", names, at);
+    }
+
+    const Unit& unit_;
+    const unit::Specifiers& specifiers_;
+    const bool accepted_;
+    Imported& out_;
+    Import& import_;
+    bool full_privileges_ = false;
+    std::map<std::string, std::string> environment_;
+    Origin environment_at_;
+};
+
+}  // namespace
+
+bool map_handler(const Handler& handler, Imported& out, Import& import) {
+    return Mapper(handler, out, import).run();
+}
+
+}  // namespace superd::ctl::systemd
