@@ -96,7 +96,7 @@ Form form_of(const std::string& path) {
     constexpr std::string_view kElf =
         "\x7f"
         "ELF";
-    const auto file = read_until(path, kElf.size());
+    const auto file = read_until(path, kElf.size(), Links::follow);
     if (!file) return Form::unknown;
     if (file->text.starts_with("#!")) return Form::script;
     return file->text.starts_with(kElf) ? Form::binary : Form::text;

@@ -11,11 +11,11 @@ import shutil
 import signal
 import socket
 import subprocess
-import tempfile
 import unittest
 
 from harness import TestCase
 from harness.daemon import PATIENCE, leftovers
+from harness.place import new_folder
 
 CLONE_NEWNS, CLONE_NEWNET = 0x00020000, 0x40000000
 PACKAGES = os.environ.get("SUPERD_PACKAGES", "")
@@ -120,8 +120,7 @@ class Case(TestCase):  # no tests of its own
         enter_namespace()
 
     def setUp(self):
-        self.folder = tempfile.mkdtemp(prefix="superd-import-", dir="/tmp")
-        os.chmod(self.folder, 0o755)
+        self.folder = new_folder("superd-import-")
         self.addCleanup(shutil.rmtree, self.folder)
 
     def path(self, *names):
