@@ -20,7 +20,7 @@ from harness.wire import uri_parts
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROUNDS = int(os.environ.get("SUPERD_FAULTS_ROUNDS", "1"))
-LINGER = int(os.environ.get("SUPERD_FAULTS_LINGER", "10"))  # seconds that an attack takes where it succeeds
+LINGER = int(os.environ.get("SUPERD_FAULTS_LINGER", "4"))  # seconds that an attack takes where it succeeds
 
 # Seconds that a client of another service may wait beyond one of the control; sanitizers slow superd down.
 MOST = 0.3 if SANITIZED else 0.1
