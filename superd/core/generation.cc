@@ -240,7 +240,7 @@ void Generation::exited(pid_t pid, int status) {
     if (child.exec_failure) failure = std::move(child.exec_failure);
     if (child.kind == Kind::parked) --parked_;
     const bool scarce = failure && failure->connection && proc::is_scarcity(failure->code);
-    if (!failure && child.kind != Kind::parked) service_.has_started();
+    if (!failure && child.kind != Kind::parked) service_.has_started(child.started);
     if (!scarce) log_exit(pid, child, status, failure);
     if (failure && failure->connection && child.kind == Kind::handler) {
         model::Client client;
@@ -281,7 +281,8 @@ void Generation::log_exit(pid_t pid, const Child& child, int status, const std::
     const std::string peer = child.peer.family() == AF_UNSPEC ? "" : child.peer.text() + ": ";
     if (failure) {
         ++service_.stats().spawn_failures;
-        service_.could_not_start(fmt::format("no handler can be started: {} {}: {}", proc::name_of(failure->step),
+        service_.could_not_start(child.started,
+                                 fmt::format("no handler can be started: {} {}: {}", proc::name_of(failure->step),
                                              definition_.handler.path, errno_text(failure->code)));
         engine_.log.write(Level::error,
                           fmt::format("{}cannot start {}: {}: {}", peer, definition_.handler.path,

@@ -236,6 +236,16 @@ void Service::started() {
     backoff_.reset();
 }
 
+void Service::could_not_start(Instant began, std::string why) {
+    cannot_start_ = std::move(why);
+    cannot_start_at_ = began;
+}
+
+// Those from before it failed say nothing, however late they end.
+void Service::has_started(Instant began) {
+    if (began > cannot_start_at_) cannot_start_.clear();
+}
+
 void Service::start_went(bool well, bool certain) {
     if (well) {
         bad_starts_ = 0;

@@ -61,9 +61,9 @@ class Service {
     void started();
     /// How a handler's start went: a service whose handlers fail over and over is slowed down, never closed.
     void start_went(bool well, bool certain);
-    /// The last handler did not reach its program; or one has reached it.
-    void could_not_start(std::string why) { cannot_start_ = std::move(why); }
-    void has_started() { cannot_start_.clear(); }
+    /// A handler that was started then did not reach its program; or it has reached it.
+    void could_not_start(Instant began, std::string why);
+    void has_started(Instant began);
     void stall(model::Client client) { intake_.stall(std::move(client)); }
     std::optional<model::Client> take(std::size_t listener);
     /// A client whose handler could not be started is told so, as on_excess says.
@@ -73,8 +73,8 @@ class Service {
     }
     /// A child of `generation` left that had a listening socket: what can be put right on it is, at once.
     void socket_came_back(const Generation& generation);
-    /// The same for all, or those alone that somebody else has had; and what cannot be put right, by a new socket beside
-    /// it.
+    /// The same for all, or those alone that somebody else has had; and what cannot be put right, by a new socket
+    /// beside it.
     void look_at_sockets(bool all = true);
     /// A socket says that it is shut down, or has an error.
     void socket_hung_up(std::size_t index);
@@ -152,8 +152,9 @@ class Service {
     sys::Source episode_;
     Backoff throttle_{std::chrono::milliseconds(10), std::chrono::milliseconds(900)};
     Instant throttled_until_{};
-    std::string cannot_start_;  ///< why no handler reaches its program; empty: one has, or none was needed
-    int bad_starts_ = 0;        ///< one after the other
+    std::string cannot_start_;   ///< why no handler reaches its program; empty: one has, or none was needed
+    Instant cannot_start_at_{};  ///< when the last one that did not was started
+    int bad_starts_ = 0;         ///< one after the other
     conf::Excess on_excess_ = conf::Excess::queue;
     sys::Source retry_, throttle_timer_;
     bool backing_off_ = false;

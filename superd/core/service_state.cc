@@ -23,6 +23,7 @@ ServiceState Service::write_down(Descriptors& descriptors) {
     state.hold = static_cast<int>(hold_);
     state.bad_starts = bad_starts_;
     state.cannot_start = cannot_start_;
+    state.cannot_start_at = cannot_start_at_;
     state.episode_tries = episode_tries_;
     state.last_scarce = last_scarce_;
     state.throttled_until = throttled_until_;
@@ -48,6 +49,7 @@ Result<void> Service::go_on(const ServiceState& state, std::vector<Port*> ports,
     hold_ = static_cast<Hold>(state.hold);
     bad_starts_ = state.bad_starts;
     cannot_start_ = state.cannot_start;
+    cannot_start_at_ = state.cannot_start_at;
     episode_tries_ = state.episode_tries;
     last_scarce_ = state.last_scarce;
     throttled_until_ = state.throttled_until;

@@ -31,8 +31,8 @@ SUPERD_STATE(IntakeState, admission, refused, held, stalled, rate_tripped)
 SUPERD_STATE(Episode::Memory, count, begun, last)
 SUPERD_STATE(ErrorStreamState, read, write, partial, full_at, dropped)
 SUPERD_STATE(ServiceState, name, withdrawn, shut, backing_off, in_episode, hold, bad_starts, cannot_start,
-             episode_tries, last_scarce, throttled_until, retry_at, backoff, throttle, stats, errors, reply_failures,
-             intake, current, former)
+             cannot_start_at, episode_tries, last_scarce, throttled_until, retry_at, backoff, throttle, stats, errors,
+             reply_failures, intake, current, former)
 SUPERD_STATE(Port::Waiting, next, backoff)
 SUPERD_STATE(Port::Condition, trouble, told, deaf, renewable, renewals, renewed_at, renew_at)
 SUPERD_STATE(PortState, key, where, socket, waiting, condition, owner, index)

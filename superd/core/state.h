@@ -99,6 +99,7 @@ struct ServiceState {
     int hold = 0;
     int bad_starts = 0;
     std::string cannot_start;
+    Instant cannot_start_at{};
     unsigned episode_tries = 0;
     Instant last_scarce{}, throttled_until{}, retry_at{};
     Backoff::Place backoff, throttle;
