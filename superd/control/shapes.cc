@@ -91,11 +91,11 @@ Json to_json(const core::ProcessReport& report) {
             {"former", report.former}};
 }
 
-Json to_json(const core::Explanation& explanation) {
+Json to_json(const intake::Explanation& explanation) {
     Json steps = Json::array();
     for (const auto& step : explanation.steps)
-        steps.push_back({{"step", step.what}, {"outcome", core::name_of(step.outcome)}, {"text", step.text}});
-    return {{"outcome", core::name_of(explanation.outcome())},
+        steps.push_back({{"step", step.what}, {"outcome", intake::name_of(step.outcome)}, {"text", step.text}});
+    return {{"outcome", intake::name_of(explanation.outcome())},
             {"verdict", explanation.verdict()},
             {"steps", std::move(steps)}};
 }

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/report.h"
+#include "intake/explanation.h"
 
 namespace superd::control {
 
@@ -15,7 +16,7 @@ constexpr int kVersion = 1;
 Json to_json(const core::DaemonReport& report);
 Json to_json(const core::ServiceReport& report);
 Json to_json(const core::ProcessReport& report);
-Json to_json(const core::Explanation& explanation);
+Json to_json(const intake::Explanation& explanation);
 Json to_json(const std::vector<conf::PlanItem>& items);
 Json to_json(const std::vector<core::Complaint>& complaints);
 

@@ -1,10 +1,15 @@
 // SPDX-License-Identifier: MIT
 // Clients that are here and have no handler yet, over an upgrade.
-#include "core/intake.h"
 #include "core/state.h"
+#include "intake/intake.h"
 
-namespace superd::core {
+namespace superd::intake {
 namespace {
+
+using core::ClientState;
+using core::Descriptors;
+using core::HeldState;
+using core::IntakeState;
 
 ClientState state_of(const model::Client& client, Descriptors& descriptors) {
     return {client.listener, descriptors.keep(client.connection), client.datagram, client.peer, client.local,
@@ -57,4 +62,4 @@ Result<void> Intake::go_on(const IntakeState& state, Descriptors& descriptors) {
     return refusals_.go_on(state.refused);
 }
 
-}  // namespace superd::core
+}  // namespace superd::intake

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "conf/catalog.h"
 #include "core/report.h"
+#include "intake/explanation.h"
 
 namespace superd::core {
 
@@ -35,7 +36,7 @@ class Operations {
     /// and KILL after its stop_timeout. Who was signalled.
     virtual Result<std::vector<pid_t>> kill(const std::string& target, std::optional<int> signal) = 0;
     /// `client`: an IP address, "uid:N" or "cid:N".
-    virtual Result<Explanation> explain(const std::string& service, const std::string& client) = 0;
+    virtual Result<intake::Explanation> explain(const std::string& service, const std::string& client) = 0;
     /// Begins; DaemonReport tells what becomes of it.
     virtual Result<void> upgrade() = 0;
     virtual void stop() = 0;

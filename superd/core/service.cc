@@ -32,8 +32,9 @@ Service::Service(Engine& engine, std::string name)
       errors_(engine, name_, stats_),
       replies_(engine, name_, stats_),
       intake_(
-          engine, name_, stats_, [this] { reconcile(); }, [this](const Error& why) { back_off(why); }),
-      gate_(engine, [this] { set_gates(); }) {}
+          engine.loop, engine.log, name_, stats_.accepted, [this] { reconcile(); },
+          [this](const Error& why) { back_off(why); }),
+      gate_(engine.loop, [this] { set_gates(); }) {}
 
 Service::~Service() {
     intake_.clear();

@@ -7,13 +7,13 @@
 #include <vector>
 
 #include "core/error_stream.h"
-#include "core/gate.h"
 #include "core/generation.h"
-#include "core/intake.h"
 #include "core/port.h"
 #include "core/replies.h"
 #include "core/report.h"
 #include "core/stats.h"
+#include "intake/gate.h"
+#include "intake/intake.h"
 
 namespace superd::core {
 
@@ -104,7 +104,7 @@ class Service {
     /// Ends or signals all handlers. Who was signalled.
     std::vector<pid_t> end_handlers(std::optional<int> number);
     /// What would become of this client now. `client` is an address, or with port 0 a vsock CID; `uid`: of a unix peer.
-    Explanation explain(const sys::Address& client, std::optional<uid_t> uid);
+    intake::Explanation explain(const sys::Address& client, std::optional<uid_t> uid);
 
   private:
     struct State {
@@ -140,8 +140,8 @@ class Service {
     Stats stats_;
     ErrorStream errors_;
     Replies replies_;
-    Intake intake_;
-    Gate gate_;
+    intake::Intake intake_;
+    intake::Gate gate_;
     std::vector<Port*> ports_;
     std::vector<std::unique_ptr<Generation>> former_;
     std::unique_ptr<Generation> current_;

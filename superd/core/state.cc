@@ -26,7 +26,6 @@ SUPERD_STATE(ChildState, pid, kind, serial, started, peer, place, pair, relay, s
              reports, listener, given, first)
 SUPERD_STATE(GenerationState, definition, listeners, drained, unread, serial, children, lifetimes, kills, retired,
              wake_at, model)
-SUPERD_STATE(RefusalLog::Memory, counts, in_window, until)
 SUPERD_STATE(IntakeState, admission, refused, held, stalled, rate_tripped)
 SUPERD_STATE(Episode::Memory, count, begun, last)
 SUPERD_STATE(ErrorStreamState, read, write, partial, full_at, dropped)

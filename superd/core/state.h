@@ -20,8 +20,8 @@
 #include "core/episode.h"
 #include "core/given.h"
 #include "core/port.h"
-#include "core/refusal_log.h"
 #include "core/stats.h"
+#include "intake/refusal_log.h"
 #include "model/model.h"
 #include "net/listener.h"
 
@@ -80,7 +80,7 @@ struct GenerationState {
 
 struct IntakeState {
     admit::Admission::Memory admission;
-    RefusalLog::Memory refused;
+    intake::RefusalLog::Memory refused;
     std::vector<HeldState> held;
     std::vector<ClientState> stalled;
     bool rate_tripped = false;

@@ -217,6 +217,10 @@ namespace superd::model {
 SUPERD_STATE(Reports, free, slots, clients)
 }  // namespace superd::model
 
+namespace superd::intake {
+SUPERD_STATE(RefusalLog::Memory, counts, in_window, until)
+}  // namespace superd::intake
+
 namespace superd::net {
 SUPERD_STATE(Listener::Kept, fd, where, options, type, inherited, given, passed_name, path, device, inode, settings)
 }  // namespace superd::net

@@ -126,7 +126,7 @@ Result<std::vector<pid_t>> Supervisor::kill(const std::string& target, std::opti
     return std::vector<pid_t>{*pid};
 }
 
-Result<Explanation> Supervisor::explain(const std::string& name, const std::string& client) {
+Result<intake::Explanation> Supervisor::explain(const std::string& name, const std::string& client) {
     const auto service = find(name);
     if (!service) return std::unexpected(service.error());
     const std::string_view text = client;

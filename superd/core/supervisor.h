@@ -61,7 +61,7 @@ class Supervisor final : public Operations {
     Result<void> resume(const std::string& service) override { return hold(service, Service::Hold::open); }
     Result<void> drain(const std::string& service) override { return hold(service, Service::Hold::drained); }
     Result<std::vector<pid_t>> kill(const std::string& target, std::optional<int> signal) override;
-    Result<Explanation> explain(const std::string& service, const std::string& client) override;
+    Result<intake::Explanation> explain(const std::string& service, const std::string& client) override;
     Result<void> upgrade() override;
 
   private:

@@ -103,12 +103,12 @@ TEST_CASE("every shape of broken request is refused") {
 }
 
 TEST_CASE("the first step of the worst outcome is the verdict") {
-    using Outcome = core::Explanation::Outcome;
-    core::Explanation explanation{{{"state", Outcome::served, "listening"},
-                                   {"per_source", Outcome::held, "4 of 4"},
-                                   {"instances", Outcome::waits, "9 of 9"},
-                                   {"rate", Outcome::waits, "in 1s"},
-                                   {"access", Outcome::refused, "deny"}}};
+    using Outcome = intake::Explanation::Outcome;
+    intake::Explanation explanation{{{"state", Outcome::served, "listening"},
+                                     {"per_source", Outcome::held, "4 of 4"},
+                                     {"instances", Outcome::waits, "9 of 9"},
+                                     {"rate", Outcome::waits, "in 1s"},
+                                     {"access", Outcome::refused, "deny"}}};
     CHECK(explanation.verdict() == "refused: access (deny)");
     explanation.steps.resize(4);
     CHECK(explanation.verdict() == "waits: instances (9 of 9)");

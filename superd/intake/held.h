@@ -8,19 +8,21 @@
 #include <vector>
 
 #include "admit/admission.h"
-#include "core/engine.h"
 #include "model/host.h"
+#include "sys/loop.h"
 
 namespace superd::core {
-
 class Descriptors;
 struct HeldState;
+}  // namespace superd::core
+
+namespace superd::intake {
 
 class Held {
   public:
     /// Called with each client that ends here, and why: its time is over, or it has left.
     using Ended = std::function<void(model::Client, admit::Refusal)>;
-    Held(Engine& engine, Ended ended) : engine_(engine), ended_(std::move(ended)) {}
+    Held(sys::Loop& loop, Ended ended) : loop_(loop), ended_(std::move(ended)) {}
     Held(const Held&) = delete;
 
     /// False: there is no place for one more of this source, or for any; `client` is as it was.
@@ -35,8 +37,8 @@ class Held {
     std::size_t size() const { return clients_.size(); }
     void clear() { clients_.clear(); }
 
-    std::vector<HeldState> write_down(Descriptors& descriptors) const;
-    Result<void> go_on(const std::vector<HeldState>& state, Descriptors& descriptors);
+    std::vector<core::HeldState> write_down(core::Descriptors& descriptors) const;
+    Result<void> go_on(const std::vector<core::HeldState>& state, core::Descriptors& descriptors);
 
     /// Each costs a descriptor.
     static constexpr std::size_t kOfOneSource = 16;
@@ -54,10 +56,10 @@ class Held {
     void check_hang_up(Position entry);
     void expire();
 
-    Engine& engine_;
+    sys::Loop& loop_;
     Ended ended_;
     std::list<Entry> clients_;  ///< in order of arrival, and so of `until`
     sys::Source timer_;
 };
 
-}  // namespace superd::core
+}  // namespace superd::intake

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
-#include "core/refusal_log.h"
+#include "intake/refusal_log.h"
 
 #include <fmt/format.h>
 
-namespace superd::core {
+namespace superd::intake {
 
 void RefusalLog::note(admit::Refusal why, const sys::Address& peer, bool log) {
     const auto index = static_cast<std::size_t>(why);
@@ -11,13 +11,13 @@ void RefusalLog::note(admit::Refusal why, const sys::Address& peer, bool log) {
     if (!log) return;
     if (!until_ && !open_window(now() + kWindow)) return;
     if (++in_window_[index] > kEach) return;
-    engine_.log.write(Level::notice, fmt::format("{}: refused: {}", peer.text(), admit::name_of(why)),
-                      {{"SERVICE", service_}, {"PEER", peer.text()}, {"REFUSAL", admit::name_of(why)}});
+    log_.write(Level::notice, fmt::format("{}: refused: {}", peer.text(), admit::name_of(why)),
+               {{"SERVICE", service_}, {"PEER", peer.text()}, {"REFUSAL", admit::name_of(why)}});
 }
 
 Result<void> RefusalLog::open_window(Instant until) {
     if (!timer_) {
-        auto timer = engine_.loop.timer([this] { end_window(); });
+        auto timer = loop_.timer([this] { end_window(); });
         if (!timer) return std::unexpected(timer.error());
         timer_ = std::move(*timer);
     }
@@ -37,8 +37,8 @@ void RefusalLog::end_window() {
     for (std::size_t i = 0; i < admit::kRefusals; ++i) {
         if (in_window_[i] > kEach) {
             const char* why = admit::name_of(static_cast<admit::Refusal>(i));
-            engine_.log.write(Level::notice, fmt::format("{} more refused: {}", in_window_[i] - kEach, why),
-                              {{"SERVICE", service_}, {"REFUSAL", why}, {"COUNT", in_window_[i] - kEach}});
+            log_.write(Level::notice, fmt::format("{} more refused: {}", in_window_[i] - kEach, why),
+                       {{"SERVICE", service_}, {"REFUSAL", why}, {"COUNT", in_window_[i] - kEach}});
         }
         in_window_[i] = 0;
     }
@@ -53,4 +53,4 @@ std::string RefusalLog::summary() const {
     return text;
 }
 
-}  // namespace superd::core
+}  // namespace superd::intake

@@ -6,16 +6,17 @@
 #include <functional>
 #include <optional>
 
-#include "core/engine.h"
+#include "conf/service.h"
 #include "net/filter.h"
 #include "net/listener.h"
+#include "sys/loop.h"
 
-namespace superd::core {
+namespace superd::intake {
 
 class Gate {
   public:
     /// `changed`: the times of the week opened or closed it: apply() to all listeners.
-    Gate(Engine& engine, std::function<void()> changed) : engine_(engine), changed_(std::move(changed)) {}
+    Gate(sys::Loop& loop, std::function<void()> changed) : loop_(loop), changed_(std::move(changed)) {}
     Gate(const Gate&) = delete;
 
     void configure(const conf::Service& definition);
@@ -27,7 +28,7 @@ class Gate {
   private:
     void look_at_clock();
 
-    Engine& engine_;
+    sys::Loop& loop_;
     std::function<void()> changed_;
     bool needed_ = false;
     bool open_ = true;
@@ -36,4 +37,4 @@ class Gate {
     sys::Source minute_;
 };
 
-}  // namespace superd::core
+}  // namespace superd::intake

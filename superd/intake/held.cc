@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "core/held.h"
+#include "intake/held.h"
 
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -7,7 +7,7 @@
 #include <algorithm>
 #include <cerrno>
 
-namespace superd::core {
+namespace superd::intake {
 
 bool Held::has_place(const admit::SourceKey& source) const {
     const auto of_source = std::ranges::count_if(clients_, [&](const Entry& entry) { return entry.source == source; });
@@ -17,14 +17,14 @@ bool Held::has_place(const admit::SourceKey& source) const {
 bool Held::add(model::Client& client, const admit::SourceKey& source, Instant until) {
     if (!has_place(source)) return false;
     if (!timer_) {
-        auto timer = engine_.loop.timer([this] { expire(); });
+        auto timer = loop_.timer([this] { expire(); });
         if (!timer) return false;
         timer_ = std::move(*timer);
     }
     clients_.push_back({std::move(client), source, until, {}});
     const Position entry = std::prev(clients_.end());
-    auto source_of_events = engine_.loop.io(entry->client.connection.get(), EPOLLRDHUP,
-                                            [this, entry](std::uint32_t) { check_hang_up(entry); });
+    auto source_of_events =
+        loop_.io(entry->client.connection.get(), EPOLLRDHUP, [this, entry](std::uint32_t) { check_hang_up(entry); });
     if (source_of_events) entry->hang_up = std::move(*source_of_events);  // else it is not told if it leaves
     if (clients_.size() == 1) (void)timer_.arm(until);
     return true;
@@ -79,4 +79,4 @@ void Held::expire() {
     if (!clients_.empty()) (void)timer_.arm(clients_.front().until);
 }
 
-}  // namespace superd::core
+}  // namespace superd::intake

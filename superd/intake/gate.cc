@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "core/gate.h"
+#include "intake/gate.h"
 
 #include <sys/socket.h>
 
@@ -7,7 +7,7 @@
 
 #include "admit/times.h"
 
-namespace superd::core {
+namespace superd::intake {
 
 void Gate::configure(const conf::Service& definition) {
     const bool given = definition.handoff == conf::Handoff::listen;
@@ -20,7 +20,7 @@ void Gate::configure(const conf::Service& definition) {
     minute_ = {};
     open_ = admit::open_at(times_, std::time(nullptr));
     if (times_.empty()) return;
-    if (auto timer = engine_.loop.timer([this] { look_at_clock(); })) {
+    if (auto timer = loop_.timer([this] { look_at_clock(); })) {
         minute_ = std::move(*timer);
         look_at_clock();
     }
@@ -51,4 +51,4 @@ void Gate::look_at_clock() {
     changed_();
 }
 
-}  // namespace superd::core
+}  // namespace superd::intake

@@ -8,23 +8,25 @@
 
 #include "admit/access.h"
 #include "admit/admission.h"
-#include "core/farewell.h"
-#include "core/held.h"
-#include "core/refusal_log.h"
-#include "core/report.h"
-#include "core/stats.h"
+#include "intake/explanation.h"
+#include "intake/farewell.h"
+#include "intake/held.h"
+#include "intake/refusal_log.h"
 #include "net/listener.h"
 
 namespace superd::core {
-
 class Descriptors;
 struct IntakeState;
+}  // namespace superd::core
+
+namespace superd::intake {
 
 class Intake {
   public:
-    /// `changed`: clients may be taken that could not be before. `scarce`: the kernel has none of what it takes.
-    Intake(Engine& engine, const std::string& service, Stats& stats, std::function<void()> changed,
-           std::function<void(const Error&)> scarce);
+    /// `accepted` counts clients taken from the kernel. `changed`: clients may be taken that could not be before.
+    /// `scarce`: the kernel has none of what it takes.
+    Intake(sys::Loop& loop, Log& log, const std::string& service, std::uint64_t& accepted,
+           std::function<void()> changed, std::function<void(const Error&)> scarce);
     Intake(const Intake&) = delete;
 
     void configure(const conf::Service& definition);
@@ -47,9 +49,9 @@ class Intake {
     /// No client is wanted any more.
     void clear();
 
-    IntakeState write_down(Descriptors& descriptors) const;
+    core::IntakeState write_down(core::Descriptors& descriptors) const;
     /// After configure(). Places that children have are for their owner to take again.
-    Result<void> go_on(const IntakeState& state, Descriptors& descriptors);
+    Result<void> go_on(const core::IntakeState& state, core::Descriptors& descriptors);
 
     /// Lets a client go that cannot be served, as on_excess says.
     void refuse(model::Client client, admit::Refusal why);
@@ -93,15 +95,15 @@ class Intake {
     bool load_allows();
     void pace(Instant when);
 
-    Engine& engine_;
-    Stats& stats_;
+    sys::Loop& loop_;
+    std::uint64_t& accepted_;
     std::function<void()> changed_;
     std::function<void(const Error&)> scarce_;
     admit::Admission admission_;
     admit::AccessRules access_;
     std::vector<conf::TimeWindow> times_;
     conf::Denial on_deny_ = conf::Denial::close;
-    bool log_ = true;
+    bool logged_ = true;
     RefusalLog refusals_;
     Farewell farewell_;
     Held held_;
@@ -114,4 +116,4 @@ class Intake {
     bool load_high_ = false;
 };
 
-}  // namespace superd::core
+}  // namespace superd::intake

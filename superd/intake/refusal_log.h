@@ -6,14 +6,15 @@
 #include <string>
 
 #include "admit/refusal.h"
-#include "core/engine.h"
+#include "base/log.h"
 #include "sys/address.h"
+#include "sys/loop.h"
 
-namespace superd::core {
+namespace superd::intake {
 
 class RefusalLog {
   public:
-    RefusalLog(Engine& engine, std::string service) : engine_(engine), service_(std::move(service)) {}
+    RefusalLog(sys::Loop& loop, Log& log, std::string service) : loop_(loop), log_(log), service_(std::move(service)) {}
     RefusalLog(const RefusalLog&) = delete;
 
     /// Counts; `log` false: no more than that.
@@ -37,11 +38,12 @@ class RefusalLog {
     Result<void> open_window(Instant until);
     void end_window();
 
-    Engine& engine_;
+    sys::Loop& loop_;
+    Log& log_;
     std::string service_;
     admit::Refusals counts_{}, in_window_{};
     std::optional<Instant> until_;  ///< of the window that is open
     sys::Source timer_;
 };
 
-}  // namespace superd::core
+}  // namespace superd::intake

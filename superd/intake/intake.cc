@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "core/intake.h"
+#include "intake/intake.h"
 
 #include <sys/socket.h>
 #include <sys/sysinfo.h>
@@ -11,7 +11,7 @@
 #include "admit/times.h"
 #include "net/datagram.h"
 
-namespace superd::core {
+namespace superd::intake {
 namespace {
 
 /// Clients refused at one go, so that a flood of them cannot keep the loop from the others.
@@ -40,22 +40,22 @@ bool is_of_connection(int code) {
 
 }  // namespace
 
-Intake::Intake(Engine& engine, const std::string& service, Stats& stats, std::function<void()> changed,
-               std::function<void(const Error&)> scarce)
-    : engine_(engine),
-      stats_(stats),
+Intake::Intake(sys::Loop& loop, Log& log, const std::string& service, std::uint64_t& accepted,
+               std::function<void()> changed, std::function<void(const Error&)> scarce)
+    : loop_(loop),
+      accepted_(accepted),
       changed_(std::move(changed)),
       scarce_(std::move(scarce)),
-      refusals_(engine, service),
-      farewell_(engine),
-      held_(engine, [this](model::Client client, admit::Refusal why) { let_go(std::move(client), why, false); }) {}
+      refusals_(loop, log, service),
+      farewell_(loop),
+      held_(loop, [this](model::Client client, admit::Refusal why) { let_go(std::move(client), why, false); }) {}
 
 void Intake::configure(const conf::Service& definition) {
     admission_.configure(definition.limits, now());
     access_ = admit::AccessRules(definition.access);
     times_ = definition.access.times;
     on_deny_ = definition.access.on_deny;
-    log_ = definition.log_connections != conf::LogConnections::none;
+    logged_ = definition.log_connections != conf::LogConnections::none;
     look_at_held_ = true;
     rate_tripped_ = false;
     load_read_ = {};
@@ -109,7 +109,7 @@ const char* Intake::closed_reason() {
 void Intake::pace(Instant when) {
     if (pace_at_ && *pace_at_ <= when) return;
     if (!pace_) {
-        auto timer = engine_.loop.timer([this] {
+        auto timer = loop_.timer([this] {
             pace_at_.reset();
             look_at_held_ = true;
             changed_();
@@ -197,7 +197,7 @@ std::optional<model::Client> Intake::accept(const net::Listener& socket, std::si
         socklen_t size = sizeof from;
         sys::Fd connection = socket.accept(from, size);
         if (connection) {
-            ++stats_.accepted;
+            ++accepted_;
             // The one option that an accepted socket does not inherit.
             if (const auto& priority = socket.options().priority)
                 setsockopt(connection.get(), SOL_SOCKET, SO_PRIORITY, &*priority, sizeof *priority);
@@ -228,7 +228,7 @@ std::optional<model::Client> Intake::receive(const net::Listener& socket, std::s
         if (code == EPERM) count(admit::Refusal::denied);  // it passed descriptors
         return std::nullopt;
     }
-    ++stats_.accepted;
+    ++accepted_;
     model::Client client;
     client.listener = listener;
     client.local = datagram->local;
@@ -292,7 +292,7 @@ void Intake::refuse(model::Client client, admit::Refusal why) {
 }
 
 void Intake::let_go(model::Client client, admit::Refusal why, bool denied) {
-    refusals_.note(why, client.peer, log_);
+    refusals_.note(why, client.peer, logged_);
     if (!client.connection) return;
     const conf::Limits& limits = admission_.limits();
     const bool reset = denied ? on_deny_ != conf::Denial::close : limits.on_excess == conf::Excess::reset;
@@ -302,4 +302,4 @@ void Intake::let_go(model::Client client, admit::Refusal why, bool denied) {
     farewell_.close(std::move(client.connection), with_text ? limits.reject_text : std::string_view{});
 }
 
-}  // namespace superd::core
+}  // namespace superd::intake

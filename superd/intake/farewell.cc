@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
-#include "core/farewell.h"
+#include "intake/farewell.h"
 
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
 #include <cerrno>
 
-namespace superd::core {
+namespace superd::intake {
 namespace {
 
 /// False once the client has closed its side or is gone.
@@ -33,13 +33,13 @@ void Farewell::close(sys::GuardedFd connection, std::string_view text) {
     shutdown(fd, SHUT_WR);
     if (!read_away(fd) || leaving_.size() >= kMost) return;
     if (!timer_) {
-        auto timer = engine_.loop.timer([this] { expire(); });
+        auto timer = loop_.timer([this] { expire(); });
         if (!timer) return;
         timer_ = std::move(*timer);
     }
     leaving_.push_back({std::move(connection), now() + kLinger, {}});
     const auto entry = std::prev(leaving_.end());
-    auto source = engine_.loop.io(fd, EPOLLIN | EPOLLRDHUP, [this, entry](std::uint32_t) {
+    auto source = loop_.io(fd, EPOLLIN | EPOLLRDHUP, [this, entry](std::uint32_t) {
         if (!read_away(entry->connection.get())) leaving_.erase(entry);
     });
     if (!source) {
@@ -56,4 +56,4 @@ void Farewell::expire() {
     if (!leaving_.empty()) (void)timer_.arm(leaving_.front().until);
 }
 
-}  // namespace superd::core
+}  // namespace superd::intake

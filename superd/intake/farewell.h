@@ -5,14 +5,14 @@
 #include <list>
 #include <string_view>
 
-#include "core/engine.h"
+#include "sys/loop.h"
 #include "sys/passed_rights.h"
 
-namespace superd::core {
+namespace superd::intake {
 
 class Farewell {
   public:
-    explicit Farewell(Engine& engine) : engine_(engine) {}
+    explicit Farewell(sys::Loop& loop) : loop_(loop) {}
     Farewell(const Farewell&) = delete;
 
     /// With RST, by SO_LINGER of no time. socket(7)
@@ -32,9 +32,9 @@ class Farewell {
     };
     void expire();
 
-    Engine& engine_;
+    sys::Loop& loop_;
     std::list<Entry> leaving_;
     sys::Source timer_;
 };
 
-}  // namespace superd::core
+}  // namespace superd::intake

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: MIT
+// What would become of a client, told by the functions that decide it.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <ctime>
+
+#include "admit/times.h"
+#include "base/time.h"
+#include "intake/intake.h"
+
+namespace superd::intake {
+namespace {
+
+using Step = Explanation::Step;
+using Outcome = Explanation::Outcome;
+
+/// Of equals the first.
+const Step& decides(const std::vector<Step>& steps) {
+    return *std::ranges::max_element(steps, {}, &Step::outcome);
+}
+
+std::string text_of(const admit::Verdict& verdict) {
+    if (verdict.rule)
+        return fmt::format("{} {} decides", verdict.rule->deny ? "deny" : "allow", verdict.rule->prefix.text());
+    return verdict.allowed ? "no list names it" : "no list names it, and there is an allow list";
+}
+
+std::string next_client(Instant opens) {
+    const Duration in = opens - now();
+    return in <= Duration::zero() ? "a client may come now"
+                                  : fmt::format("the next client may come in {}", format_roughly(in));
+}
+
+}  // namespace
+
+void Intake::explain(const sys::Address& client, std::optional<uid_t> uid, bool seen, bool connection,
+                     std::vector<Step>& steps) {
+    const conf::Limits& limits = admission_.limits();
+    const bool queue = limits.on_excess == conf::Excess::queue;
+    const auto source = source_of(client, uid);
+    const Instant time = now();
+    const auto overloaded = [&] {
+        const Outcome otherwise = queue ? Outcome::waits : Outcome::refused;
+        steps.push_back({"instances", admission_.has_room() ? Outcome::served : otherwise,
+                         fmt::format("{} of {}", admission_.in_use(), admission_.instances())});
+        if (limits.max_load)
+            steps.push_back(
+                {"max_load", load_allows() ? Outcome::served : otherwise,
+                 fmt::format("the load average is {} {}", load_high_ ? "above" : "not above", *limits.max_load)});
+    };
+    // In the order of take(): what keeps a listener from being watched, then what is asked of each client.
+    if (seen && queue) overloaded();
+    if (seen && limits.rate)
+        steps.push_back({"rate", admission_.rate_opens_at() <= time ? Outcome::served : Outcome::waits,
+                         next_client(admission_.rate_opens_at())});
+    const auto against = judgement(client, source, time);
+    const auto outcome = [&](admit::Refusal why) {
+        if (!against || against->why != why) return Outcome::served;
+        return may_wait(*against, connection) && held_.has_place(source) ? Outcome::held : Outcome::refused;
+    };
+    if (const auto ip = sys::ip_bytes(client))
+        steps.push_back({"access", outcome(admit::Refusal::denied), text_of(access_.decide(*ip))});
+    if (!times_.empty())
+        steps.push_back({"times", outcome(admit::Refusal::time),
+                         admit::open_at(times_, std::time(nullptr)) ? "within" : "at this time nobody is let in"});
+    if (!seen) return;
+    const admit::Source* known = admission_.sources().find(source);
+    if (limits.per_source)
+        steps.push_back({"per_source", outcome(admit::Refusal::per_source),
+                         fmt::format("{} of {}", known != nullptr ? known->in_use : 0, *limits.per_source)});
+    if (limits.per_source_rate)
+        steps.push_back({"per_source_rate", outcome(admit::Refusal::per_source_rate),
+                         next_client(admission_.source_opens_at(source))});
+    if (!queue) overloaded();
+}
+
+const char* name_of(Explanation::Outcome outcome) {
+    static constexpr const char* kNames[] = {"served", "held", "waits", "refused"};
+    return kNames[static_cast<int>(outcome)];
+}
+
+Explanation::Outcome Explanation::outcome() const {
+    return decides(steps).outcome;
+}
+
+std::string Explanation::verdict() const {
+    const Step& step = decides(steps);
+    if (step.outcome == Outcome::served) return name_of(Outcome::served);
+    return fmt::format("{}: {} ({})", name_of(step.outcome), step.what, step.text);
+}
+
+}  // namespace superd::intake

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// What superd tells of a client that might come, as plain values.
+
+#include <string>
+#include <vector>
+
+namespace superd::intake {
+
+/// What would become of a client.
+struct Explanation {
+    enum class Outcome {
+        served,
+        held,   ///< accepted, until its source's turn
+        waits,  ///< in the backlog
+        refused,
+    };  // from good to bad
+    struct Step {
+        const char* what = "";  ///< state, listener, instances, max_load, rate, access, times, per_source, …
+        Outcome outcome = Outcome::served;  ///< served: it passes
+        std::string text;
+    };
+    std::vector<Step>
+        steps;  ///< all that was looked at, at least one, in superd's order; the first of the worst decides
+    /// Of the step that decides.
+    Outcome outcome() const;
+    /// "refused: per_source (4 of 4)"
+    std::string verdict() const;
+};
+const char* name_of(Explanation::Outcome);
+
+}  // namespace superd::intake
