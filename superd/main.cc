@@ -224,18 +224,18 @@ int serve(const Options& options, const core::State* before) {
     if (const std::string warning = geteuid() == 0 ? proc::dumpable_warning() : "";
         !warning.empty() && before == nullptr)
         log.write(Level::warning, warning);
-    core::Settings settings;
-    settings.definitions = ctl::surroundings(options.places);
-    settings.starter = settings.definitions.handler_path + "/superd-exec";
-    settings.words = options.words;
-    settings.folder = options.folder;
-    settings.binary = binary;
-    settings.started_nofile = raise_descriptor_limit();
+    core::Invocation invocation;
+    invocation.definitions = ctl::surroundings(options.places);
+    invocation.starter = invocation.definitions.handler_path + "/superd-exec";
+    invocation.words = options.words;
+    invocation.folder = options.folder;
+    invocation.binary = binary;
+    invocation.started_nofile = raise_descriptor_limit();
     std::expected<conf::Catalog, conf::Diagnostics> catalog;
     if (before != nullptr)
-        settings.started_nofile = {before->nofile_soft, before->nofile_hard};
+        invocation.started_nofile = {before->nofile_soft, before->nofile_hard};
     else
-        catalog = conf::load(settings.definitions);
+        catalog = conf::load(invocation.definitions);
     if (!catalog) {
         fmt::print(stderr, "{}", conf::format(catalog.error()));
         return give_up(Error{fmt::format("{} in the definitions", counted(catalog.error().size(), "error")), 0});
@@ -259,7 +259,7 @@ int serve(const Options& options, const core::State* before) {
     slow_log = std::move(*timer);
     log.on_slow_reader(later);
     auto passed = before != nullptr ? std::vector<sys::PassedSocket>{} : sys::passed_sockets();
-    auto supervisor = core::Supervisor::create(*loop, log, **manager, std::move(settings), std::move(passed));
+    auto supervisor = core::Supervisor::create(*loop, log, **manager, std::move(invocation), std::move(passed));
     if (!supervisor) return give_up(supervisor.error());
     Result<sys::Fd> pid_file = sys::Fd();
     Result<std::unique_ptr<control::Server>> server = nullptr;

@@ -103,7 +103,7 @@ class Generation final : public model::Host {
         std::optional<proc::SpawnFailure> exec_failure;
     };
 
-    Result<void> adopt(const ChildState& state, Descriptors& descriptors);
+    Result<void> take_in(const ChildState& state, Descriptors& descriptors);
     /// On failure `launch` and `child` are as they were.
     Result<pid_t> start(proc::Launch& launch, Child&& child);
     Result<void> add_errors(proc::Launch& launch);

@@ -52,7 +52,7 @@ GenerationState Generation::write_down(Descriptors& descriptors) {
     return state;
 }
 
-Result<void> Generation::adopt(const ChildState& state, Descriptors& descriptors) {
+Result<void> Generation::take_in(const ChildState& state, Descriptors& descriptors) {
     if (state.kind < 0 || state.kind > static_cast<int>(Kind::parked) || state.pid <= 0 ||
         engine_.children.contains(state.pid))
         return fail(fmt::format("{}: process {} is not known", definition_.name, state.pid));
@@ -90,7 +90,7 @@ Result<void> Generation::go_on(const GenerationState& state, Descriptors& descri
     unread_ = state.unread;
     serial_ = state.serial;
     for (const ChildState& child : state.children)
-        if (auto adopted = adopt(child, descriptors); !adopted) return adopted;
+        if (auto taken = take_in(child, descriptors); !taken) return taken;
     model::Memory memory(state.model);
     model_->pass(memory);
     if (!memory.done())

@@ -72,7 +72,6 @@ class Port {
     std::size_t index() const { return index_; }
     /// Shall the owner hear of clients? Nothing happens where nothing changes.
     void watch(bool on);
-    bool watched() const { return watched_; }
 
   private:
     void attempt();

@@ -171,7 +171,7 @@ void Supervisor::put_in_force(const conf::Catalog& next, const std::vector<Wante
         const auto running = catalog_.services.find(name);
         const bool same = service->current() != nullptr && !service->is_withdrawn() &&
                           running != catalog_.services.end() && running->second == next.services.at(name);
-        if (!same) service->adopt(std::move(definition), ports);
+        if (!same) service->enforce(std::move(definition), ports);
     }
     for (const auto& [port, want] : waiting) {
         const auto why = sockets.missing.find(want->key);
@@ -213,9 +213,9 @@ void Supervisor::start(const conf::Catalog& catalog) {
 }
 
 std::expected<conf::Catalog, conf::Diagnostics> Supervisor::read_definitions(bool look_up) {
-    look_up ? settings_.definitions.names.ask() : settings_.definitions.names.ask_nobody();
+    look_up ? invocation_.definitions.names.ask() : invocation_.definitions.names.ask_nobody();
     engine_->reserve.release();  // the files are to be read even if clients hold all descriptors
-    auto next = conf::load(settings_.definitions);
+    auto next = conf::load(invocation_.definitions);
     engine_->reserve.fill(engine_->null);
     return next;
 }

@@ -50,7 +50,7 @@ void Service::configure(const conf::Service& definition) {
     judges_itself_ = definition.handoff == conf::Handoff::connection;
 }
 
-void Service::adopt(conf::Service definition, std::vector<Port*> ports) {
+void Service::enforce(conf::Service definition, std::vector<Port*> ports) {
     withdrawn_ = false;
     ports_ = std::move(ports);
     configure(definition);

@@ -27,7 +27,7 @@ class Service {
     const std::string& name() const { return name_; }
 
     /// Puts a definition in force on these ports; the one before it drains.
-    void adopt(conf::Service definition, std::vector<Port*> ports);
+    void enforce(conf::Service definition, std::vector<Port*> ports);
     /// The service is no longer defined: clients already taken are served, handlers finish.
     void withdraw();
     /// Takes over every client that waits on a socket which is about to be closed.

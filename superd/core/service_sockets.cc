@@ -112,7 +112,7 @@ void Service::let_go(Port& port) {
 
 /// Who has the old socket leaves once others have the new one.
 void Service::replace_holders() {
-    adopt(conf::Service(current_->definition()), std::vector<Port*>(ports_));
+    enforce(conf::Service(current_->definition()), std::vector<Port*>(ports_));
     for (const auto& generation : former_) generation->stop_holders();
 }
 

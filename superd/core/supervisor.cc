@@ -16,18 +16,19 @@
 namespace superd::core {
 
 Result<std::unique_ptr<Supervisor>> Supervisor::create(sys::Loop& loop, Log& log, sys::ServiceManager& manager,
-                                                       Settings settings, std::vector<sys::PassedSocket> passed) {
-    std::unique_ptr<Supervisor> supervisor(new Supervisor(loop, log, manager, std::move(settings), std::move(passed)));
+                                                       Invocation invocation, std::vector<sys::PassedSocket> passed) {
+    std::unique_ptr<Supervisor> supervisor(
+        new Supervisor(loop, log, manager, std::move(invocation), std::move(passed)));
     if (auto done = supervisor->set_up(); !done) return std::unexpected(done.error());
     return supervisor;
 }
 
-Supervisor::Supervisor(sys::Loop& loop, Log& log, sys::ServiceManager& manager, Settings settings,
+Supervisor::Supervisor(sys::Loop& loop, Log& log, sys::ServiceManager& manager, Invocation invocation,
                        std::vector<sys::PassedSocket> passed)
     : loop_(loop),
       log_(log),
       manager_(manager),
-      settings_(std::move(settings)),
+      invocation_(std::move(invocation)),
       store_(log, manager, passed),
       passed_(std::move(passed)) {}
 
@@ -52,20 +53,20 @@ Result<void> Supervisor::set_up() {
         look_soon();
     };
     const auto look = [this] { look_soon(); };
-    engine_.reset(
-        new Engine{loop_, log_, *spawner_, manager_, settings_.started_nofile, {}, {}, {}, port_came, {}, look, [this] {
-                       report_to_manager();
-                   }});
+    engine_.reset(new Engine{
+        loop_, log_, *spawner_, manager_, invocation_.started_nofile, {}, {}, {}, port_came, {}, look, [this] {
+            report_to_manager();
+        }});
     // Nobody but its owner may read it, so that parked processes cannot be dumped.
-    engine_->starter = sys::Fd(open(settings_.starter.c_str(), O_PATH | O_CLOEXEC));
-    if (!engine_->starter) return fail_errno(fmt::format("open {}", settings_.starter), errno);
+    engine_->starter = sys::Fd(open(invocation_.starter.c_str(), O_PATH | O_CLOEXEC));
+    if (!engine_->starter) return fail_errno(fmt::format("open {}", invocation_.starter), errno);
     engine_->null = sys::Fd(open("/dev/null", O_RDWR | O_CLOEXEC));
     if (!engine_->null) return fail_errno("open /dev/null", errno);
     engine_->null = std::move(engine_->null).lifted();
     engine_->reserve.fill(engine_->null);
     manager_.on_room([this] { store_.keep(ports_); });
 
-    upgrade_ = std::make_unique<Upgrade>(*engine_, settings_.binary, settings_.words,
+    upgrade_ = std::make_unique<Upgrade>(*engine_, invocation_.binary, invocation_.words,
                                          Upgrade::Owner{[this] { return write_down(); }, [this] { return settled(); },
                                                         [this](const std::string& why) { upgrade_refused(why); }});
 

@@ -19,7 +19,8 @@
 
 namespace superd::core {
 
-struct Settings {
+/// How superd was started.
+struct Invocation {
     conf::Surroundings definitions;  ///< what is read at start and at each reload
     std::string starter;             ///< path of superd-exec
     rlimit started_nofile{};
@@ -32,7 +33,7 @@ class Supervisor final : public Operations {
   public:
     /// Signals that superd acts on must be blocked already.
     static Result<std::unique_ptr<Supervisor>> create(sys::Loop& loop, Log& log, sys::ServiceManager& manager,
-                                                      Settings settings, std::vector<sys::PassedSocket> passed);
+                                                      Invocation invocation, std::vector<sys::PassedSocket> passed);
     ~Supervisor() override;
 
     /// Puts the definitions in force; an address that cannot be had yet is waited for.
@@ -73,7 +74,7 @@ class Supervisor final : public Operations {
     };
     struct NewSockets;
 
-    Supervisor(sys::Loop& loop, Log& log, sys::ServiceManager& manager, Settings settings,
+    Supervisor(sys::Loop& loop, Log& log, sys::ServiceManager& manager, Invocation invocation,
                std::vector<sys::PassedSocket> passed);
     Result<void> set_up();
 
@@ -101,7 +102,7 @@ class Supervisor final : public Operations {
     sys::Loop& loop_;
     Log& log_;
     sys::ServiceManager& manager_;
-    Settings settings_;
+    Invocation invocation_;
     std::unique_ptr<proc::Spawner> spawner_;
     std::unique_ptr<Engine> engine_;
     std::unique_ptr<Upgrade> upgrade_;

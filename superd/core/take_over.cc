@@ -12,10 +12,10 @@ namespace superd::core {
 std::pair<State, Descriptors> Supervisor::write_down() {
     std::pair<State, Descriptors> out;
     auto& [state, descriptors] = out;
-    state.binary = settings_.binary;
-    state.folder = settings_.folder;
-    state.nofile_soft = settings_.started_nofile.rlim_cur;
-    state.nofile_hard = settings_.started_nofile.rlim_max;
+    state.binary = invocation_.binary;
+    state.folder = invocation_.folder;
+    state.nofile_soft = invocation_.started_nofile.rlim_cur;
+    state.nofile_hard = invocation_.started_nofile.rlim_max;
     state.begun = begun_;
     state.begun_at = begun_at_;
     state.reloads = reloads_;
@@ -23,7 +23,7 @@ std::pair<State, Descriptors> Supervisor::write_down() {
     state.upgrades = upgrades_;
     state.upgrades_refused = upgrades_refused_;
     const LogSink::Lost lost = log_.sink().lost_with_pending();
-    state.names = settings_.definitions.names.answers();
+    state.names = invocation_.definitions.names.answers();
     state.log_lost = lost.all;
     state.log_untold = lost.untold;
     state.stored = store_.names();
@@ -55,7 +55,7 @@ Result<void> Supervisor::take_over(const State& state, Descriptors& descriptors)
     reloads_refused_ = state.reloads_refused;
     upgrades_ = state.upgrades + 1;
     upgrades_refused_ = state.upgrades_refused;
-    settings_.definitions.names.go_on(state.names);
+    invocation_.definitions.names.go_on(state.names);
     log_.add_lost({state.log_lost, state.log_untold});
     store_.go_on(state.stored);
     catalog_ = state.catalog;

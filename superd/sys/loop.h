@@ -57,7 +57,7 @@ class Loop {
     Result<Source> io(int fd, std::uint32_t events, IoHandler handler);
     /// Disabled until armed.
     Result<Source> timer(Handler handler);
-    /// The signal must be blocked in every thread. Dispatched before everything else when `first`.
+    /// The signal must be blocked in every thread.
     Result<Source> signal(int number, Handler handler);
     /// Runs before the loop waits, after everything that is ready has been handled; once for each enable.
     Result<Source> idle(Handler handler);
