@@ -47,7 +47,8 @@ Generation::Generation(Engine& engine, Service& service, conf::Service definitio
           [this](pid_t pid, std::uint64_t serial) { return is_alive(pid, serial); },
           [this](pid_t pid, std::uint64_t) {
               Child& child = children_.at(pid);
-              engine_.log.write(Level::notice, fmt::format("handler {} is older than max_lifetime and is ended", pid),
+              engine_.log.write(Level::notice,
+                                fmt::format("{} {} is older than max_lifetime and is ended", name_of(child.kind), pid),
                                 {{"SERVICE", definition_.name}, {"CHILD_PID", pid}, {"PEER", child.peer.text()}});
               stop_child(pid, child);
           }),
@@ -71,7 +72,7 @@ Generation::~Generation() {
 }
 
 void Generation::drain() {
-    if (drained_) return;
+    if (drained_ || lingering_) return;
     drained_ = true;
     model_->drain();
     wake_ = {};
@@ -85,6 +86,7 @@ bool Generation::is_alive(pid_t pid, std::uint64_t serial) const {
 }
 
 void Generation::stop() {
+    if (lingering_) (void)end_linger();
     drain();
     for (auto& [pid, child] : children_) stop_child(pid, child);
 }
@@ -124,6 +126,11 @@ void Generation::stop_child(pid_t pid, Child& child) {
     kills_.add(pid, child.serial);
 }
 
+const char* Generation::name_of(Kind kind) {
+    static constexpr const char* kNames[] = {"handler", "handler", "worker", "parked process"};
+    return kNames[static_cast<int>(kind)];
+}
+
 std::optional<model::Client> Generation::take(std::size_t listener) {
     return service_.take(listener);
 }
@@ -132,8 +139,8 @@ bool Generation::others_running() const {
 }
 
 bool Generation::left_unread(const Child& child) {
-    net::Listener* socket = service_.socket(child.listener);
-    const bool same = socket != nullptr && !child.first.empty() && net::peek(socket->fd()) == child.first;
+    net::Listener* const from = socket(child.listener);
+    const bool same = from != nullptr && !child.first.empty() && net::peek(from->fd()) == child.first;
     unread_ = same ? unread_ + 1 : 0;
     return unread_ >= 3;
 }
@@ -184,10 +191,10 @@ bool Generation::read_reports(Child& child, bool& open) {
 }
 
 void Generation::kill_late(pid_t pid) {
-    engine_.log.write(Level::notice, fmt::format("handler {} did not leave in time and is killed", pid),
+    const Child& child = children_.at(pid);
+    engine_.log.write(Level::notice, fmt::format("{} {} did not leave in time and is killed", name_of(child.kind), pid),
                       {{"SERVICE", definition_.name}, {"CHILD_PID", pid}});
     // A retired worker that says nothing alone: what it has started may have a client.
-    const Child& child = children_.at(pid);
     if (child.retired && child.silent())
         kill(pid, SIGKILL);
     else
@@ -195,12 +202,12 @@ void Generation::kill_late(pid_t pid) {
 }
 
 bool Generation::has_socket(std::size_t listener) const {
-    return service_.socket(listener) != nullptr;
+    return socket(listener) != nullptr;
 }
 
 std::size_t Generation::waiting(std::size_t listener) const {
-    net::Listener* socket = service_.socket(listener);
-    return socket != nullptr ? net::waiting(*socket) : 0;
+    const net::Listener* const from = socket(listener);
+    return from != nullptr ? net::waiting(*from) : 0;
 }
 
 void Generation::wake_at(Instant when) {
@@ -273,11 +280,10 @@ void Generation::exited(pid_t pid, int status) {
                        definition_.prefork.max_requests.has_value();
     const bool badly = (failure || useless || unread) && !told;
     model_->exited(pid, !badly ? model::End::well : hasty ? model::End::hasty : model::End::badly);
+    if (lingering_ && waiting(lingering_->listener) > 0) model_->ready(lingering_->listener);
 }
 
 void Generation::log_exit(pid_t pid, const Child& child, int status, const std::optional<proc::SpawnFailure>& failure) {
-    static constexpr const char* kWho[] = {"handler", "handler", "worker", "parked process"};
-    const std::string who = kWho[static_cast<int>(child.kind)];
     const std::string peer = child.peer.family() == AF_UNSPEC ? "" : child.peer.text() + ": ";
     if (failure) {
         ++service_.stats().spawn_failures;
@@ -302,14 +308,15 @@ void Generation::log_exit(pid_t pid, const Child& child, int status, const std::
     const auto how = signalled ? fmt::format("killed by {}", signal_name(WTERMSIG(status)))
                                : fmt::format("exit status {}", WEXITSTATUS(status));
     const auto age = std::chrono::floor<std::chrono::milliseconds>(now() - child.started);
-    engine_.log.write(abnormal ? Level::notice : Level::info,
-                      fmt::format("{}{} {} ended after {}: {}", peer, who, pid, format_roughly(age), how),
-                      {{"SERVICE", definition_.name},
-                       {"PEER", child.peer.text()},
-                       {"CHILD_PID", pid},
-                       {"STATUS", signalled ? WTERMSIG(status) : WEXITSTATUS(status)},
-                       {"ENDED", signalled ? "signal" : "exit"},
-                       {"DURATION_USEC", (now() - child.started).count()}});
+    engine_.log.write(
+        abnormal ? Level::notice : Level::info,
+        fmt::format("{}{} {} ended after {}: {}", peer, name_of(child.kind), pid, format_roughly(age), how),
+        {{"SERVICE", definition_.name},
+         {"PEER", child.peer.text()},
+         {"CHILD_PID", pid},
+         {"STATUS", signalled ? WTERMSIG(status) : WEXITSTATUS(status)},
+         {"ENDED", signalled ? "signal" : "exit"},
+         {"DURATION_USEC", (now() - child.started).count()}});
 }
 
 bool Generation::as_told(const Child& child, int status) {

@@ -12,6 +12,7 @@
 #include "core/report.h"
 #include "core/retirement.h"
 #include "model/model.h"
+#include "net/listener.h"
 #include "proc/exec_plan.h"
 
 namespace superd::core {
@@ -59,7 +60,15 @@ class Generation final : public model::Host {
     /// client in hand and gets no other: it leaves after that one.
     void stop_holders();
 
-    bool empty() const { return children_.empty(); }
+    /// Goes on as if it were in force, on a socket that another has replaced, until nobody waits on that one, or
+    /// stop_timeout is over; then tells Service::lingered(). drain() does nothing until then. False: no memory for a
+    /// timer, and `socket` is as it was.
+    bool linger(std::size_t listener, net::Listener& socket);
+    bool lingers() const { return lingering_ != nullptr; }
+    bool lingers_at(const sys::Address& address) const { return lingering_ && lingering_->socket.address() == address; }
+    net::Listener end_linger();
+
+    bool empty() const { return children_.empty() && !lingering_; }
     std::size_t size() const { return children_.size(); }
     /// Children with a client or a socket; not the parked.
     std::size_t running() const { return children_.size() - parked_; }
@@ -81,6 +90,8 @@ class Generation final : public model::Host {
 
   private:
     enum class Kind { handler, owner, worker, parked };
+    /// For the log.
+    static const char* name_of(Kind kind);
     struct Child {
         Kind kind = Kind::handler;
         std::uint64_t serial = 0;
@@ -103,6 +114,16 @@ class Generation final : public model::Host {
         std::optional<proc::SpawnFailure> exec_failure;
     };
 
+    /// A socket that has been replaced, while there are clients in its queue.
+    struct Lingering {
+        std::size_t listener = 0;
+        net::Listener socket;
+        Instant from, until;  ///< when it ends at the soonest, and at the latest
+    };
+
+    /// nullptr: the address is not there, or not yet.
+    net::Listener* socket(std::size_t listener) const;
+    void linger_on();
     Result<void> take_in(const ChildState& state, Descriptors& descriptors);
     /// On failure `launch` and `child` are as they were.
     Result<pid_t> start(proc::Launch& launch, Child&& child);
@@ -111,6 +132,8 @@ class Generation final : public model::Host {
     Result<pid_t> start_with_socket(std::size_t listener, Kind kind);
     Result<pid_t> try_park();
     bool is_alive(pid_t pid, std::uint64_t serial) const;
+    /// Its lifetime, and what it says. False: no memory for it.
+    bool attend(pid_t pid, Child& child);
     void log_start(pid_t pid, const Child& child);
     /// Has an owner left without having read what it was started for?
     bool left_unread(const Child& child);
@@ -144,6 +167,8 @@ class Generation final : public model::Host {
     Retirement retirement_;
     sys::Source wake_, idle_;
     std::optional<Instant> wake_at_;  ///< what wake_ is set to
+    std::unique_ptr<Lingering> lingering_;
+    sys::Source linger_;
     std::unique_ptr<model::Model> model_;
 };
 

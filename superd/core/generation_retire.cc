@@ -47,8 +47,10 @@ Retirement::Owner Generation::retirement() {
         [this](pid_t pid) { return look(pid, children_.at(pid)); },
         [this](pid_t pid, Sight::Verdict verdict) { end_retired(pid, verdict); },
         [this](pid_t pid, const char* why) {
-            engine_.log.write(Level::notice, fmt::format("worker {} is to leave and goes on, since it {}", pid, why),
-                              {{"SERVICE", definition_.name}, {"CHILD_PID", pid}});
+            engine_.log.write(
+                Level::notice,
+                fmt::format("{} {} is to leave and goes on, since it {}", name_of(children_.at(pid).kind), pid, why),
+                {{"SERVICE", definition_.name}, {"CHILD_PID", pid}});
         },
         // The leader alone: whatever it has started may be busy with a client.
         [](pid_t pid, int number) { return kill(pid, number); },
@@ -95,8 +97,8 @@ void Generation::end_retired(pid_t pid, Sight::Verdict verdict) {
     } else {
         engine_.log.write(
             Level::warning,
-            fmt::format("worker {} has been asked to leave and goes on; it does not report, so it may have a client",
-                        pid),
+            fmt::format("{} {} has been asked to leave and goes on; it does not report, so it may have a client",
+                        name_of(child.kind), pid),
             {{"SERVICE", definition_.name}, {"CHILD_PID", pid}});
     }
 }

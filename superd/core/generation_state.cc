@@ -11,7 +11,8 @@
 namespace superd::core {
 
 bool Generation::settled() const {
-    return std::ranges::none_of(children_, [](const auto& entry) { return entry.second.exec_failure.has_value(); });
+    return !lingering_ &&
+           std::ranges::none_of(children_, [](const auto& entry) { return entry.second.exec_failure.has_value(); });
 }
 
 GenerationState Generation::write_down(Descriptors& descriptors) {

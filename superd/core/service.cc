@@ -304,10 +304,19 @@ void Service::tidy() {
 }
 
 bool Service::others_running(const Generation& but) const {
-    return std::ranges::any_of(
-               former_,
-               [&](const auto& generation) { return generation.get() != &but && generation->running() > 0; }) ||
-           (current_ && current_.get() != &but && current_->running() > 0);
+    const auto runs = [&](const Generation& other) {
+        return &other != &but && (other.running() > 0 || (other.lingers() && !but.lingers()));
+    };
+    return std::ranges::any_of(former_, [&](const auto& generation) { return runs(*generation); }) ||
+           (current_ && runs(*current_));
+}
+
+bool Service::has_room_for(const Generation& generation) {
+    const admit::Admission& admission = intake_.admission();
+    if (generation.lingers()) return admission.has_room();
+    const auto kept =
+        std::ranges::count_if(former_, [](const auto& other) { return other->lingers() && other->running() == 0; });
+    return admission.in_use() + kept < admission.instances();
 }
 
 std::size_t Service::running() const {

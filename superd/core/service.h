@@ -92,6 +92,10 @@ class Service {
     bool is_shut() const { return shut_; }
     bool is_withdrawn() const { return withdrawn_; }
     bool others_running(const Generation& but) const;
+    /// May it start one more handler? The last place is for clients of a replaced socket, where nobody serves them.
+    bool has_room_for(const Generation& generation);
+    /// Nobody waits any more on the socket that it has kept, or they have had their time.
+    void lingered(Generation& generation);
     std::size_t running() const;
     /// Withdrawn and without a child: may be forgotten.
     bool finished() const { return !current_ && former_.empty(); }
@@ -134,6 +138,8 @@ class Service {
     void renew(Port& port);
     void let_go(Port& port);
     void replace_holders();
+    /// Whoever waits on an old socket there has had their time.
+    void end_linger_at(const sys::Address& address);
 
     Engine& engine_;
     const std::string name_;

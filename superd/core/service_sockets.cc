@@ -71,6 +71,8 @@ void Service::renew_sockets() {
 /// Beside the old socket: nobody is refused meanwhile. Clients of both are served until the old one is handed on.
 void Service::renew(Port& port) {
     net::Listener& old = *port.listener();
+    // So that old and new are the first and the second of those who share the port.
+    if (old.path().empty()) end_linger_at(old.address());
     auto next = old.renew(gate_.wanted(old));
     if (!next) {
         const conf::Transport transport = port.where().transport;
@@ -88,12 +90,35 @@ void Service::renew(Port& port) {
     ++stats_.sockets_mended;
     tell(port, fmt::format("{}; a new one has taken its place", why));
     set_gates();
+    const bool moves = before.lead_to(*port.listener());
+    // Those who wait there are served by whoever has it. A pool that is on its way out serves nobody any more.
+    const bool lingers = given && !moves && !current_->drained() && current_->linger(port.index(), before);
     if (given)
         replace_holders();
     else
         intake_.take_all(before, port.index());
-    before.hand_on_to(*port.listener());
+    if (!lingers) before.hand_on_to(port.listener());
     engine_.port_came();
+}
+
+void Service::lingered(Generation& generation) {
+    net::Listener before = generation.end_linger();
+    if (current_.get() == &generation) replace_holders();  // there was no memory for it before
+    generation.drain();
+    generation.stop_holders();
+    const auto next = std::ranges::find_if(ports_, [&](Port* port) {
+        return port->listener() != nullptr && port->listener()->address() == before.address();
+    });
+    before.hand_on_to(next != ports_.end() ? (*next)->listener() : nullptr);
+    if (current_) current_->model().resume();
+    reconcile();
+    tidy();
+}
+
+void Service::end_linger_at(const sys::Address& address) {
+    const auto lingers = [&](const auto& generation) { return generation->lingers_at(address); };
+    if (current_ && lingers(current_)) lingered(*current_);
+    for (auto at = former_.begin(); (at = std::ranges::find_if(former_, lingers)) != former_.end();) lingered(**at);
 }
 
 /// The kernel lets no two sockets have such an address, so the old one goes first, from all who have it.

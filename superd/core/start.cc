@@ -23,6 +23,22 @@ void allow_rights(const model::Client& client) {
     if (client.local.family() == AF_UNIX) sys::let_rights_in(client.connection.get(), true);
 }
 
+/// A place in a map that is taken before its key is known, and then without memory.
+template <class Map>
+class Place {
+  public:
+    explicit Place(Map& map) : map_(map), node_(map.extract(map.try_emplace({}).first)) {}
+    typename Map::mapped_type& take(typename Map::key_type key, typename Map::mapped_type&& value) noexcept {
+        node_.key() = key;
+        node_.mapped() = std::move(value);
+        return map_.insert(std::move(node_)).position->second;
+    }
+
+  private:
+    Map& map_;
+    typename Map::node_type node_;
+};
+
 std::vector<ino_t> sockets_among(const std::vector<sys::Fd>& descriptors) {
     std::vector<ino_t> inodes;
     for (const sys::Fd& fd : descriptors) {
@@ -57,24 +73,33 @@ Result<void> Generation::add_errors(proc::Launch& launch) {
     return {};
 }
 
-Result<pid_t> Generation::start(proc::Launch& launch, Child&& child) {
+Result<pid_t> Generation::start(proc::Launch& launch, Child&& child) try {
+    // Its entries are there before it is, since a child that is not known is never reaped as what it is.
+    Place known(children_);
+    Place whose(engine_.children);
     const auto pid = engine_.spawner.spawn(launch);
     if (!pid) return pid;
     child.serial = ++serial_;
     child.started = now();
-    if (child.kind == Kind::parked)
-        ++parked_;
-    else if (definition_.max_lifetime)
-        lifetimes_.add(*pid, child.serial);
-    engine_.children[*pid] = this;
-    const auto at = children_.insert_or_assign(*pid, std::move(child)).first;
-    if (at->second.pair && !watch_pair(*pid, at->second)) {
-        // It cannot be heard, so it must not stay: what it waits on closes, and its end is seen as usual.
-        at->second.pair.reset();
+    if (child.kind == Kind::parked) ++parked_;
+    whose.take(*pid, this);
+    Child& kept = known.take(*pid, std::move(child));
+    if (!attend(*pid, kept)) {
+        // It must not stay: what it waits on closes, and its end is seen as usual.
+        kept.pair.reset();
         kill(*pid, SIGKILL);
     }
-    if (at->second.kind != Kind::parked) service_.started();
+    if (kept.kind != Kind::parked) service_.started();
     return *pid;
+} catch (const std::bad_alloc&) {  // before there is one
+    return fail_errno("start a handler", ENOMEM);
+}
+
+bool Generation::attend(pid_t pid, Child& child) try {
+    if (child.kind != Kind::parked && definition_.max_lifetime) lifetimes_.add(pid, child.serial);
+    return !child.pair || watch_pair(pid, child);
+} catch (const std::bad_alloc&) {
+    return false;
 }
 
 std::optional<pid_t> Generation::serve(model::Client client) {
@@ -116,15 +141,15 @@ Result<pid_t> Generation::try_serve(model::Client& client) {
     child.peer = client.peer;
     const bool datagram = !client.connection;
     if (datagram) {
-        net::Listener* socket = service_.socket(client.listener);
-        if (socket == nullptr) {  // its address went with a reload: nowhere to answer from
+        net::Listener* const from = socket(client.listener);
+        if (from == nullptr) {  // its address went with a reload: nowhere to answer from
             std::move(client.charge).undo();
             client = {};
             return fail("no socket to answer from");
         }
         std::optional<net::Sender> as;
         if (const auto& identity = definition_.handler.identity) as = net::Sender{identity->uid, identity->gid};
-        auto relay = DatagramRelay::create(engine_, service_.replies(), client, socket->fd(), as);
+        auto relay = DatagramRelay::create(engine_, service_.replies(), client, from->fd(), as);
         if (!relay) return std::unexpected(relay.error());
         child.relay = std::move(*relay);
         launch.descriptors.push_back(std::move(child.relay->input));
@@ -162,8 +187,7 @@ std::optional<pid_t> Generation::start_owner(std::size_t listener) {
 }
 
 std::optional<pid_t> Generation::start_worker(std::size_t listener) {
-    if (service_.is_shut() || service_.socket(listener) == nullptr || !service_.admission().has_room())
-        return std::nullopt;
+    if (service_.is_shut() || socket(listener) == nullptr || !service_.has_room_for(*this)) return std::nullopt;
     const auto pid = start_with_socket(listener, Kind::worker);
     if (pid) return *pid;
     service_.could_not_add(pid.error());
@@ -171,12 +195,12 @@ std::optional<pid_t> Generation::start_worker(std::size_t listener) {
 }
 
 Result<pid_t> Generation::start_with_socket(std::size_t listener, Kind kind) {
-    net::Listener* socket = service_.socket(listener);
-    if (socket == nullptr) return fail("no socket");
-    socket->note_given();
+    net::Listener* const from = socket(listener);
+    if (from == nullptr) return fail("no socket");
+    from->note_given();
     proc::Launch launch;
     launch.plan = &plan_;
-    launch.descriptors.push_back(sys::Fd(fcntl(socket->fd(), F_DUPFD_CLOEXEC, 3)));
+    launch.descriptors.push_back(sys::Fd(fcntl(from->fd(), F_DUPFD_CLOEXEC, 3)));
     if (!launch.descriptors[0]) return fail_errno("descriptor for a handler", errno);
     launch.number = {0, 0};
     if (auto added = add_errors(launch); !added) return std::unexpected(added.error());
@@ -187,9 +211,9 @@ Result<pid_t> Generation::start_with_socket(std::size_t listener, Kind kind) {
     Child child;
     child.kind = kind;
     child.listener = listener;
-    child.given = {socket->address(), socket->type(), sockets_among(launch.descriptors)};
+    child.given = {from->address(), from->type(), sockets_among(launch.descriptors)};
     if (kind == Kind::owner) {
-        child.first = net::peek(socket->fd());
+        child.first = net::peek(from->fd());
     } else {
         auto pair = proc::make_pair();
         if (!pair) return std::unexpected(pair.error());

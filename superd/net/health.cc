@@ -176,16 +176,24 @@ Result<Listener> Listener::renew(const std::optional<filter::Program>& program) 
         return next;
     }
     next->where_ = where_;
+    next->options_ = options_;
     return next;
 }
 
-void Listener::hand_on_to(Listener& next) {
+bool Listener::lead_to(const Listener& next) const {
+    if (!is_inet(address_.family())) return false;
+    if (type_ == conf::SocketType::datagram || let_migrate(next.fd())) return true;
+    // Where others may have joined, nobody knows its place.
+    if (!options_.reuse_port) steer(next.fd(), 1);
+    return false;
+}
+
+void Listener::hand_on_to(Listener* next) {
     const bool inet = is_inet(address_.family());
     if (inet && type_ == conf::SocketType::stream) {
-        let_migrate(next.fd());
         shutdown(fd(), SHUT_RDWR);
         const int unused = 0;
-        setsockopt(next.fd(), SOL_SOCKET, SO_DETACH_REUSEPORT_BPF, &unused, sizeof unused);
+        if (next != nullptr) setsockopt(next->fd(), SOL_SOCKET, SO_DETACH_REUSEPORT_BPF, &unused, sizeof unused);
     } else if (inet) {
         // Who has it still gets nothing more by it: its only peer is the address itself.
         sys::Address self = address_;
@@ -198,7 +206,7 @@ void Listener::hand_on_to(Listener& next) {
         // Who has a datagram in hand answers it by this socket.
         shutdown(fd(), type_ == conf::SocketType::datagram ? SHUT_RD : SHUT_RDWR);
     }
-    if (inet) next.overlaps(options_);
+    if (inet && next != nullptr) next->overlaps(next->options_);
     // After a shutdown its holders may have it listen again, but no longer beside the other.
     if (inet) allow_overlap(false);
 }

@@ -35,8 +35,11 @@ std::string merge_settings(const std::string& settings, const std::string& befor
 /// A number for the socket filter that is attached: 0 without one; nullopt where that could not be asked just now.
 std::optional<std::uint64_t> filter_print(int fd);
 
-/// Lets the kernel move who waits on one listening socket of a reuse_port group to the others when it is shut down.
-/// Linux 5.14, CAP_BPF and CAP_NET_ADMIN; else they are lost with it.
-void let_migrate(int fd);
+/// Lets the kernel move whoever waits on one listening socket of a reuse_port group to the others when it is shut down.
+/// False: it does not; it takes Linux 5.14, CAP_BPF and CAP_NET_ADMIN.
+bool let_migrate(int fd);
+/// New connections to a reuse_port group go to the socket that joined it as number `place`, from 0. Anybody may ask
+/// that.
+void steer(int fd, std::uint32_t place);
 
 }  // namespace superd::net

@@ -80,9 +80,11 @@ class Listener {
     /// this one is handed on. It has this filter before any comes. EADDRINUSE: the kernel lets no two have such an
     /// address.
     Result<Listener> renew(const std::optional<filter::Program>& program);
-    /// Who waits here goes to `next` where the kernel can move them, and nobody comes here any more. Before it, those
-    /// who are to be accepted from here have to be.
-    void hand_on_to(Listener& next);
+    /// New clients come to `next`, which renew() made, as far as the kernel can be told. True: hand_on_to() takes those
+    /// who wait here along, and a UDP socket has nobody to take. False: they have to be accepted from here before.
+    bool lead_to(const Listener& next) const;
+    /// Nobody comes here any more. nullptr: there is no other any more either.
+    void hand_on_to(Listener* next);
     /// The interface that its definition names, else "".
     std::string device() const;
     bool is_multicast() const;

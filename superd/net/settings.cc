@@ -195,7 +195,7 @@ std::optional<std::uint64_t> filter_print(int fd) {
     return print | 2;
 }
 
-void let_migrate(int fd) {
+bool let_migrate(int fd) {
     // "return SK_PASS": the kernel picks among the sockets that still listen.
     const std::array<bpf_insn, 2> program{
         {{BPF_ALU64 | BPF_MOV | BPF_K, 0, 0, 0, SK_PASS}, {BPF_JMP | BPF_EXIT, 0, 0, 0, 0}}};
@@ -208,7 +208,13 @@ void let_migrate(int fd) {
     load.license = reinterpret_cast<std::uintptr_t>(license);
     const sys::Fd loaded(static_cast<int>(syscall(SYS_bpf, BPF_PROG_LOAD, &load, sizeof load)));
     const int number = loaded.get();
-    if (loaded) setsockopt(fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_EBPF, &number, sizeof number);
+    return loaded && setsockopt(fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_EBPF, &number, sizeof number) == 0;
+}
+
+void steer(int fd, std::uint32_t place) {
+    sock_filter code{BPF_RET | BPF_K, 0, 0, place};
+    const sock_fprog program{1, &code};
+    setsockopt(fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, &program, sizeof program);
 }
 
 }  // namespace superd::net

@@ -105,6 +105,7 @@ Spawner::~Spawner() {
 }
 
 Result<pid_t> Spawner::spawn(Launch& launch) {
+    in_flight_.reserve(in_flight_.size() + 1);  // once the child runs, nothing may fail
     std::unique_ptr<Slot> slot;
     if (free_.empty()) {
         slot = std::make_unique<Slot>();

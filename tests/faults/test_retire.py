@@ -294,7 +294,7 @@ while True:
         daemon, client, worker = self.keeps("ignores", stop_timeout="300ms")
         client.close()
         self.leaves(daemon, worker, within=3 * AGAIN)
-        daemon.wait_for(message=f"handler {worker} did not leave in time")
+        daemon.wait_for(message=f"worker {worker} did not leave in time")
 
 
 class Stopped(RetireCase, UpgradeCase):

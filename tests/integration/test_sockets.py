@@ -56,7 +56,10 @@ def answer(data, send):
 while True:
     if stream:
         client = listener.accept()[0]
-        answer(client.recv(1000), client.sendall)
+        try:
+            answer(client.recv(1000), client.sendall)
+        except OSError:  # the client did not wait
+            pass
         client.close()
     else:
         data, peer = listener.recvfrom(1000)

@@ -156,7 +156,8 @@ TEST_CASE("what cannot be put right on a socket is by a new one beside it, with 
     REQUIRE(next);
     CHECK(next->address() == old.address());
     CHECK(net::filter_print(next->fd()) != std::uint64_t{0});
-    old.hand_on_to(*next);
+    CHECK(old.lead_to(*next) == (geteuid() == 0));
+    old.hand_on_to(&*next);
     if (geteuid() == 0) {  // only then may it tell the kernel to move them
         CHECK(comes(*next));
         CHECK(sys::Fd(accept4(next->fd(), nullptr, nullptr, SOCK_CLOEXEC)));
@@ -175,7 +176,7 @@ TEST_CASE("a datagram socket that was shut down is renewed, and its holder hears
     CHECK(health.deaf);
     auto next = old.renew(std::nullopt);
     REQUIRE(next);
-    old.hand_on_to(*next);
+    old.hand_on_to(&*next);
     for (int i = 0; i < 50; ++i) REQUIRE(takes_clients(*next));
 }
 

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: MIT
+// A socket that was replaced, and clients who had come to it before.
+#include <fmt/format.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "base/text.h"
+#include "core/generation.h"
+#include "core/service.h"
+#include "net/queue.h"
+
+namespace superd::core {
+namespace {
+
+/// Between two looks at the queue; a client that has found the path before it led elsewhere gets there meanwhile.
+constexpr Duration kLook = std::chrono::milliseconds(20);
+/// A TCP client that has begun to connect is in the queue within so long.
+constexpr Duration kHandshake = std::chrono::milliseconds(500);
+/// An upgrade waits for the end, and does not do so for ever.
+constexpr Duration kMost = std::chrono::seconds(10);
+
+}  // namespace
+
+bool Generation::linger(std::size_t listener, net::Listener& socket) {
+    auto timer = engine_.loop.timer([this] { linger_on(); });
+    if (!timer) return false;
+    const int family = socket.address().family();
+    const bool local = family != AF_INET && family != AF_INET6;
+    const Instant time = now();
+    if (!timer->arm(time + kLook)) return false;
+    linger_ = std::move(*timer);
+    lingering_.reset(new Lingering{listener, std::move(socket), time + (local ? kLook : kHandshake),
+                                   time + std::min(definition_.stop_timeout, kMost)});
+    return true;
+}
+
+net::Listener Generation::end_linger() {
+    linger_ = {};
+    net::Listener socket = std::move(lingering_->socket);
+    lingering_.reset();
+    return socket;
+}
+
+void Generation::linger_on() {
+    const Instant time = now();
+    const std::size_t left = net::waiting(lingering_->socket);
+    if (time >= lingering_->until || (left == 0 && time >= lingering_->from)) {
+        if (left > 0)
+            engine_.log.write(
+                Level::warning,
+                fmt::format("{}: {} on the socket that was replaced, and nobody has served them in time: they are lost",
+                            lingering_->socket.uri(),
+                            left == 1 ? "a client waits" : fmt::format("{} clients wait", left)),
+                {{"SERVICE", definition_.name}, {"ADDRESS", lingering_->socket.uri()}});
+        return service_.lingered(*this);
+    }
+    // Nobody else hears of them.
+    if (left > 0) model_->ready(lingering_->listener);
+    if (!linger_.arm(time + kLook)) service_.lingered(*this);
+}
+
+net::Listener* Generation::socket(std::size_t listener) const {
+    const bool old = lingering_ && lingering_->listener == listener;
+    return old ? &lingering_->socket : service_.socket(listener);
+}
+
+}  // namespace superd::core
