@@ -86,7 +86,15 @@ Result<std::unique_ptr<Server>> Server::go_on(sys::Loop& loop, Log& log, core::O
 }
 
 Server::Server(sys::Loop& loop, Log& log, core::Operations& superd, net::Listener listener)
-    : loop_(loop), log_(log), superd_(superd), listener_(std::move(listener)) {}
+    : loop_(loop),
+      log_(log),
+      superd_(superd),
+      listener_(std::move(listener)),
+      idle_(loop, [this] { expire(); }),
+      again_(loop, [this] {
+          (void)source_.enable(true);
+          accept();
+      }) {}
 
 Server::~Server() {
     clients_.clear();
@@ -99,15 +107,6 @@ Result<void> Server::watch() {
     auto source = loop_.io(listener_->fd(), EPOLLIN, [this](std::uint32_t) { accept(); });
     if (!source) return std::unexpected(source.error());
     source_ = std::move(*source);
-    auto idle = loop_.timer([this] { expire(); });
-    if (!idle) return std::unexpected(idle.error());
-    idle_ = std::move(*idle);
-    auto again = loop_.timer([this] {
-        (void)source_.enable(true);
-        accept();
-    });
-    if (!again) return std::unexpected(again.error());
-    again_ = std::move(*again);
     keep_spare();
     return {};
 }
@@ -122,7 +121,7 @@ void Server::readers_changed() {
 
 /// All descriptors are taken, or the kernel has no memory: the next try is the timer's.
 void Server::rest() {
-    if (again_.arm(now() + kRest)) (void)source_.enable(false);
+    if (again_.set(now() + kRest)) (void)source_.enable(false);
 }
 
 sys::Fd Server::accept_one() {
@@ -166,7 +165,7 @@ void Server::accept() {
             return rest();
         }
         entry->source = std::move(*source);
-        if (!idle_armed_) idle_armed_ = idle_.arm(now() + kIdle).has_value();
+        if (!idle_.is_set()) (void)idle_.set(now() + kIdle);
     }
 }
 
@@ -295,7 +294,7 @@ void Server::expire() {
         else
             next = std::min(next, here->last + kIdle);
     }
-    idle_armed_ = !clients_.empty() && idle_.arm(next).has_value();
+    if (!clients_.empty()) (void)idle_.set(next);
 }
 
 }  // namespace superd::control

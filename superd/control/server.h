@@ -11,7 +11,7 @@
 #include "base/log.h"
 #include "control/request.h"
 #include "net/listener.h"
-#include "sys/loop.h"
+#include "sys/alarm.h"
 
 namespace superd::control {
 
@@ -80,9 +80,9 @@ class Server {
     Instant stranger_noted_{};
     /// Given up when all descriptors are taken: one to accept a client, one to look up who it is.
     std::array<sys::Fd, 2> spare_;
-    sys::Source source_, idle_, again_;
+    sys::Source source_;
+    sys::Alarm idle_, again_;
     std::list<Client> clients_;
-    bool idle_armed_ = false;
 };
 
 }  // namespace superd::control

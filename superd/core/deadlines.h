@@ -10,7 +10,7 @@
 #include <functional>
 #include <vector>
 
-#include "sys/loop.h"
+#include "sys/alarm.h"
 
 namespace superd::core {
 
@@ -21,10 +21,9 @@ class Deadlines {
     /// `alive`: is it still there? Who is not is forgotten: twice as many as are alive are kept at most.
     using Alive = std::function<bool(pid_t, std::uint64_t serial)>;
     Deadlines(sys::Loop& loop, Duration length, Alive alive, Handler handler)
-        : loop_(loop), length_(length), alive_(std::move(alive)), handler_(std::move(handler)) {}
+        : length_(length), alive_(std::move(alive)), handler_(std::move(handler)), timer_(loop, [this] { fire(); }) {}
 
     void add(pid_t pid, std::uint64_t serial) {
-        const bool was_empty = waiting_.empty();
         // Each time that their number may have doubled, so that it costs little: one that lives for long is no shelter
         // for those behind it that have ended.
         if (waiting_.size() >= sweep_at_) {
@@ -32,8 +31,8 @@ class Deadlines {
             sweep_at_ = std::max(kFew, 2 * waiting_.size());
         }
         waiting_.push_back({now() + length_, pid, serial});
-        if (!was_empty) return;  // the timer comes, too early perhaps, and is set anew
-        arm();
+        // One that is set comes, too early perhaps, and is set anew.
+        if (!timer_.is_set()) (void)timer_.set(waiting_.front().when);
     }
 
     struct Entry {
@@ -46,20 +45,10 @@ class Deadlines {
     /// Goes on with another's.
     Result<void> go_on(const std::vector<Entry>& entries) {
         waiting_.assign(entries.begin(), entries.end());
-        if (!waiting_.empty()) arm();
-        if (!waiting_.empty() && !timer_) return fail("no timer for deadlines");
-        return {};
+        return waiting_.empty() ? Result<void>() : timer_.set(waiting_.front().when);
     }
 
   private:
-    void arm() {
-        if (!timer_) {
-            auto timer = loop_.timer([this] { fire(); });
-            if (!timer) return;
-            timer_ = std::move(*timer);
-        }
-        (void)timer_.arm(waiting_.front().when);
-    }
     void fire() {
         const Instant time = now();
         while (!waiting_.empty() && waiting_.front().when <= time) {
@@ -67,17 +56,16 @@ class Deadlines {
             waiting_.pop_front();
             if (alive_(entry.pid, entry.serial)) handler_(entry.pid, entry.serial);
         }
-        if (!waiting_.empty()) arm();
+        if (!waiting_.empty()) (void)timer_.set(waiting_.front().when);
     }
 
-    sys::Loop& loop_;
     Duration length_;
     Alive alive_;
     Handler handler_;
     std::deque<Entry> waiting_;
     static constexpr std::size_t kFew = 64;
     std::size_t sweep_at_ = kFew;
-    sys::Source timer_;
+    sys::Alarm timer_;
 };
 
 }  // namespace superd::core

@@ -7,7 +7,7 @@
 #include <functional>
 #include <utility>
 
-#include "sys/loop.h"
+#include "sys/alarm.h"
 
 namespace superd::core {
 
@@ -16,14 +16,15 @@ class Episode {
     /// How often it went wrong, and from the first to the last time.
     using Over = std::function<void(std::uint64_t count, Duration lasted)>;
     /// It is over when nothing has gone wrong for `quiet`, or once it has lasted kLongest.
-    Episode(sys::Loop& loop, Duration quiet, Over over) : loop_(loop), quiet_(quiet), over_(std::move(over)) {}
+    Episode(sys::Loop& loop, Duration quiet, Over over)
+        : quiet_(quiet), over_(std::move(over)), timer_(loop, [this] { look(); }) {}
 
     /// It went wrong. True: for the first time.
     bool note(Instant time) {
         const bool first = memory_.count++ == 0;
         if (first) memory_.begun = time;
         memory_.last = time;
-        if (!armed_) arm();
+        if (!timer_.is_set()) (void)timer_.set(ends());  // where that fails, the next that goes wrong is the next try
         return first;
     }
     /// Over now, if there is one.
@@ -41,33 +42,22 @@ class Episode {
     /// Goes on with another's.
     Result<void> go_on(const Memory& memory) {
         memory_ = memory;
-        if (memory_.count > 0) arm();
-        return memory_.count == 0 || armed_ ? Result<void>{} : fail("no timer for an episode");
+        return memory_.count == 0 ? Result<void>{} : timer_.set(ends());
     }
 
     static constexpr Duration kLongest = std::chrono::minutes(1);
 
   private:
     Instant ends() const { return std::min(memory_.last + quiet_, memory_.begun + kLongest); }
-    void arm() {
-        if (!timer_) {
-            auto timer = loop_.timer([this] {
-                armed_ = false;
-                if (memory_.count > 0 && now() < ends()) return arm();
-                end();
-            });
-            if (!timer) return;  // the next that goes wrong is the next try
-            timer_ = std::move(*timer);
-        }
-        armed_ = timer_.arm(ends()).has_value();
+    void look() {
+        if (memory_.count > 0 && now() < ends()) return (void)timer_.set(ends());
+        end();
     }
 
-    sys::Loop& loop_;
     const Duration quiet_;
     const Over over_;
     Memory memory_;
-    bool armed_ = false;
-    sys::Source timer_;
+    sys::Alarm timer_;
 };
 
 }  // namespace superd::core

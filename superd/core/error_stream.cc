@@ -18,13 +18,15 @@ ErrorStream::ErrorStream(Engine& engine, std::string service, Stats& stats)
     : engine_(engine),
       service_(std::move(service)),
       stats_(stats),
-      dropped_(engine.loop, std::chrono::seconds(1), [this](std::uint64_t count, Duration lasted) {
-          engine_.log.write(
-              Level::warning,
-              fmt::format("{} lines of handlers' stderr dropped within {}: more than log.stderr_rate", count,
-                          format_roughly(std::max<Duration>(lasted, std::chrono::milliseconds(1)))),
-              {{"SERVICE", service_}, {"DROPPED", count}});
-      }) {}
+      dropped_(engine.loop, std::chrono::seconds(1),
+               [this](std::uint64_t count, Duration lasted) {
+                   engine_.log.write(
+                       Level::warning,
+                       fmt::format("{} lines of handlers' stderr dropped within {}: more than log.stderr_rate", count,
+                                   format_roughly(std::max<Duration>(lasted, std::chrono::milliseconds(1)))),
+                       {{"SERVICE", service_}, {"DROPPED", count}});
+               }),
+      patience_(engine.loop, [this] { write_partial(now()); }) {}
 
 ErrorStream::~ErrorStream() {
     if (read_) {
@@ -61,10 +63,7 @@ Result<sys::Fd> ErrorStream::writer() {
 Result<void> ErrorStream::watch(sys::Fd read, sys::Fd write) {
     auto source = engine_.loop.io(read.get(), EPOLLIN, [this](std::uint32_t) { read_some(); });
     if (!source) return std::unexpected(source.error());
-    auto patience = engine_.loop.timer([this] { write_partial(now()); });
-    if (!patience) return std::unexpected(patience.error());
     source_ = std::move(*source);
-    patience_ = std::move(*patience);
     read_ = std::move(read);
     write_ = std::move(write);
     return {};
@@ -83,7 +82,7 @@ Result<void> ErrorStream::go_on(const ErrorStreamState& state, Descriptors& desc
     if (!read || !write) return fail(service_ + ": the pipe of its handlers' stderr is missing");
     if (auto watched = watch(std::move(read), std::move(write)); !watched) return watched;
     partial_ = state.partial.substr(0, kLongestLine);
-    if (!partial_.empty()) return patience_.arm(now() + kPatience);
+    if (!partial_.empty()) return patience_.set(now() + kPatience);
     return {};
 }
 
@@ -115,7 +114,7 @@ void ErrorStream::take(std::string_view bytes) {
             bytes.remove_prefix(room);
         } else {
             partial_ += bytes;
-            (void)patience_.arm(time + kPatience);
+            (void)patience_.set(time + kPatience);
             return;
         }
     }

@@ -47,8 +47,9 @@ class ErrorStream {
     admit::Bucket bucket_;
     Episode dropped_;
     sys::Fd read_, write_;
-    sys::Source source_, patience_;
+    sys::Source source_;
     std::string partial_;
+    sys::Alarm patience_;  ///< with a line that has no end yet
 };
 
 }  // namespace superd::core

@@ -60,7 +60,7 @@ intake::Explanation Service::explain(const sys::Address& client, std::optional<u
         outcome = Outcome::refused;
     else if (withdrawn_ || shut_)
         outcome = Outcome::refused;
-    else if (hold_ != Hold::open || backing_off_ || throttled())
+    else if (hold_ != Hold::open || backing_off() || throttled())
         outcome = Outcome::waits;
     std::string text = at.name;
     if (!at.reason.empty()) text += fmt::format(", {}", at.reason);

@@ -63,6 +63,12 @@ Generation::Generation(Engine& engine, Service& service, conf::Service definitio
           engine.loop, kHint, [this](pid_t pid, std::uint64_t serial) { return is_alive(pid, serial); },
           [this](pid_t pid, std::uint64_t) { press(pid, children_.at(pid)); }),
       retirement_(engine.loop, retirement()),
+      wake_(engine.loop,
+            [this] {
+                model_->woken();
+                service_.reconcile();
+            }),
+      linger_(engine.loop, [this] { linger_on(); }),
       model_(model::make_model(*this, definition_)) {
     parked_plan_.start_by(engine.starter.get());
 }
@@ -75,8 +81,7 @@ void Generation::drain() {
     if (drained_ || lingering_) return;
     drained_ = true;
     model_->drain();
-    wake_ = {};
-    wake_at_.reset();
+    wake_.clear();
     idle_ = {};
 }
 
@@ -211,16 +216,7 @@ std::size_t Generation::waiting(std::size_t listener) const {
 }
 
 void Generation::wake_at(Instant when) {
-    if (!wake_) {
-        auto timer = engine_.loop.timer([this] {
-            wake_at_.reset();
-            model_->woken();
-            service_.reconcile();
-        });
-        if (!timer) return service_.back_off(timer.error());
-        wake_ = std::move(*timer);
-    }
-    if (wake_.arm(when)) wake_at_ = when;
+    if (auto set = wake_.set(when); !set) service_.back_off(set.error());
 }
 
 void Generation::when_idle() {

@@ -14,6 +14,7 @@
 #include "model/model.h"
 #include "net/listener.h"
 #include "proc/exec_plan.h"
+#include "sys/alarm.h"
 
 namespace superd::core {
 
@@ -165,10 +166,10 @@ class Generation final : public model::Host {
     int unread_ = 0;  ///< owners in a row that read nothing
     Deadlines lifetimes_, kills_, retired_;
     Retirement retirement_;
-    sys::Source wake_, idle_;
-    std::optional<Instant> wake_at_;  ///< what wake_ is set to
+    sys::Alarm wake_;
+    sys::Source idle_;
     std::unique_ptr<Lingering> lingering_;
-    sys::Source linger_;
+    sys::Alarm linger_;
     std::unique_ptr<model::Model> model_;
 };
 

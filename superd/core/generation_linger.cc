@@ -24,20 +24,17 @@ constexpr Duration kMost = std::chrono::seconds(10);
 }  // namespace
 
 bool Generation::linger(std::size_t listener, net::Listener& socket) {
-    auto timer = engine_.loop.timer([this] { linger_on(); });
-    if (!timer) return false;
     const int family = socket.address().family();
     const bool local = family != AF_INET && family != AF_INET6;
     const Instant time = now();
-    if (!timer->arm(time + kLook)) return false;
-    linger_ = std::move(*timer);
+    if (!linger_.set(time + kLook)) return false;
     lingering_.reset(new Lingering{listener, std::move(socket), time + (local ? kLook : kHandshake),
                                    time + std::min(definition_.stop_timeout, kMost)});
     return true;
 }
 
 net::Listener Generation::end_linger() {
-    linger_ = {};
+    linger_.clear();
     net::Listener socket = std::move(lingering_->socket);
     lingering_.reset();
     return socket;
@@ -58,7 +55,7 @@ void Generation::linger_on() {
     }
     // Nobody else hears of them.
     if (left > 0) model_->ready(lingering_->listener);
-    if (!linger_.arm(time + kLook)) service_.lingered(*this);
+    if (!linger_.set(time + kLook)) service_.lingered(*this);
 }
 
 net::Listener* Generation::socket(std::size_t listener) const {

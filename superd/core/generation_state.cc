@@ -46,7 +46,7 @@ GenerationState Generation::write_down(Descriptors& descriptors) {
     state.lifetimes = lifetimes_.entries();
     state.kills = kills_.entries();
     state.retired = retired_.entries();
-    state.wake_at = wake_at_;
+    state.wake_at = wake_.when();
     model::Memory memory;
     model_->pass(memory);
     state.model = memory.words();

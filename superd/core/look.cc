@@ -20,17 +20,7 @@ constexpr Duration kCoarse = std::chrono::seconds(5);
 
 void Supervisor::look_soon(Duration pause, bool all) {
     look_at_all_ = look_at_all_ || all;
-    const Instant when = now() + pause;
-    if (look_at_ && *look_at_ <= when) return;
-    if (!look_) {
-        auto timer = loop_.timer([this] {
-            look_at_.reset();
-            look_at_sockets(std::exchange(look_at_all_, false));
-        });
-        if (!timer) return;
-        look_ = std::move(*timer);
-    }
-    if (look_.arm(when)) look_at_ = when;
+    (void)look_.set_by(now() + pause);
 }
 
 void Supervisor::look_soon(bool all) {

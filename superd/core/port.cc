@@ -44,28 +44,18 @@ void Port::close() {
 
 void Port::wait(const Error& why, std::function<Result<net::Listener>()> attempt) {
     attempt_ = std::move(attempt);
-    if (retry_) return;
+    if (retry_.is_set()) return;
     if (!why.text.empty())
         engine_.log.write(Level::warning,
                           fmt::format("waiting for {}: {}; trying again until it can be had", where_.uri(), why.text),
                           {{"SERVICE", owner_->name()}, {"ADDRESS", where_.uri()}, {"ERRNO", why.code}});
-    (void)arm(now() + backoff_.next());
-}
-
-Result<void> Port::arm(Instant next) {
-    if (!retry_) {
-        auto timer = engine_.loop.timer([this] { attempt(); });
-        if (!timer) return std::unexpected(timer.error());
-        retry_ = std::move(*timer);
-    }
-    next_ = next;
-    return retry_.arm(next);
+    (void)retry_.set(now() + backoff_.next());
 }
 
 Result<void> Port::go_on(const Waiting& waiting, std::function<Result<net::Listener>()> attempt) {
     attempt_ = std::move(attempt);
     backoff_.go_on(waiting.backoff);
-    return arm(waiting.next);
+    return retry_.set(waiting.next);
 }
 
 Port::Condition Port::condition() const {
@@ -78,11 +68,11 @@ Result<void> Port::go_on(const Waiting& waiting, const Condition& condition) {
     now_ = condition;
     renewals_.go_on(condition.renewals);
     backoff_.go_on(waiting.backoff);
-    return now_.trouble ? arm(waiting.next) : Result<void>();
+    return now_.trouble ? retry_.set(waiting.next) : Result<void>();
 }
 
 void Port::forget_trouble() {
-    retry_ = {};
+    retry_.clear();
     backoff_.reset();
     now_.trouble.reset();
     now_.told.clear();
@@ -94,7 +84,7 @@ bool Port::amiss(const net::Health& health) {
     now_.trouble = health.wrong;
     now_.deaf = health.deaf;
     now_.renewable = health.renewable;
-    if (news || !retry_) (void)arm(std::max(now() + backoff_.next(), now_.renew_at));
+    if (news || !retry_.is_set()) (void)retry_.set(std::max(now() + backoff_.next(), now_.renew_at));
     // What a new socket mends at once is told as that.
     return news && !may_renew();
 }
@@ -122,19 +112,19 @@ void Port::renewed() {
 }
 
 void Port::try_again() {
-    if (retry_ && attempt_) attempt();
+    if (attempt_) attempt();
 }
 
 void Port::attempt() {
     if (listener_) {
-        (void)arm(now() + backoff_.next());
+        (void)retry_.set(now() + backoff_.next());
         return owner_->look_at_sockets();
     }
     auto opened = attempt_();
     if (!opened) {
         engine_.log.write(Level::debug, fmt::format("still waiting for {}: {}", where_.uri(), opened.error().text),
                           {{"SERVICE", owner_->name()}, {"ADDRESS", where_.uri()}});
-        (void)arm(now() + backoff_.next());
+        (void)retry_.set(now() + backoff_.next());
         return;
     }
     install(std::move(*opened));

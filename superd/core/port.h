@@ -8,6 +8,7 @@
 #include "base/backoff.h"
 #include "core/engine.h"
 #include "net/listener.h"
+#include "sys/alarm.h"
 
 namespace superd::core {
 
@@ -15,7 +16,8 @@ class Service;
 
 class Port {
   public:
-    Port(Engine& engine, conf::Listen where) : engine_(engine), where_(std::move(where)) {}
+    Port(Engine& engine, conf::Listen where)
+        : engine_(engine), where_(std::move(where)), retry_(engine.loop, [this] { attempt(); }) {}
     Port(const Port&) = delete;
 
     const conf::Listen& where() const { return where_; }
@@ -37,7 +39,7 @@ class Port {
         Instant next{};
         Backoff::Place backoff;
     };
-    Waiting waiting() const { return {next_, backoff_.place()}; }
+    Waiting waiting() const { return {retry_.when().value_or(Instant{}), backoff_.place()}; }
     Result<void> go_on(const Waiting& waiting, std::function<Result<net::Listener>()> attempt);
 
     /// The same of a socket that is there: what is wrong with it, and when a new one may be had.
@@ -76,14 +78,13 @@ class Port {
   private:
     void attempt();
     void forget_trouble();
-    Result<void> arm(Instant next);
 
     Engine& engine_;
     conf::Listen where_;
     std::optional<net::Listener> listener_;
-    sys::Source source_, retry_;
+    sys::Source source_;
+    sys::Alarm retry_;  ///< the next attempt
     std::function<Result<net::Listener>()> attempt_;
-    Instant next_{};  ///< attempt
     Backoff backoff_{std::chrono::milliseconds(200), std::chrono::seconds(10)};
     Condition now_;  ///< but for the place of:
     Backoff renewals_{std::chrono::milliseconds(200), std::chrono::seconds(10)};

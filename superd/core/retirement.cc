@@ -42,14 +42,8 @@ std::optional<Instant> Retirement::due() const {
 }
 
 void Retirement::arm() {
-    const auto when = due();
-    if (!when) return;
-    if (!timer_) {
-        auto timer = loop_.timer([this] { step(); });
-        if (!timer) return;  // no memory for a timer: the next one that is added is the next try
-        timer_ = std::move(*timer);
-    }
-    (void)timer_.arm(*when);
+    // Without memory for a timer the next one that is added is the next try.
+    if (const auto when = due()) (void)timer_.set(*when);
 }
 
 void Retirement::step() {

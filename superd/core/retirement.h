@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "base/time.h"
-#include "sys/loop.h"
+#include "sys/alarm.h"
 
 namespace superd::core {
 
@@ -37,7 +37,7 @@ class Retirement {
         std::function<int(pid_t, int)> signal;
         std::function<Instant()> now;
     };
-    Retirement(sys::Loop& loop, Owner owner) : loop_(loop), owner_(std::move(owner)) {}
+    Retirement(sys::Loop& loop, Owner owner) : owner_(std::move(owner)), timer_(loop, [this] { step(); }) {}
     ~Retirement();
 
     /// Begins soon, not from here. One that is known already is looked at as before.
@@ -76,10 +76,9 @@ class Retirement {
     void go_on(Entry& entry);
     void arm();
 
-    sys::Loop& loop_;
     Owner owner_;
     std::vector<Entry> entries_;
-    sys::Source timer_;
+    sys::Alarm timer_;
 };
 
 }  // namespace superd::core

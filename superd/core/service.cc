@@ -34,7 +34,11 @@ Service::Service(Engine& engine, std::string name)
       intake_(
           engine.loop, engine.log, name_, stats_.accepted, [this] { reconcile(); },
           [this](const Error& why) { back_off(why); }),
-      gate_(engine.loop, [this] { set_gates(); }) {}
+      gate_(engine.loop, [this] { set_gates(); }),
+      episode_(engine.loop, [this] { end_episode(); }),
+      retry_(engine.loop, [this] { retry(); }),
+      throttle_timer_(engine.loop, [this] { retry(); }),
+      gates_timer_(engine.loop, [this] { try_gates_again(); }) {}
 
 Service::~Service() {
     intake_.clear();
@@ -141,13 +145,13 @@ void Service::reconcile() {
     const Once once(reconciling_);
     model::Model& model = current_->model();
     // Whoever was taken before goes before the backlog.
-    const bool ready = !backing_off_ && (!throttled() || on_excess_ != conf::Excess::queue);
-    while (ready && !backing_off_ && model.wants(0) && intake_.has_next()) {
+    const bool ready = !backing_off() && (!throttled() || on_excess_ != conf::Excess::queue);
+    while (ready && !backing_off() && model.wants(0) && intake_.has_next()) {
         const auto before = intake_.stalled();
         model.ready(0);
         if (intake_.stalled() >= before) break;
     }
-    const bool open = hold_ == Hold::open && !withdrawn_ && !shut_ && ready && !backing_off_ &&
+    const bool open = hold_ == Hold::open && !withdrawn_ && !shut_ && ready && !backing_off() &&
                       intake_.stalled() == 0 && intake_.is_open();
     for (std::size_t i = 0; i < ports_.size(); ++i) ports_[i]->watch(open && !ports_[i]->deaf() && model.wants(i));
 }
@@ -164,13 +168,7 @@ void Service::set_gates() {
                                       judges_itself_ ? "denied clients are closed instead" : "nobody is let in"),
                           {{"SERVICE", name_}, {"ADDRESS", port->uri()}, {"ERRNO", applied.error().code}});
     }
-    if (!shut_) return;
-    if (!gates_timer_) {
-        auto timer = engine_.loop.timer([this] { try_gates_again(); });
-        if (!timer) return;
-        gates_timer_ = std::move(*timer);
-    }
-    (void)gates_timer_.arm(now() + kGatesAgain);
+    if (shut_) (void)gates_timer_.set(now() + kGatesAgain);
 }
 
 void Service::try_gates_again() {
@@ -182,15 +180,9 @@ void Service::try_gates_again() {
 
 void Service::back_off(const Error& why) {
     note_scarcity(why);
-    if (backing_off_) return;
-    if (!retry_) {
-        auto timer = engine_.loop.timer([this] { retry(); });
-        if (!timer) return;  // no memory for a timer: the next client is the next try
-        retry_ = std::move(*timer);
-    }
-    retry_at_ = now() + backoff_.next();
-    if (retry_.arm(retry_at_)) backing_off_ = true;
-    reconcile();
+    if (backing_off()) return;
+    // Without memory for a timer the next client is the next try.
+    if (retry_.set(now() + backoff_.next())) reconcile();
 }
 
 void Service::could_not_add(const Error& why) {
@@ -201,33 +193,24 @@ void Service::note_scarcity(const Error& why) {
     intake_.count(refusal_for(why.code));
     ++episode_tries_;
     last_scarce_ = now();
-    if (in_episode_) return;
+    if (episode_.is_set()) return;
     engine_.log.write(
         Level::warning,
         fmt::format("cannot start as many handlers as clients need: {}; clients wait, none is lost", why.text),
         {{"SERVICE", name_}, {"ERRNO", why.code}});
-    if (!episode_) {
-        auto timer = engine_.loop.timer([this] { end_episode(); });
-        if (!timer) return;
-        episode_ = std::move(*timer);
-    }
-    in_episode_ = episode_.arm(now() + kEpisodeEnds).has_value();
+    (void)episode_.set(now() + kEpisodeEnds);
 }
 
 void Service::end_episode() {
-    if (now() - last_scarce_ < kEpisodeEnds) {
-        (void)episode_.arm(last_scarce_ + kEpisodeEnds);
-        return;
-    }
+    if (now() - last_scarce_ < kEpisodeEnds) return (void)episode_.set(last_scarce_ + kEpisodeEnds);
     engine_.log.write(Level::notice,
                       fmt::format("starts handlers as clients need them again; {} tries had failed", episode_tries_),
                       {{"SERVICE", name_}, {"TRIES", episode_tries_}});
-    in_episode_ = false;
     episode_tries_ = 0;
 }
 
 void Service::retry() {
-    backing_off_ = false;
+    retry_.clear();
     reconcile();
     tidy();
 }
@@ -263,18 +246,14 @@ void Service::start_went(bool well, bool certain) {
         engine_.log.write(Level::warning,
                           "handlers fail as soon as they start; clients are slowed down until one works",
                           {{"SERVICE", name_}});
-    if (!throttle_timer_) {
-        auto timer = engine_.loop.timer([this] { retry(); });
-        if (!timer) return;
-        throttle_timer_ = std::move(*timer);
-    }
-    throttled_until_ = now() + throttle_.next();
-    (void)throttle_timer_.arm(throttled_until_);
+    const Instant until = now() + throttle_.next();
+    if (!throttle_timer_.set(until)) return;
+    throttled_until_ = until;
     reconcile();
 }
 
 std::optional<model::Client> Service::take(std::size_t listener) {
-    if (backing_off_) return std::nullopt;
+    if (backing_off()) return std::nullopt;
     if (!throttled() || on_excess_ == conf::Excess::queue) return intake_.take(socket(listener), listener);
     // Under queue nobody is watched then; else whoever comes is told, so many at one go that others get their turn.
     for (int i = 0; i < kMostRefused; ++i) {

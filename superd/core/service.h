@@ -124,6 +124,8 @@ class Service {
     void try_gates_again();
     /// Are clients turned away because their handlers do not start?
     bool throttled() const { return throttled_until_ > now(); }
+    /// Is something scarce, and the next try not due yet?
+    bool backing_off() const { return retry_.is_set(); }
     void retry();
     void note_scarcity(const Error& why);
     void end_episode();
@@ -152,25 +154,22 @@ class Service {
     std::vector<std::unique_ptr<Generation>> former_;
     std::unique_ptr<Generation> current_;
     Backoff backoff_{std::chrono::milliseconds(10), std::chrono::seconds(1)};
-    bool in_episode_ = false;  ///< of scarcity: logged once, and once when it is over
     Instant last_scarce_{};
     unsigned episode_tries_ = 0;
-    sys::Source episode_;
+    sys::Alarm episode_;  ///< of scarcity: logged once, and once when it is over
     Backoff throttle_{std::chrono::milliseconds(10), std::chrono::milliseconds(900)};
     Instant throttled_until_{};
     std::string cannot_start_;   ///< why no handler reaches its program; empty: one has, or none was needed
     Instant cannot_start_at_{};  ///< when the last one that did not was started
     int bad_starts_ = 0;         ///< one after the other
     conf::Excess on_excess_ = conf::Excess::queue;
-    sys::Source retry_, throttle_timer_;
-    bool backing_off_ = false;
-    Instant retry_at_{};  ///< while it is
+    sys::Alarm retry_, throttle_timer_;
     bool withdrawn_ = false;
     Hold hold_ = Hold::open;
     bool reconciling_ = false;
     bool judges_itself_ = true;  ///< superd sees each client, so a filter only spares it work
     bool shut_ = false;          ///< an access filter is missing that nothing else stands in for
-    sys::Source gates_timer_;
+    sys::Alarm gates_timer_;
 };
 
 }  // namespace superd::core

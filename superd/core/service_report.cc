@@ -13,7 +13,7 @@ Service::State Service::state() {
     if (withdrawn_) return {"draining", "removed"};
     if (hold_ == Hold::paused) return {"paused", "by superctl"};
     if (hold_ == Hold::drained) return {"draining", "by superctl"};
-    if (backing_off_) return {"backoff", "short of descriptors, processes or memory"};
+    if (backing_off()) return {"backoff", "short of descriptors, processes or memory"};
     if (throttled()) return {"backoff", cannot_start_.empty() ? "handlers fail as they start" : cannot_start_.c_str()};
     if (shut_) return {"backoff", "its access filter cannot be set"};
     if (std::ranges::any_of(ports_, [](Port* port) { return port->listener() == nullptr; }))

@@ -18,8 +18,8 @@ ServiceState Service::write_down(Descriptors& descriptors) {
     state.name = name_;
     state.withdrawn = withdrawn_;
     state.shut = shut_;
-    state.backing_off = backing_off_;
-    state.in_episode = in_episode_;
+    state.backing_off = retry_.is_set();
+    state.in_episode = episode_.is_set();
     state.hold = static_cast<int>(hold_);
     state.bad_starts = bad_starts_;
     state.cannot_start = cannot_start_;
@@ -27,7 +27,7 @@ ServiceState Service::write_down(Descriptors& descriptors) {
     state.episode_tries = episode_tries_;
     state.last_scarce = last_scarce_;
     state.throttled_until = throttled_until_;
-    state.retry_at = retry_at_;
+    state.retry_at = retry_.when().value_or(Instant{});
     state.backoff = backoff_.place();
     state.throttle = throttle_.place();
     state.stats = stats_;
@@ -53,7 +53,6 @@ Result<void> Service::go_on(const ServiceState& state, std::vector<Port*> ports,
     episode_tries_ = state.episode_tries;
     last_scarce_ = state.last_scarce;
     throttled_until_ = state.throttled_until;
-    retry_at_ = state.retry_at;
     backoff_.go_on(state.backoff);
     throttle_.go_on(state.throttle);
     stats_ = state.stats;
@@ -81,30 +80,11 @@ Result<void> Service::go_on(const ServiceState& state, std::vector<Port*> ports,
         current_ = std::move(*generation);
     }
 
-    const auto arm = [this](sys::Source& timer, sys::Loop::Handler handler, Instant when) -> Result<void> {
-        auto made = engine_.loop.timer(std::move(handler));
-        if (!made) return std::unexpected(made.error());
-        timer = std::move(*made);
-        return timer.arm(when);
-    };
-    backing_off_ = state.backing_off;
-    if (backing_off_)
-        if (auto armed = arm(
-                retry_, [this] { retry(); }, retry_at_);
-            !armed)
-            return armed;
-    if (throttled())
-        if (auto armed = arm(
-                throttle_timer_, [this] { retry(); }, throttled_until_);
-            !armed)
-            return armed;
-    in_episode_ = state.in_episode;
-    if (in_episode_)
-        if (auto armed = arm(
-                episode_, [this] { end_episode(); }, now());
-            !armed)
-            return armed;
-    return {};
+    Result<void> set;
+    if (state.backing_off) set = retry_.set(state.retry_at);
+    if (set && throttled()) set = throttle_timer_.set(throttled_until_);
+    if (set && state.in_episode) set = episode_.set(now());
+    return set;
 }
 
 void Service::take_up() {

@@ -15,6 +15,7 @@
 #include "core/sockets.h"
 #include "core/store.h"
 #include "core/upgrade.h"
+#include "sys/alarm.h"
 #include "sys/changes.h"
 
 namespace superd::core {
@@ -115,8 +116,7 @@ class Supervisor final : public Operations {
     std::vector<sys::Source> signals_;
     int stops_ = 0;
     sys::Changes changes_{loop_, [this] { look_soon(); }};
-    sys::Source look_;
-    std::optional<Instant> look_at_;
+    sys::Alarm look_{loop_, [this] { look_at_sockets(std::exchange(look_at_all_, false)); }};
     bool look_at_all_ = false;
     bool told_deaf_ = false;  ///< that it does not hear of changes
     std::function<void()> reloaded_;

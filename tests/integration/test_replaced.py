@@ -195,6 +195,7 @@ class Replaced(Control):
         self.replaced(daemon)
         self.assertEqual(self.answers([self.dial(uri, b"hello\n")]), 1)
         daemon.wait_for(lambda r: "nobody has served" in r["message"] and "a client waits" in r["message"])
+        waiting.settimeout(0.5)
         self.assertEqual(self.answers([waiting]), 0)
 
     def test_a_stop_does_not_wait(self):
