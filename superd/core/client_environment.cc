@@ -19,14 +19,16 @@ void set_unix(proc::Environment& to, const model::Client& client) {
     to.set("UNIXLOCALPATH", client.local.host());
     ucred peer{};
     socklen_t size = sizeof peer;
-    if (!client.connection || getsockopt(client.connection.get(), SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) return;
+    if (client.kind != model::Client::Kind::connection ||
+        getsockopt(client.connection.get(), SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0)
+        return;
     to.set("UNIXREMOTEEUID", std::to_string(peer.uid));
     to.set("UNIXREMOTEEGID", std::to_string(peer.gid));
     to.set("UNIXREMOTEPID", std::to_string(peer.pid));
 }
 
 void set_inet(proc::Environment& to, const model::Client& client) {
-    const std::string proto = client.connection ? "TCP" : "UDP";
+    const std::string proto = client.kind == model::Client::Kind::connection ? "TCP" : "UDP";
     const std::string host = client.peer.host();
     const std::string port = std::to_string(client.peer.port());
     to.set("PROTO", proto);
@@ -40,7 +42,7 @@ void set_inet(proc::Environment& to, const model::Client& client) {
 }  // namespace
 
 proc::Environment client_environment(const model::Client& client) {
-    proc::Environment environment;
+    proc::Environment environment = client.variables;
     switch (client.local.family()) {
         case AF_INET:
         case AF_INET6:

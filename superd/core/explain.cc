@@ -80,8 +80,9 @@ intake::Explanation Service::explain(const sys::Address& client, std::optional<u
     out.steps.push_back({"listener", there ? Outcome::served : Outcome::refused, by});
     if (!cannot_start_.empty()) out.steps.push_back({"handler", Outcome::refused, cannot_start_});
     const bool seen = current_ && current_->definition().handoff == conf::Handoff::connection;
-    const bool connection = current_ && current_->definition().socket_type() != conf::SocketType::datagram;
-    intake_.explain(client, uid, seen, connection, out.steps);
+    using Kind = model::Client::Kind;
+    const bool datagrams = !current_ || current_->definition().socket_type() == conf::SocketType::datagram;
+    intake_.explain(client, uid, seen, datagrams ? Kind::datagram : Kind::connection, out.steps);
     if (!seen && there)
         out.steps.push_back(
             {"handoff", Outcome::served, "the handlers take clients by themselves; limits on clients do not apply"});

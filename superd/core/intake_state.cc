@@ -17,7 +17,9 @@ ClientState state_of(const model::Client& client, Descriptors& descriptors) {
 }
 
 model::Client client_of(const ClientState& state, Descriptors& descriptors) {
+    using Kind = model::Client::Kind;
     model::Client client;
+    client.kind = state.connection < 0 ? Kind::datagram : Kind::connection;
     client.listener = state.listener;
     client.connection = descriptors.claim(state.connection);
     client.datagram = state.datagram;
@@ -59,7 +61,8 @@ Result<void> Intake::go_on(const IntakeState& state, Descriptors& descriptors) {
     rate_tripped_ = state.rate_tripped;
     for (const ClientState& client : state.stalled) stalled_.push_back(client_of(client, descriptors));
     if (auto done = held_.go_on(state.held, descriptors); !done) return done;
-    return refusals_.go_on(state.refused);
+    refusals_.go_on(state.refused);
+    return wake_for_all();
 }
 
 }  // namespace superd::intake

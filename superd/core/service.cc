@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 #include <sys/socket.h>
+#include <sys/sysinfo.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -31,9 +32,8 @@ Service::Service(Engine& engine, std::string name)
       name_(std::move(name)),
       errors_(engine, name_, stats_),
       replies_(engine, name_, stats_),
-      intake_(
-          engine.loop, engine.log, name_, stats_.accepted, [this] { reconcile(); },
-          [this](const Error& why) { back_off(why); }),
+      intake_(engine.loop, engine.log, name_, *this),
+      wake_(engine.loop, [this] { intake_.woken(); }),
       gate_(engine.loop, [this] { set_gates(); }),
       episode_(engine.loop, [this] { end_episode(); }),
       retry_(engine.loop, [this] { retry(); }),
@@ -146,14 +146,26 @@ void Service::reconcile() {
     model::Model& model = current_->model();
     // Whoever was taken before goes before the backlog.
     const bool ready = !backing_off() && (!throttled() || on_excess_ != conf::Excess::queue);
-    while (ready && !backing_off() && model.wants(0) && intake_.has_next()) {
+    while (ready && !backing_off() && model.wants(0) && intake_.advance()) {
         const auto before = intake_.stalled();
         model.ready(0);
         if (intake_.stalled() >= before) break;
     }
+    intake_.rest();
     const bool open = hold_ == Hold::open && !withdrawn_ && !shut_ && ready && !backing_off() &&
                       intake_.stalled() == 0 && intake_.is_open();
     for (std::size_t i = 0; i < ports_.size(); ++i) ports_[i]->watch(open && !ports_[i]->deaf() && model.wants(i));
+}
+
+void Service::changed() {
+    reconcile();
+    tidy();
+}
+
+/// sysinfo(2) needs no descriptor, which may be just what is scarce.
+double Service::load_average() const {
+    struct sysinfo info {};
+    return ::sysinfo(&info) == 0 ? static_cast<double>(info.loads[0]) / (1 << SI_LOAD_SHIFT) : 0;
 }
 
 void Service::set_gates() {

@@ -20,10 +20,10 @@ namespace superd::core {
 class Descriptors;
 struct ServiceState;
 
-class Service {
+class Service final : public intake::Host {
   public:
     Service(Engine& engine, std::string name);
-    ~Service();
+    ~Service() override;
     const std::string& name() const { return name_; }
 
     /// Puts a definition in force on these ports; the one before it drains.
@@ -88,6 +88,14 @@ class Service {
     ErrorStream& errors() { return errors_; }
     Replies& replies() { return replies_; }
 
+    void accepted() override { ++stats_.accepted; }
+    void changed() override;
+    void scarce(const Error& why) override { back_off(why); }
+    Result<void> wake_at(Instant when) override { return wake_.set(when); }
+    Instant now() const override { return superd::now(); }
+    std::time_t time_of_day() const override { return std::time(nullptr); }
+    double load_average() const override;
+
     const Generation* current() const { return current_.get(); }
     bool is_shut() const { return shut_; }
     bool is_withdrawn() const { return withdrawn_; }
@@ -149,6 +157,7 @@ class Service {
     ErrorStream errors_;
     Replies replies_;
     intake::Intake intake_;
+    sys::Alarm wake_;  ///< for it
     intake::Gate gate_;
     std::vector<Port*> ports_;
     std::vector<std::unique_ptr<Generation>> former_;

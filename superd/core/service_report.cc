@@ -20,7 +20,8 @@ Service::State Service::state() {
         return {"waiting", "an address cannot be had"};
     for (Port* port : ports_)
         if (port->trouble()) return {"waiting", fmt::format("{}: {}", port->uri(), *port->trouble())};
-    if (const char* closed = intake_.closed_by()) return {closed, intake_.closed_reason()};
+    if (const auto closed = intake_.closed())
+        return {*closed == admit::Refusal::instances ? "full" : "paused", admit::name_of(*closed)};
     return {"listening", cannot_start_.c_str()};
 }
 

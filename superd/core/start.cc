@@ -103,7 +103,7 @@ bool Generation::attend(pid_t pid, Child& child) try {
 }
 
 std::optional<pid_t> Generation::serve(model::Client client) {
-    const bool connection = static_cast<bool>(client.connection);
+    const bool connection = client.kind == model::Client::Kind::connection;
     const auto attempt = [&]() -> Result<pid_t> {
         try {
             return try_serve(client);
@@ -139,7 +139,7 @@ Result<pid_t> Generation::try_serve(model::Client& client) {
     launch.number.reserve(4);
     Child child;
     child.peer = client.peer;
-    const bool datagram = !client.connection;
+    const bool datagram = client.kind == model::Client::Kind::datagram;
     if (datagram) {
         net::Listener* const from = socket(client.listener);
         if (from == nullptr) {  // its address went with a reload: nowhere to answer from

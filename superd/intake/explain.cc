@@ -26,44 +26,44 @@ std::string text_of(const admit::Verdict& verdict) {
     return verdict.allowed ? "no list names it" : "no list names it, and there is an allow list";
 }
 
-std::string next_client(Instant opens) {
-    const Duration in = opens - now();
+std::string next_client(Instant opens, Instant time) {
+    const Duration in = opens - time;
     return in <= Duration::zero() ? "a client may come now"
                                   : fmt::format("the next client may come in {}", format_roughly(in));
 }
 
 }  // namespace
 
-void Intake::explain(const sys::Address& client, std::optional<uid_t> uid, bool seen, bool connection,
-                     std::vector<Step>& steps) {
+void Intake::explain(const sys::Address& client, std::optional<uid_t> uid, bool seen, model::Client::Kind kind,
+                     std::vector<Step>& steps) const {
     const conf::Limits& limits = admission_.limits();
-    const bool queue = limits.on_excess == conf::Excess::queue;
+    const bool queue = queues();
     const auto source = source_of(client, uid);
-    const Instant time = now();
+    const Instant time = host_.now();
     const auto overloaded = [&] {
         const Outcome otherwise = queue ? Outcome::waits : Outcome::refused;
         steps.push_back({"instances", admission_.has_room() ? Outcome::served : otherwise,
                          fmt::format("{} of {}", admission_.in_use(), admission_.instances())});
-        if (limits.max_load)
-            steps.push_back(
-                {"max_load", load_allows() ? Outcome::served : otherwise,
-                 fmt::format("the load average is {} {}", load_high_ ? "above" : "not above", *limits.max_load)});
+        if (!limits.max_load) return;
+        const bool allows = load_allows();
+        steps.push_back({"max_load", allows ? Outcome::served : otherwise,
+                         fmt::format("the load average is {} {}", allows ? "not above" : "above", *limits.max_load)});
     };
     // In the order of take(): what keeps a listener from being watched, then what is asked of each client.
     if (seen && queue) overloaded();
     if (seen && limits.rate)
         steps.push_back({"rate", admission_.rate_opens_at() <= time ? Outcome::served : Outcome::waits,
-                         next_client(admission_.rate_opens_at())});
-    const auto against = judgement(client, source, time);
+                         next_client(admission_.rate_opens_at(), time)});
+    const auto against = judgement(client, source);
     const auto outcome = [&](admit::Refusal why) {
         if (!against || against->why != why) return Outcome::served;
-        return may_wait(*against, connection) && held_.has_place(source) ? Outcome::held : Outcome::refused;
+        return may_wait(*against, kind) && held_.has_place(source) ? Outcome::held : Outcome::refused;
     };
     if (const auto ip = sys::ip_bytes(client))
         steps.push_back({"access", outcome(admit::Refusal::denied), text_of(access_.decide(*ip))});
     if (!times_.empty())
         steps.push_back({"times", outcome(admit::Refusal::time),
-                         admit::open_at(times_, std::time(nullptr)) ? "within" : "at this time nobody is let in"});
+                         admit::open_at(times_, host_.time_of_day()) ? "within" : "at this time nobody is let in"});
     if (!seen) return;
     const admit::Source* known = admission_.sources().find(source);
     if (limits.per_source)
@@ -71,7 +71,7 @@ void Intake::explain(const sys::Address& client, std::optional<uid_t> uid, bool 
                          fmt::format("{} of {}", known != nullptr ? known->in_use : 0, *limits.per_source)});
     if (limits.per_source_rate)
         steps.push_back({"per_source_rate", outcome(admit::Refusal::per_source_rate),
-                         next_client(admission_.source_opens_at(source))});
+                         next_client(admission_.source_opens_at(source), time)});
     if (!queue) overloaded();
 }
 

@@ -27,17 +27,12 @@ void Farewell::reset(sys::GuardedFd connection) {
     setsockopt(connection.get(), SOL_SOCKET, SO_LINGER, &none, sizeof none);
 }
 
-void Farewell::close(sys::GuardedFd connection, std::string_view text) {
+void Farewell::close(sys::GuardedFd connection, std::string_view text, Instant now) {
     const int fd = connection.get();
     if (!text.empty()) (void)send(fd, text.data(), text.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
     shutdown(fd, SHUT_WR);
     if (!read_away(fd) || leaving_.size() >= kMost) return;
-    if (!timer_) {
-        auto timer = loop_.timer([this] { expire(); });
-        if (!timer) return;
-        timer_ = std::move(*timer);
-    }
-    leaving_.push_back({std::move(connection), now() + kLinger, {}});
+    leaving_.push_back({std::move(connection), now + kLinger, {}});
     const auto entry = std::prev(leaving_.end());
     auto source = loop_.io(fd, EPOLLIN | EPOLLRDHUP, [this, entry](std::uint32_t) {
         if (!read_away(entry->connection.get())) leaving_.erase(entry);
@@ -47,13 +42,14 @@ void Farewell::close(sys::GuardedFd connection, std::string_view text) {
         return;
     }
     entry->source = std::move(*source);
-    if (leaving_.size() == 1) (void)timer_.arm(entry->until);
 }
 
-void Farewell::expire() {
-    const Instant time = now();
-    while (!leaving_.empty() && leaving_.front().until <= time) leaving_.pop_front();
-    if (!leaving_.empty()) (void)timer_.arm(leaving_.front().until);
+std::optional<Instant> Farewell::ends_at() const {
+    return leaving_.empty() ? std::nullopt : std::optional(leaving_.front().until);
+}
+
+void Farewell::expire(Instant now) {
+    while (!leaving_.empty() && leaving_.front().until <= now) leaving_.pop_front();
 }
 
 }  // namespace superd::intake

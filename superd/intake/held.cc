@@ -16,17 +16,11 @@ bool Held::has_place(const admit::SourceKey& source) const {
 
 bool Held::add(model::Client& client, const admit::SourceKey& source, Instant until) {
     if (!has_place(source)) return false;
-    if (!timer_) {
-        auto timer = loop_.timer([this] { expire(); });
-        if (!timer) return false;
-        timer_ = std::move(*timer);
-    }
     clients_.push_back({std::move(client), source, until, {}});
     const Position entry = std::prev(clients_.end());
     auto source_of_events =
         loop_.io(entry->client.connection.get(), EPOLLRDHUP, [this, entry](std::uint32_t) { check_hang_up(entry); });
     if (source_of_events) entry->hang_up = std::move(*source_of_events);  // else it is not told if it leaves
-    if (clients_.size() == 1) (void)timer_.arm(until);
     return true;
 }
 
@@ -73,10 +67,16 @@ void Held::check_hang_up(Position entry) {
         end(entry, admit::Refusal::gone);
 }
 
-void Held::expire() {
-    const Instant time = now();
-    while (!clients_.empty() && clients_.front().until <= time) end(clients_.begin(), admit::Refusal::wait_timeout);
-    if (!clients_.empty()) (void)timer_.arm(clients_.front().until);
+std::optional<Instant> Held::ends_at() const {
+    const auto first = std::ranges::min_element(clients_, {}, &Entry::until);
+    return first == clients_.end() ? std::nullopt : std::optional(first->until);
+}
+
+void Held::expire(Instant now) {
+    for (auto entry = clients_.begin(); entry != clients_.end();) {
+        const Position one = entry++;
+        if (one->until <= now) end(one, admit::Refusal::wait_timeout);
+    }
 }
 
 }  // namespace superd::intake

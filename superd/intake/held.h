@@ -34,6 +34,9 @@ class Held {
     std::optional<model::Client> first();
     /// The earliest time at which a bucket lets one of them in, if that is what one waits for.
     std::optional<Instant> opens_at(const admit::Admission& admission, Instant now) const;
+    /// When the time of the first of them is over; expire() is due then.
+    std::optional<Instant> ends_at() const;
+    void expire(Instant now);
     std::size_t size() const { return clients_.size(); }
     void clear() { clients_.clear(); }
 
@@ -54,12 +57,10 @@ class Held {
     using Position = std::list<Entry>::iterator;
     void end(Position entry, admit::Refusal why);
     void check_hang_up(Position entry);
-    void expire();
 
     sys::Loop& loop_;
     Ended ended_;
-    std::list<Entry> clients_;  ///< in order of arrival, and so of `until`
-    sys::Source timer_;
+    std::list<Entry> clients_;  ///< in order of arrival; a reload may give later ones less time
 };
 
 }  // namespace superd::intake

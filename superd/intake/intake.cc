@@ -2,7 +2,6 @@
 #include "intake/intake.h"
 
 #include <sys/socket.h>
-#include <sys/sysinfo.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -17,6 +16,8 @@ namespace {
 /// Clients refused at one go, so that a flood of them cannot keep the loop from the others.
 constexpr int kMostRefused = 64;
 constexpr int kMostDatagrams = 512;
+/// The kernel reckons the load average anew every 5 s.
+constexpr Duration kLoadAgain = std::chrono::seconds(1);
 
 /// accept(2): errors of the one connection that was about to be accepted.
 bool is_of_connection(int code) {
@@ -40,144 +41,165 @@ bool is_of_connection(int code) {
 
 }  // namespace
 
-Intake::Intake(sys::Loop& loop, Log& log, const std::string& service, std::uint64_t& accepted,
-               std::function<void()> changed, std::function<void(const Error&)> scarce)
-    : loop_(loop),
-      accepted_(accepted),
-      changed_(std::move(changed)),
-      scarce_(std::move(scarce)),
-      refusals_(loop, log, service),
+Intake::Intake(sys::Loop& loop, Log& log, const std::string& service, Host& host)
+    : host_(host),
+      refusals_(log, service),
       farewell_(loop),
-      held_(loop, [this](model::Client client, admit::Refusal why) { let_go(std::move(client), why, false); }) {}
+      held_(loop, [this](model::Client client, admit::Refusal why) {
+          let_go(std::move(client), why, false);
+          if (why == admit::Refusal::gone) host_.changed();  // expire() is about to tell of the others at once
+      }) {}
 
 void Intake::configure(const conf::Service& definition) {
-    admission_.configure(definition.limits, now());
+    admission_.configure(definition.limits, host_.now());
     access_ = admit::AccessRules(definition.access);
     times_ = definition.access.times;
     on_deny_ = definition.access.on_deny;
     logged_ = definition.log_connections != conf::LogConnections::none;
     look_at_held_ = true;
     rate_tripped_ = false;
-    load_read_ = {};
 }
 
-bool Intake::load_allows() {
+bool Intake::load_allows() const {
     const auto& most = admission_.limits().max_load;
-    if (!most) return true;
-    const Instant time = now();
-    if (time - load_read_ >= std::chrono::seconds(1)) {
-        load_read_ = time;
-        struct sysinfo info {};
-        // sysinfo(2) needs no descriptor, which may be just what is scarce.
-        load_high_ = ::sysinfo(&info) == 0 && static_cast<double>(info.loads[0]) / (1 << SI_LOAD_SHIFT) > *most;
-    }
-    if (load_high_) pace(load_read_ + std::chrono::seconds(1));
-    return !load_high_;
+    return !most || host_.load_average() <= *most;
 }
 
-bool Intake::rate_allows() {
-    if (!admission_.limits().rate) return true;
-    const Instant opens = admission_.rate_opens_at();
-    if (opens <= now()) return !(rate_tripped_ = false);
-    if (!rate_tripped_) count(admit::Refusal::rate);
-    rate_tripped_ = true;
-    pace(opens);
-    return false;
-}
-
-std::optional<admit::Refusal> Intake::overload() {
+std::optional<admit::Refusal> Intake::overload() const {
     if (!admission_.has_room()) return admit::Refusal::instances;
     if (!load_allows()) return admit::Refusal::max_load;
     return std::nullopt;
 }
 
-bool Intake::is_open() {
-    if (admission_.limits().on_excess == conf::Excess::queue && overload()) return false;
-    return rate_allows();
+std::optional<admit::Refusal> Intake::closed() const {
+    if (!admission_.has_room()) return admit::Refusal::instances;
+    if (admission_.rate_opens_at() > host_.now()) return admit::Refusal::rate;
+    if (!load_allows()) return admit::Refusal::max_load;
+    return std::nullopt;
 }
 
-const char* Intake::closed_by() {
-    if (!admission_.has_room()) return "full";
-    return rate_allows() && load_allows() ? nullptr : "paused";
+bool Intake::is_open() const {
+    if (queues()) return !closed();
+    return admission_.rate_opens_at() <= host_.now();
 }
 
-const char* Intake::closed_reason() {
-    if (!admission_.has_room()) return "instances";
-    return rate_allows() ? "max_load" : "rate";
-}
-
-void Intake::pace(Instant when) {
-    if (pace_at_ && *pace_at_ <= when) return;
-    if (!pace_) {
-        auto timer = loop_.timer([this] {
-            pace_at_.reset();
-            look_at_held_ = true;
-            changed_();
-        });
-        if (!timer) return scarce_(timer.error());
-        pace_ = std::move(*timer);
-    }
-    if (pace_.arm(when)) pace_at_ = when;
-}
-
-bool Intake::has_next() {
-    if (overload() || !rate_allows()) return false;
+bool Intake::advance() {
+    if (closed()) return false;
     if (!stalled_.empty()) return true;
-    if (held_.size() == 0 || !look_at_held_) return false;
-    const Instant time = now();
-    if (auto client = held_.next(admission_, time)) {
+    if (!look_at_held_) return false;
+    if (auto client = held_.next(admission_, host_.now())) {
         stalled_.push_back(std::move(*client));
         return true;
     }
     look_at_held_ = false;
-    if (const auto opens = held_.opens_at(admission_, time)) pace(*opens);
     return false;
+}
+
+void Intake::rest() {
+    const Instant time = host_.now();
+    const auto full = overload();
+    if (full == admit::Refusal::max_load) pace(time + kLoadAgain);
+    if (full && queues()) return;
+    const Instant opens = admission_.rate_opens_at();
+    const bool tripped = opens > time;
+    if (tripped && !rate_tripped_) count(admit::Refusal::rate);
+    rate_tripped_ = tripped;
+    if (tripped) return pace(opens);
+    if (full || look_at_held_) return;  // an exit, or the model, brings the next look
+    if (const auto turn = held_.opens_at(admission_, time)) pace(*turn);
+}
+
+void Intake::pace(Instant when) {
+    if (pace_at_ && *pace_at_ <= when) return;
+    if (auto set = wake_by(when); !set) return host_.scarce(set.error());
+    pace_at_ = when;
+}
+
+Result<void> Intake::wake_by(Instant when) {
+    if (wake_at_ && *wake_at_ <= when) return {};
+    if (auto set = host_.wake_at(when); !set) return set;
+    wake_at_ = when;
+    return {};
+}
+
+Result<void> Intake::wake_for_all() {
+    for (const auto& when : {pace_at_, held_.ends_at(), farewell_.ends_at(), refusals_.ends_at()})
+        if (when)
+            if (auto set = wake_by(*when); !set) return set;
+    return {};
+}
+
+void Intake::woken() {
+    wake_at_.reset();
+    const Instant time = host_.now();
+    const auto before = held_.size();
+    held_.expire(time);
+    farewell_.expire(time);
+    refusals_.expire(time);
+    const bool paced = pace_at_ && *pace_at_ <= time;
+    if (paced) {
+        pace_at_.reset();
+        look_at_held_ = true;
+    }
+    if (auto set = wake_for_all(); !set) {
+        pace_at_.reset();  // the host's next try sets it again
+        host_.scarce(set.error());
+    }
+    if (paced || held_.size() != before) host_.changed();
 }
 
 std::optional<model::Client> Intake::take(const net::Listener* socket, std::size_t listener) {
     for (int i = 0; i < kMostRefused && is_open(); ++i) {
-        std::optional<model::Client> client;
-        const auto full = overload();
-        if (!stalled_.empty()) {
-            if (full) return std::nullopt;
-            client.emplace(std::move(stalled_.front()));
-            stalled_.pop_front();
-        } else if (socket != nullptr) {
-            const bool datagrams = socket->type() == conf::SocketType::datagram;
-            client = datagrams ? receive(*socket, listener) : accept(*socket, listener);
+        if (stalled_.empty() && socket != nullptr) {
+            auto client = fetch(*socket, listener);
             if (!client) return std::nullopt;
-            if (!judge(*client)) continue;
-            if (full) {
-                let_go(std::move(*client), *full, false);
-                continue;
-            }
+            arrive(std::move(*client));
         }
-        if (client) client->charge = admission_.charge(source_of(*client), now());
-        return client;
+        if (!stalled_.empty()) {
+            if (overload()) return std::nullopt;
+            rate_tripped_ = false;  // a client gets through, so a pause is over
+            return leave_line();
+        }
+        if (socket == nullptr) return std::nullopt;
     }
     return std::nullopt;
 }
 
-std::optional<model::Client> Intake::take_here() {
-    std::optional<model::Client> client;
-    if (!stalled_.empty()) {
-        client.emplace(std::move(stalled_.front()));
-        stalled_.pop_front();
-    } else {
-        client = held_.first();
-    }
-    if (client) client->charge = admission_.charge(source_of(*client), now());
+void Intake::arrive(model::Client client) {
+    if (!judge(client)) return;
+    const auto full = overload();
+    if (full && !queues()) return let_go(std::move(client), *full, false);
+    stalled_.push_back(std::move(client));
+}
+
+model::Client Intake::leave_line() {
+    model::Client client = std::move(stalled_.front());
+    stalled_.pop_front();
+    client.charge = admission_.charge(source_of(client), host_.now());
     return client;
 }
 
+std::optional<model::Client> Intake::take_here() {
+    if (stalled_.empty()) {
+        auto client = held_.first();
+        if (!client) return std::nullopt;
+        stalled_.push_back(std::move(*client));
+    }
+    return leave_line();
+}
+
+std::optional<model::Client> Intake::fetch(const net::Listener& socket, std::size_t listener) {
+    return socket.type() == conf::SocketType::datagram ? receive(socket, listener) : accept(socket, listener);
+}
+
 void Intake::take_all(const net::Listener& socket, std::size_t listener) {
-    const bool datagrams = socket.type() == conf::SocketType::datagram;
     // Those in the queue, and no end of those who come meanwhile. Datagrams may come as fast as they are taken.
+    const bool datagrams = socket.type() == conf::SocketType::datagram;
     const int most = datagrams ? kMostDatagrams : std::max(socket.options().backlog, SOMAXCONN) + 1;
     for (int left = most; left > 0; --left) {
-        auto client = datagrams ? receive(socket, listener) : accept(socket, listener);
+        auto client = fetch(socket, listener);
         if (!client) return;
-        if (judge(*client)) stalled_.push_back(std::move(*client));
+        if (judge(*client)) stalled_.push_back(std::move(*client));  // they wait, full or not: this is their last door
     }
 }
 
@@ -197,7 +219,7 @@ std::optional<model::Client> Intake::accept(const net::Listener& socket, std::si
         socklen_t size = sizeof from;
         sys::Fd connection = socket.accept(from, size);
         if (connection) {
-            ++accepted_;
+            host_.accepted();
             // The one option that an accepted socket does not inherit.
             if (const auto& priority = socket.options().priority)
                 setsockopt(connection.get(), SOL_SOCKET, SO_PRIORITY, &*priority, sizeof *priority);
@@ -206,12 +228,12 @@ std::optional<model::Client> Intake::accept(const net::Listener& socket, std::si
             client.local = sys::Address::of_socket(connection.get());
             client.peer = sys::Address(reinterpret_cast<const sockaddr*>(&from), size);
             client.connection = std::move(connection);
-            client.accepted = now();
+            client.accepted = host_.now();
             return client;
         }
         if (errno == EAGAIN) return std::nullopt;
         if (!is_of_connection(errno)) {
-            scarce_(fail_errno("accept", errno).error());
+            host_.scarce(fail_errno("accept", errno).error());
             return std::nullopt;
         }
         if (errno != EINTR) count(admit::Refusal::gone);
@@ -224,22 +246,24 @@ std::optional<model::Client> Intake::receive(const net::Listener& socket, std::s
     if (!datagram) {
         const int code = datagram.error().code;
         // Any other pending error of the socket (ICMP of an earlier reply) is taken by reading it.
-        if (code == ENOMEM || code == ENOBUFS) scarce_(datagram.error());
+        if (code == ENOMEM || code == ENOBUFS) host_.scarce(datagram.error());
         if (code == EPERM) count(admit::Refusal::denied);  // it passed descriptors
         return std::nullopt;
     }
-    ++accepted_;
+    host_.accepted();
     model::Client client;
+    client.kind = model::Client::Kind::datagram;
     client.listener = listener;
     client.local = datagram->local;
     client.peer = datagram->peer;
     client.datagram = std::move(datagram->data);
-    client.accepted = now();
+    client.accepted = host_.now();
     return client;
 }
 
 admit::SourceKey Intake::source_of(const model::Client& client) const {
-    if (client.local.family() != AF_UNIX || !client.connection) return source_of(client.peer, std::nullopt);
+    if (client.local.family() != AF_UNIX || client.kind != model::Client::Kind::connection)
+        return source_of(client.peer, std::nullopt);
     ucred peer{};
     socklen_t size = sizeof peer;
     if (getsockopt(client.connection.get(), SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) return {};
@@ -264,27 +288,28 @@ admit::SourceKey Intake::source_of(const sys::Address& peer, std::optional<uid_t
     return key;
 }
 
-std::optional<Intake::Judgement> Intake::judgement(const sys::Address& peer, const admit::SourceKey& source,
-                                                   Instant time) const {
+std::optional<Intake::Judgement> Intake::judgement(const sys::Address& peer, const admit::SourceKey& source) const {
     if (const auto ip = sys::ip_bytes(peer); ip && !access_.decide(*ip).allowed)
         return Judgement{admit::Refusal::denied, true};
-    if (!times_.empty() && !admit::open_at(times_, std::time(nullptr))) return Judgement{admit::Refusal::time, true};
-    if (const auto excess = admission_.refuses(source, time)) return Judgement{*excess, false};
+    if (!times_.empty() && !admit::open_at(times_, host_.time_of_day())) return Judgement{admit::Refusal::time, true};
+    if (const auto excess = admission_.refuses(source, host_.now())) return Judgement{*excess, false};
     return std::nullopt;
 }
 
 bool Intake::judge(model::Client& client) {
     const auto source = source_of(client);
-    const Instant time = now();
-    const auto against = judgement(client.peer, source, time);
+    const auto against = judgement(client.peer, source);
     if (!against) return true;
-    if (may_wait(*against, static_cast<bool>(client.connection)) &&
-        held_.add(client, source, time + admission_.limits().wait_timeout)) {
-        look_at_held_ = true;  // when a token comes, or when one of its own ends
-        return false;
-    }
-    let_go(std::move(client), against->why, against->denied);
+    if (!may_wait(*against, client.kind) || !hold(client, source))
+        let_go(std::move(client), against->why, against->denied);
     return false;
+}
+
+bool Intake::hold(model::Client& client, const admit::SourceKey& source) {
+    const Instant until = host_.now() + admission_.limits().wait_timeout;
+    if (!wake_by(until) || !held_.add(client, source, until)) return false;
+    look_at_held_ = true;  // when a token comes, or when one of its own ends
+    return true;
 }
 
 void Intake::refuse(model::Client client, admit::Refusal why) {
@@ -292,14 +317,17 @@ void Intake::refuse(model::Client client, admit::Refusal why) {
 }
 
 void Intake::let_go(model::Client client, admit::Refusal why, bool denied) {
-    refusals_.note(why, client.peer, logged_);
-    if (!client.connection) return;
+    const Instant time = host_.now();
+    logged_ ? refusals_.note(why, client.peer, time) : refusals_.count(why);
+    // Where it cannot be woken, a window ends with the next refusal, and a goodbye with the next wake.
+    if (const auto ends = refusals_.ends_at()) (void)wake_by(*ends);
+    if (client.kind == model::Client::Kind::datagram || why == admit::Refusal::gone) return;
     const conf::Limits& limits = admission_.limits();
     const bool reset = denied ? on_deny_ != conf::Denial::close : limits.on_excess == conf::Excess::reset;
-    if (why == admit::Refusal::gone) return;
     if (reset) return Farewell::reset(std::move(client.connection));
     const bool with_text = !denied && limits.on_excess == conf::Excess::reject;
-    farewell_.close(std::move(client.connection), with_text ? limits.reject_text : std::string_view{});
+    farewell_.close(std::move(client.connection), with_text ? limits.reject_text : std::string_view{}, time);
+    if (const auto ends = farewell_.ends_at()) (void)wake_by(*ends);
 }
 
 }  // namespace superd::intake

@@ -1,16 +1,21 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 // The way of a client from the kernel to the model: accepted, judged, charged; or held, or let go.
+//
+// A client comes from a listener (fetch), is judged once it is known who it is (arrive), joins those who are to be
+// served, and is handed to the model when the model asks (take). A held one joins them when its turn comes (advance).
 
 #include <deque>
-#include <functional>
 #include <optional>
+#include <string>
+#include <vector>
 
 #include "admit/access.h"
 #include "admit/admission.h"
 #include "intake/explanation.h"
 #include "intake/farewell.h"
 #include "intake/held.h"
+#include "intake/host.h"
 #include "intake/refusal_log.h"
 #include "net/listener.h"
 
@@ -23,20 +28,20 @@ namespace superd::intake {
 
 class Intake {
   public:
-    /// `accepted` counts clients taken from the kernel. `changed`: clients may be taken that could not be before.
-    /// `scarce`: the kernel has none of what it takes.
-    Intake(sys::Loop& loop, Log& log, const std::string& service, std::uint64_t& accepted,
-           std::function<void()> changed, std::function<void(const Error&)> scarce);
+    /// `loop` tells when clients leave that are held or told goodbye.
+    Intake(sys::Loop& loop, Log& log, const std::string& service, Host& host);
     Intake(const Intake&) = delete;
 
     void configure(const conf::Service& definition);
 
-    /// May the next client be taken now, to be served or to be told? If only time stands against it, `changed`
-    /// follows.
-    bool is_open();
-    /// Is there a client here already that may go now? It is what take() returns next.
-    bool has_next();
-    /// The next client with its place charged. `socket` may be nullptr: then only those here already.
+    /// What keeps every client from being served now: instances, rate or max_load.
+    std::optional<admit::Refusal> closed() const;
+    /// May the next client be taken from the kernel now, to be served or to be told?
+    bool is_open() const;
+    /// Where nobody is in line, lets the first held client join it whose turn has come. True: take() has a client who
+    /// is here already.
+    bool advance();
+    /// The next client with its place charged. `socket` may be nullptr: then only those in line.
     std::optional<model::Client> take(const net::Listener* socket, std::size_t listener);
     /// Any client that is here already, held ones as well, limits or not: the last chance to serve it.
     std::optional<model::Client> take_here();
@@ -44,10 +49,14 @@ class Intake {
     void take_all(const net::Listener& socket, std::size_t listener);
     /// A client that could not be served yet; it is first in line.
     void stall(model::Client client);
+    /// Nobody else is taken for now. The host hears `changed` when what only time stands against may have passed.
+    void rest();
     /// A handler ended: a held client may go.
     void released() { look_at_held_ = true; }
     /// No client is wanted any more.
     void clear();
+    /// The time has come that the host was asked for.
+    void woken();
 
     core::IntakeState write_down(core::Descriptors& descriptors) const;
     /// After configure(). Places that children have are for their owner to take again.
@@ -56,49 +65,53 @@ class Intake {
     /// Lets a client go that cannot be served, as on_excess says.
     void refuse(model::Client client, admit::Refusal why);
     /// Counts what no client was lost by.
-    void count(admit::Refusal why) { refusals_.note(why, {}, false); }
+    void count(admit::Refusal why) { refusals_.count(why); }
 
     admit::Admission& admission() { return admission_; }
     const RefusalLog& refusals() const { return refusals_; }
+    /// In line: nothing stood against them when they were judged.
     std::size_t stalled() const { return stalled_.size(); }
     std::size_t held() const { return held_.size(); }
     /// What would be decided about this client now, step by step. `seen`: superd accepts it; else the kernel's filter
     /// or its handler does. `uid`: of a client on a unix socket.
-    void explain(const sys::Address& client, std::optional<uid_t> uid, bool seen, bool connection,
-                 std::vector<Explanation::Step>& steps);
-    /// "full", "paused" (rate, load), or nullptr.
-    const char* closed_by();
-    /// What closes it: "instances", "rate", "max_load".
-    const char* closed_reason();
+    void explain(const sys::Address& client, std::optional<uid_t> uid, bool seen, model::Client::Kind kind,
+                 std::vector<Explanation::Step>& steps) const;
 
   private:
+    /// nullopt: none waits.
+    std::optional<model::Client> fetch(const net::Listener& socket, std::size_t listener);
     std::optional<model::Client> accept(const net::Listener& socket, std::size_t listener);
     std::optional<model::Client> receive(const net::Listener& socket, std::size_t listener);
+    /// It is known who this is: joins the line, is held, or is let go.
+    void arrive(model::Client client);
+    model::Client leave_line();
     /// Why this client is not served now, if so.
     struct Judgement {
         admit::Refusal why;
         bool denied;  ///< by [access]
     };
     /// Has a client against whom this speaks a claim to be held?
-    bool may_wait(const Judgement& judgement, bool connection) const {
-        return !judgement.denied && connection && admission_.limits().on_excess == conf::Excess::queue;
+    bool may_wait(const Judgement& judgement, model::Client::Kind kind) const {
+        return !judgement.denied && kind == model::Client::Kind::connection && queues();
     }
-    std::optional<Judgement> judgement(const sys::Address& peer, const admit::SourceKey& source, Instant time) const;
+    bool queues() const { return admission_.limits().on_excess == conf::Excess::queue; }
+    std::optional<Judgement> judgement(const sys::Address& peer, const admit::SourceKey& source) const;
     /// True: the client goes on. False: it was held or let go.
     bool judge(model::Client& client);
+    bool hold(model::Client& client, const admit::SourceKey& source);
     void let_go(model::Client client, admit::Refusal why, bool denied);
     admit::SourceKey source_of(const model::Client& client) const;
     admit::SourceKey source_of(const sys::Address& peer, std::optional<uid_t> uid) const;
-    /// What keeps any client from being served: instances or max_load.
-    std::optional<admit::Refusal> overload();
-    bool rate_allows();
-    bool load_allows();
+    /// What keeps any client from being served, and is told to those who do not queue: instances or max_load.
+    std::optional<admit::Refusal> overload() const;
+    bool load_allows() const;
+    /// The host hears `changed` by then.
     void pace(Instant when);
+    Result<void> wake_by(Instant when);
+    /// Asks for the next wake that anything here waits for.
+    Result<void> wake_for_all();
 
-    sys::Loop& loop_;
-    std::uint64_t& accepted_;
-    std::function<void()> changed_;
-    std::function<void(const Error&)> scarce_;
+    Host& host_;
     admit::Admission admission_;
     admit::AccessRules access_;
     std::vector<conf::TimeWindow> times_;
@@ -110,10 +123,7 @@ class Intake {
     std::deque<model::Client> stalled_;
     bool look_at_held_ = false;
     bool rate_tripped_ = false;
-    sys::Source pace_;
-    std::optional<Instant> pace_at_;
-    Instant load_read_{};
-    bool load_high_ = false;
+    std::optional<Instant> pace_at_, wake_at_;
 };
 
 }  // namespace superd::intake

@@ -5,34 +5,23 @@
 
 namespace superd::intake {
 
-void RefusalLog::note(admit::Refusal why, const sys::Address& peer, bool log) {
-    const auto index = static_cast<std::size_t>(why);
-    ++counts_[index];
-    if (!log) return;
-    if (!until_ && !open_window(now() + kWindow)) return;
-    if (++in_window_[index] > kEach) return;
+void RefusalLog::note(admit::Refusal why, const sys::Address& peer, Instant now) {
+    count(why);
+    expire(now);
+    if (!until_) until_ = now + kWindow;
+    if (++in_window_[static_cast<std::size_t>(why)] > kEach) return;
     log_.write(Level::notice, fmt::format("{}: refused: {}", peer.text(), admit::name_of(why)),
                {{"SERVICE", service_}, {"PEER", peer.text()}, {"REFUSAL", admit::name_of(why)}});
 }
 
-Result<void> RefusalLog::open_window(Instant until) {
-    if (!timer_) {
-        auto timer = loop_.timer([this] { end_window(); });
-        if (!timer) return std::unexpected(timer.error());
-        timer_ = std::move(*timer);
-    }
-    if (auto armed = timer_.arm(until); !armed) return armed;
-    until_ = until;
-    return {};
-}
-
-Result<void> RefusalLog::go_on(const Memory& memory) {
+void RefusalLog::go_on(const Memory& memory) {
     counts_ = memory.counts;
     in_window_ = memory.in_window;
-    return memory.until ? open_window(*memory.until) : Result<void>{};
+    until_ = memory.until;
 }
 
-void RefusalLog::end_window() {
+void RefusalLog::expire(Instant now) {
+    if (!until_ || now < *until_) return;
     until_.reset();
     for (std::size_t i = 0; i < admit::kRefusals; ++i) {
         if (in_window_[i] > kEach) {

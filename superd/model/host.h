@@ -10,19 +10,26 @@
 
 #include "admit/admission.h"
 #include "base/time.h"
+#include "proc/environment.h"
 #include "sys/address.h"
 #include "sys/passed_rights.h"
 
 namespace superd::model {
 
-/// A client that was let in: a connection, or one datagram and where it came from.
+/// A client that was let in.
 struct Client {
+    enum class Kind {
+        connection,
+        datagram,  ///< one alone
+    };
+    Kind kind = Kind::connection;
     std::size_t listener = 0;
-    sys::GuardedFd connection;  ///< invalid for a datagram
+    sys::GuardedFd connection;  ///< a datagram has none
     std::string datagram;
     sys::Address peer;
-    sys::Address local;  ///< where it was addressed to
-    Instant accepted{};  ///< when it was taken from the kernel
+    sys::Address local;           ///< where it was addressed to
+    Instant accepted{};           ///< when it was taken from the kernel
+    proc::Environment variables;  ///< what its handler learns of it beside what every handler learns
     admit::Charge charge;
 };
 

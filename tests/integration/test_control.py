@@ -5,6 +5,7 @@ import os
 import socket
 import stat
 import subprocess
+import time
 
 from control import SUPERCTL, Control
 from harness import Reader, exchange
@@ -25,11 +26,18 @@ class Verbs(Control):
 
     def test_status(self):
         """status tells state, counts and processes of each service, to people and to programs."""
+        begun, clock = int(time.time()), time.monotonic()
         daemon = self.cat(description="says it again")
         uri = daemon.address("cat")
+        ready = time.monotonic()
         self.served(uri)
+        asked = time.monotonic()
         answer = self.ask(daemon, "status", shape="status")
-        self.assertEqual(answer["superd"]["pid"], daemon.pid)
+        superd = answer["superd"]
+        self.assertEqual(superd["pid"], daemon.pid)
+        self.assertGreaterEqual(superd["uptime_seconds"], asked - ready)
+        self.assertLessEqual(superd["uptime_seconds"], time.monotonic() - clock)
+        self.assertTrue(begun <= superd["started"] <= time.time())
         service = answer["services"][0]
         self.assertEqual((service["name"], service["state"], service["model"], service["handlers"],
                           service["accepted"]), ("cat", "listening", "fork", 1, 1))

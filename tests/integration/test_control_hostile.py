@@ -7,7 +7,7 @@ import random
 import socket
 
 from control import SHAPES, Control
-from harness import Reader
+from harness import Reader, process
 
 TCP = "tcp://127.0.0.1:0"
 
@@ -81,6 +81,7 @@ class ControlSocket(Control):
 
     def test_answers_that_nobody_reads(self):
         """Clients that ask and never read are no burden: the loop does not wait, and what is kept is bounded."""
+        before = process.resident(self.daemon.pid)
         for _ in range(70):
             sock = self.raw(self.daemon)
             sock.setblocking(False)
@@ -92,6 +93,8 @@ class ControlSocket(Control):
             except OSError:
                 pass  # shut out in favour of a later one
         self.still_well()
+        # An answer for each of 64 clients; all that was asked for would be gigabytes.
+        self.assertLess(process.resident(self.daemon.pid) - before, 32 << 10)
 
     def test_all_descriptors_taken(self):
         """The control socket answers while clients hold every descriptor that superd may have."""

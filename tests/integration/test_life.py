@@ -227,9 +227,12 @@ class Failures(SuperdCase):
         daemon.start()
         for name in ("clean", "killed", "failed"):
             self.lost(daemon.address(name))
-        daemon.wait_for(lambda r: "child_pid" in r and "peer" in r, service="killed")
         record = daemon.wait_for(lambda r: "child_pid" in r, service="failed")
-        self.assertIn("3", str(record.get("status", "")) + record["message"])
+        self.assertEqual((str(record["status"]), record["ended"]), ("3", "exit"))
+        self.assertTrue(record["message"].endswith(": exit status 3"), record["message"])
+        record = daemon.wait_for(lambda r: "child_pid" in r and "peer" in r, service="killed")
+        self.assertEqual((str(record["status"]), record["ended"]), (str(int(signal.SIGSEGV)), "signal"))
+        self.assertTrue(record["message"].endswith(": killed by SEGV"), record["message"])
         self.assertFalse(daemon.find(lambda r: r.get("service") == "clean" and "child_pid" in r
                                      and r["level"] != "debug"))
 

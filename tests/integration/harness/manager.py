@@ -57,6 +57,14 @@ class Manager(threading.Thread):
         except BlockingIOError:
             pass
 
+    def is_full(self):
+        """Has it no room for one more message?"""
+        try:
+            self._tell(b"FILL=1", blocking=False)
+        except BlockingIOError:
+            return True
+        return False
+
     def go_on(self):
         self._reads.set()
 

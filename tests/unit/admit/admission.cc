@@ -1,10 +1,40 @@
 // SPDX-License-Identifier: MIT
 #include "admit/admission.h"
 
+#include <malloc.h>
+
+#include <cstdlib>
+#include <new>
+
 #include "catch.h"
 
 using namespace superd;
 using namespace std::chrono_literals;
+
+namespace {
+
+std::size_t allocated = 0;  ///< bytes, by all of this program
+
+}  // namespace
+
+void* operator new(std::size_t size) {
+    void* memory = std::malloc(size);
+    if (memory == nullptr) throw std::bad_alloc();
+    allocated += malloc_usable_size(memory);
+    return memory;
+}
+void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
+    void* memory = std::malloc(size);
+    allocated += memory != nullptr ? malloc_usable_size(memory) : 0;
+    return memory;
+}
+void operator delete(void* memory) noexcept {
+    allocated -= malloc_usable_size(memory);
+    std::free(memory);
+}
+void operator delete(void* memory, std::size_t) noexcept {
+    operator delete(memory);
+}
 
 namespace {
 
@@ -99,17 +129,29 @@ TEST_CASE("a rate lets its burst through, then one each interval, and is full ag
 
 TEST_CASE("a start that failed gives its tokens back as well as its place") {
     admit::Admission admission;
-    auto all = limits(100);
-    all.rate = conf::Rate{1s, 1};
-    all.per_source_rate = conf::Rate{1s, 1};
+    auto all = limits(3);
+    all.per_source = 2;
+    all.rate = conf::Rate{1s, 2};
+    all.per_source_rate = conf::Rate{1s, 2};
     admission.configure(all, kStart);
-    admission.charge(source(1), kStart).undo();
-    CHECK(admission.in_use() == 0);
-    CHECK(admission.rate_opens_at() <= kStart);
+    const auto other = admission.charge(source(1), kStart);
+    auto failed = admission.charge(source(1), kStart);
+    REQUIRE(admission.rate_opens_at() == kStart + 1s);
+    REQUIRE(admission.refuses(source(1), kStart) == admit::Refusal::per_source);
+    std::move(failed).undo();
+    // As it was with the other alone: its place and its tokens are not given back as well.
+    CHECK(admission.in_use() == 1);
+    CHECK(admission.sources().find(source(1))->in_use == 1);
+    CHECK(admission.rate_opens_at() == kStart);
+    CHECK(admission.source_opens_at(source(1)) == kStart);
     CHECK_FALSE(admission.refuses(source(1), kStart));
-    (void)admission.charge(source(1), kStart);
-    CHECK(admission.rate_opens_at() > kStart);
-    CHECK(admission.refuses(source(1), kStart) == admit::Refusal::per_source_rate);
+    std::move(failed).undo();  // there is nothing left to give back
+    CHECK(admission.in_use() == 1);
+    CHECK(admission.rate_opens_at() == kStart);
+    const auto next = admission.charge(source(1), kStart);
+    CHECK(admission.in_use() == 2);
+    CHECK(admission.rate_opens_at() == kStart + 1s);
+    CHECK(admission.source_opens_at(source(1)) == kStart + 1s);
 }
 
 TEST_CASE("per_source_rate outlives the source's handlers, and the source is forgotten once its bucket is full") {
@@ -128,6 +170,7 @@ TEST_CASE("per_source_rate outlives the source's handlers, and the source is for
 }
 
 TEST_CASE("100,000 sources stay under the table's ceiling, and those with clients are never forgotten") {
+    const std::size_t before = allocated;
     admit::Admission admission;
     auto all = limits(1000000);
     all.per_source = 1;
@@ -137,6 +180,8 @@ TEST_CASE("100,000 sources stay under the table's ceiling, and those with client
     for (std::uint32_t i = 2; i < 100002; ++i) (void)admission.charge(source(i), kStart);
     CHECK(admission.sources().size() <= admit::Sources::kMost);
     CHECK(admission.sources().size() > admit::Sources::kMost / 2);
+    CHECK(allocated - before < admit::Sources::kCeiling);
+    CHECK(allocated - before > admit::Sources::kMost * sizeof(admit::Source) / 2);  // so it is counted
     CHECK(admission.refuses(source(1), kStart) == admit::Refusal::per_source);
 }
 

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// All that the intake may ask of the service whose clients it takes. It is tested with a fake one, whose clock steps.
+
+#include <ctime>
+
+#include "base/error.h"
+#include "base/time.h"
+
+namespace superd::intake {
+
+class Host {
+  public:
+    virtual ~Host() = default;
+
+    /// A client was taken from the kernel.
+    virtual void accepted() = 0;
+    /// Clients may be taken that could not be before, or fewer are here.
+    virtual void changed() = 0;
+    /// The kernel lacks what it takes to accept a client or to wait for one.
+    virtual void scarce(const Error& why) = 0;
+
+    /// Calls Intake::woken() at that time; a later call replaces an earlier one.
+    virtual Result<void> wake_at(Instant when) = 0;
+    virtual Instant now() const = 0;
+    /// What [access] times is about.
+    virtual std::time_t time_of_day() const = 0;
+    /// Of the last minute; 0 where the kernel does not tell.
+    virtual double load_average() const = 0;
+};
+
+}  // namespace superd::intake
