@@ -232,7 +232,7 @@ class Failures(SuperdCase):
         self.assertTrue(record["message"].endswith(": exit status 3"), record["message"])
         record = daemon.wait_for(lambda r: "child_pid" in r and "peer" in r, service="killed")
         self.assertEqual((str(record["status"]), record["ended"]), (str(int(signal.SIGSEGV)), "signal"))
-        self.assertTrue(record["message"].endswith(": killed by SEGV"), record["message"])
+        self.assertTrue(record["message"].endswith(": killed by SIGSEGV"), record["message"])
         self.assertFalse(daemon.find(lambda r: r.get("service") == "clean" and "child_pid" in r
                                      and r["level"] != "debug"))
 
