@@ -2,8 +2,6 @@
 #include "base/text.h"
 
 #include <fmt/format.h>
-#include <signal.h>
-#include <string.h>
 
 #include <algorithm>
 #include <charconv>
@@ -176,14 +174,6 @@ std::optional<std::string> closest(std::string_view word, const std::vector<std:
         }
     }
     return found != nullptr ? std::optional(*found) : std::nullopt;
-}
-
-std::string signal_name(int number) {
-    if (const char* name = sigabbrev_np(number)) return fmt::format("SIG{}", name);
-    // sigabbrev_np(3) knows no real-time signals.
-    if (number >= SIGRTMIN && number <= SIGRTMAX)
-        return number == SIGRTMIN ? "SIGRTMIN" : fmt::format("SIGRTMIN+{}", number - SIGRTMIN);
-    return fmt::format("signal {}", number);
 }
 
 }  // namespace superd

@@ -44,7 +44,4 @@ std::size_t edit_distance(std::string_view a, std::string_view b);
 /// The candidate that was most likely meant, if any is near enough; case does not count.
 std::optional<std::string> closest(std::string_view word, const std::vector<std::string>& candidates);
 
-/// "SIGTERM", "SIGRTMIN+3", or "signal 99".
-std::string signal_name(int number);
-
 }  // namespace superd

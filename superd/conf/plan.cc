@@ -33,22 +33,6 @@ PlanItem compare(const std::string& name, const Service* running, const Service*
 
 }  // namespace
 
-const char* name_of(Change change) {
-    switch (change) {
-        case Change::unchanged:
-            return "unchanged";
-        case Change::add:
-            return "add";
-        case Change::remove:
-            return "remove";
-        case Change::rebind:
-            return "rebind";
-        case Change::renew:
-            return "renew";
-    }
-    return "";
-}
-
 std::vector<PlanItem> plan(const Catalog& running, const Catalog& next) {
     std::set<std::string> names;
     for (const Catalog* catalog : {&running, &next}) {

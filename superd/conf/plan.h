@@ -11,7 +11,9 @@ namespace superd::conf {
 
 /// In rising order of what it costs: rebind changes listening sockets, renew only models, handlers and limits.
 enum class Change { unchanged, add, remove, rebind, renew };
-const char* name_of(Change);
+constexpr auto names_of(Change) {
+    return std::array{"unchanged", "add", "remove", "rebind", "renew"};
+}
 
 struct PlanItem {
     std::string service;

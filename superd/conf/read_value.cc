@@ -7,9 +7,9 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
-#include <cstring>
 #include <set>
 
+#include "base/signal.h"
 #include "base/text.h"
 #include "conf/read.h"
 #include "conf/time_window.h"
@@ -232,8 +232,6 @@ class Reader {
     }
 
     bool signal(const Value& value) {
-        std::vector<std::string> names;
-        std::string_view wanted = value.text;
         if (value.kind == Kind::integer) {
             if (value.integer >= 1 && value.integer <= SIGRTMAX) {
                 out_.number = value.integer;
@@ -242,18 +240,14 @@ class Reader {
             return complain(value, fmt::format("{} {} is out of range 1 to {}", name_, value.integer, SIGRTMAX));
         }
         if (!string(value, "a signal such as \"TERM\"")) return false;
-        if (wanted.starts_with("SIG")) wanted.remove_prefix(3);
-        for (int number = 1; number < NSIG; ++number) {
-            const char* name = sigabbrev_np(number);
-            if (name == nullptr) continue;
-            if (wanted == name) {
-                out_.number = number;
-                return true;
-            }
-            names.emplace_back(name);
+        if (const auto number = find_signal(value.text)) {
+            out_.number = *number;
+            return true;
         }
+        std::string_view wanted = value.text;
+        if (wanted.starts_with("SIG")) wanted.remove_prefix(3);
         return complain(value, fmt::format("{} {} is not a signal: write a name such as \"TERM\", or a number{}", name_,
-                                           shown(value), did_you_mean(wanted, names)));
+                                           shown(value), did_you_mean(wanted, signal_names())));
     }
 
     bool one_limit(const Value& value, rlim_t& out) {

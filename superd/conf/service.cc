@@ -6,36 +6,6 @@
 
 namespace superd::conf {
 
-const char* name_of(Model model) {
-    switch (model) {
-        case Model::fork:
-            return "fork";
-        case Model::prefork:
-            return "prefork";
-        case Model::iterative:
-            return "iterative";
-        case Model::delayed:
-            return "delayed";
-    }
-    return "";
-}
-
-const char* name_of(Handoff handoff) {
-    return handoff == Handoff::listen ? "listen" : "connection";
-}
-
-const char* name_of(SocketType type) {
-    switch (type) {
-        case SocketType::stream:
-            return "stream";
-        case SocketType::datagram:
-            return "datagram";
-        case SocketType::seqpacket:
-            return "seqpacket";
-    }
-    return "";
-}
-
 std::string Listen::uri() const {
     const auto inet = [&](const char* scheme) {
         const bool ipv6 = host.find(':') != std::string::npos;

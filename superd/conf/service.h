@@ -5,6 +5,7 @@
 #include <sys/resource.h>
 #include <sys/types.h>
 
+#include <array>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -12,22 +13,36 @@
 #include <utility>
 #include <vector>
 
+#include "base/names.h"
 #include "base/time.h"
 #include "sys/identity.h"
 #include "sys/prefix.h"
 
 namespace superd::conf {
 
+using superd::name_of;
+
 enum class Model { fork, prefork, iterative, delayed };
+constexpr auto names_of(Model) {
+    return std::array{"fork", "prefork", "iterative", "delayed"};
+}
 enum class Handoff { connection, listen };
+constexpr auto names_of(Handoff) {
+    return std::array{"connection", "listen"};
+}
 enum class SocketType { stream, datagram, seqpacket };
+constexpr auto names_of(SocketType) {
+    return std::array{"stream", "datagram", "seqpacket"};
+}
 enum class Transport { tcp, udp, unix_stream, unix_datagram, unix_seqpacket, vsock, inherited };
 enum class Stderr { log, socket, null, inherit };
+constexpr auto names_of(Stderr) {
+    return std::array{"log", "socket", "null", "inherit"};
+}
 enum class LogConnections { none, failures, all };
-
-const char* name_of(Model);
-const char* name_of(Handoff);
-const char* name_of(SocketType);
+constexpr auto names_of(LogConnections) {
+    return std::array{"none", "failures", "all"};
+}
 
 /// One address to listen on. Two of equal uri() are the same address.
 struct Listen {
@@ -74,6 +89,9 @@ struct Rate {
 
 /// What becomes of a client that a limit keeps out.
 enum class Excess { queue, close, reset, reject };
+constexpr auto names_of(Excess) {
+    return std::array{"queue", "close", "reset", "reject"};
+}
 
 struct Limits {
     int instances = 256;
@@ -98,6 +116,9 @@ struct TimeWindow {
 };
 
 enum class Denial { close, reset, drop };
+constexpr auto names_of(Denial) {
+    return std::array{"close", "reset", "drop"};
+}
 
 struct Access {
     std::vector<sys::Prefix> allow, deny;

@@ -95,8 +95,11 @@ std::string metrics_text(const core::Operations& superd, MetricsFormat format) {
 
     text.family("superd_service_state", "gauge", "1 for the state that a service is in, 0 for the others.");
     each([&](const auto& service) {
-        for (const char* state : {"listening", "full", "paused", "draining", "waiting", "backoff"})
-            text.sample(fmt::format("{},state=\"{}\"", label(service), state), service.state == state ? 1 : 0);
+        for (const char* name : names_of(core::Status{})) {
+            const auto status = find_named<core::Status>(name);
+            if (status != core::Status::disabled)
+                text.sample(fmt::format("{},state=\"{}\"", label(service), name), service.status == status ? 1 : 0);
+        }
     });
     const auto gauge = [&](const char* name, const char* help, auto value) {
         text.family(name, "gauge", help);

@@ -3,10 +3,10 @@
 
 #include <fmt/format.h>
 #include <signal.h>
-#include <string.h>
 
 #include <optional>
 
+#include "base/signal.h"
 #include "base/text.h"
 #include "control/metrics.h"
 #include "control/shapes.h"
@@ -76,7 +76,7 @@ Outcome list(Operations& superd, const Json&, Rights) {
         all.push_back({{"name", service.name},
                        {"description", service.description},
                        {"enabled", service.enabled},
-                       {"state", service.state},
+                       {"state", name_of(service.status)},
                        {"model", service.model},
                        {"listen", std::move(addresses)}});
     }
@@ -114,7 +114,7 @@ Outcome hold(Operations& superd, const Json& request, Rights) {
     if (const auto done = (superd.*act)(*name); !done) return std::unexpected(done.error());
     const auto service = find(superd, *name);
     if (!service) return no_service(superd, *name);
-    return Json{{"service", *name}, {"state", service->state}, {"handlers", service->handlers}};
+    return Json{{"service", *name}, {"state", name_of(service->status)}, {"handlers", service->handlers}};
 }
 
 /// What becomes of it is told by the status of whoever has taken over by then.
@@ -138,10 +138,9 @@ int signal_number(const Json& value) {
     }
     if (!value.is_string()) return 0;
     const auto name = value.get<std::string>();
+    if (const auto number = find_signal(name)) return *number;
     for (int number = 1; number <= SIGRTMAX; ++number) {
-        const char* known = sigabbrev_np(number);
         if (name == fmt::format("{}", number)) return number;
-        if (known != nullptr && (name == known || name == fmt::format("SIG{}", known))) return number;
     }
     return 0;
 }

@@ -52,7 +52,7 @@ Json to_json(const core::ServiceReport& report) {
     return {{"name", report.name},
             {"description", report.description},
             {"enabled", report.enabled},
-            {"state", report.state},
+            {"state", core::name_of(report.status)},
             {"reason", report.reason},
             {"model", report.model},
             {"handoff", report.handoff},

@@ -54,7 +54,7 @@ bool takes(const net::Listener& listener, const sys::Address& client, std::optio
 
 intake::Explanation Service::explain(const sys::Address& client, std::optional<uid_t> uid) {
     intake::Explanation out;
-    const State at = state();
+    const Standing at = standing();
     Outcome outcome = Outcome::served;
     if (throttled() && on_excess_ != conf::Excess::queue)
         outcome = Outcome::refused;
@@ -62,7 +62,7 @@ intake::Explanation Service::explain(const sys::Address& client, std::optional<u
         outcome = Outcome::refused;
     else if (hold_ != Hold::open || backing_off() || throttled())
         outcome = Outcome::waits;
-    std::string text = at.name;
+    std::string text = name_of(at.status);
     if (!at.reason.empty()) text += fmt::format(", {}", at.reason);
     out.steps.push_back({"state", outcome, std::move(text)});
 

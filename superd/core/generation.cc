@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "base/signal.h"
 #include "base/text.h"
 #include "core/client_environment.h"
 #include "core/service.h"

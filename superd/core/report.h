@@ -5,6 +5,7 @@
 
 #include <sys/types.h>
 
+#include <array>
 #include <cstdint>
 #include <ctime>
 #include <optional>
@@ -12,11 +13,27 @@
 #include <vector>
 
 #include "admit/refusal.h"
+#include "base/names.h"
 #include "conf/diagnostic.h"
 #include "conf/plan.h"
 #include "core/stats.h"
 
 namespace superd::core {
+
+/// What a service is at, as `superctl status` names it.
+enum class Status {
+    listening,
+    full,      ///< limits.instances
+    paused,    ///< by an operator, or by a rate or load
+    draining,  ///< by an operator, or because its definition is gone
+    waiting,   ///< for an address
+    backoff,   ///< something is scarce, or its handlers do not start
+    disabled,  ///< defined, and not run
+};
+constexpr auto names_of(Status) {
+    return std::array{"listening", "full", "paused", "draining", "waiting", "backoff", "disabled"};
+}
+using superd::name_of;
 
 struct ListenerReport {
     std::string uri;
@@ -26,8 +43,8 @@ struct ListenerReport {
 struct ServiceReport {
     std::string name, description;
     bool enabled = true;  ///< false: defined, and nothing else of this is set but listeners and model
-    std::string state;    ///< listening, full, paused, draining, waiting, backoff, disabled
-    std::string reason;   ///< why that state, where it says more
+    Status status = Status::listening;
+    std::string reason;  ///< why, where there is more to say
     std::string model, handoff;
     std::vector<ListenerReport> listeners;
     std::size_t handlers = 0, spare = 0, held = 0, stalled = 0;

@@ -119,11 +119,11 @@ class Service final : public intake::Host {
     intake::Explanation explain(const sys::Address& client, std::optional<uid_t> uid);
 
   private:
-    struct State {
-        const char* name;
-        std::string reason;  ///< "" where the name says all
+    struct Standing {
+        Status status;
+        std::string reason;  ///< "" where the status says all
     };
-    State state();
+    Standing standing();
     void configure(const conf::Service& definition);
     /// Pool workers take clients by themselves, and leave while the service is held.
     void retire_if_held();

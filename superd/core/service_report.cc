@@ -9,20 +9,21 @@
 
 namespace superd::core {
 
-Service::State Service::state() {
-    if (withdrawn_) return {"draining", "removed"};
-    if (hold_ == Hold::paused) return {"paused", "by superctl"};
-    if (hold_ == Hold::drained) return {"draining", "by superctl"};
-    if (backing_off()) return {"backoff", "short of descriptors, processes or memory"};
-    if (throttled()) return {"backoff", cannot_start_.empty() ? "handlers fail as they start" : cannot_start_.c_str()};
-    if (shut_) return {"backoff", "its access filter cannot be set"};
+Service::Standing Service::standing() {
+    if (withdrawn_) return {Status::draining, "removed"};
+    if (hold_ == Hold::paused) return {Status::paused, "by superctl"};
+    if (hold_ == Hold::drained) return {Status::draining, "by superctl"};
+    if (backing_off()) return {Status::backoff, "short of descriptors, processes or memory"};
+    if (throttled())
+        return {Status::backoff, cannot_start_.empty() ? "handlers fail as they start" : cannot_start_.c_str()};
+    if (shut_) return {Status::backoff, "its access filter cannot be set"};
     if (std::ranges::any_of(ports_, [](Port* port) { return port->listener() == nullptr; }))
-        return {"waiting", "an address cannot be had"};
+        return {Status::waiting, "an address cannot be had"};
     for (Port* port : ports_)
-        if (port->trouble()) return {"waiting", fmt::format("{}: {}", port->uri(), *port->trouble())};
+        if (port->trouble()) return {Status::waiting, fmt::format("{}: {}", port->uri(), *port->trouble())};
     if (const auto closed = intake_.closed())
-        return {*closed == admit::Refusal::instances ? "full" : "paused", admit::name_of(*closed)};
-    return {"listening", cannot_start_.c_str()};
+        return {closed == admit::Refusal::instances ? Status::full : Status::paused, admit::name_of(*closed)};
+    return {Status::listening, cannot_start_.c_str()};
 }
 
 ServiceReport Service::report() {
@@ -31,8 +32,8 @@ ServiceReport Service::report() {
                                                         : &former_.back()->definition();
     ServiceReport out;
     out.name = name_;
-    const State now = state();
-    out.state = now.name;
+    const Standing now = standing();
+    out.status = now.status;
     out.reason = now.reason;
     out.model = "none";
     if (definition != nullptr) {
@@ -99,7 +100,7 @@ void Service::write_status() {
     for (const ListenerReport& listener : all.listeners) addresses += (addresses.empty() ? "" : " ") + listener.uri;
     const std::string refused = intake_.refusals().summary();
     std::vector<Field> fields = {{"SERVICE", name_},
-                                 {"STATE", all.state},
+                                 {"STATE", name_of(all.status)},
                                  {"REASON", all.reason},
                                  {"MODEL", all.model},
                                  {"ADDRESS", addresses},
@@ -126,8 +127,8 @@ void Service::write_status() {
         Level::notice,
         fmt::format(
             "{}, {}, {}: handlers {}/{}, spare {}, held {}, accepted {}, failures {}, not started {}; refused: {}",
-            all.state, all.model, addresses.empty() ? "no address" : addresses, all.handlers, all.limit, all.spare,
-            all.held, all.stats.accepted, all.stats.failures, all.stats.spawn_failures,
+            name_of(all.status), all.model, addresses.empty() ? "no address" : addresses, all.handlers, all.limit,
+            all.spare, all.held, all.stats.accepted, all.stats.failures, all.stats.spawn_failures,
             refused.empty() ? "none" : refused),
         fields);
 }

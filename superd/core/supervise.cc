@@ -36,7 +36,7 @@ ServiceReport only_defined(const conf::Service& definition) {
     out.name = definition.name;
     out.description = definition.description;
     out.enabled = false;
-    out.state = "disabled";
+    out.status = Status::disabled;
     out.reason = "enabled = false";
     out.model = conf::name_of(definition.model);
     out.handoff = conf::name_of(definition.handoff);

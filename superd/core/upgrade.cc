@@ -18,6 +18,7 @@
 #include <cstdlib>
 #include <new>
 
+#include "base/signal.h"
 #include "base/text.h"
 
 namespace superd::core {

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: MIT
 // The verbs that a running superd answers.
 #include <fmt/format.h>
-#include <signal.h>
-#include <string.h>
 #include <unistd.h>
 
 #include <cstdio>
 #include <memory>
 
+#include "base/signal.h"
 #include "base/text.h"
 #include "control/server.h"
 #include "control/shapes.h"
@@ -94,7 +93,7 @@ void drain(Command& command, const std::string& service, bool wait) {
         const Json& now = array_of(*status, "services")[0];
         (*answer)["handlers"] = number_of(now, "handlers");
         (*answer)["state"] = text_of(now, "state");
-        if (text_of(now, "state") != "draining")
+        if (text_of(now, "state") != core::name_of(core::Status::draining))
             return failed(command,
                           fmt::format("service \"{}\" no longer drains: it is {}", service, text_of(now, "state")));
     }
@@ -169,9 +168,7 @@ void upgrade(Command& command) {
 std::string show_signalled(const Json& answer) {
     const Json& pids = array_of(answer, "signalled");
     const int number = static_cast<int>(number_of(answer, "signal"));
-    const char* name = sigabbrev_np(number);
-    const std::string what =
-        number == 0 ? "asked to leave" : fmt::format("sent {}", name != nullptr ? name : fmt::format("{}", number));
+    const std::string what = number == 0 ? "asked to leave" : fmt::format("sent {}", signal_name(number));
     std::string out =
         fmt::format("{} {}", pids.size() == 1 ? "1 process" : fmt::format("{} processes", pids.size()), what);
     for (const Json& pid : pids)

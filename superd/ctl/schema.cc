@@ -6,8 +6,8 @@
 #include <signal.h>
 
 #include <charconv>
-#include <cstring>
 
+#include "base/signal.h"
 #include "conf/listen.h"
 #include "conf/schema.h"
 #include "ctl/verbs.h"
@@ -57,13 +57,10 @@ ordered_json text(std::int64_t min, std::int64_t max) {
     return schema;
 }
 
-ordered_json signal_name() {
-    ordered_json names = ordered_json::array();
-    for (int number = 1; number < NSIG; ++number) {
-        if (const char* name = sigabbrev_np(number)) names.push_back(name);
-    }
-    const std::string prefixed = fmt::format("^SIG({})$", fmt::join(names.get<std::vector<std::string>>(), "|"));
-    return {{"anyOf", {{{"enum", std::move(names)}}, matching(prefixed), integer(1, SIGRTMAX)}}};
+ordered_json signal() {
+    const std::vector<std::string> names = signal_names();
+    return {{"anyOf",
+             {{{"enum", names}}, matching(fmt::format("^SIG({})$", fmt::join(names, "|"))), integer(1, SIGRTMAX)}}};
 }
 
 ordered_json resource_limit(bool bytes) {
@@ -116,7 +113,7 @@ ordered_json shape(const Key& key) {
         case Type::choice:
             return {{"enum", choices}};
         case Type::signal:
-            return signal_name();
+            return signal();
         case Type::count_limit:
         case Type::size_limit:
             return resource_limit(type == Type::size_limit);

@@ -4,9 +4,12 @@
 #include <fmt/format.h>
 
 #include "base/text.h"
+#include "core/report.h"
 
 namespace superd::ctl {
 namespace {
+
+using core::Status;
 
 std::string count_of(const Json& object, const char* name) {
     return fmt::format("{:.0f}", number_of(object, name));
@@ -72,10 +75,15 @@ const Json& array_of(const Json& object, const char* name) {
     return at != object.end() && at->is_array() ? *at : kNone;
 }
 
-Colour colour_of_state(const std::string& state) {
-    if (state == "listening") return Colour::good;
-    if (state == "backoff" || state == "waiting") return Colour::bad;
-    return state == "disabled" ? Colour::dim : Colour::notice;
+/// nullopt: this superctl does not know it.
+std::optional<Status> status_of(const Json& service) {
+    return find_named<Status>(text_of(service, "state"));
+}
+
+Colour colour_of(std::optional<Status> status) {
+    if (status == Status::listening) return Colour::good;
+    if (status == Status::backoff || status == Status::waiting) return Colour::bad;
+    return status == Status::disabled ? Colour::dim : Colour::notice;
 }
 
 std::string addresses_of(const Json& service) {
@@ -104,10 +112,10 @@ std::string show_status(const Json& answer, const Terminal& terminal) {
     std::vector<Row> rows;
     for (const Json& service : array_of(answer, "services")) {
         const std::string state = text_of(service, "state");
-        if (state == "disabled") continue;  // list tells them
+        if (status_of(service) == Status::disabled) continue;  // list tells them
         const double failed = number_of(service, "failures") + number_of(service, "spawn_failures");
         rows.push_back({text_of(service, "name"),
-                        {state, colour_of_state(state)},
+                        {state, colour_of(status_of(service))},
                         text_of(service, "model"),
                         addresses_of(service),
                         fmt::format("{}/{}", count_of(service, "handlers"), count_of(service, "limit")),
@@ -132,12 +140,14 @@ std::string show_service(const Json& answer, const Terminal& terminal) {
     const auto line = [&](const char* what, const std::string& text) {
         out += fmt::format("  {:<15} {}\n", what, text);
     };
-    line("state",
-         painted(state, colour_of_state(state), terminal.colour) + (reason.empty() ? "" : ": " + escape(reason)));
+    line("state", painted(state, colour_of(status_of(service)), terminal.colour) +
+                      (reason.empty() ? "" : ": " + escape(reason)));
     line("model", fmt::format("{}, handoff {}", text_of(service, "model"), text_of(service, "handoff")));
     for (const Json& listener : array_of(service, "listeners"))
-        line("address", escape(text_of(listener, "address")) +
-                            (listener.value("open", Json()) == true || state == "disabled" ? "" : " (waited for)"));
+        line("address",
+             escape(text_of(listener, "address")) +
+                 (listener.value("open", Json()) == true || status_of(service) == Status::disabled ? ""
+                                                                                                   : " (waited for)"));
     line("handlers", fmt::format("{} of {}, {} spare", count_of(service, "handlers"), count_of(service, "limit"),
                                  count_of(service, "spare")));
     line("clients", fmt::format("{} accepted, {} held, {} waiting for a handler", count_of(service, "accepted"),
@@ -169,8 +179,10 @@ std::string show_list(const Json& answer, const Terminal& terminal) {
         std::string addresses;
         for (const Json& address : array_of(service, "listen"))
             if (address.is_string()) addresses += (addresses.empty() ? "" : " ") + address.get<std::string>();
-        rows.push_back(
-            {text_of(service, "name"), {state, colour_of_state(state)}, addresses, text_of(service, "description")});
+        rows.push_back({text_of(service, "name"),
+                        {state, colour_of(status_of(service))},
+                        addresses,
+                        text_of(service, "description")});
     }
     return rows.empty() ? "no services\n" : format_table(columns, rows, terminal);
 }

@@ -75,11 +75,6 @@ void Intake::explain(const sys::Address& client, std::optional<uid_t> uid, bool 
     if (!queue) overloaded();
 }
 
-const char* name_of(Explanation::Outcome outcome) {
-    static constexpr const char* kNames[] = {"served", "held", "waits", "refused"};
-    return kNames[static_cast<int>(outcome)];
-}
-
 Explanation::Outcome Explanation::outcome() const {
     return decides(steps).outcome;
 }

@@ -2,8 +2,11 @@
 #pragma once
 // What superd tells of a client that might come, as plain values.
 
+#include <array>
 #include <string>
 #include <vector>
+
+#include "base/names.h"
 
 namespace superd::intake {
 
@@ -15,6 +18,7 @@ struct Explanation {
         waits,  ///< in the backlog
         refused,
     };  // from good to bad
+    friend constexpr auto names_of(Outcome) { return std::array{"served", "held", "waits", "refused"}; }
     struct Step {
         const char* what = "";  ///< state, listener, instances, max_load, rate, access, times, per_source, …
         Outcome outcome = Outcome::served;  ///< served: it passes
@@ -27,6 +31,6 @@ struct Explanation {
     /// "refused: per_source (4 of 4)"
     std::string verdict() const;
 };
-const char* name_of(Explanation::Outcome);
+using superd::name_of;
 
 }  // namespace superd::intake

@@ -3,10 +3,6 @@
 
 #include "base/text.h"
 
-#include <fmt/format.h>
-
-#include <csignal>
-
 using namespace superd;
 
 TEST_CASE("splitting keeps empty parts") {
@@ -88,11 +84,4 @@ TEST_CASE("things are counted as people say it") {
     CHECK(counted(1, "error") == "1 error");
     CHECK(counted(0, "error") == "0 errors");
     CHECK(counted(2, "address") == "2 addresses");
-}
-
-TEST_CASE("every signal has a name") {
-    CHECK(signal_name(SIGTERM) == "SIGTERM");
-    CHECK(signal_name(SIGRTMIN) == "SIGRTMIN");
-    CHECK(signal_name(SIGRTMIN + 5) == fmt::format("SIGRTMIN+{}", 5));
-    CHECK(signal_name(200) == "signal 200");
 }

@@ -13,7 +13,8 @@ class Pretended final : public core::Operations {
         core::ServiceReport service;
         service.name = "echo";
         service.description = "\"quoted\" \xff";
-        service.state = held.empty() ? "listening" : held;
+        service.status = core::Status::listening;
+        if (!held.empty()) service.status = held == "paused" ? core::Status::paused : core::Status::draining;
         service.model = "fork";
         service.handoff = "connection";
         service.listeners.push_back({"tcp://127.0.0.1:7", true});
