@@ -20,6 +20,7 @@ struct Diagnostic {
     Place place;
     std::string message;
     bool warning = false;  ///< true: it may well work, but probably does not
+    bool local = false;    ///< true: this machine lacks it, or superd's user may not; elsewhere it may be right
 };
 
 /// All that was found, in file and line order once sorted.

@@ -44,6 +44,9 @@ class Resolver {
             draft_.reject(name, message, errors_);
         }
     }
+    void reject_here(const char* name, const Value* at, std::string message) {
+        draft_.reject_here(name, at, std::move(message), errors_);
+    }
 
     std::optional<sys::User> resolve_user() {
         const Value* value = draft_.get("user");
@@ -51,17 +54,17 @@ class Resolver {
         const std::string name = value != nullptr ? value->text : "nobody";
         const auto found = context_.from.names.find_user(name);
         if (!found) {
-            reject("user", value, found.error().text);
+            reject_here("user", value, found.error().text);
             return std::nullopt;
         }
         if (!*found) {
-            reject("user", value,
-                   value != nullptr ? fmt::format("user \"{}\": no such user", name)
-                                    : "user is missing, and there is no \"nobody\" to take instead");
+            reject_here("user", value,
+                        value != nullptr ? fmt::format("user \"{}\": no such user", name)
+                                         : "user is missing, and there is no \"nobody\" to take instead");
             return std::nullopt;
         }
         if (!is_root() && (*found)->uid != context_.from.uid) {
-            reject("user", value, fmt::format("user \"{}\": only root may run a handler as another user", name));
+            reject_here("user", value, fmt::format("user \"{}\": only root may run a handler as another user", name));
             return std::nullopt;
         }
         return **found;
@@ -70,12 +73,12 @@ class Resolver {
     std::optional<gid_t> resolve_group(const char* name, const Value& value) {
         const auto found = context_.from.names.find_group(value.text);
         if (!found) {
-            reject(name, &value, found.error().text);
+            reject_here(name, &value, found.error().text);
         } else if (!*found) {
-            reject(name, &value, fmt::format("{} \"{}\": no such group", name, value.text));
+            reject_here(name, &value, fmt::format("{} \"{}\": no such group", name, value.text));
         } else if (!is_root() && **found != context_.from.gid) {
-            reject(name, &value,
-                   fmt::format("{} \"{}\": only root may run a handler in another group", name, value.text));
+            reject_here(name, &value,
+                        fmt::format("{} \"{}\": only root may run a handler in another group", name, value.text));
         } else {
             return **found;
         }
@@ -91,7 +94,7 @@ class Resolver {
         const Value* listed = draft_.get("supplementary_groups");
         std::vector<gid_t> groups;
         if (listed != nullptr && !is_root()) {
-            reject("supplementary_groups", listed, "supplementary_groups: only root may set them");
+            reject_here("supplementary_groups", listed, "supplementary_groups: only root may set them");
         } else if (listed != nullptr) {
             for (const Value& item : listed->items) {
                 if (const auto gid = resolve_group("supplementary_groups", item)) groups.push_back(*gid);
@@ -103,7 +106,7 @@ class Resolver {
         if (is_root()) {
             if (listed == nullptr) {
                 auto known = context_.from.names.groups_of(*user);
-                if (!known) return reject("user", draft_.get("user"), known.error().text);
+                if (!known) return reject_here("user", draft_.get("user"), known.error().text);
                 groups = std::move(*known);
             }
             handler_.identity = sys::Identity{user->uid, user->gid, groups, user->name};
@@ -117,10 +120,13 @@ class Resolver {
     std::string resolve_folder(const char* name, const std::string& root, const std::string& path) {
         const Value* value = draft_.get(name);
         const auto complain = [&](std::string_view why) {
-            reject(name, value, fmt::format("{} \"{}\" {}", name, path, why));
+            reject_here(name, value, fmt::format("{} \"{}\" {}", name, path, why));
             return std::string();
         };
-        if (!path.starts_with('/')) return complain("is not an absolute path");
+        if (!path.starts_with('/')) {
+            reject(name, value, fmt::format("{} \"{}\" is not an absolute path", name, path));
+            return "";
+        }
         const auto found = sys::find_in_root(root, path);
         if (!found) {
             if (found.error().code == ENOENT)
@@ -136,7 +142,7 @@ class Resolver {
         if (draft_.get("root_directory") != nullptr) {
             root_ = resolve_folder("root_directory", "/", handler_.root_directory);
             if (!root_.empty() && !is_root())
-                reject("root_directory", draft_.get("root_directory"), "root_directory: only root may set one");
+                reject_here("root_directory", draft_.get("root_directory"), "root_directory: only root may set one");
         }
         if (draft_.is_broken("root_directory") || draft_.is_broken("working_directory")) return;
         resolve_folder("working_directory", root_, handler_.working_directory);
@@ -184,13 +190,14 @@ class Resolver {
             if (found && in_the_way.empty()) in_the_way = path;
         }
         if (!in_the_way.empty()) return check_program(program, in_the_way, sys::find_in_root(root_, in_the_way));
-        reject("exec", &program, fmt::format("exec \"{}\" is in none of {}", program.text, fmt::join(folders, ", ")));
+        reject_here("exec", &program,
+                    fmt::format("exec \"{}\" is in none of {}", program.text, fmt::join(folders, ", ")));
     }
 
     void check_program(const Value& at, const std::string& path, const Result<sys::FoundFile>& found) {
         const auto complain = [&](const std::string& why) {
             const std::string where = at.text == path ? "" : fmt::format(" ({})", path);
-            reject("exec", &at, fmt::format("exec \"{}\"{}{}", at.text, where, why));
+            reject_here("exec", &at, fmt::format("exec \"{}\"{}{}", at.text, where, why));
         };
         const char* inside = root_ == "/" ? "" : " in root_directory";
         if (!found && found.error().code == ENOENT)
@@ -327,9 +334,9 @@ class Resolver {
             rlimit own{};
             getrlimit(static_cast<__rlimit_resource_t>(wanted.resource), &own);
             if (wanted.hard > own.rlim_max) {
-                reject(key.full_name().c_str(), value,
-                       fmt::format("{} is above superd's own hard limit of {}, which only root may raise",
-                                   key.full_name(), own.rlim_max));
+                reject_here(key.full_name().c_str(), value,
+                            fmt::format("{} is above superd's own hard limit of {}, which only root may raise",
+                                        key.full_name(), own.rlim_max));
             }
         }
     }
@@ -343,8 +350,9 @@ class Resolver {
         const int least =
             std::min(getpriority(PRIO_PROCESS, 0), 20 - static_cast<int>(std::min<rlim_t>(ceiling.rlim_cur, 40)));
         if (handler_.nice >= least) return;
-        reject("nice", value,
-               fmt::format("nice {} is below {}, the least that superd may set without root", handler_.nice, least));
+        reject_here(
+            "nice", value,
+            fmt::format("nice {} is below {}, the least that superd may set without root", handler_.nice, least));
     }
 
     Draft& draft_;

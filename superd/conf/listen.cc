@@ -74,7 +74,8 @@ Result<std::uint32_t> parse_port(std::string_view port, const char* protocol, sy
     const auto found = names.find_port(std::string(port), protocol);
     if (!found) return std::unexpected(found.error());
     if (*found) return **found;
-    return fail(fmt::format("port \"{}\" is not a number, nor in the services database for {}", port, protocol));
+    return std::unexpected(
+        Error{fmt::format("port \"{}\" is not a number, nor in the services database for {}", port, protocol), ENOENT});
 }
 
 Result<Listen> parse_inet(Listen out, std::string_view rest, sys::Names& names) {

@@ -131,6 +131,15 @@ void Draft::reject(std::string_view name, std::string message, Diagnostics& erro
     errors.push_back({Place{file, 0, 0, 1, {}}, std::move(message)});
 }
 
+void Draft::reject_here(std::string_view name, const Value* value, std::string message, Diagnostics& errors) {
+    if (value != nullptr) {
+        reject(name, value->spot, std::move(message), errors);
+    } else {
+        reject(name, std::move(message), errors);
+    }
+    errors.back().local = true;
+}
+
 void read(const Value& root, Scope scope, Draft& draft, Diagnostics& errors) {
     for (const auto& [name, entry] : root.entries) {
         if (is_section(name)) {

@@ -34,6 +34,8 @@ struct Draft {
     void reject(std::string_view name, const toml::Spot& spot, std::string message, Diagnostics& errors);
     /// The same about the file as a whole.
     void reject(std::string_view name, std::string message, Diagnostics& errors);
+    /// The same of what is wrong on this machine and may be right on another: at its value, or the file as a whole.
+    void reject_here(std::string_view name, const toml::Value* value, std::string message, Diagnostics& errors);
 };
 
 enum class Scope { service, defaults };

@@ -39,10 +39,10 @@ class SocketResolver {
         if (const Value* value = draft_.get("socket.user")) {
             const auto user = context_.from.names.find_user(value->text);
             if (!user) {
-                draft_.reject("socket.user", value->spot, user.error().text, errors_);
+                draft_.reject_here("socket.user", value, user.error().text, errors_);
             } else if (!*user) {
-                draft_.reject("socket.user", value->spot, fmt::format("socket.user \"{}\": no such user", value->text),
-                              errors_);
+                draft_.reject_here("socket.user", value, fmt::format("socket.user \"{}\": no such user", value->text),
+                                   errors_);
             } else {
                 socket_.user = (*user)->uid;
             }
@@ -50,10 +50,10 @@ class SocketResolver {
         if (const Value* value = draft_.get("socket.group")) {
             const auto group = context_.from.names.find_group(value->text);
             if (!group) {
-                draft_.reject("socket.group", value->spot, group.error().text, errors_);
+                draft_.reject_here("socket.group", value, group.error().text, errors_);
             } else if (!*group) {
-                draft_.reject("socket.group", value->spot,
-                              fmt::format("socket.group \"{}\": no such group", value->text), errors_);
+                draft_.reject_here("socket.group", value,
+                                   fmt::format("socket.group \"{}\": no such group", value->text), errors_);
             } else {
                 socket_.group = **group;
             }
@@ -125,26 +125,28 @@ class SocketResolver {
 
     // As with the handler's user, no service could have these, so that a default is no better than a service's own.
     void check_privileges() {
-        if (socket_.mark) reject("socket.mark", "socket.mark: only root may set one");
+        if (socket_.mark) reject_here("socket.mark", "socket.mark: only root may set one");
         if (socket_.priority > highest_free_priority) {
-            reject("socket.priority", fmt::format("socket.priority {}: only root may set more than {}",
-                                                  *socket_.priority, highest_free_priority));
+            reject_here("socket.priority", fmt::format("socket.priority {}: only root may set more than {}",
+                                                       *socket_.priority, highest_free_priority));
         }
         if (socket_.user && *socket_.user != context_.from.uid) {
-            reject("socket.user", fmt::format("socket.user \"{}\": only root may give a socket's path to another user",
-                                              draft_.get("socket.user")->text));
+            reject_here("socket.user",
+                        fmt::format("socket.user \"{}\": only root may give a socket's path to another user",
+                                    draft_.get("socket.user")->text));
         }
         if (socket_.group && *socket_.group != context_.from.gid &&
             std::ranges::find(own_groups_, *socket_.group) == own_groups_.end()) {
-            reject("socket.group",
-                   fmt::format("socket.group \"{}\": only root may give a socket's path to a group that superd is not "
-                               "in",
-                               draft_.get("socket.group")->text));
+            reject_here(
+                "socket.group",
+                fmt::format("socket.group \"{}\": only root may give a socket's path to a group that superd is not "
+                            "in",
+                            draft_.get("socket.group")->text));
         }
     }
 
-    void reject(const char* name, std::string message) {
-        draft_.reject(name, draft_.get(name)->spot, std::move(message), errors_);
+    void reject_here(const char* name, std::string message) {
+        draft_.reject_here(name, draft_.get(name), std::move(message), errors_);
     }
 
     Draft& draft_;

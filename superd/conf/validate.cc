@@ -38,6 +38,7 @@ void resolve_listen(Draft& draft, const Context& context, Diagnostics& errors) {
         auto listen = parse_listen(word->text, context.from.names);
         if (!listen) {
             reject(listen.error().text);
+            errors.back().local = listen.error().code != 0;
             continue;
         }
         if (const auto why = cannot_bind(*listen, socket)) {

@@ -36,16 +36,6 @@ bool is_essential(std::string_view key) {
     return std::ranges::find(essential, key) != essential.end();
 }
 
-/// Whether an error is about what another machine may have, or this one tomorrow.
-bool is_of_this_machine(std::string_view message) {
-    constexpr std::array<std::string_view, 13> words{
-        "does not exist",  "no such user",        "no such group",      "services database", "is in none of",
-        "cannot be used",  "not executable",      "may not execute",    "may not pass",      "not a regular file",
-        "not a directory", "may not be executed", "mounted with noexec"};
-    return std::ranges::any_of(words,
-                               [&](std::string_view one) { return message.find(one) != std::string_view::npos; });
-}
-
 std::vector<std::string> folders_of(const std::string& path) {
     std::vector<std::string> out;
     for (const std::string_view folder : split(path, ':')) {
@@ -101,7 +91,7 @@ class Fitting {
             const auto setting = service_.settings.find(key);
             if (setting == service_.settings.end() || is_essential(key)) {
                 const Origin& at = setting != service_.settings.end() ? setting->second.at : service_.at;
-                const bool here = is_of_this_machine(error.message);
+                const bool here = error.local;
                 fits_ = fits_ && here;
                 missing.push_back({at, here ? service_.name : "", here ? Fate::missing : Fate::skipped,
                                    here ? error.message + "; superctl check refuses the file until that is mended"

@@ -85,3 +85,37 @@ TEST_CASE("a very long line is not shown") {
     folder.define("a", sound + "nice = \"" + std::string(2000, 'x') + "\"\n");
     CHECK(folder.shown() == "conf.d/a.toml:4:8: error: nice: expected an integer from -20 to 19, found a string\n");
 }
+
+TEST_CASE("what only this machine or this user lacks is marked, and what is wrong everywhere is not") {
+    const Folder folder;
+    const std::string path = folder.path("bin/handler");
+    const auto local = [&](const std::string& text, Surroundings from) {
+        folder.define("a", text);
+        const auto catalog = load(from);
+        REQUIRE_FALSE(catalog.has_value());
+        REQUIRE(catalog.error().size() == 1);
+        INFO(catalog.error()[0].message);
+        return catalog.error()[0].local;
+    };
+    const std::string model = "model = \"fork\"\n", listen = "listen = \"tcp://*:1\"\n";
+    const std::string exec = "exec = [\"" + path + "\"]\n", service = model + listen + exec;
+    const Surroundings root = folder.surroundings();
+    Surroundings other = root;
+    other.uid = other.gid = 4242;
+    folder.write("bin/plain", "", 0644);
+    CHECK(local(model + listen + "exec = [\"no-such-program\"]\n", root));
+    CHECK(local(model + listen + "exec = [\"" + folder.path("bin/none") + "\"]\n", root));
+    CHECK(local(model + listen + "exec = [\"" + folder.path("bin/plain") + "\"]\n", root));
+    CHECK(local(service + "user = \"no-such-user\"\n", root));
+    CHECK(local(service + "group = \"no-such-group\"\n", root));
+    CHECK(local(service + "working_directory = \"/no/such/folder\"\n", root));
+    CHECK(local(model + exec + "listen = \"tcp://*:no-such-port\"\n", root));
+    CHECK(local(model + exec + "listen = \"unix:///run/x\"\n[socket]\nuser = \"no-such-user\"\n", root));
+    CHECK(local(service + "supplementary_groups = []\n", other));
+    CHECK(local(service + "[socket]\nmark = 1\n", other));
+    CHECK_FALSE(local(model + listen + "exec = [\"bin/handler\"]\n", root));
+    CHECK_FALSE(local(service + "working_directory = \"relative\"\n", root));
+    CHECK_FALSE(local(service + "environment = { \"A-B\" = \"1\" }\n", root));
+    CHECK_FALSE(local(model + exec + "listen = \"tcp://*:70000\"\n", root));
+    CHECK_FALSE(local(service + "[limits]\nburst = 5\n", root));
+}
