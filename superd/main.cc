@@ -28,7 +28,7 @@ namespace {
 using namespace superd;
 
 struct Options {
-    ctl::Places places;
+    conf::Places places;
     std::string log_format = "auto";
     std::string log_level = "info";
     std::string pid_file;
@@ -225,7 +225,7 @@ int serve(const Options& options, const core::State* before) {
         !warning.empty() && before == nullptr)
         log.write(Level::warning, warning);
     core::Invocation invocation;
-    invocation.definitions = ctl::surroundings(options.places);
+    invocation.definitions = conf::surroundings(options.places);
     invocation.starter = invocation.definitions.handler_path + "/superd-exec";
     invocation.words = options.words;
     invocation.folder = options.folder;

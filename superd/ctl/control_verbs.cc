@@ -179,7 +179,7 @@ std::string show_signalled(const Json& answer) {
 void plan_offline(Command& command, const std::string& config, bool config_given, const std::string& before,
                   const std::string& after) {
     const auto load = [&](const std::string& folder) {
-        return conf::load(surroundings({config, config_given, folder}));
+        return conf::load(conf::surroundings({config, config_given, folder}));
     };
     const auto old_catalog = load(before), new_catalog = load(after);
     for (const auto* catalog : {&old_catalog, &new_catalog}) {
@@ -210,7 +210,7 @@ void plan_offline(Command& command, const std::string& config, bool config_given
 struct Words {
     std::string service, target, signal, client, format = "prometheus";
     bool no_wait = false;
-    Places places;
+    conf::Places places;
     std::vector<std::string> folders;
 };
 

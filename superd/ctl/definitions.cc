@@ -2,42 +2,17 @@
 #include "ctl/definitions.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <cstdio>
-#include <filesystem>
 
 #include "base/text.h"
 #include "control/shapes.h"
 #include "ctl/verbs.h"
 
 namespace superd::ctl {
-namespace {
-
-/// The folder that holds superd's bin or sbin: handlers and superd-exec are found beside it, installed or not.
-std::string prefix() {
-    std::error_code error;
-    const auto self = std::filesystem::read_symlink("/proc/self/exe", error);
-    return error ? "/usr" : self.parent_path().parent_path().string();
-}
-
-}  // namespace
-
-conf::Surroundings surroundings(const Places& places) {
-    conf::Surroundings from;
-    from.config = places.config;
-    from.config_required = places.config_given;
-    from.conf_dir = places.conf_dir;
-    from.handler_path = prefix() + "/libexec/superd";
-    for (char** variable = environ; *variable != nullptr; ++variable) from.environment.emplace_back(*variable);
-    from.uid = geteuid();
-    from.gid = getegid();
-    return from;
-}
-
-int check(const Places& places, bool json) {
+int check(const conf::Places& places, bool json) {
     conf::Diagnostics warnings;
-    const auto catalog = conf::load(surroundings(places), &warnings);
+    const auto catalog = conf::load(conf::surroundings(places), &warnings);
     if (json) {
         control::Json answer{{"version", control::kVersion}, {"ok", catalog.has_value()}};
         if (catalog) {
@@ -66,7 +41,7 @@ int check(const Places& places, bool json) {
 }
 
 void add_offline_verbs(Command& command) {
-    auto places = std::make_shared<Places>();
+    auto places = std::make_shared<conf::Places>();
     Verb verb = command.arguments.verb("check", "check all definitions and print every error");
     Option config = verb.option("--config", places->config, "settings and [defaults]; may be absent").type("FILE");
     verb.option("--conf-dir", places->conf_dir, "service definitions, NAME.toml").type("DIR");

@@ -10,7 +10,7 @@
 #include <set>
 
 #include "base/text.h"
-#include "ctl/definitions.h"
+#include "conf/surroundings.h"
 #include "ctl/import/check.h"
 #include "ctl/import/writing.h"
 #include "ctl/verbs.h"
@@ -88,7 +88,7 @@ std::string summary(const Import& import, const Request& request, const std::vec
 
 int run(const Request& request) {
     Import import = read_all(request);
-    conf::Surroundings from = surroundings({});
+    conf::Surroundings from = conf::surroundings();
     from.uid = 0;  // inetd, xinetd and systemd are root, and so is the superd that takes their place
     from.gid = 0;
     fit(import, from);
