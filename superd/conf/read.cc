@@ -31,46 +31,26 @@ std::vector<std::string> section_names() {
     return names;
 }
 
-// What the same is called where superd's users come from: xinetd.conf(5), systemd.socket(5), systemd.exec(5).
-constexpr std::pair<std::string_view, std::string_view> kElsewhere[] = {
-    {"access_times", "access.times"},
-    {"bind", "listen"},
-    {"cps", "limits.rate"},
-    {"disable", "enabled"},
-    {"env", "environment"},
-    {"groups", "supplementary_groups"},
-    {"interface", "listen"},
-    {"no_access", "access.deny"},
-    {"only_from", "access.allow"},
-    {"passenv", "pass_environment"},
-    {"port", "listen"},
-    {"protocol", "listen"},
-    {"server", "exec"},
-    {"server_args", "exec"},
-    {"socket_type", "listen"},
-    {"wait", "model"},
-    {"Accept", "model"},
-    {"ExecStart", "exec"},
-    {"ListenDatagram", "listen"},
-    {"ListenStream", "listen"},
-    {"MaxConnections", "limits.instances"},
-    {"MaxConnectionsPerSource", "limits.per_source"},
-    {"WorkingDirectory", "working_directory"},
-};
+std::optional<std::string> counterpart(const std::string& name) {
+    for (const Elsewhere where : {Elsewhere::xinetd, Elsewhere::socket_unit, Elsewhere::service_unit}) {
+        if (const Key* key = find_counterpart(where, name)) return key->full_name();
+    }
+    return std::nullopt;
+}
 
-// The key that was meant: near in the same section, or the same name in another one or in another super-server.
+// The key that was meant: what xinetd or systemd call so, who have no sections like ours; else near in the same
+// section, or the same name in another one.
 std::optional<std::string> meant_key(std::string_view section, const std::string& name) {
     const std::string prefix = section.empty() ? "" : std::string(section) + ".";
-    if (const auto near = closest(name, names_in(section)); near && edit_distance(name, *near) <= 1)
-        return prefix + *near;
+    const auto theirs = counterpart(name);
+    if (section.empty() && theirs) return theirs;
+    const auto near = closest(name, names_in(section));
+    if (near && edit_distance(name, *near) <= 1) return prefix + *near;
     for (const Key& key : keys()) {
         if (key.name == name) return key.full_name();
     }
-    for (const auto& [theirs, ours] : kElsewhere) {
-        if (theirs == name) return std::string(ours);
-    }
-    if (const auto near = closest(name, names_in(section))) return prefix + *near;
-    return std::nullopt;
+    if (theirs) return theirs;
+    return near ? std::optional(prefix + *near) : std::nullopt;
 }
 
 void reject_unknown(std::string_view section, const std::string& name, const toml::Entry& entry, Draft& draft,

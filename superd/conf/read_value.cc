@@ -318,6 +318,7 @@ class Reader {
         if (status != std::errc{} || number < 1 || number > most)
             return complain(value, fmt::format("{} {} is out of range 1 to {}", name_, shown(value), most));
         out_.rate = {*unit / number, number};
+        out_.number = out_.rate.interval.count();
         return true;
     }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// The one table of all keys: parser, manual, JSON Schema and plan go by it.
+// The one table of all keys: parser, manual, README, JSON Schema, importers and plan go by it.
 
 #include <cstdint>
 #include <string>
@@ -27,7 +27,7 @@ enum class Type {
     count_limit,  ///< a resource limit: number, [soft, hard], "unlimited"
     size_limit,   ///< the same in bytes, sizes such as "64K" too
     number,       ///< above 0, whole or not
-    rate,         ///< "100/s"
+    rate,         ///< "100/s"; number: its interval in microseconds
     prefixes,     ///< a string or an array of them
     windows,      ///< the same: times of the week
 };
@@ -51,12 +51,21 @@ struct Reading {
     std::vector<TimeWindow> windows;
 };
 
+/// Where a key has a counterpart: xinetd.conf(5); systemd.socket(5); systemd.exec(5), .service(5) and .kill(5).
+enum class Elsewhere { xinetd, socket_unit, service_unit };
+
+struct Counterpart {
+    Elsewhere where = Elsewhere::xinetd;
+    std::string name;
+};
+
 struct Key {
     std::string section;  ///< empty: at the top of the file
     std::string name;
     Shape shape;
-    std::string fallback = {};     ///< the default, as a person would write it; empty: none
-    std::string description = {};  ///< one line, without a full stop
+    std::string fallback = {};                ///< the default, as a person would write it; empty: none
+    std::string description = {};             ///< one line, without a full stop
+    std::vector<Counterpart> elsewhere = {};  ///< who writes one of these is told of this key
     bool required = false;
     bool per_service = false;  ///< makes no sense in [defaults]
     /// nullptr: validate() resolves this key together with others.
@@ -71,5 +80,7 @@ const std::vector<Key>& keys();
 /// nullptr: no such key.
 const Key* find_key(std::string_view section, std::string_view name);
 bool is_section(std::string_view name);
+/// The first key with that counterpart; nullptr: there is none.
+const Key* find_counterpart(Elsewhere where, std::string_view name);
 
 }  // namespace superd::conf
