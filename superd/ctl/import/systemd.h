@@ -3,6 +3,7 @@
 // The parts of a systemd socket and its service, each as settings of one service of superd's. What is not carried is
 // noted.
 
+#include "conf/schema.h"
 #include "ctl/import/import.h"
 #include "ctl/import/unit.h"
 
@@ -34,6 +35,9 @@ bool map_confinement(const unit::Assignment& one, Imported& out, Import& import)
 
 /// Whether it is one whose lines add up.
 bool is_confinement_list(std::string_view key);
+
+/// A setting whose counterpart is `key`, by the key's type. False: it is no value that superd could take.
+bool carry(const unit::Assignment& one, const conf::Key& key, Imported& out);
 
 /// [Unit] and [Install] of both.
 void map_unit(const unit::Unit& socket, const unit::Unit& service, Imported& out, Import& import);

@@ -157,12 +157,6 @@ class Mapper {
         static const std::map<std::string_view, void (Mapper::*)(const Assignment&)> known{
             {"WorkingDirectory", &Mapper::set_working_directory},
             {"RootDirectory", &Mapper::set_root_directory},
-            {"UMask", &Mapper::set_umask},
-            {"Nice", &Mapper::set_nice},
-            {"KillSignal", &Mapper::set_kill_signal},
-            {"TimeoutStopSec", &Mapper::set_stop_timeout},
-            {"TimeoutSec", &Mapper::set_stop_timeout},
-            {"RuntimeMaxSec", &Mapper::set_max_lifetime},
             {"Type", &Mapper::set_type},
             {"IgnoreSIGPIPE", &Mapper::set_ignore_sigpipe},
         };
@@ -172,13 +166,17 @@ class Mapper {
             "StandardInput", "StandardOutput",      "StandardError", "PassEnvironment", "IPAddressAllow",
             "IPAddressDeny", "SupplementaryGroups", "Slice"};
         if (const auto found = known.find(one.key); found != known.end()) return (this->*found->second)(one);
-        if (one.key.starts_with("Limit")) return set_limit(one);
         if (std::ranges::find(settled, one.key) != settled.end() || one.key.starts_with("X-")) return;
+        if (const conf::Key* key = conf::find_counterpart(conf::Elsewhere::service_unit, one.key)) {
+            if (!carry(one, *key, out_)) lost(one, "is not a value that superd could take");
+            return;
+        }
         if (!map_confinement(one, out_, import_)) lost(one, why_lost(one.key));
     }
 
     static std::string_view why_lost(std::string_view key) {
         if (key == "EnvironmentFile") return "superd reads none; write its variables into environment";
+        if (key.starts_with("Limit")) return "superd has no such limit";
         if (key.starts_with("Exec")) return "superd runs nothing but the handler";
         if (key.starts_with("Restart") || key.starts_with("StartLimit"))
             return "superd starts a handler when a client comes";
@@ -204,24 +202,6 @@ class Mapper {
         set_text("working_directory", one, value);
     }
     void set_root_directory(const Assignment& one) { set_text("root_directory", one, one.value); }
-    void set_umask(const Assignment& one) { out_.set("umask", std::string_view(one.value), one.at); }
-    void set_nice(const Assignment& one) {
-        const std::string digits = one.value.substr(one.value.starts_with('-') ? 1 : 0);
-        if (digits.empty() || digits.size() > 3 || !all_digits(digits)) return lost(one, "is not a number");
-        out_.set("nice", std::int64_t{std::stoi(one.value)}, one.at);
-    }
-    void set_kill_signal(const Assignment& one) {
-        out_.set("stop_signal", std::string_view(one.value).substr(one.value.starts_with("SIG") ? 3 : 0), one.at);
-    }
-    void set_span(const char* to, const Assignment& one) {
-        const auto span = unit::time_span(one.value);
-        if (!span) return lost(one, "superd has no such time");
-        out_.set(to, std::string_view(format_duration(*span)), one.at);
-    }
-    void set_stop_timeout(const Assignment& one) { set_span("stop_timeout", one); }
-    void set_max_lifetime(const Assignment& one) {
-        if (one.value != "infinity") set_span("max_lifetime", one);
-    }
     void set_type(const Assignment& one) {
         if (one.value == "simple" || one.value == "exec" || one.value == "notify" || one.value == "notify-reload")
             return;
@@ -229,36 +209,6 @@ class Mapper {
     }
     void set_ignore_sigpipe(const Assignment& one) {
         if (unit::boolean(one.value).value_or(true)) lost(one, "handlers have the default signals");
-    }
-
-    /// LimitNOFILE=1024:4096, LimitCORE=infinity, LimitAS=4G.
-    void set_limit(const Assignment& one) {
-        struct Limit {
-            const char* name;
-            bool size;
-        };
-        static const std::map<std::string_view, Limit> limits{
-            {"LimitNOFILE", {"nofile", false}}, {"LimitNPROC", {"nproc", false}},    {"LimitCPU", {"cpu", false}},
-            {"LimitAS", {"as", true}},          {"LimitCORE", {"core", true}},       {"LimitDATA", {"data", true}},
-            {"LimitFSIZE", {"fsize", true}},    {"LimitMEMLOCK", {"memlock", true}}, {"LimitSTACK", {"stack", true}}};
-        const auto found = limits.find(one.key);
-        if (found == limits.end()) return lost(one, "superd has no such limit");
-        std::vector<std::string> values;
-        for (const std::string_view part : split(one.value, ':')) {
-            const auto number = parse_size(part);
-            const auto span = found->first == "LimitCPU" ? unit::time_span(part) : std::nullopt;
-            if (part == "infinity") {
-                values.emplace_back("\"unlimited\"");
-            } else if (span) {
-                values.push_back(fmt::format("{}", std::max<Duration::rep>(1, span->count() / 1'000'000)));
-            } else if (number && (found->second.size || all_digits(part))) {
-                values.push_back(fmt::format("{}", *number));
-            }
-        }
-        if (values.empty() || values.size() > 2 || values.size() != split(one.value, ':').size())
-            return lost(one, "is not a limit that superd could take");
-        const std::string toml = values.size() == 2 ? fmt::format("[{}, {}]", values[0], values[1]) : values[0];
-        out_.set_toml(fmt::format("rlimits.{}", found->second.name), toml, one.at);
     }
 
     std::vector<std::string> words_of(std::string_view key, Origin& at) {

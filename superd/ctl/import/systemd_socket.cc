@@ -4,7 +4,7 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
+#include <map>
 #include <set>
 
 #include "base/text.h"
@@ -15,36 +15,6 @@ namespace superd::ctl::systemd {
 namespace {
 
 using unit::Assignment;
-
-enum class Kind { flag, number, seconds, size, word, octal };
-
-struct Carried {
-    std::string_view key;  ///< of systemd
-    Kind kind;
-    const char* to;  ///< of superd
-};
-constexpr std::array<Carried, 20> carried{{
-    {"KeepAlive", Kind::flag, "socket.keepalive"},
-    {"KeepAliveTimeSec", Kind::seconds, "socket.keepalive_time"},
-    {"KeepAliveIntervalSec", Kind::seconds, "socket.keepalive_interval"},
-    {"KeepAliveProbes", Kind::number, "socket.keepalive_probes"},
-    {"NoDelay", Kind::flag, "socket.nodelay"},
-    {"DeferAcceptSec", Kind::seconds, "socket.defer_accept"},
-    {"ReusePort", Kind::flag, "socket.reuse_port"},
-    {"FreeBind", Kind::flag, "socket.freebind"},
-    {"BindToDevice", Kind::word, "socket.bind_to_device"},
-    {"ReceiveBuffer", Kind::size, "socket.receive_buffer"},
-    {"SendBuffer", Kind::size, "socket.send_buffer"},
-    {"Priority", Kind::number, "socket.priority"},
-    {"Mark", Kind::number, "socket.mark"},
-    {"SocketMode", Kind::octal, "socket.mode"},
-    {"SocketUser", Kind::word, "socket.user"},
-    {"SocketGroup", Kind::word, "socket.group"},
-    {"MaxConnections", Kind::number, "limits.instances"},
-    {"MaxConnectionsPerSource", Kind::number, "limits.per_source"},
-    {"Backlog", Kind::number, "socket.backlog"},
-    {"IPTOS", Kind::number, "socket.tos"},
-}};
 
 /// Read elsewhere, or of no meaning to superd in any value.
 bool is_settled(std::string_view key) {
@@ -70,14 +40,13 @@ class Mapper {
 
     void set(const Assignment& one) {
         if (one.key == "FileDescriptorName") return file_descriptor_name(one);
-        const auto found = std::ranges::find(carried, one.key, &Carried::key);
-        if (found == carried.end()) {
-            if (!is_settled(one.key)) lost(one, why_lost(one.key));
-            return;
-        }
+        if (is_settled(one.key)) return;
+        const conf::Key* key = conf::find_counterpart(conf::Elsewhere::socket_unit, one.key);
+        if (key == nullptr) return lost(one, why_lost(one.key));
         if (one.key.starts_with("MaxConnections") && !accepted_)
             return lost(one, "without Accept=yes it means nothing");
-        if (!carry(one, *found)) lost(one, "is not a value that superd could take");
+        if (one.key == "MaxConnectionsPerSource" && one.value == "0") return;  // no limit
+        if (!carry(as_superd_has_it(one), *key, out_)) lost(one, "is not a value that superd could take");
     }
 
   private:
@@ -90,50 +59,17 @@ class Mapper {
         lost(one, "in LISTEN_FDNAMES superd writes the service's name");
     }
 
-    bool carry(const Assignment& one, const Carried& how) {
-        switch (how.kind) {
-            case Kind::flag: {
-                const auto flag = unit::boolean(one.value);
-                if (flag && *flag) out_.set(how.to, true, one.at);
-                return flag.has_value();
-            }
-            case Kind::number:
-                return number(one, how.to);
-            case Kind::seconds: {
-                const auto span = unit::time_span(one.value);
-                if (span) out_.set(how.to, std::string_view(format_duration(*span)), one.at);
-                return span.has_value();
-            }
-            case Kind::size: {
-                const auto bytes = parse_size(one.value);
-                // superd wants a unit.
-                if (bytes) out_.set(how.to, std::string_view(format_size((*bytes + 1023) / 1024 * 1024)), one.at);
-                return bytes.has_value();
-            }
-            case Kind::octal:
-            case Kind::word:
-                out_.set(how.to, std::string_view(one.value), one.at);
-                return true;
-        }
-        return false;
-    }
-
-    bool number(const Assignment& one, const char* to) {
-        static const std::map<std::string_view, std::int64_t> tos{
-            {"low-delay", 16}, {"throughput", 8}, {"reliability", 4}, {"low-cost", 2}};
-        std::int64_t value = 0;
+    static Assignment as_superd_has_it(Assignment one) {
+        static const std::map<std::string_view, const char*> tos{
+            {"low-delay", "16"}, {"throughput", "8"}, {"reliability", "4"}, {"low-cost", "2"}};
+        constexpr std::uint64_t longest_backlog = 65535;
         if (const auto found = tos.find(one.value); found != tos.end() && one.key == "IPTOS") {
-            value = found->second;
-        } else {
-            const char* end = one.value.data() + one.value.size();
-            const auto [at, status] = std::from_chars(one.value.data(), end, value);
-            if (status != std::errc{} || at != end) return false;
+            one.value = found->second;
+        } else if (one.key == "Backlog" && all_digits(one.value)) {
+            const auto number = parse_size(one.value);
+            if (number && *number > longest_backlog) one.value = fmt::format("{}", longest_backlog);
         }
-        constexpr std::int64_t longest_backlog = 65535;
-        if (one.key == "Backlog" && value > longest_backlog) value = longest_backlog;  // net.core.somaxconn is less
-        if (one.key == "MaxConnectionsPerSource" && value == 0) return true;           // no limit
-        out_.set(to, value, one.at);
-        return true;
+        return one;
     }
 
     const bool accepted_;

@@ -8,6 +8,7 @@
 #include <charconv>
 
 #include "base/text.h"
+#include "conf/schema.h"
 #include "ctl/import/xinetd.h"
 
 namespace superd::ctl::xinetd {
@@ -15,14 +16,19 @@ namespace superd::ctl::xinetd {
 namespace {
 
 /// Why attributes that superd has nothing for are left out.
-constexpr std::array<std::pair<std::string_view, const char*>, 9> without{{
+struct Without {
+    std::string_view name;
+    const char* why;
+    const char *section = "", *key = "";  ///< that can say it, once superd has it
+};
+constexpr std::array<Without, 9> without{{
     {"log_type", "superd has one log for all services"},
     {"banner", "superd sends nothing by itself to clients that it serves"},
     {"banner_success", "superd sends nothing by itself to clients that it serves"},
     {"banner_fail",
      "superd sends nothing to clients that [access] denies; for those over a limit, see "
      "limits.reject_text"},
-    {"deny_time", "superd has no SENSOR"},
+    {"deny_time", "superd has no SENSOR", "penalty", "touched"},
     {"rlimit_rss", "Linux does not enforce it"},
     {"rpc_version", "superd knows no RPC"},
     {"rpc_number", "superd knows no RPC"},
@@ -211,22 +217,20 @@ class Mapper {
             {"log_on_success", &Mapper::set_log_on_success},
             {"log_on_failure", &Mapper::set_log_on_failure},
         };
-        static const std::map<std::string_view, const char*> rlimits{{"rlimit_as", "as"},
-                                                                     {"rlimit_cpu", "cpu"},
-                                                                     {"rlimit_data", "data"},
-                                                                     {"rlimit_stack", "stack"},
-                                                                     {"rlimit_files", "nofile"}};
         // These had their turn before.
         constexpr std::array<std::string_view, 15> used{"id",     "socket_type", "protocol", "wait",      "user",
                                                         "groups", "server",      "port",     "type",      "server_args",
                                                         "bind",   "v6only",      "libwrap",  "only_from", "no_access"};
         if (const auto found = known.find(name); found != known.end()) return (this->*found->second)(attribute);
-        if (const auto found = rlimits.find(name); found != rlimits.end()) return set_rlimit(found->second, attribute);
         if (std::ranges::find(used, name) != used.end()) return;
-        const auto found = std::ranges::find(without, name, &std::pair<std::string_view, const char*>::first);
+        const conf::Key* key = conf::find_counterpart(conf::Elsewhere::xinetd, name);
+        if (key != nullptr && key->section == "rlimits") return set_rlimit(key->full_name(), attribute);
+        const auto found = std::ranges::find(without, name, &Without::name);
         if (found == without.end()) return;
+        const conf::Key* later = conf::find_key(found->section, found->key);
         note(attribute.at, Fate::lost,
-             fmt::format("{} = {}: {}", name, fmt::join(attribute.words, " "), found->second));
+             fmt::format("{} = {}: {}", name, fmt::join(attribute.words, " "),
+                         later != nullptr ? fmt::format("write {} by hand", later->full_name()) : found->why));
     }
 
     void set_flags(const Attribute& attribute) {
@@ -375,12 +379,12 @@ class Mapper {
 
     void set_rlimit(const std::string& key, const Attribute& attribute) {
         std::string word = attribute.words[0];
-        if (lower(word) == "unlimited") return out_.set("rlimits." + key, "unlimited", attribute.at);
-        if (all_digits(word)) return out_.set_toml("rlimits." + key, plain(word), attribute.at);
+        if (lower(word) == "unlimited") return out_.set(key, "unlimited", attribute.at);
+        if (all_digits(word)) return out_.set_toml(key, plain(word), attribute.at);
         word.back() = static_cast<char>(word.back() & ~0x20);
         const auto bytes = parse_size(word);
         if (!bytes) return import_.disable(out_, attribute.at, fmt::format("rlimit {}: out of range", word));
-        out_.set_toml("rlimits." + key, fmt::format("{}", *bytes), attribute.at);
+        out_.set_toml(key, fmt::format("{}", *bytes), attribute.at);
     }
 
     /// TOML takes no leading zeros.

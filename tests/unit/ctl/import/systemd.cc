@@ -242,6 +242,42 @@ TEST_CASE("systemd: instances of a template, and specifiers in addresses and com
     CHECK(notes(import, 0, Fate::skipped, "template") == 1);
 }
 
+TEST_CASE(
+    "systemd: a setting with a counterpart is carried by that key's type, and what does not fit is told as lost") {
+    const Import import = accepting(
+        "Mark=7\nPriority=six\nReceiveBuffer=100\nKeepAliveTimeSec=soon\nNoDelay=perhaps\nIPTOS=low-delay\n",
+        "Nice=-5\nUMask=0027\nKillSignal=SIGINT\nTimeoutStopSec=1min 30s\nRuntimeMaxSec=infinity\nLimitNOFILE=64:128\n"
+        "LimitCORE=infinity\nLimitCPU=2min\nLimitAS=1:2:3\nLimitNPROC=few\nLimitNICE=5\n");
+    const Imported& a = service(import, "a");
+    CHECK(value(a, "socket.mark") == "7");
+    CHECK(value(a, "socket.receive_buffer") == R"("1K")");
+    CHECK(value(a, "socket.tos") == "16");
+    CHECK(value(a, "nice") == "-5");
+    CHECK(value(a, "umask") == R"("0027")");
+    CHECK(value(a, "stop_signal") == R"("INT")");
+    CHECK(value(a, "stop_timeout") == R"("1m30s")");
+    CHECK(value(a, "rlimits.nofile") == "[64, 128]");
+    CHECK(value(a, "rlimits.core") == R"("unlimited")");
+    CHECK(value(a, "rlimits.cpu") == "120");
+    for (const char* key : {"socket.priority", "socket.keepalive_time", "socket.nodelay", "max_lifetime", "rlimits.as",
+                            "rlimits.nproc"}) {
+        INFO(key);
+        CHECK_FALSE(a.has(key));
+    }
+    const auto lost = [&](std::string_view words) {
+        return std::ranges::count_if(import.notes, [&](const Note& note) {
+            return note.fate == Fate::lost && note.text.find(words) != std::string::npos;
+        });
+    };
+    for (const char* what :
+         {"Priority=six: is not", "KeepAliveTimeSec=soon: is not", "NoDelay=perhaps: is not", "LimitAS=1:2:3: is not",
+          "LimitNPROC=few: is not", "LimitNICE=5: superd has no such limit"}) {
+        INFO(what);
+        CHECK(lost(what) == 1);
+    }
+    CHECK(lost("RuntimeMaxSec") == 0);
+}
+
 TEST_CASE("systemd: what confines a handler is carried once superd has a key for it, and told as lost until then") {
     const Import import =
         accepting("Symlinks=/run/b\nFlushPending=yes\n",
