@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
-// keys superd.toml.5.in superd.toml.5: puts the list of a section's keys, from the parser's own table, where a line
-// says "@KEYS section@" ("@KEYS@": those outside of any section). A section that the page leaves out is an error.
+// Prints the parser's own table of keys for people.
+//   superd-keys manual superd.toml.5.in superd.toml.5: puts the list of a section's keys where a line says
+//     "@KEYS section@" ("@KEYS@": those outside of any section). A section that the page leaves out is an error.
+//   superd-keys readme README.md: rewrites what stands between the lines "<!-- keys -->" and "<!-- /keys -->".
 #include "conf/schema.h"
 
 #include <fmt/format.h>
@@ -8,7 +10,9 @@
 
 #include <cstdio>
 #include <fstream>
+#include <iterator>
 #include <set>
+#include <vector>
 
 #include "base/text.h"
 #include "base/time.h"
@@ -73,12 +77,28 @@ std::string kind(const Key& key) {
     return "";
 }
 
+/// "server, server_args (xinetd); ExecStart (systemd)"
+std::string counterparts(const Key& key) {
+    std::string text;
+    for (const char* whose : {"xinetd", "systemd"}) {
+        std::vector<std::string> names;
+        for (const conf::Counterpart& one : key.elsewhere) {
+            if ((one.where == conf::Elsewhere::xinetd) == (std::string_view(whose) == "xinetd"))
+                names.push_back(one.name);
+        }
+        if (names.empty()) continue;
+        text += fmt::format("{}{} ({})", text.empty() ? "" : "; ", fmt::join(names, ", "), whose);
+    }
+    return text;
+}
+
 std::string entry(const Key& key) {
     std::string text = fmt::format(".It Ic {}\n{}.\n{}", key.name, plain(key.description), plain(kind(key)));
     if (!key.fallback.empty()) text += fmt::format("; the default is {}", plain(key.fallback));
     text += ".\n";
     if (key.required) text += "Required.\n";
     if (key.per_service) text += "Not in [defaults].\n";
+    if (!key.elsewhere.empty()) text += fmt::format("Elsewhere: {}.\n", counterparts(key));
     return text;
 }
 
@@ -90,11 +110,9 @@ std::string list(const std::string& section) {
     return text + ".El";
 }
 
-}  // namespace
-
-int main(int, char** argv) {
-    std::ifstream in(argv[1]);
-    std::ofstream out(argv[2]);
+int write_manual(const char* from, const char* to) {
+    std::ifstream in(from);
+    std::ofstream out(to);
     std::set<std::string> left;
     for (const Key& key : conf::keys()) left.insert(key.section);
     for (std::string line; std::getline(in, line);) {
@@ -110,4 +128,46 @@ int main(int, char** argv) {
     }
     for (const std::string& section : left) fmt::print(stderr, "left out: @KEYS {}@\n", section);
     return left.empty() && out.flush() ? 0 : 1;
+}
+
+/// A default as a file would have it.
+std::string in_toml(const Key& key) {
+    const bool bare = key.shape.type == Type::boolean || key.shape.type == Type::integer;
+    return bare ? key.fallback : fmt::format("\"{}\"", key.fallback);
+}
+
+std::string table() {
+    std::string text = "| key | meaning (default) |\n|---|---|\n";
+    for (const Key& key : conf::keys()) {
+        text += fmt::format("| `{}` | {}", key.full_name(), key.description);
+        if (!key.shape.choices.empty()) text += fmt::format("; one of `{}`", fmt::join(key.shape.choices, "`, `"));
+        if (!key.fallback.empty()) text += fmt::format(" (`{}`)", in_toml(key));
+        text += key.required ? ". Required |\n" : " |\n";
+    }
+    return text;
+}
+
+int rewrite_readme(const char* path) {
+    std::ifstream in(path);
+    std::string text(std::istreambuf_iterator<char>(in), {});
+    const std::string begin = "<!-- keys -->\n", end = "<!-- /keys -->\n";
+    const std::size_t from = text.find(begin), to = text.find(end);
+    if (!in || from == std::string::npos || to == std::string::npos || to < from) {
+        fmt::print(stderr, "{}: not to be read, or without {} and {}", path, begin, end);
+        return 1;
+    }
+    text.replace(from + begin.size(), to - from - begin.size(), table());
+    std::ofstream out(path);
+    out << text;
+    return out.flush() ? 0 : 1;
+}
+
+}  // namespace
+
+int main(int count, char** words) {
+    const std::string_view mode = count > 1 ? words[1] : "";
+    if (mode == "manual" && count == 4) return write_manual(words[2], words[3]);
+    if (mode == "readme" && count == 3) return rewrite_readme(words[2]);
+    fmt::print(stderr, "usage: superd-keys manual IN OUT | superd-keys readme FILE\n");
+    return 2;
 }
