@@ -35,9 +35,10 @@ class Binary(TestCase):  # no tests of its own
 
 
 class Starter(Binary):
-    def test_superd_exec_is_a_static_pie_in_every_build(self):
+    def test_what_starts_handlers_is_a_static_pie_in_every_build(self):
         """It is built without sanitizers even here."""
-        self.check(pathlib.Path(os.environ["SUPERD_LIBEXEC"], "superd-exec"), True)
+        for name in "superd-exec", "superd-warm":
+            self.check(pathlib.Path(os.environ["SUPERD_LIBEXEC"], name), True)
 
 
 @unittest.skipUnless(CACHE.exists(), "needs the package's build")

@@ -44,7 +44,8 @@ class Installation:
     @staticmethod
     def copy(source, target):
         shutil.copyfile(source, target)
-        os.chmod(target, 0o711 if os.path.basename(target) == "superd-exec" else 0o755)  # as it is installed
+        starts = os.path.basename(target) in ("superd-exec", "superd-warm")
+        os.chmod(target, 0o711 if starts else 0o755)  # as it is installed
 
 
 _installation = None

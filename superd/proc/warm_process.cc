@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: MIT
+#include "proc/warm_process.h"
+
+#include <fmt/format.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "base/signal.h"
+#include "base/text.h"
+#include "proc/parked/message.h"
+
+namespace superd::proc {
+namespace {
+
+using warm::Obstacle;
+using warm::Word;
+
+constexpr std::size_t kLargestMessage = sizeof(warm::File) + 4096;
+
+std::int64_t nanoseconds(const timespec& at) {
+    return at.tv_sec * std::int64_t{1'000'000'000} + at.tv_nsec;
+}
+
+/// One message without waiting, and who sent it. EPERM: descriptors came with it.
+ssize_t receive_from(int socket, char* data, std::size_t size, pid_t& sender) {
+    alignas(cmsghdr) char control[CMSG_SPACE(sizeof(ucred))];
+    iovec part{data, size};
+    msghdr header{};
+    header.msg_iov = &part;
+    header.msg_iovlen = 1;
+    header.msg_control = control;
+    header.msg_controllen = sizeof control;
+    const ssize_t n = recvmsg(socket, &header, MSG_PEEK | MSG_DONTWAIT);
+    if (n <= 0) return n;
+    if ((header.msg_flags & (MSG_CTRUNC | MSG_TRUNC)) != 0) return errno = EPERM, -1;
+    const cmsghdr* from = CMSG_FIRSTHDR(&header);
+    if (from == nullptr || from->cmsg_level != SOL_SOCKET || from->cmsg_type != SCM_CREDENTIALS)
+        return errno = EPERM, -1;
+    ucred who;
+    std::memcpy(&who, CMSG_DATA(from), sizeof who);
+    sender = who.pid;
+    const sys::Dropping dropping;
+    return recv(socket, data, size, MSG_DONTWAIT);
+}
+
+/// Also one that has ended and was not reaped.
+bool is_own_child(pid_t pid) {
+    siginfo_t about{};
+    return pid > 0 && waitid(P_PID, static_cast<id_t>(pid), &about, WEXITED | WNOHANG | WNOWAIT) == 0;
+}
+
+}  // namespace
+
+bool WarmFile::is_as_it_was(const std::string& root) const {
+    struct stat now {};
+    return stat((root + path).c_str(), &now) == 0 && now.st_dev == device && now.st_ino == inode &&
+           static_cast<std::uint64_t>(now.st_size) == size && nanoseconds(now.st_mtim) == modified &&
+           nanoseconds(now.st_ctim) == changed;
+}
+
+Result<Pair> make_channel(const std::optional<warm::Order>& order) {
+    auto pair = make_pair();
+    if (!pair) return pair;
+    const int on = 1;
+    if (setsockopt(pair->ours.get(), SOL_SOCKET, SO_PASSCRED, &on, sizeof on) != 0)
+        return fail_errno("SO_PASSCRED", errno);
+    if (order && ::send(pair->ours.get(), &*order, sizeof *order, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+        return fail_errno("channel of a warm process", errno);
+    return pair;
+}
+
+Result<sys::Fd> make_placeholder(int family) {
+    sys::Fd fd(socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    if (!fd) return fail_errno("socket", errno);
+    return fd;
+}
+
+std::optional<WarmProcess::Event> WarmProcess::next() {
+    // Only the word on a file is longer; a loop, since some say nothing by themselves.
+    while (channel_) {
+        char message[kLargestMessage];
+        pid_t sender = 0;
+        const ssize_t n = receive_from(channel_.get(), message, sizeof message, sender);
+        if (n < 0 && errno == EAGAIN) return std::nullopt;
+        // The other end closed without having read all; what it had said before is still to come.
+        if (n < 0 && (errno == ECONNRESET || errno == EINTR)) continue;
+        if (n <= 0) return end();
+        if (auto event = take(message, static_cast<std::size_t>(n), sender)) return event;
+    }
+    return std::nullopt;
+}
+
+/// `size` is at most kLargestMessage. What no tracer and no stub says ends the conversation.
+std::optional<WarmProcess::Event> WarmProcess::take(const char* message, std::size_t size, pid_t sender) {
+    Word word{};
+    if (size < sizeof word) return end();
+    std::memcpy(&word, message, sizeof word);
+    if (word == Word::file && size > sizeof(warm::File) && !reported_ && files_.size() < warm::kMostFiles) {
+        warm::File file;
+        std::memcpy(&file, message, sizeof file);
+        files_.push_back({std::string(message + sizeof file, size - sizeof file), file.device, file.inode, file.size,
+                          file.modified, file.changed});
+        return std::nullopt;
+    }
+    if (word == Word::report && size == sizeof(warm::Report) && !reported_) {
+        warm::Report report;
+        std::memcpy(&report, message, sizeof report);
+        if (Event event = reported(report); event.kind == Event::Kind::refused) return event;
+        return std::nullopt;  // its stub is still to say that it is there
+    }
+    warm::Answer answer;
+    if (size != sizeof answer) return end();
+    std::memcpy(&answer, message, sizeof answer);
+    return answered(answer, sender);
+}
+
+WarmProcess::Event WarmProcess::reported(const warm::Report& report) {
+    reported_ = true;
+    code_ = report.code;
+    facts_ = report.facts;
+    threads_ = report.threads;
+    detail_.assign(report.detail, strnlen(report.detail, sizeof report.detail));
+    obstacle_ = report.obstacle;
+    if (!warm::is_parked(obstacle_) || obstacle_ > Obstacle::last) return refuse(obstacle_);
+    return {Event::Kind::parked};
+}
+
+std::optional<WarmProcess::Event> WarmProcess::answered(const warm::Answer& answer, pid_t sender) {
+    const bool copy = pid_ == 0;
+    switch (answer.word) {
+        case Word::parked:
+            if (state_ != State::starting || (copy ? !is_own_child(sender) : sender != pid_ || !reported_)) break;
+            if (copy) obstacle_ = Obstacle::none;
+            pid_ = sender;
+            state_ = State::parked;
+            return Event{Event::Kind::parked};
+        case Word::going:
+            if (state_ != State::parked || sender == pid_ || !is_own_child(sender)) break;
+            return Event{Event::Kind::going, sender, answer.serial};
+        case Word::failed:
+            if (state_ == State::parked) return Event{Event::Kind::failed, sender, answer.serial, answer.code};
+            code_ = answer.code;  // a copy that could not be made ready
+            break;
+        default:
+            break;
+    }
+    return end();
+}
+
+WarmProcess::Event WarmProcess::refuse(Obstacle obstacle) {
+    obstacle_ = obstacle;
+    state_ = State::refused;
+    channel_.reset();
+    return {Event::Kind::refused};
+}
+
+WarmProcess::Event WarmProcess::end() {
+    if (state_ == State::starting && pid_ != 0) return refuse(Obstacle::tracer_ended);
+    state_ = State::gone;
+    channel_.reset();
+    return {Event::Kind::gone};
+}
+
+Result<void> WarmProcess::send(Word word, int descriptor, bool errors_to_client, std::uint32_t serial) {
+    warm::Command command{word, serial, errors_to_client ? 1U : 0U};
+    iovec part{&command, sizeof command};
+    if (state_ != State::parked) return fail_errno("warm process", ENOTCONN);
+    if (parked::send_with_descriptor(channel_.get(), &part, 1, descriptor, MSG_DONTWAIT) < 0)
+        return fail_errno("warm process", errno);
+    return {};
+}
+
+Result<void> WarmProcess::go(int connection, bool errors_to_client) {
+    return send(Word::go, connection, errors_to_client, 0);
+}
+
+Result<void> WarmProcess::copy_for(int connection, bool errors_to_client, std::uint32_t serial) {
+    return send(Word::copy_goes, connection, errors_to_client, serial);
+}
+
+Result<WarmProcess> WarmProcess::copy(std::uint32_t serial) {
+    auto pair = make_channel(std::nullopt);
+    if (!pair) return std::unexpected(pair.error());
+    if (auto sent = send(Word::copy, pair->theirs.get(), false, serial); !sent) return std::unexpected(sent.error());
+    return WarmProcess(0, std::move(pair->ours));
+}
+
+std::string describe(const WarmProcess& process) {
+    std::string text = fmt::format("it {}", warm::name_of(process.obstacle()));
+    if (process.obstacle() == Obstacle::ended) {
+        const int status = process.code();
+        if (WIFSIGNALED(status))
+            text += fmt::format(" ({})", signal_name(WTERMSIG(status)));
+        else if (status != 0)
+            text += fmt::format(" (status {})", WEXITSTATUS(status));
+    } else if (process.code() != 0) {
+        text += fmt::format(": {}", errno_text(process.code()));
+    }
+    if (!process.detail().empty()) text += fmt::format(" ({})", escape(process.detail()));
+    return text;
+}
+
+}  // namespace superd::proc
