@@ -190,7 +190,7 @@ std::vector<Row> prefork() {
               FIELD(prefork.max_idle)),
         field("max_age", duration(1ms, 1000 * day), "A handler of this age is replaced", FIELD(prefork.max_age)),
         field("grow_after", duration(1ms, day),
-              "How long clients may wait in the queue before a pool whose workers do not report grows",
+              "How long clients may wait before the pool grows; \"50ms\", where workers report \"10ms\"",
               FIELD(prefork.grow_after)),
     };
 }

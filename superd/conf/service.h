@@ -133,7 +133,7 @@ struct Prefork {
     int max_spare = 8;
     std::optional<int> max_requests;
     std::optional<Duration> max_idle, max_age;
-    Duration grow_after = std::chrono::milliseconds(50);
+    std::optional<Duration> grow_after;  ///< what model::Workers makes of it, where nobody has said
     bool operator==(const Prefork&) const = default;
 };
 

@@ -12,7 +12,8 @@ Workers::Workers(Host& host, const conf::Service& definition)
       least_(delayed_ ? 1 : definition.prefork.min_spare),
       most_spare_(definition.prefork.max_spare),
       most_(static_cast<std::size_t>(definition.limits.instances)),
-      grow_after_(delayed_ ? definition.delay : definition.prefork.grow_after),
+      grow_after_(delayed_ ? definition.delay : definition.prefork.grow_after.value_or(kGrowAfter)),
+      reported_grow_after_(definition.prefork.grow_after.value_or(kReportedGrowAfter)),
       idle_(definition.prefork.max_idle.value_or(kDefaultIdle)),
       max_age_(definition.prefork.max_age),
       max_requests_(definition.prefork.max_requests),
@@ -27,8 +28,10 @@ void Workers::ready(std::size_t listener) {
     if (!wants(listener)) return;
     Pool& pool = pools_[listener];
     pool.filled_since = host_.now();
+    pool.taken_before = pool.taken;
     pool.look_at = pool.filled_since + grow_after_ / 4;
     if (pool.workers == 0 && start(listener)) pool.coming = 1;
+    note_shortage(listener);
     set_timer();
 }
 
@@ -41,22 +44,50 @@ bool Workers::start(std::size_t listener) {
     }
     scarce_.reset();
     workers_[*pid] = {listener, host_.now(), {}};
-    ++pools_[listener].workers;
-    ++pools_[listener].spare;
+    Pool& pool = pools_[listener];
+    ++pool.workers;
+    ++pool.spare;
+    ++pool.room;
     return true;
 }
 
 std::size_t Workers::missing(std::size_t listener) const {
     const Pool& pool = pools_[listener];
-    const int there = by_reports() ? pool.spare : static_cast<int>(pool.workers);
-    if (there >= wanted() || !host_.has_socket(listener)) return 0;
+    if (!host_.has_socket(listener)) return 0;
+    const auto past = [](int least, int there) { return static_cast<std::size_t>(std::max(least - there, 0)); };
+    if (!by_reports()) return past(least_, static_cast<int>(pool.workers));
     // Who waits has nobody yet, and shall not use up those who are to be spare.
-    const std::size_t waiting = by_reports() ? host_.waiting(listener) : 0;
-    return static_cast<std::size_t>(std::max(least_ - there, 0)) + waiting;
+    if (pool.growing) return past(least_ + static_cast<int>(host_.waiting(listener)), pool.spare);
+    if (pool.room >= wanted()) return 0;
+    return past(least_ > 0 || host_.waiting(listener) > 0 ? wanted() : 0, pool.room);
+}
+
+bool Workers::turns_over(std::size_t listener, std::uint64_t taken) const {
+    const Pool& pool = pools_[listener];
+    if (!by_reports()) return false;
+    return pool.taken - taken >= host_.waiting(listener) + static_cast<std::size_t>(pool.room - pool.spare);
+}
+
+bool Workers::note_shortage(std::size_t listener) {
+    Pool& pool = pools_[listener];
+    bool is_short = by_reports() && pool.spare < wanted() && can_start() && host_.has_socket(listener);
+    if (is_short && pool.spare >= least_) is_short = host_.waiting(listener) > 0;
+    if (!is_short) pool.shortage.reset();
+    if (!is_short || pool.shortage || pool.growing) return false;
+    pool.shortage = {host_.now() + reported_grow_after_, pool.taken};
+    return true;
+}
+
+void Workers::judge_shortage(std::size_t listener) {
+    Pool& pool = pools_[listener];
+    if (!pool.shortage || pool.shortage->end > host_.now()) return;
+    pool.growing = !turns_over(listener, pool.shortage->taken);
+    pool.shortage.reset();
 }
 
 void Workers::refill() {
     if (drained_) return;
+    for (std::size_t listener = 0; listener < pools_.size(); ++listener) judge_shortage(listener);
     fill();
     set_timer();
 }
@@ -75,8 +106,13 @@ void Workers::fill() {
         if (!start(next)) break;
         --still[next];
     }
-    if (in_all > kBatch && can_start()) host_.when_idle();  // others come first
-    for (Pool& pool : pools_) note_spare(pool);
+    const bool more = in_all > kBatch && can_start();
+    if (more) host_.when_idle();  // others come first
+    for (std::size_t listener = 0; listener < pools_.size(); ++listener) {
+        pools_[listener].growing = pools_[listener].growing && more && still[listener] > 0;
+        note_spare(pools_[listener]);
+        note_shortage(listener);
+    }
 }
 
 void Workers::look_at_queue(std::size_t listener) {
@@ -94,12 +130,18 @@ void Workers::look_at_queue(std::size_t listener) {
     pool.look_at = time + std::max<Duration>(grow_after_ / 4, std::chrono::milliseconds(1));
     if (retry_at_) pool.look_at = std::max(*pool.look_at, *retry_at_);
     if (time - pool.filled_since < grow_after_) return;
+    if (turns_over(listener, pool.taken_before)) {
+        pool.filled_since = time;
+        pool.taken_before = pool.taken;
+        return;
+    }
     pool.grown = time;
     if (pool.coming > 0 && time - pool.filled_since >= std::max(kStartTime, grow_after_)) pool.coming = 0;
     for (std::size_t i = 0; i < pool.burst && pool.coming < waiting; ++i) {
         if (!start(listener)) return;
         ++pool.coming;
         pool.filled_since = time;
+        pool.taken_before = pool.taken;
     }
     if (pool.filled_since == time) pool.burst *= 2;
 }
@@ -132,17 +174,22 @@ void Workers::reported(pid_t pid, const Reports& reports) {
     const auto at = workers_.find(pid);
     if (at == workers_.end()) return;
     Worker& worker = at->second;
-    Pool& pool = pools_[worker.listener];
-    pool.spare -= room(worker);
+    const std::size_t listener = worker.listener;
+    Pool& pool = pools_[listener];
+    pool.spare -= free(worker);
+    pool.room -= room(worker);
+    pool.taken += reports.clients - worker.reports.clients;
     worker.reports = reports;
     reports_ = true;
-    pool.spare += room(worker);
+    pool.spare += free(worker);
+    pool.room += room(worker);
     pool.each = std::max(pool.each, reports.slots);
     if (reports.clients > 0) backoff_.reset();  // they work
     // Nobody leaves while no successor can be started.
     if (max_requests_ && !retry_at_ && reports.clients >= static_cast<std::uint64_t>(*max_requests_)) retire(at);
-    if (pool.spare < wanted() && can_start()) host_.when_idle();
-    if (note_spare(pool)) set_timer();
+    if ((pool.growing || pool.room < wanted()) && can_start()) host_.when_idle();
+    const bool shortage = note_shortage(listener);
+    if (note_spare(pool) || shortage) set_timer();
 }
 
 bool Workers::note_spare(Pool& pool) {
@@ -186,12 +233,11 @@ void Workers::retire_spare(std::size_t listener, int room_for) {
     for (auto at = workers_.begin(); at != workers_.end() && room_for > 0;) {
         const Worker& worker = at->second;
         const bool idle = worker.reports.any() ? worker.reports.idle() : !reports_;
-        const int slots = std::max(worker.reports.slots, 1);
-        if (worker.listener != listener || !idle || slots > room_for) {
+        if (worker.listener != listener || !idle || room(worker) > room_for) {
             ++at;
             continue;
         }
-        room_for -= slots;
+        room_for -= room(worker);
         at = retire(at);
     }
 }
@@ -204,7 +250,8 @@ Workers::Position Workers::retire(Position at) {
 Workers::Position Workers::forget(Position at) {
     Pool& pool = pools_[at->second.listener];
     --pool.workers;
-    pool.spare -= room(at->second);
+    pool.spare -= free(at->second);
+    pool.room -= room(at->second);
     return workers_.erase(at);
 }
 
@@ -239,10 +286,14 @@ void Workers::woken() {
     fill();  // whoever is missing comes before anybody leaves
     replace_old();
     for (std::size_t listener = 0; listener < pools_.size(); ++listener) {
-        if (pools_[listener].look_at && *pools_[listener].look_at <= time) look_at_queue(listener);
+        const Pool& pool = pools_[listener];
+        if (pool.look_at && *pool.look_at <= time) look_at_queue(listener);
         shrink(listener);
+        // What has been reported until now is heard first.
+        if (pool.shortage && pool.shortage->end <= time) host_.when_idle();
     }
-    refill();
+    fill();
+    set_timer();
 }
 
 void Workers::set_timer() {
@@ -254,6 +305,7 @@ void Workers::set_timer() {
         consider(pool.look_at);
         consider(pool.over_most.end);
         consider(pool.over_least.end);
+        if (pool.shortage && pool.shortage->end > host_.now()) consider(pool.shortage->end);
     }
     consider(replace_at_);
     if (max_age_ && !retry_at_ && !replace_at_)
@@ -284,6 +336,8 @@ void Workers::pass(Memory& memory) {
         memory(pool.workers, pool.spare, pool.each, pool.over_most.end, pool.over_most.lowest, pool.over_least.end,
                pool.over_least.lowest, pool.grown, pool.look_at, pool.filled_since, pool.burst, pool.coming,
                pool.waiting);
+    for (Pool& pool : pools_) pool.room = 0;
+    for (const auto& [pid, worker] : workers_) pools_[worker.listener].room += room(worker);
 }
 
 void Workers::drain() {

@@ -15,7 +15,8 @@ namespace superd::model {
 /// Each listener has workers of its own. How many depends on what is known of them:
 ///
 /// Workers that report (Model::reported) under prefork: at least min_spare are without a client, and each client that
-/// waits has one on its way; at most max_spare stay without a client.
+/// waits has one on its way, once fewer were spare for grow_after and clients wait longer than that; at most max_spare
+/// stay without a client.
 ///
 /// Others, and all under delayed: min_spare (delayed: one), and more while clients have waited for grow_after (delay).
 ///
@@ -35,6 +36,9 @@ class Workers final : public Model {
     void pass(Memory& memory) override;
 
     static constexpr Duration kDefaultIdle = std::chrono::seconds(60);
+    static constexpr Duration kGrowAfter = std::chrono::milliseconds(50);
+    /// The same for workers that report. They may keep reports back for half of that.
+    static constexpr Duration kReportedGrowAfter = std::chrono::milliseconds(10);
     /// More than max_spare for so long, and some leave.
     static constexpr Duration kOverMost = std::chrono::seconds(1);
     /// Who was started for clients that wait is expected to take one within so long.
@@ -55,15 +59,25 @@ class Workers final : public Model {
         std::optional<Instant> end;
         int lowest = 0;
     };
+    /// Since too few are spare. A successor begins a new one: it is short.
+    struct Shortage {
+        Instant end;
+        std::uint64_t taken = 0;  ///< clients, at its begin
+    };
     /// One listener.
     struct Pool {
         std::size_t workers = 0;
         int spare = 0;  ///< room for clients: as reported, or 1 for each worker that does not report, or not yet
         int each = 1;   ///< room in one worker, as far as is known
+        int room = 0;   ///< for clients in all: what is spare and what is taken
+        std::uint64_t taken = 0;  ///< clients, as far as was reported
+        std::optional<Shortage> shortage;
+        bool growing = false;  ///< until each client that waits has somebody on the way
         Window over_most, over_least;
         Instant grown;                   ///< the last time that clients had waited too long
         std::optional<Instant> look_at;  ///< clients wait: when to look at the queue again
         Instant filled_since;            ///< nobody has been started for them since
+        std::uint64_t taken_before = 0;  ///< clients, until then
         std::size_t burst = 1;           ///< how many to start the next time; doubles
         std::size_t coming = 0;          ///< started for clients that wait, and have not taken them
         std::size_t waiting = 0;         ///< at the last look
@@ -74,7 +88,10 @@ class Workers final : public Model {
     bool by_reports() const { return reports_ && !delayed_; }
     /// Where less is spare, somebody may have to be started.
     int wanted() const { return by_reports() ? std::max(least_, 1) : least_; }
-    static int room(const Worker& worker) { return worker.reports.any() ? worker.reports.free : 1; }
+    static int free(const Worker& worker) { return worker.reports.any() ? worker.reports.free : 1; }
+    static int room(const Worker& worker) { return std::max(worker.reports.slots, 1); }
+    /// Have so many clients been taken that whoever waits is served before anybody new could be of use?
+    bool turns_over(std::size_t listener, std::uint64_t taken) const;
     std::size_t missing(std::size_t listener) const;
     /// False: not now.
     bool start(std::size_t listener);
@@ -82,6 +99,8 @@ class Workers final : public Model {
     void look_at_queue(std::size_t listener);
     /// True: a window was opened, so that the timer may have to be set.
     bool note_spare(Pool& pool);
+    bool note_shortage(std::size_t listener);
+    void judge_shortage(std::size_t listener);
     void shrink(std::size_t listener);
     /// Lets go of workers without a client, with room for up to so many in all.
     void retire_spare(std::size_t listener, int room_for);
@@ -94,7 +113,7 @@ class Workers final : public Model {
     const bool delayed_;
     const int least_, most_spare_;
     const std::size_t most_;  ///< in all
-    const Duration grow_after_, idle_;
+    const Duration grow_after_, reported_grow_after_, idle_;
     const std::optional<Duration> max_age_;
     const std::optional<int> max_requests_;
     bool reports_ = false;  ///< one of them has spoken

@@ -75,7 +75,7 @@ TEST_CASE("a pool's numbers must go together, and defaults give way to what is w
     CHECK(errors_in(pool + "prefork.max_spare = 9\nlimits.instances = 0\n") ==
           "5:20: limits.instances 0 is out of range 1 to 1000000\n");
 
-    CHECK(service_in(pool + "limits.instances = 1\n").prefork == Prefork{1, 1, {}, {}, {}});
+    CHECK(service_in(pool + "limits.instances = 1\n").prefork == Prefork{1, 1, {}, {}, {}, {}});
     CHECK(service_in(pool + "limits.instances = 5\n").prefork.max_spare == 5);
     CHECK(service_in(pool + "prefork.min_spare = 20\n").prefork.max_spare == 20);
     CHECK(service_in(pool + "prefork.max_spare = 1\n").prefork.min_spare == 1);

@@ -56,6 +56,12 @@ struct Reporting {
         pool.woken();
         settle();
     }
+    /// So much later, with all that happens until then.
+    void go_on(Duration length) {
+        const Instant end = host.time + length;
+        while (host.wake && *host.wake <= end) pass();
+        host.time = end;
+    }
     std::size_t alive() const { return host.workers.size() - host.retired.size(); }
 
     FakeHost host;
@@ -113,6 +119,20 @@ TEST_CASE("threads of a worker count each: one worker may be spare enough") {
     CHECK(pool.spare() == 3 + 3);
 }
 
+namespace {
+
+/// Whoever is ready takes one of those that wait, and keeps it.
+void take_long_clients(Reporting& r, std::set<pid_t>& busy) {
+    for (const pid_t pid : std::set(r.host.workers))
+        if (r.host.queue > 0 && busy.insert(pid).second) {
+            --r.host.queue;
+            r.report(pid, 1, 0);
+        }
+    r.settle();
+}
+
+}  // namespace
+
 TEST_CASE("a busy worker has a spare one started in its place, and each client that waits one more, up to instances") {
     auto definition = spares(2, 200);
     definition.limits.instances = 120;
@@ -120,20 +140,98 @@ TEST_CASE("a busy worker has a spare one started in its place, and each client t
     r.settle();
     r.report(101, 1, 0);
     r.settle();
+    CHECK(r.alive() == 2);  // it may be done soon
+    r.go_on(Workers::kReportedGrowAfter);
     CHECK(r.alive() == 3);
-    // A burst: two hundred wait, and whoever is ready takes one.
     r.host.queue = 200;
+    const Instant burst = r.host.time;
     std::set<pid_t> busy{101};
-    for (int round = 0; round < 40; ++round) {
-        for (const pid_t pid : std::set(r.host.workers))
-            if (r.host.queue > 0 && busy.insert(pid).second) {
-                --r.host.queue;
-                r.report(pid, 1, 0);
-            }
-        r.settle();
+    while (r.alive() < 120 && r.host.time - burst < 1s) {
+        take_long_clients(r, busy);
+        if (r.host.wake) r.pass();
     }
     CHECK(r.alive() == 120);
+    CHECK(r.host.time - burst <= 2 * Workers::kReportedGrowAfter);
+    take_long_clients(r, busy);
     CHECK(r.host.queue == 200 - 119);
+}
+
+TEST_CASE("workers that are soon done with all that wait are left to it, and long clients end that") {
+    Reporting r(spares(2, 8));
+    r.settle();
+    r.host.queue = 28;
+    r.pool.ready(0);
+    // Both are always at work, and say every 5 ms what they have done.
+    for (const pid_t pid : {101, 102}) r.report(pid, 1, 0);
+    for (int i = 0; i < 100; ++i) {
+        r.go_on(5ms);
+        for (const pid_t pid : {101, 102}) r.report(pid, 20, 20);
+        r.settle();
+    }
+    CHECK(r.alive() == 2);
+    r.go_on(2 * Workers::kReportedGrowAfter);  // neither has said anything more
+    CHECK(r.alive() == 2 + 28 + 2);
+}
+
+TEST_CASE("a shortage that ends within grow_after is none, and what was reported before its end counts") {
+    auto definition = spares(1, 8);
+    definition.prefork.grow_after = 40ms;
+    Reporting r(definition);
+    r.settle();
+    for (int i = 0; i < 10; ++i) {
+        r.report(101, 1, 0);
+        r.go_on(39ms);
+        r.report(101, 0, 1);
+        r.settle();
+    }
+    CHECK(r.alive() == 1);
+    r.report(101, 1, 0);
+    const Instant end = r.host.time + 40ms;
+    while (r.host.time < end) {
+        r.host.pass_to_wake();
+        r.pool.woken();
+    }
+    // Only now does the loop read what was said before.
+    r.report(101, 2, 2);
+    r.settle();
+    CHECK(r.alive() == 1);
+    r.go_on(40ms);
+    CHECK(r.alive() == 2);
+}
+
+TEST_CASE("one long client of a pool without spare ones wakes nobody, and the next client brings another worker") {
+    Reporting r(spares(0, 8));
+    r.host.queue = 1;
+    r.pool.ready(0);
+    r.host.queue = 0;
+    r.settle();
+    r.report(101, 1, 0);
+    r.go_on(1s);
+    CHECK_FALSE(r.host.wake);
+    r.host.queue = 1;
+    r.pool.ready(0);
+    r.go_on(Workers::kReportedGrowAfter);
+    CHECK(r.alive() == 2);
+}
+
+TEST_CASE("a shortage begins anew in the superd that takes over") {
+    Reporting r(spares(2, 8));
+    r.settle();
+    r.report(101, 1, 0);
+    Memory written;
+    r.pool.pass(written);
+    FakeHost host;
+    host.last = r.host.last;
+    Workers successor(host, spares(2, 8));
+    Memory read(written.words());
+    successor.pass(read);
+    REQUIRE(read.done());
+    host.wake = r.host.wake;
+    successor.resume();
+    CHECK(host.workers.empty());
+    while (host.workers.empty() && host.wake && host.time - r.host.time < 1s) host.pass(successor);
+    CHECK(host.workers.size() == 1);
+    CHECK(host.time - r.host.time <= 2 * Workers::kReportedGrowAfter);
 }
 
 TEST_CASE(
@@ -143,18 +241,14 @@ TEST_CASE(
     Reporting r(definition);
     r.settle();
     r.host.queue = 18;
-    for (int round = 0; round < 20; ++round) {
-        for (const pid_t pid : std::set(r.host.workers))
-            if (r.host.queue > 0 && r.announced.insert(-pid).second) {
-                --r.host.queue;
-                r.report(pid, 1, 0);
-            }
-        r.settle();
+    std::set<pid_t> busy;
+    for (int round = 0; round < 3; ++round) {
+        take_long_clients(r, busy);
+        r.go_on(Workers::kReportedGrowAfter);
     }
     const auto most = r.alive();
-    CHECK(most >= 20);
-    for (const pid_t pid : std::set(r.host.workers))
-        if (r.announced.contains(-pid)) r.report(pid, 0, 1);
+    CHECK(most == 20);
+    for (const pid_t pid : busy) r.report(pid, 0, 1);
     r.settle();
     CHECK(r.alive() == most);
     const Instant idle = r.host.time;
@@ -172,14 +266,14 @@ TEST_CASE("a busy worker is not let go for being one too many, nor anybody while
     definition.prefork.max_idle = 10s;
     Reporting r(definition);
     r.settle();
-    r.report(101, 1, 0);
-    r.settle();
-    r.report(102, 1, 0);
-    r.settle();
+    for (const pid_t pid : {101, 102}) {
+        r.report(pid, 1, 0);
+        r.go_on(Workers::kReportedGrowAfter);
+    }
     CHECK(r.alive() == 3);
     r.report(102, 0, 1);  // now two are idle
     r.host.queue = 1;
-    r.pass();
+    r.go_on(10s);
     CHECK(r.host.retired.empty());
     r.host.queue = 0;
     while (r.host.wake) r.pass();
@@ -454,7 +548,7 @@ TEST_CASE("min_spare = 0, workers that report: each client that waits has one on
     r.settle();
     r.host.queue = 5;
     r.report(101, 1, 0);
-    r.settle();
+    r.go_on(Workers::kReportedGrowAfter);
     CHECK(r.alive() == 6);
 }
 
