@@ -10,7 +10,7 @@ import signal
 import subprocess
 
 from control import SUPERCTL, Control
-from harness import Reader
+from harness import Reader, process
 
 TCP = "tcp://127.0.0.1:0"
 
@@ -36,12 +36,15 @@ class Top(Control):
         command = f"stty -a > {self.daemon.path('before')}; {shlex.quote(SUPERCTL)} top; echo left with $?; " \
                   f"stty -a > {self.daemon.path('after')}; cat"
         self.tmux("new-session", "-d", "-x", str(width), "-y", str(height), "sh", "-c", command)
-        self.addCleanup(self.end_tmux, int(self.tmux("display-message", "-p", "#{pid}")))
+        self.addCleanup(self.end_tmux, *map(int, self.tmux("display-message", "-p", "#{pid} #{pane_pid}").split()))
         self.see("PEER")
 
-    def end_tmux(self, server):
+    def end_tmux(self, server, session):
+        """With all that runs in it: superctl needs its time to see that its terminal has gone."""
         subprocess.run(["tmux", "-S", self.socket, "kill-server"], stderr=subprocess.DEVNULL, check=False)
         os.waitpid(server, 0)  # it has left its parent, and so is ours
+        self.eventually(lambda: not [p for p in process.processes() if p.session == session and p.state not in "ZX"],
+                        "what ran in the terminal has left")
 
     def served(self, name):
         client = self.client(self.daemon.address(name))

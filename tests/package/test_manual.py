@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The manual pages: well formed, complete beside the programs and the key table, and true where they show examples."""
 
+import functools
 import gzip
 import json
 import os
@@ -32,6 +33,7 @@ def displays(page):
     return [block.replace(r"\e", "\\") for block in blocks]
 
 
+@functools.cache
 def options(*command):
     """What --help says of a program: (options, verbs)."""
     text = subprocess.check_output([*command, "--help"], text=True)
