@@ -19,6 +19,7 @@
 #include "core/supervisor.h"
 #include "ctl/arguments.h"
 #include "ctl/definitions.h"
+#include "handover/upgrade.h"
 #include "proc/dumpable.h"
 #include "sys/log_sinks.h"
 #include "sys/service_manager.h"
@@ -184,7 +185,7 @@ Result<std::unique_ptr<control::Server>> open_control(const Options& options, sy
 /// Without a destructor: they would undo what the superd that runs still uses, such as the paths of its sockets.
 [[noreturn]] void end_proof(const Result<void>& outcome, const core::State* state = nullptr) {
     if (outcome && state != nullptr)
-        fmt::print("{}\n", core::proof_line(*state));
+        fmt::print("{}\n", handover::proof_line(*state));
     else
         fmt::print(stderr, "{}\n", outcome ? "no state" : outcome.error().text);
     std::fflush(nullptr);
@@ -192,7 +193,7 @@ Result<std::unique_ptr<control::Server>> open_control(const Options& options, sy
 }
 
 /// The socket that the superd before has opened, or else one of our own.
-Result<std::unique_ptr<control::Server>> take_over_control(const core::State& state, core::Descriptors& descriptors,
+Result<std::unique_ptr<control::Server>> take_over_control(const core::State& state, sys::Descriptors& descriptors,
                                                            sys::Loop& loop, Log& log, core::Supervisor& supervisor) {
     if (!state.control) return nullptr;
     sys::Fd fd = descriptors.claim(state.control->socket.fd);
@@ -227,7 +228,6 @@ int serve(const Options& options, const core::State* before) {
     core::Invocation invocation;
     invocation.definitions = conf::surroundings(options.places);
     invocation.starter = invocation.definitions.handler_path + "/superd-exec";
-    invocation.words = options.words;
     invocation.folder = options.folder;
     invocation.binary = binary;
     invocation.started_nofile = raise_descriptor_limit();
@@ -261,10 +261,15 @@ int serve(const Options& options, const core::State* before) {
     auto passed = before != nullptr ? std::vector<sys::PassedSocket>{} : sys::passed_sockets();
     auto supervisor = core::Supervisor::create(*loop, log, **manager, std::move(invocation), std::move(passed));
     if (!supervisor) return give_up(supervisor.error());
+    handover::Upgrade upgrade(
+        (*supervisor)->engine(), binary, options.words,
+        {[&] { return (*supervisor)->write_down(); }, [&] { return (*supervisor)->settled(); },
+         [&](const std::string& why) { (*supervisor)->upgrade_refused(why); }});
+    (*supervisor)->succeed_by(upgrade);
     Result<sys::Fd> pid_file = sys::Fd();
     Result<std::unique_ptr<control::Server>> server = nullptr;
     if (before != nullptr) {
-        core::Descriptors descriptors(before->descriptors);
+        sys::Descriptors descriptors(before->descriptors);
         if (auto right = descriptors.check(); !right) return give_up(right.error());
         if (auto taken = (*supervisor)->take_over(*before, descriptors); !taken) return give_up(taken.error());
         pid_file = descriptors.claim(before->pid_file);
@@ -282,7 +287,7 @@ int serve(const Options& options, const core::State* before) {
         return give_up(server.error());
     }
     before != nullptr ? (*supervisor)->take_up() : (*supervisor)->start(*catalog);
-    (*supervisor)->on_upgrade([&](core::State& state, core::Descriptors& descriptors) {
+    (*supervisor)->on_upgrade([&](core::State& state, sys::Descriptors& descriptors) {
         state.pid_file = descriptors.keep(*pid_file);
         if (!*server) return;
         state.control = core::ControlState{(*server)->listener().kept(), (*server)->made_folder()};
@@ -330,19 +335,19 @@ int main(int argc, char** argv) {
     arguments.flag("--check", options.check, "check all definitions, print every error, and leave");
     arguments.flag("--daemon", options.daemon, "detach; returns once superd is ready");
     arguments.option("--pid-file", options.pid_file, "write the process id here").type("FILE");
-    // What a superd says to its successor. core/upgrade.h
-    arguments.option(core::kTakeOver, options.take_over).hidden();
-    arguments.flag(core::kProve, options.prove).hidden();
+    // What a superd says to its successor. handover/upgrade.h
+    arguments.option(handover::kTakeOver, options.take_over).hidden();
+    arguments.flag(handover::kProve, options.prove).hidden();
     if (const auto status = arguments.parse(argc, argv)) return *status;
     Result<core::State> before = core::State();
     const bool taking_over = options.take_over >= 0;
     if (options.prove && !taking_over) return 2;
-    if (taking_over && !(before = core::receive_state(options.take_over))) {
+    if (taking_over && !(before = handover::receive_state(options.take_over))) {
         fmt::print(stderr, "superd: {}\n", before.error().text);
         return 1;
     }
     for (int i = 0; i < argc; ++i) {
-        if (std::string_view(argv[i]) == core::kTakeOver) break;  // the last of them
+        if (std::string_view(argv[i]) == handover::kTakeOver) break;  // the last of them
         options.words.emplace_back(argv[i]);
     }
     std::error_code no_folder;

@@ -64,14 +64,14 @@ Result<void> DatagramRelay::watch() {
     return {};
 }
 
-RelayState DatagramRelay::write_down(Descriptors& descriptors) const {
+RelayState DatagramRelay::write_down(sys::Descriptors& descriptors) const {
     RelayState state{descriptors.keep(answers_), descriptors.keep(socket_), peer_, local_, std::nullopt};
     if (as_) state.as.emplace(as_->uid, as_->gid);
     return state;
 }
 
 Result<std::unique_ptr<DatagramRelay>> DatagramRelay::go_on(Engine& engine, Replies& replies, const RelayState& state,
-                                                            Descriptors& descriptors) {
+                                                            sys::Descriptors& descriptors) {
     model::Client client;
     client.peer = state.peer;
     client.local = state.local;

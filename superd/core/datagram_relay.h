@@ -8,9 +8,12 @@
 #include "model/host.h"
 #include "net/datagram.h"
 
+namespace superd::sys {
+class Descriptors;
+}  // namespace superd::sys
+
 namespace superd::core {
 
-class Descriptors;
 struct RelayState;
 
 class DatagramRelay {
@@ -19,9 +22,9 @@ class DatagramRelay {
     /// `as`: whom the handler runs as.
     static Result<std::unique_ptr<DatagramRelay>> create(Engine& engine, Replies& replies, const model::Client& client,
                                                          int listener, std::optional<net::Sender> as);
-    RelayState write_down(Descriptors& descriptors) const;
+    RelayState write_down(sys::Descriptors& descriptors) const;
     static Result<std::unique_ptr<DatagramRelay>> go_on(Engine& engine, Replies& replies, const RelayState& state,
-                                                        Descriptors& descriptors);
+                                                        sys::Descriptors& descriptors);
     DatagramRelay(const DatagramRelay&) = delete;
     /// Sends what the handler has written so far.
     ~DatagramRelay();

@@ -69,11 +69,11 @@ Result<void> ErrorStream::watch(sys::Fd read, sys::Fd write) {
     return {};
 }
 
-ErrorStreamState ErrorStream::write_down(Descriptors& descriptors) const {
+ErrorStreamState ErrorStream::write_down(sys::Descriptors& descriptors) const {
     return {descriptors.keep(read_), descriptors.keep(write_), partial_, bucket_.full_at(), dropped_.memory()};
 }
 
-Result<void> ErrorStream::go_on(const ErrorStreamState& state, Descriptors& descriptors) {
+Result<void> ErrorStream::go_on(const ErrorStreamState& state, sys::Descriptors& descriptors) {
     bucket_.set_full_at(state.full_at);
     if (auto done = dropped_.go_on(state.dropped); !done) return done;
     if (state.read < 0) return {};

@@ -10,9 +10,12 @@
 #include "core/episode.h"
 #include "core/stats.h"
 
+namespace superd::sys {
+class Descriptors;
+}  // namespace superd::sys
+
 namespace superd::core {
 
-class Descriptors;
 struct ErrorStreamState;
 
 class ErrorStream {
@@ -26,8 +29,8 @@ class ErrorStream {
     /// A descriptor for a handler's stderr. The pipe is made with the first.
     Result<sys::Fd> writer();
 
-    ErrorStreamState write_down(Descriptors& descriptors) const;
-    Result<void> go_on(const ErrorStreamState& state, Descriptors& descriptors);
+    ErrorStreamState write_down(sys::Descriptors& descriptors) const;
+    Result<void> go_on(const ErrorStreamState& state, sys::Descriptors& descriptors);
 
     static constexpr std::size_t kLongestLine = 2048;
     /// A line without an end is written after so long.

@@ -5,10 +5,10 @@
 #include <memory>
 #include <unordered_map>
 
+#include "core/child_record.h"
 #include "core/datagram_relay.h"
 #include "core/deadlines.h"
 #include "core/engine.h"
-#include "core/given.h"
 #include "core/report.h"
 #include "core/retirement.h"
 #include "model/model.h"
@@ -16,9 +16,12 @@
 #include "proc/exec_plan.h"
 #include "sys/alarm.h"
 
+namespace superd::sys {
+class Descriptors;
+}  // namespace superd::sys
+
 namespace superd::core {
 
-class Descriptors;
 class Service;
 struct ChildState;
 struct GenerationState;
@@ -49,9 +52,9 @@ class Generation final : public model::Host {
     /// The child's exec took too long and was ended.
     void overdue(pid_t pid);
 
-    GenerationState write_down(Descriptors& descriptors);
+    GenerationState write_down(sys::Descriptors& descriptors);
     /// Into one that has just been made: its children are those of another before it. Starts nobody.
-    Result<void> go_on(const GenerationState& state, Descriptors& descriptors);
+    Result<void> go_on(const GenerationState& state, sys::Descriptors& descriptors);
     /// False: something is known of a child that nobody could be told of but by its end.
     bool settled() const;
 
@@ -90,28 +93,14 @@ class Generation final : public model::Host {
     bool others_running() const override;
 
   private:
-    enum class Kind { handler, owner, worker, parked };
+    using Kind = ChildRecord::Kind;
     /// For the log.
     static const char* name_of(Kind kind);
-    struct Child {
-        Kind kind = Kind::handler;
-        std::uint64_t serial = 0;
-        Instant started;
-        sys::Address peer;
+    struct Child : ChildRecord {
         admit::Charge charge;
         sys::GuardedFd pair;  ///< parked: to hand over; worker: reports
         sys::Source pair_source;
         std::unique_ptr<DatagramRelay> relay;
-        bool stopping = false;
-        int sent = 0;            ///< the signal that an operator sent it last
-        model::Reports reports;  ///< a worker's own word
-        bool mute = false;       ///< it closed its end without being told to leave
-        bool retired = false;    ///< to leave between two clients
-        bool signalled = false;  ///< and was asked by stop_signal
-        bool silent() const { return !reports.any() || mute; }
-        std::size_t listener = 0;
-        GivenSockets given;
-        std::string first;  ///< owner: the datagram that it was started for
         std::optional<proc::SpawnFailure> exec_failure;
     };
 
@@ -125,7 +114,7 @@ class Generation final : public model::Host {
     /// nullptr: the address is not there, or not yet.
     net::Listener* socket(std::size_t listener) const;
     void linger_on();
-    Result<void> take_in(const ChildState& state, Descriptors& descriptors);
+    Result<void> take_in(const ChildState& state, sys::Descriptors& descriptors);
     /// On failure `launch` and `child` are as they were.
     Result<pid_t> start(proc::Launch& launch, Child&& child);
     Result<void> add_errors(proc::Launch& launch);

@@ -15,7 +15,7 @@ bool Generation::settled() const {
            std::ranges::none_of(children_, [](const auto& entry) { return entry.second.exec_failure.has_value(); });
 }
 
-GenerationState Generation::write_down(Descriptors& descriptors) {
+GenerationState Generation::write_down(sys::Descriptors& descriptors) {
     retirement_.let_go();  // a worker that stands still must not do so for longer than its look takes
     GenerationState state;
     state.definition = definition_;
@@ -26,42 +26,26 @@ GenerationState Generation::write_down(Descriptors& descriptors) {
     for (const auto& [pid, child] : children_) {
         ChildState& out = state.children.emplace_back();
         out.pid = pid;
-        out.kind = static_cast<int>(child.kind);
-        out.serial = child.serial;
-        out.started = child.started;
-        out.peer = child.peer;
+        out.record = child;
         out.place = child.charge.source();
         out.pair = descriptors.keep(child.pair);
         if (child.relay) out.relay = child.relay->write_down(descriptors);
-        out.stopping = child.stopping;
-        out.sent = child.sent;
-        out.mute = child.mute;
-        out.retired = child.retired;
-        out.signalled = child.signalled;
-        out.reports = child.reports;
-        out.listener = child.listener;
-        out.given = child.given;
-        out.first = child.first;
     }
     state.lifetimes = lifetimes_.entries();
     state.kills = kills_.entries();
     state.retired = retired_.entries();
     state.wake_at = wake_.when();
-    model::Memory memory;
+    sys::Archive memory;
     model_->pass(memory);
-    state.model = memory.words();
+    state.model.text = std::move(memory).text();
     return state;
 }
 
-Result<void> Generation::take_in(const ChildState& state, Descriptors& descriptors) {
-    if (state.kind < 0 || state.kind > static_cast<int>(Kind::parked) || state.pid <= 0 ||
-        engine_.children.contains(state.pid))
+Result<void> Generation::take_in(const ChildState& state, sys::Descriptors& descriptors) {
+    if (state.pid <= 0 || engine_.children.contains(state.pid))
         return fail(fmt::format("{}: process {} is not known", definition_.name, state.pid));
     Child child;
-    child.kind = static_cast<Kind>(state.kind);
-    child.serial = state.serial;
-    child.started = state.started;
-    child.peer = state.peer;
+    static_cast<ChildRecord&>(child) = state.record;
     if (state.place) child.charge = service_.admission().recharge(*state.place);
     child.pair = descriptors.claim(state.pair);
     if (state.relay) {
@@ -69,15 +53,11 @@ Result<void> Generation::take_in(const ChildState& state, Descriptors& descripto
         if (!relay) return std::unexpected(relay.error());
         child.relay = std::move(*relay);
     }
-    child.stopping = state.stopping;
-    child.sent = state.sent;
-    child.mute = state.mute;
-    child.retired = state.retired;
-    child.signalled = state.signalled;
-    child.reports = state.reports;
-    child.listener = state.listener;
-    child.given = state.given;
-    child.first = state.first;
+    // superd 0.1.0 did not write down what it had given; a look at the worker tells its clients by that.
+    const bool has_socket = child.kind == Kind::owner || child.kind == Kind::worker;
+    const net::Listener* const socket = service_.socket(child.listener);
+    if (has_socket && socket != nullptr && child.given.where.family() == AF_UNSPEC)
+        child.given = {socket->address(), socket->type(), {}};
     if (child.kind == Kind::parked) ++parked_;
     engine_.children[state.pid] = this;
     Child& kept = children_.insert_or_assign(state.pid, std::move(child)).first->second;
@@ -86,17 +66,17 @@ Result<void> Generation::take_in(const ChildState& state, Descriptors& descripto
     return {};
 }
 
-Result<void> Generation::go_on(const GenerationState& state, Descriptors& descriptors) {
+Result<void> Generation::go_on(const GenerationState& state, sys::Descriptors& descriptors) {
     drained_ = state.drained;
     unread_ = state.unread;
     serial_ = state.serial;
     for (const ChildState& child : state.children)
         if (auto taken = take_in(child, descriptors); !taken) return taken;
-    model::Memory memory(state.model);
+    sys::Archive memory(state.model.text);
     model_->pass(memory);
-    if (!memory.done())
-        return fail(fmt::format("{}: what its model {} remembers does not fit", definition_.name,
-                                conf::name_of(definition_.model)));
+    if (!memory.fault().empty())
+        return fail(fmt::format("{}: what its model {} remembers does not fit: {}", definition_.name,
+                                conf::name_of(definition_.model), memory.fault()));
     if (auto set = lifetimes_.go_on(state.lifetimes); !set) return set;
     if (auto set = kills_.go_on(state.kills); !set) return set;
     if (auto set = retired_.go_on(state.retired); !set) return set;

@@ -15,9 +15,12 @@
 #include "intake/gate.h"
 #include "intake/intake.h"
 
+namespace superd::sys {
+class Descriptors;
+}  // namespace superd::sys
+
 namespace superd::core {
 
-class Descriptors;
 struct ServiceState;
 
 class Service final : public intake::Host {
@@ -34,8 +37,8 @@ class Service final : public intake::Host {
     void collect(const net::Listener& socket);
     /// All of it for another to go on with, and a service that has just been made as that other. Nothing starts, and
     /// nothing is done to what is shared with the process before, until take_up().
-    ServiceState write_down(Descriptors& descriptors);
-    Result<void> go_on(const ServiceState& state, std::vector<Port*> ports, Descriptors& descriptors);
+    ServiceState write_down(sys::Descriptors& descriptors);
+    Result<void> go_on(const ServiceState& state, std::vector<Port*> ports, sys::Descriptors& descriptors);
     void take_up();
     /// Can it be written down without a loss?
     bool settled() const;

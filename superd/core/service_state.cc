@@ -13,7 +13,7 @@ bool Service::settled() const {
     return (!current_ || current_->settled()) && std::ranges::all_of(former_, &Generation::settled);
 }
 
-ServiceState Service::write_down(Descriptors& descriptors) {
+ServiceState Service::write_down(sys::Descriptors& descriptors) {
     ServiceState state;
     state.name = name_;
     state.withdrawn = withdrawn_;
@@ -39,7 +39,7 @@ ServiceState Service::write_down(Descriptors& descriptors) {
     return state;
 }
 
-Result<void> Service::go_on(const ServiceState& state, std::vector<Port*> ports, Descriptors& descriptors) {
+Result<void> Service::go_on(const ServiceState& state, std::vector<Port*> ports, sys::Descriptors& descriptors) {
     if (state.hold < 0 || state.hold > static_cast<int>(Hold::drained))
         return fail(fmt::format("{}: {} is no state of a service", name_, state.hold));
     ports_ = std::move(ports);

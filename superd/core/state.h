@@ -8,39 +8,23 @@
 #include <cstdint>
 #include <optional>
 #include <string>
-#include <string_view>
 #include <utility>
 #include <vector>
 
-#include "admit/admission.h"
 #include "base/backoff.h"
 #include "conf/catalog.h"
+#include "core/child_record.h"
 #include "core/deadlines.h"
-#include "core/descriptors.h"
 #include "core/episode.h"
-#include "core/given.h"
 #include "core/port.h"
 #include "core/stats.h"
-#include "intake/refusal_log.h"
+#include "intake/state.h"
 #include "model/model.h"
 #include "net/listener.h"
+#include "sys/archive.h"
+#include "sys/descriptors.h"
 
 namespace superd::core {
-
-/// Of a client that is here and has no handler.
-struct ClientState {
-    std::size_t listener = 0;
-    int connection = -1;
-    std::string datagram;
-    sys::Address peer, local;
-    Instant accepted{};
-};
-
-struct HeldState {
-    ClientState client;
-    admit::SourceKey source;
-    Instant until{};
-};
 
 struct RelayState {
     int answers = -1, socket = -1;
@@ -50,20 +34,10 @@ struct RelayState {
 
 struct ChildState {
     pid_t pid = 0;
-    int kind = 0;
-    std::uint64_t serial = 0;
-    Instant started{};
-    sys::Address peer;
+    ChildRecord record;
     std::optional<admit::SourceKey> place;  ///< that it takes in the counts
     int pair = -1;
     std::optional<RelayState> relay;
-    bool stopping = false;
-    int sent = 0;
-    bool mute = false, retired = false, signalled = false;
-    model::Reports reports;
-    std::size_t listener = 0;
-    GivenSockets given;
-    std::string first;
 };
 
 struct GenerationState {
@@ -75,15 +49,7 @@ struct GenerationState {
     std::vector<ChildState> children;
     std::vector<Deadlines::Entry> lifetimes, kills, retired;
     std::optional<Instant> wake_at;
-    std::vector<std::int64_t> model;
-};
-
-struct IntakeState {
-    admit::Admission::Memory admission;
-    intake::RefusalLog::Memory refused;
-    std::vector<HeldState> held;
-    std::vector<ClientState> stalled;
-    bool rate_tripped = false;
+    sys::Record model;  ///< what it remembers
 };
 
 struct ErrorStreamState {
@@ -106,7 +72,7 @@ struct ServiceState {
     Stats stats;
     ErrorStreamState errors;
     Episode::Memory reply_failures;
-    IntakeState intake;
+    intake::IntakeState intake;
     std::optional<GenerationState> current;
     std::vector<GenerationState> former;
 };
@@ -139,7 +105,7 @@ struct State {
     Instant begun{};
     std::int64_t begun_at = 0;
     std::uint64_t reloads = 0, reloads_refused = 0, upgrades = 0, upgrades_refused = 0;
-    std::vector<Descriptors::Entry> descriptors;
+    std::vector<sys::Descriptors::Entry> descriptors;
     conf::Catalog catalog;
     std::vector<PassedState> passed;
     std::vector<PortState> ports;
@@ -150,12 +116,5 @@ struct State {
     std::uint64_t log_lost = 0, log_untold = 0;  ///< records of the log
     std::vector<std::string> stored;  ///< names in the manager's store, those included that it is to take out
 };
-
-/// Goes up with every change to what is written: no superd reads another's version, newer or older.
-constexpr int kStateVersion = 4;
-
-std::string write_state(const State& state);
-/// Any bytes may be in `text`. Errors: another version, not a state at all.
-Result<State> read_state(std::string_view text);
 
 }  // namespace superd::core

@@ -65,7 +65,7 @@ DaemonReport Supervisor::report() const {
     out.reloads_refused = reloads_refused_;
     out.upgrades = upgrades_;
     out.upgrades_refused = upgrades_refused_;
-    out.upgrading = upgrade_->under_way();
+    out.upgrading = successor_ != nullptr && successor_->under_way();
     out.upgrade_refused_because = upgrade_refused_because_;
     out.log_lines_lost = log_.sink().lost().all;
     out.open_descriptors = open_descriptors();

@@ -34,7 +34,6 @@ Supervisor::Supervisor(sys::Loop& loop, Log& log, sys::ServiceManager& manager, 
 
 Supervisor::~Supervisor() {
     manager_.on_room({});
-    upgrade_.reset();
     // Children on their way read what services own; services speak to their ports while they go.
     spawner_.reset();
     services_.clear();
@@ -66,10 +65,6 @@ Result<void> Supervisor::set_up() {
     engine_->reserve.fill(engine_->null);
     manager_.on_room([this] { store_.keep(ports_); });
 
-    upgrade_ = std::make_unique<Upgrade>(*engine_, invocation_.binary, invocation_.words,
-                                         Upgrade::Owner{[this] { return write_down(); }, [this] { return settled(); },
-                                                        [this](const std::string& why) { upgrade_refused(why); }});
-
     const std::pair<int, sys::Loop::Handler> acts[] = {
         {SIGCHLD, [this] { reap(); }},
         {SIGHUP, [this] { (void)reload(); }},
@@ -96,10 +91,10 @@ void Supervisor::reap() {
     while ((pid = wait4(-1, &status, WNOHANG, nullptr)) > 0 || (pid < 0 && errno == EINTR)) {
         if (pid < 0) continue;
         const auto at = engine_->children.find(pid);
-        bool is_prover = false;
-        const auto tell_upgrade = [&] { is_prover = upgrade_->exited(pid, status); };
-        loop_.attempt(std::ref(tell_upgrade));
-        if (is_prover) continue;
+        bool of_successor = false;
+        const auto tell_successor = [&] { of_successor = successor_ != nullptr && successor_->exited(pid, status); };
+        loop_.attempt(std::ref(tell_successor));
+        if (of_successor) continue;
         if (at == engine_->children.end()) {  // an orphan that came to us as process 1 or a subreaper
             look_soon(false);                 // and may have had a socket until now
             continue;
@@ -122,7 +117,7 @@ void Supervisor::forget_finished() {
 
 void Supervisor::stop() {
     if (++stops_ == 1) {
-        upgrade_->give_up("superd is stopping");
+        if (successor_ != nullptr) successor_->give_up("superd is stopping");
         log_.write(Level::notice, "stopping: no new clients, handlers are asked to leave");
         manager_.tell("STOPPING=1\nSTATUS=Stopping");
         for (const auto& [name, service] : services_) service->stop();

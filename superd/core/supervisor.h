@@ -13,8 +13,9 @@
 #include "core/port.h"
 #include "core/service.h"
 #include "core/sockets.h"
+#include "core/state.h"
 #include "core/store.h"
-#include "core/upgrade.h"
+#include "core/successor.h"
 #include "sys/alarm.h"
 #include "sys/changes.h"
 
@@ -26,7 +27,6 @@ struct Invocation {
     std::string starter;             ///< path of superd-exec
     rlimit started_nofile{};
     std::string binary;              ///< executed at an upgrade
-    std::vector<std::string> words;  ///< superd's argv
     std::string folder;              ///< that paths in them are relative to
 };
 
@@ -41,10 +41,17 @@ class Supervisor final : public Operations {
     void start(const conf::Catalog& catalog);
     /// Instead of start(): goes on with what another has written down. Nothing is done yet to what that one, if it
     /// lives, still uses: that begins with take_up(), which cannot fail.
-    Result<void> take_over(const State& state, Descriptors& descriptors);
+    Result<void> take_over(const State& state, sys::Descriptors& descriptors);
     void take_up();
+    /// By whom upgrade() goes on; until then it is refused. It has to outlive the loop's run.
+    void succeed_by(Successor& successor) { successor_ = &successor; }
+    Engine& engine() { return *engine_; }
+    /// All of it, for the successor; and whether something is on its way that cannot be written down.
+    std::pair<State, sys::Descriptors> write_down();
+    bool settled() const;
+    void upgrade_refused(const std::string& why);
     /// What else is to be kept over an upgrade.
-    void on_upgrade(std::function<void(State&, Descriptors&)> complete) { complete_ = std::move(complete); }
+    void on_upgrade(std::function<void(State&, sys::Descriptors&)> complete) { complete_ = std::move(complete); }
     /// Reads everything again and swaps, or changes nothing and logs why.
     ReloadReport reload() override;
     ReloadReport plan(bool look_up) override;
@@ -88,9 +95,6 @@ class Supervisor final : public Operations {
     std::expected<conf::Catalog, conf::Diagnostics> read_definitions(bool look_up);
     Result<Service*> find(const std::string& name) const;
     Result<void> hold(const std::string& name, Service::Hold wish);
-    std::pair<State, Descriptors> write_down();
-    bool settled() const;
-    void upgrade_refused(const std::string& why);
     void reap();
     void forget_finished();
     /// Looks at all sockets, or at those alone that somebody else has had, once what happens now is over.
@@ -106,8 +110,8 @@ class Supervisor final : public Operations {
     Invocation invocation_;
     std::unique_ptr<proc::Spawner> spawner_;
     std::unique_ptr<Engine> engine_;
-    std::unique_ptr<Upgrade> upgrade_;
-    std::function<void(State&, Descriptors&)> complete_;
+    Successor* successor_ = nullptr;
+    std::function<void(State&, sys::Descriptors&)> complete_;
     Store store_;
     PassedSockets passed_;
     conf::Catalog catalog_;

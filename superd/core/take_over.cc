@@ -9,8 +9,8 @@
 
 namespace superd::core {
 
-std::pair<State, Descriptors> Supervisor::write_down() {
-    std::pair<State, Descriptors> out;
+std::pair<State, sys::Descriptors> Supervisor::write_down() {
+    std::pair<State, sys::Descriptors> out;
     auto& [state, descriptors] = out;
     state.binary = invocation_.binary;
     state.folder = invocation_.folder;
@@ -48,7 +48,7 @@ std::pair<State, Descriptors> Supervisor::write_down() {
     return out;
 }
 
-Result<void> Supervisor::take_over(const State& state, Descriptors& descriptors) {
+Result<void> Supervisor::take_over(const State& state, sys::Descriptors& descriptors) {
     begun_ = state.begun;
     begun_at_ = static_cast<std::time_t>(state.begun_at);
     reloads_ = state.reloads;
@@ -116,8 +116,9 @@ void Supervisor::take_up() {
 
 Result<void> Supervisor::upgrade() {
     if (stops_ > 0) return fail("superd is stopping");
-    if (upgrade_->under_way()) return fail("an upgrade is under way already");
-    upgrade_->begin();
+    if (successor_ == nullptr) return fail("superd is not ready for an upgrade");
+    if (successor_->under_way()) return fail("an upgrade is under way already");
+    successor_->begin();
     return {};
 }
 

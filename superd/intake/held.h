@@ -11,12 +11,13 @@
 #include "model/host.h"
 #include "sys/loop.h"
 
-namespace superd::core {
+namespace superd::sys {
 class Descriptors;
-struct HeldState;
-}  // namespace superd::core
+}  // namespace superd::sys
 
 namespace superd::intake {
+
+struct HeldState;
 
 class Held {
   public:
@@ -40,8 +41,8 @@ class Held {
     std::size_t size() const { return clients_.size(); }
     void clear() { clients_.clear(); }
 
-    std::vector<core::HeldState> write_down(core::Descriptors& descriptors) const;
-    Result<void> go_on(const std::vector<core::HeldState>& state, core::Descriptors& descriptors);
+    std::vector<HeldState> write_down(sys::Descriptors& descriptors) const;
+    Result<void> go_on(const std::vector<HeldState>& state, sys::Descriptors& descriptors);
 
     /// Each costs a descriptor.
     static constexpr std::size_t kOfOneSource = 16;

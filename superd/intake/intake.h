@@ -19,12 +19,13 @@
 #include "intake/refusal_log.h"
 #include "net/listener.h"
 
-namespace superd::core {
+namespace superd::sys {
 class Descriptors;
-struct IntakeState;
-}  // namespace superd::core
+}  // namespace superd::sys
 
 namespace superd::intake {
+
+struct IntakeState;
 
 class Intake {
   public:
@@ -58,9 +59,9 @@ class Intake {
     /// The time has come that the host was asked for.
     void woken();
 
-    core::IntakeState write_down(core::Descriptors& descriptors) const;
+    IntakeState write_down(sys::Descriptors& descriptors) const;
     /// After configure(). Places that children have are for their owner to take again.
-    Result<void> go_on(const core::IntakeState& state, core::Descriptors& descriptors);
+    Result<void> go_on(const IntakeState& state, sys::Descriptors& descriptors);
 
     /// Lets a client go that cannot be served, as on_excess says.
     void refuse(model::Client client, admit::Refusal why);

@@ -14,7 +14,7 @@ class Delayed final : public Model {
     void exited(pid_t pid, End) override;
     void resume() override;
     void woken() override;
-    void pass(Memory& memory) override { memory(fresh_, begun_, inherited_); }
+    void pass(sys::Archive& archive) override { SUPERD_PASS(archive, Delayed, fresh_, begun_, inherited_); }
 
   private:
     Host& host_;

@@ -15,7 +15,7 @@ class Iterative final : public Model {
     void ready(std::size_t listener) override;
     void exited(pid_t pid, End end) override;
     void woken() override { throttled_ = false; }
-    void pass(Memory& memory) override { memory(running_, throttled_, backoff_); }
+    void pass(sys::Archive& archive) override { SUPERD_PASS(archive, Iterative, running_, throttled_, backoff_); }
 
   private:
     Host& host_;

@@ -9,8 +9,8 @@
 
 #include "conf/service.h"
 #include "model/host.h"
-#include "model/memory.h"
 #include "model/reports.h"
+#include "sys/archive.h"
 
 namespace superd::model {
 
@@ -43,7 +43,7 @@ class Model {
     virtual std::size_t spare() const { return 0; }
     /// Writes down what the model has to remember when another process goes on with its children, or reads it back
     /// into one that has just been made. What the host was asked to wake it at is the host's to remember.
-    virtual void pass(Memory&) {}
+    virtual void pass(sys::Archive& archive) { archive.fields("Model", ""); }
     /// A worker has spoken.
     virtual void reported(pid_t, const Reports&) {}
 };

@@ -25,9 +25,9 @@ class PreforkConnection final : public Model {
     void refill() override;
     void drain() override;
     std::size_t spare() const override { return parked_.size(); }
-    void pass(Memory& memory) override {
-        memory(target_, last_client_, exhausted_, refill_at_, retry_at_, timer_, dying_, drained_, backoff_, scarce_,
-               parked_);
+    void pass(sys::Archive& archive) override {
+        SUPERD_PASS(archive, Prefork, target_, last_client_, exhausted_, refill_at_, retry_at_, timer_, dying_,
+                    drained_, backoff_, scarce_, parked_);
     }
 
     static constexpr Duration kDefaultIdle = std::chrono::seconds(60);

@@ -7,6 +7,8 @@
 #include <cstdint>
 #include <string_view>
 
+#include "sys/archive.h"
+
 namespace superd::model {
 
 /// What a worker has said of itself: "busy" for a client that it took, "idle" for room for one more.
@@ -29,6 +31,8 @@ struct Reports {
         clients += static_cast<std::uint64_t>(busy);
     }
 };
+
+SUPERD_FIELDS(Reports, free, slots, clients)
 
 /// Messages that came together, each of whole records; what is neither record is passed over.
 struct Records {

@@ -322,20 +322,17 @@ std::size_t Workers::spare() const {
     return static_cast<std::size_t>(sum);
 }
 
-void Workers::pass(Memory& memory) {
-    memory(reports_, drained_, retry_at_, replace_at_, replaced_, dying_, timer_, backoff_, scarce_);
-    std::vector<pid_t> pids;
-    for (const auto& [pid, worker] : workers_) pids.push_back(pid);
-    memory(pids);
-    for (const pid_t pid : pids) {
-        Worker& worker = workers_[pid];
-        memory(worker.listener, worker.started, worker.reports.free, worker.reports.slots, worker.reports.clients);
-        if (worker.listener >= pools_.size()) memory.refuse();
-    }
-    for (Pool& pool : pools_)
-        memory(pool.workers, pool.spare, pool.each, pool.over_most.end, pool.over_most.lowest, pool.over_least.end,
-               pool.over_least.lowest, pool.grown, pool.look_at, pool.filled_since, pool.burst, pool.coming,
-               pool.waiting);
+void Workers::pass(sys::Archive& archive) {
+    std::vector<std::pair<pid_t, Worker>> workers(workers_.begin(), workers_.end());
+    const std::size_t listeners = pools_.size();
+    SUPERD_PASS(archive, Workers, reports_, drained_, retry_at_, replace_at_, replaced_, dying_, timer_, backoff_,
+                scarce_, workers, pools_);
+    workers_ = {workers.begin(), workers.end()};
+    const bool fit = pools_.size() == listeners &&
+                     std::ranges::all_of(workers, [&](const auto& entry) { return entry.second.listener < listeners; });
+    pools_.resize(listeners);
+    if (!fit) return archive.refuse("not the listeners of this service");
+    // 0.1.0 does not write it down.
     for (Pool& pool : pools_) pool.room = 0;
     for (const auto& [pid, worker] : workers_) pools_[worker.listener].room += room(worker);
 }

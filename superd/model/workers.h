@@ -33,7 +33,7 @@ class Workers final : public Model {
     void drain() override;
     std::size_t spare() const override;
     void reported(pid_t pid, const Reports& reports) override;
-    void pass(Memory& memory) override;
+    void pass(sys::Archive& archive) override;
 
     static constexpr Duration kDefaultIdle = std::chrono::seconds(60);
     static constexpr Duration kGrowAfter = std::chrono::milliseconds(50);
@@ -53,16 +53,19 @@ class Workers final : public Model {
         std::size_t listener = 0;
         Instant started;
         Reports reports;
+        SUPERD_OWN_FIELDS(Worker, listener, started, reports)
     };
     /// While more are spare than are wanted: how many of them nobody has needed for its length.
     struct Window {
         std::optional<Instant> end;
         int lowest = 0;
+        SUPERD_OWN_FIELDS(Window, end, lowest)
     };
     /// Since too few are spare. A successor begins a new one: it is short.
     struct Shortage {
         Instant end;
         std::uint64_t taken = 0;  ///< clients, at its begin
+        SUPERD_OWN_FIELDS(Shortage, end, taken)
     };
     /// One listener.
     struct Pool {
@@ -81,6 +84,8 @@ class Workers final : public Model {
         std::size_t burst = 1;           ///< how many to start the next time; doubles
         std::size_t coming = 0;          ///< started for clients that wait, and have not taken them
         std::size_t waiting = 0;         ///< at the last look
+        SUPERD_OWN_FIELDS(Pool, workers, spare, each, room, taken, shortage, growing, over_most, over_least, grown,
+                          look_at, filled_since, taken_before, burst, coming, waiting)
     };
     using Position = std::unordered_map<pid_t, Worker>::iterator;
 

@@ -71,14 +71,15 @@ struct World {
         pool->exited(pid, static_cast<End>(how % 3));
     }
     void upgrade() {
-        Memory written;
+        sys::Archive written;
         pool->pass(written);
-        Memory read(written.words());
+        const std::string text = std::move(written).text();
+        sys::Archive read(text);
         auto next = std::make_unique<Workers>(host, service);
         next->pass(read);
-        Memory again;
+        sys::Archive again;
         next->pass(again);
-        if (!read.done() || again.words().size() != written.words().size()) abort();
+        if (!read.fault().empty() || std::move(again).text().size() != text.size()) abort();
         pool = std::move(next);
     }
 

@@ -214,18 +214,18 @@ TEST_CASE("one long client of a pool without spare ones wakes nobody, and the ne
     CHECK(r.alive() == 2);
 }
 
-TEST_CASE("a shortage begins anew in the superd that takes over") {
+TEST_CASE("a shortage goes on in the superd that takes over") {
     Reporting r(spares(2, 8));
     r.settle();
     r.report(101, 1, 0);
-    Memory written;
+    sys::Archive written;
     r.pool.pass(written);
     FakeHost host;
     host.last = r.host.last;
     Workers successor(host, spares(2, 8));
-    Memory read(written.words());
+    sys::Archive read(std::move(written).text());
     successor.pass(read);
-    REQUIRE(read.done());
+    REQUIRE(read.fault().empty());
     host.wake = r.host.wake;
     successor.resume();
     CHECK(host.workers.empty());

@@ -1,22 +1,18 @@
 // SPDX-License-Identifier: MIT
 // Clients that are here and have no handler yet, over an upgrade.
-#include "core/state.h"
 #include "intake/intake.h"
+#include "intake/state.h"
+#include "sys/descriptors.h"
 
 namespace superd::intake {
 namespace {
 
-using core::ClientState;
-using core::Descriptors;
-using core::HeldState;
-using core::IntakeState;
-
-ClientState state_of(const model::Client& client, Descriptors& descriptors) {
+ClientState state_of(const model::Client& client, sys::Descriptors& descriptors) {
     return {client.listener, descriptors.keep(client.connection), client.datagram, client.peer, client.local,
             client.accepted};
 }
 
-model::Client client_of(const ClientState& state, Descriptors& descriptors) {
+model::Client client_of(const ClientState& state, sys::Descriptors& descriptors) {
     using Kind = model::Client::Kind;
     model::Client client;
     client.kind = state.connection < 0 ? Kind::datagram : Kind::connection;
@@ -31,13 +27,13 @@ model::Client client_of(const ClientState& state, Descriptors& descriptors) {
 
 }  // namespace
 
-std::vector<HeldState> Held::write_down(Descriptors& descriptors) const {
+std::vector<HeldState> Held::write_down(sys::Descriptors& descriptors) const {
     std::vector<HeldState> all;
     for (const Entry& entry : clients_) all.push_back({state_of(entry.client, descriptors), entry.source, entry.until});
     return all;
 }
 
-Result<void> Held::go_on(const std::vector<HeldState>& state, Descriptors& descriptors) {
+Result<void> Held::go_on(const std::vector<HeldState>& state, sys::Descriptors& descriptors) {
     for (const HeldState& held : state) {
         model::Client client = client_of(held.client, descriptors);
         if (!client.connection) return fail("the connection of a held client is missing");
@@ -46,7 +42,7 @@ Result<void> Held::go_on(const std::vector<HeldState>& state, Descriptors& descr
     return {};
 }
 
-IntakeState Intake::write_down(Descriptors& descriptors) const {
+IntakeState Intake::write_down(sys::Descriptors& descriptors) const {
     IntakeState state;
     state.admission = admission_.memory();
     state.refused = refusals_.memory();
@@ -56,7 +52,7 @@ IntakeState Intake::write_down(Descriptors& descriptors) const {
     return state;
 }
 
-Result<void> Intake::go_on(const IntakeState& state, Descriptors& descriptors) {
+Result<void> Intake::go_on(const IntakeState& state, sys::Descriptors& descriptors) {
     admission_.remember(state.admission);
     rate_tripped_ = state.rate_tripped;
     for (const ClientState& client : state.stalled) stalled_.push_back(client_of(client, descriptors));

@@ -9,7 +9,7 @@
 #include "base/error.h"
 #include "sys/fd.h"
 
-namespace superd::core {
+namespace superd::sys {
 
 class Descriptors {
   public:
@@ -25,14 +25,14 @@ class Descriptors {
 
     /// Notes one that is to stay open. Its number, or -1 where it is none.
     int keep(int number);
-    int keep(const sys::Fd& fd) { return keep(fd.get()); }
+    int keep(const Fd& fd) { return keep(fd.get()); }
     const std::vector<Entry>& entries() const { return entries_; }
 
     /// Is each number open and still what it was?
     Result<void> check() const;
     /// Of what another has kept: hands one to its owner. Each goes once; a number that was not kept is invalid, and
     /// makes all of it unsound.
-    sys::Fd claim(int number);
+    Fd claim(int number);
     /// Has each found its owner, and no owner been left without?
     bool sound() const;
 
@@ -45,4 +45,4 @@ class Descriptors {
     int unkept_ = 0;  ///< errno
 };
 
-}  // namespace superd::core
+}  // namespace superd::sys

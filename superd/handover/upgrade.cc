@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "core/upgrade.h"
+#include "handover/upgrade.h"
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -20,8 +20,9 @@
 
 #include "base/signal.h"
 #include "base/text.h"
+#include "handover/text.h"
 
-namespace superd::core {
+namespace superd::handover {
 namespace {
 
 constexpr Duration kTick = std::chrono::milliseconds(5);
@@ -81,7 +82,7 @@ std::vector<char*> pointers(std::vector<std::string>& words) {
 
 }  // namespace
 
-Result<State> receive_state(int number) {
+Result<core::State> receive_state(int number) {
     struct stat status {};
     if (number <= STDERR_FILENO || fstat(number, &status) != 0)
         return fail("--take-over is superd's own word to its successor");
@@ -98,7 +99,7 @@ Result<State> receive_state(int number) {
     return read_state(text);
 }
 
-std::string proof_line(const State& state) {
+std::string proof_line(const core::State& state) {
     std::vector<sys::Fd> spare(kMostSpare);
     std::size_t count = 0;
     for (sys::Fd& fd : spare) {
@@ -115,7 +116,7 @@ namespace {
 
 /// Where superd goes on after all, whatever has kept it from the exec, no handler may get what was to pass it.
 struct Passing {
-    Descriptors& descriptors;
+    sys::Descriptors& descriptors;
     ~Passing() { (void)descriptors.pass_exec(false); }
 };
 
@@ -160,7 +161,7 @@ Result<void> Upgrade::start_proof() try {
     proof_ = random_word();
     if (proof_.empty()) return fail_errno("getrandom", errno);
     state.proof = proof_;
-    const auto file = sealed(write_state(state));
+    const auto file = sealed(write_state(std::move(state)));
     if (!file) return std::unexpected(file.error());
     int ends[2];
     if (pipe2(ends, O_CLOEXEC) != 0) return fail_errno("pipe", errno);
@@ -183,7 +184,7 @@ Result<void> Upgrade::start_proof() try {
 }
 
 /// In the child. Its descriptors are its own; the files behind them are not.
-void Upgrade::run_proof(const Descriptors& descriptors, int state, int words) noexcept {
+void Upgrade::run_proof(const sys::Descriptors& descriptors, int state, int words) noexcept {
     setpgid(0, 0);
     dup2(words, STDOUT_FILENO);
     dup2(words, STDERR_FILENO);
@@ -265,7 +266,7 @@ std::string Upgrade::become_next() try {
     if (descriptors.entries().size() > proved_)
         return fmt::format("clients hold more descriptors ({}) than {} has proved room for ({})",
                            descriptors.entries().size(), binary_, proved_);
-    const auto file = sealed(write_state(state));
+    const auto file = sealed(write_state(std::move(state)));
     if (!file) return file.error().text;
     std::vector<std::string> words = words_;
     words.insert(words.end(), {kTakeOver, std::to_string(file->get())});
@@ -293,4 +294,4 @@ void Upgrade::refuse(const std::string& why) {
     owner_.refused(why);
 }
 
-}  // namespace superd::core
+}  // namespace superd::handover

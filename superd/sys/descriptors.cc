@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "core/descriptors.h"
+#include "sys/descriptors.h"
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -8,7 +8,7 @@
 #include <algorithm>
 #include <cerrno>
 
-namespace superd::core {
+namespace superd::sys {
 
 Descriptors::Descriptors(std::vector<Entry> entries) : entries_(std::move(entries)) {
     std::ranges::sort(entries_, {}, &Entry::number);
@@ -37,7 +37,7 @@ Result<void> Descriptors::check() const {
     return {};
 }
 
-sys::Fd Descriptors::claim(int number) {
+Fd Descriptors::claim(int number) {
     if (number < 0) return {};
     const auto at = std::ranges::lower_bound(entries_, number, {}, &Entry::number);
     if (at == entries_.end() || at->number != number || at->claimed) {
@@ -46,7 +46,7 @@ sys::Fd Descriptors::claim(int number) {
     }
     at->claimed = true;
     fcntl(number, F_SETFD, FD_CLOEXEC);
-    return sys::Fd(number);
+    return Fd(number);
 }
 
 bool Descriptors::sound() const {
@@ -61,4 +61,4 @@ Result<void> Descriptors::pass_exec(bool on) const {
     return {};
 }
 
-}  // namespace superd::core
+}  // namespace superd::sys

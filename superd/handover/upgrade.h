@@ -10,34 +10,35 @@
 
 #include "core/engine.h"
 #include "core/state.h"
+#include "core/successor.h"
 
-namespace superd::core {
+namespace superd::handover {
 
 /// The options by which the next superd is told, which are for no user.
 constexpr const char* kTakeOver = "--take-over";
 constexpr const char* kProve = "--prove";
 
-class Upgrade {
+class Upgrade final : public core::Successor {
   public:
     /// What it needs of the supervisor.
     struct Owner {
-        std::function<std::pair<State, Descriptors>()> write_down;
+        std::function<std::pair<core::State, sys::Descriptors>()> write_down;
         std::function<bool()> settled;  ///< false: something is on its way that cannot be written down
         std::function<void(const std::string& why)> refused;
     };
     /// `words`: superd's own argv.
-    Upgrade(Engine& engine, std::string binary, std::vector<std::string> words, Owner owner)
+    Upgrade(core::Engine& engine, std::string binary, std::vector<std::string> words, Owner owner)
         : engine_(engine), binary_(std::move(binary)), words_(std::move(words)), owner_(std::move(owner)) {}
     Upgrade(const Upgrade&) = delete;
-    ~Upgrade();
+    ~Upgrade() override;
 
     /// Begins; `refused` may follow. Where it goes well, nothing does: this program ends in the exec.
-    void begin();
-    bool under_way() const { return stage_ != Stage::none; }
+    void begin() override;
+    bool under_way() const override { return stage_ != Stage::none; }
     /// superd has other plans.
-    void give_up(const std::string& why);
+    void give_up(const std::string& why) override;
     /// True: that was the child that proves.
-    bool exited(pid_t pid, int status);
+    bool exited(pid_t pid, int status) override;
 
     static constexpr Duration kProofTime = std::chrono::seconds(10);
     /// So long handlers may take to their exec; it is longer than the spawner lets them.
@@ -49,7 +50,7 @@ class Upgrade {
     enum class Stage { none, proving, settling };
     Result<void> start_proof();
     /// noexcept: the child must never come back as a second superd.
-    [[noreturn]] void run_proof(const Descriptors& descriptors, int state, int words) noexcept;
+    [[noreturn]] void run_proof(const sys::Descriptors& descriptors, int state, int words) noexcept;
     void hear();
     void tick();
     void execute();
@@ -57,7 +58,7 @@ class Upgrade {
     std::string become_next();
     void refuse(const std::string& why);
 
-    Engine& engine_;
+    core::Engine& engine_;
     const std::string binary_;
     const std::vector<std::string> words_;
     const Owner owner_;
@@ -72,8 +73,8 @@ class Upgrade {
 };
 
 /// What the next superd does with the descriptor that --take-over names; it takes it over.
-Result<State> receive_state(int number);
+Result<core::State> receive_state(int number);
 /// The line by which it proves that it has read the state and could go on with it, and with more.
-std::string proof_line(const State& state);
+std::string proof_line(const core::State& state);
 
-}  // namespace superd::core
+}  // namespace superd::handover

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// Who takes over from this superd in the same process, as the supervisor sees it. handover/upgrade.h
+
+#include <sys/types.h>
+
+#include <string>
+
+namespace superd::core {
+
+class Successor {
+  public:
+    virtual ~Successor() = default;
+    /// Supervisor::upgrade_refused() may follow. Where it goes well, nothing does: this program ends in the exec.
+    virtual void begin() = 0;
+    virtual bool under_way() const = 0;
+    /// superd has other plans.
+    virtual void give_up(const std::string& why) = 0;
+    /// True: that was a child of its own.
+    virtual bool exited(pid_t pid, int status) = 0;
+};
+
+}  // namespace superd::core

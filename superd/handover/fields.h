@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// Each struct of the state with its fields, for handover/ alone. To add one: declare it with a default, and name it
+// here. unit/handover then says how to go on.
+
+#include "core/state.h"
+#include "sys/archive.h"
+
+namespace superd::sys {
+SUPERD_FIELDS(IpBytes, v6, bytes)
+SUPERD_FIELDS(Prefix, base, length)
+SUPERD_FIELDS(Identity, uid, gid, groups, user)
+SUPERD_FIELDS(User, uid, gid, name, home, shell)
+SUPERD_FIELDS(Descriptors::Entry, number, device, inode, claimed)
+SUPERD_FIELDS(Names::Answer, question, found, user, groups, number)
+}  // namespace superd::sys
+
+namespace superd::conf {
+SUPERD_ENUM(Model, Model::delayed)
+SUPERD_ENUM(Handoff, Handoff::listen)
+SUPERD_ENUM(SocketType, SocketType::seqpacket)
+SUPERD_ENUM(Transport, Transport::inherited)
+SUPERD_ENUM(Stderr, Stderr::inherit)
+SUPERD_ENUM(LogConnections, LogConnections::all)
+SUPERD_ENUM(Excess, Excess::reject)
+SUPERD_ENUM(Denial, Denial::drop)
+SUPERD_FIELDS(Listen, transport, host, port, cid, path, name)
+SUPERD_FIELDS(SocketOptions, backlog, reuse_port, v6only, freebind, bind_to_device, keepalive, keepalive_time,
+              keepalive_interval, keepalive_probes, nodelay, defer_accept, receive_buffer, send_buffer, priority, tos,
+              mark, mode, user, group)
+SUPERD_FIELDS(Rate, interval, burst)
+SUPERD_FIELDS(Limits, instances, per_source, rate, per_source_rate, source_prefix_ipv4, source_prefix_ipv6, max_load,
+              on_excess, reject_text, wait_timeout)
+SUPERD_FIELDS(TimeWindow, days, from, until)
+SUPERD_FIELDS(Access, allow, deny, times, on_deny)
+SUPERD_FIELDS(Prefork, min_spare, max_spare, max_requests, max_idle, max_age, grow_after)
+SUPERD_FIELDS(ResourceLimit, resource, soft, hard)
+SUPERD_FIELDS(Handler, path, argv, environment, identity, working_directory, root_directory, umask, nice, error_output,
+              rlimits)
+SUPERD_FIELDS(Service, name, description, enabled, listen, model, handoff, handler, stop_signal, stop_timeout,
+              max_lifetime, socket, limits, access, prefork, delay, log_connections, stderr_rate)
+SUPERD_FIELDS(Control, readers)
+SUPERD_FIELDS(Catalog, services, control)
+}  // namespace superd::conf
+
+namespace superd::admit {
+SUPERD_ENUM(SourceKey::Kind, SourceKey::Kind::cid)
+SUPERD_FIELDS(SourceKey, kind, bytes)
+SUPERD_FIELDS(Admission::Memory, full_at, latest, sources)
+}  // namespace superd::admit
+
+namespace superd::intake {
+SUPERD_FIELDS(RefusalLog::Memory, counts, in_window, until)
+SUPERD_FIELDS(ClientState, listener, connection, datagram, peer, local, accepted)
+SUPERD_FIELDS(HeldState, client, source, until)
+SUPERD_FIELDS(IntakeState, admission, refused, held, stalled, rate_tripped)
+}  // namespace superd::intake
+
+namespace superd::net {
+SUPERD_FIELDS(Listener::Kept, fd, where, options, type, inherited, given, passed_name, path, device, inode, settings)
+}  // namespace superd::net
+
+namespace superd::core {
+SUPERD_FIELDS(Deadlines::Entry, when, pid, serial)
+SUPERD_FIELDS(Exits, ok, failed, stopped, killed)
+SUPERD_FIELDS(Stats, accepted, started, failures, spawn_failures, replies, reply_failures, stderr_dropped,
+              sockets_mended, exits, handler_time, accept_to_exec)
+SUPERD_FIELDS(RelayState, answers, socket, peer, local, as)
+SUPERD_FIELDS(GivenSockets, where, type, inodes)
+SUPERD_ENUM(ChildRecord::Kind, ChildRecord::Kind::parked)
+SUPERD_FIELDS(ChildRecord, kind, serial, started, peer, stopping, sent, reports, mute, retired, signalled, listener,
+              given, first)
+SUPERD_FIELDS(ChildState, pid, record, place, pair, relay)
+SUPERD_FIELDS(GenerationState, definition, listeners, drained, unread, serial, children, lifetimes, kills, retired,
+              wake_at, model)
+SUPERD_FIELDS(Episode::Memory, count, begun, last)
+SUPERD_FIELDS(ErrorStreamState, read, write, partial, full_at, dropped)
+SUPERD_FIELDS(ServiceState, name, withdrawn, shut, backing_off, in_episode, hold, bad_starts, cannot_start,
+              cannot_start_at, episode_tries, last_scarce, throttled_until, retry_at, backoff, throttle, stats, errors,
+              reply_failures, intake, current, former)
+SUPERD_FIELDS(Port::Waiting, next, backoff)
+SUPERD_FIELDS(Port::Condition, trouble, told, deaf, renewable, renewals, renewed_at, renew_at)
+SUPERD_FIELDS(PortState, key, where, socket, waiting, condition, owner, index)
+SUPERD_FIELDS(PassedState, name, fd)
+SUPERD_FIELDS(ControlState, socket, made_folder)
+SUPERD_FIELDS(State, proof, binary, folder, nofile_soft, nofile_hard, begun, begun_at, reloads, reloads_refused,
+              upgrades, upgrades_refused, descriptors, catalog, passed, ports, services, control, pid_file, names,
+              log_lost, log_untold, stored)
+}  // namespace superd::core
