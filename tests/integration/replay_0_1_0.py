@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 """replay_0_1_0.py FIXTURE PLAN SUPERD ARGUMENTS...: becomes what superd 0.1.0 is at the end of its upgrade.
 
-FIXTURE is a state that a real 0.1.0 has written. This process makes what that one had: sockets under the same numbers,
+FIXTURE is a state that a real 0.1.0 has written: its binary was replaced by a script that copies the descriptor named by
+--take-over, and then it was sent USR2. This process makes what that one had: sockets under the same numbers,
 children, pipes. Then it lets SUPERD prove that it can take over, as 0.1.0 does, and executes it. PLAN (JSON) says which
 sockets and connections it has been given, by their numbers here, and where things are."""
 
@@ -39,9 +40,9 @@ class Replay:
     def child(self, record, words, stdin, stdout=None, executable=None, **environment):
         identity = {"user": 65534, "group": 65534, "extra_groups": []} if os.geteuid() == 0 else {}
         passed = [int(environment["SUPERD_STATUS_FD"])] if environment else []
-        process = subprocess.Popen(words, executable=executable, stdin=stdin, stdout=stdin if stdout is None else stdout,
-                                   start_new_session=True, pass_fds=passed,
-                                   env={"PATH": "/usr/bin:/bin", **environment}, **identity)
+        process = subprocess.Popen(words, executable=executable, stdin=stdin,
+                                   stdout=stdin if stdout is None else stdout, start_new_session=True,
+                                   pass_fds=passed, env={"PATH": "/usr/bin:/bin", **environment}, **identity)
         self.running.append(process)
         self.pids[record[PID]] = process.pid
 

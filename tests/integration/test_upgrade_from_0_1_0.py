@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Upgrade in place from the release before: what 0.1.0 hands over goes on under this superd, with clients all the time."""
+"""Upgrade in place from the release before: what 0.1.0 hands over goes on, with clients all the time."""
 
 import json
 import os
