@@ -190,9 +190,8 @@ std::vector<Row> prefork() {
               FIELD(prefork.max_idle)),
         field("max_age", duration(1ms, 1000 * day), "A handler of this age is replaced", FIELD(prefork.max_age)),
         field("grow_after", duration(1ms, day),
-              "How long clients may wait before the pool grows; where workers report, the default is 10ms",
-              FIELD(prefork.grow_after))
-            .by_default("50ms"),
+              "How long clients may wait before the pool grows (\"50ms\", where workers report \"10ms\")",
+              FIELD(prefork.grow_after)),
     };
 }
 
