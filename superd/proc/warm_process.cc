@@ -43,7 +43,7 @@ ssize_t receive_from(int socket, char* data, std::size_t size, pid_t& sender) {
     ucred who;
     std::memcpy(&who, CMSG_DATA(from), sizeof who);
     sender = who.pid;
-    const sys::Dropping dropping;
+    // The same message, of which it is known by now that nothing can be dropped with it.
     return recv(socket, data, size, MSG_DONTWAIT);
 }
 
