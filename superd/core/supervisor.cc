@@ -91,12 +91,12 @@ void Supervisor::reap() {
     while ((pid = wait4(-1, &status, WNOHANG, nullptr)) > 0 || (pid < 0 && errno == EINTR)) {
         if (pid < 0) continue;
         const auto at = engine_->children.find(pid);
-        bool of_successor = false;
-        const auto tell_successor = [&] { of_successor = successor_ != nullptr && successor_->exited(pid, status); };
-        loop_.attempt(std::ref(tell_successor));
-        if (of_successor) continue;
-        if (at == engine_->children.end()) {  // an orphan that came to us as process 1 or a subreaper
-            look_soon(false);                 // and may have had a socket until now
+        if (at == engine_->children.end()) {
+            bool of_successor = false;
+            const auto tell_successor = [&] { of_successor = successor_ != nullptr && successor_->exited(pid, status); };
+            loop_.attempt(std::ref(tell_successor));
+            // Else an orphan that came to us as process 1 or a subreaper, and may have had a socket until now.
+            if (!of_successor) look_soon(false);
             continue;
         }
         Generation* generation = at->second;

@@ -93,8 +93,9 @@ class ControlSocket(Control):
             except OSError:
                 pass  # shut out in favour of a later one
         self.still_well()
-        # An answer for each of 64 clients; all that was asked for would be gigabytes.
-        self.assertLess(process.resident(self.daemon.pid) - before, 32 << 10)
+        # An answer for each of 64 clients, and up to 256 MiB that AddressSanitizer keeps of what was freed. All that was
+        # asked for would be gigabytes.
+        self.assertLess(process.resident(self.daemon.pid) - before, 300 << 10)
 
     def test_all_descriptors_taken(self):
         """The control socket answers while clients hold every descriptor that superd may have."""
