@@ -64,7 +64,7 @@ class Workers final : public Model {
     /// Since too few are spare. A successor begins a new one: it is short.
     struct Shortage {
         Instant end;
-        std::uint64_t taken = 0;  ///< clients, at its begin
+        std::uint64_t taken;  ///< clients, at its begin
         SUPERD_OWN_FIELDS(Shortage, end, taken)
     };
     /// One listener.
