@@ -61,7 +61,7 @@ class Workers final : public Model {
         int lowest = 0;
         SUPERD_OWN_FIELDS(Window, end, lowest)
     };
-    /// Since too few are spare. A successor begins a new one: it is short.
+    /// Since too few are spare.
     struct Shortage {
         Instant end;
         std::uint64_t taken;  ///< clients, at its begin
