@@ -58,7 +58,8 @@ class PoolProgram(SuperdCase):  # no tests of its own
         go_on.set()
         victim = None
         while victim is None:
-            with contextlib.suppress(ProcessLookupError):  # it may just have left by itself
+            # It may just have left by itself, or all of them.
+            with contextlib.suppress(ProcessLookupError, ValueError):
                 victim = min(child.pid for child in daemon.children())
                 os.kill(victim, signal.SIGKILL)
         for thread in threads:
