@@ -232,10 +232,11 @@ int serve(const Options& options, const core::State* before) {
     invocation.binary = binary;
     invocation.started_nofile = raise_descriptor_limit();
     std::expected<conf::Catalog, conf::Diagnostics> catalog;
+    conf::Seen seen;
     if (before != nullptr)
         invocation.started_nofile = {before->nofile_soft, before->nofile_hard};
     else
-        catalog = conf::load(invocation.definitions);
+        catalog = conf::load(invocation.definitions, nullptr, &seen);
     if (!catalog) {
         fmt::print(stderr, "{}", conf::format(catalog.error()));
         return give_up(Error{fmt::format("{} in the definitions", counted(catalog.error().size(), "error")), 0});
@@ -286,7 +287,7 @@ int serve(const Options& options, const core::State* before) {
         if (!options.pid_file.empty()) unlink(options.pid_file.c_str());
         return give_up(server.error());
     }
-    before != nullptr ? (*supervisor)->take_up() : (*supervisor)->start(*catalog);
+    before != nullptr ? (*supervisor)->take_up() : (*supervisor)->start(std::move(*catalog), std::move(seen));
     (*supervisor)->on_upgrade([&](core::State& state, sys::Descriptors& descriptors) {
         state.pid_file = descriptors.keep(*pid_file);
         if (!*server) return;

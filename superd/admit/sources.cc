@@ -19,8 +19,11 @@ bool is_forgettable(const Source& source, Instant now) {
 
 }  // namespace
 
-Sources::Sources() : random_(std::random_device{}()), index_(16, Hash{this}, Same{this}) {
+Sources::Sources() : index_(0, Hash{this}, Same{this}) {}
+
+void Sources::seed() {
     std::random_device device;
+    random_.seed(device());
     for (std::uint64_t& word : seed_) word = (std::uint64_t{device()} << 32) | device() | 1;
 }
 
@@ -34,11 +37,13 @@ std::size_t Sources::Hash::operator()(const SourceKey& key) const {
 }
 
 const Source* Sources::find(const SourceKey& key) const {
+    if (index_.empty()) return nullptr;
     const auto at = index_.find(key);
     return at == index_.end() ? nullptr : &slots_[*at];
 }
 
 Sources::Index Sources::get(const SourceKey& key, Instant now) {
+    if (seed_[0] == 0) seed();
     if (const auto at = index_.find(key); at != index_.end()) return *at;
     clean_some(now);
     if (index_.size() >= kMost) forget_one(now);

@@ -67,12 +67,13 @@ class Sources {
         bool operator()(const SourceKey& a, Index b) const { return table->slots_[b].key == a; }
     };
 
+    void seed();
     void forget(Index index);
     void forget_one(Instant now);
     void clean_some(Instant now);
 
     std::minstd_rand random_;
-    std::uint64_t seed_[2];  ///< so that nobody can choose addresses that collide
+    std::uint64_t seed_[2] = {0, 0};  ///< so that nobody can choose addresses that collide; 0 before the first source
     std::vector<Source> slots_;
     std::vector<Index> free_;
     std::unordered_set<Index, Hash, Same> index_;

@@ -3,6 +3,7 @@
 // How long to wait before the next try: doubling, bounded, with jitter so that many do not try at once.
 
 #include <algorithm>
+#include <optional>
 #include <random>
 
 #include "base/time.h"
@@ -17,8 +18,10 @@ class Backoff {
     Duration next() {
         step_ = tries_ == 0 ? first_ : std::min(step_ * 2, most_);
         ++tries_;
+        // Each service has several of these, most never asked, and a seed takes the processor microseconds.
+        if (!random_) random_.emplace(std::random_device{}());
         std::uniform_int_distribution<Duration::rep> part(step_.count() * 3 / 4, step_.count());
-        return Duration(part(random_));
+        return Duration(part(*random_));
     }
     void reset() { tries_ = 0; }
     /// Tries since the last reset.
@@ -38,7 +41,7 @@ class Backoff {
   private:
     Duration first_, most_, step_{0};
     unsigned tries_ = 0;
-    std::minstd_rand random_{std::random_device{}()};
+    std::optional<std::minstd_rand> random_;
 };
 
 }  // namespace superd

@@ -12,6 +12,7 @@ namespace superd {
 struct Error {
     std::string text;
     int code = 0;  ///< errno, or 0 where no system call failed
+    bool operator==(const Error&) const = default;
 };
 
 template <class T>

@@ -6,8 +6,9 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <limits>
+#include <new>
 #include <optional>
+#include <vector>
 
 #include "base/time.h"
 
@@ -33,17 +34,30 @@ class Histogram {
     using Counts = std::array<std::uint64_t, kBounds + 1>;
     Histogram() = default;
     /// As counts() and sum() were told by another.
-    Histogram(const Counts& counts, Duration sum) : counts_(counts), sum_(sum) {}
+    Histogram(const Counts& counts, Duration sum) : sum_(sum) {
+        if (std::ranges::any_of(counts, [](std::uint64_t n) { return n > 0; }))
+            counts_.assign(counts.begin(), counts.end());
+    }
 
-    void add(Duration took) {
+    /// There is room for counts from the first on. Where memory is too short for it, that one is not counted.
+    void add(Duration took) noexcept {
         static constexpr auto kAll = bounds();
+        if (counts_.empty()) try {
+                counts_.resize(kBounds + 1);
+            } catch (const std::bad_alloc&) {
+                return;
+            }
         const auto at = std::ranges::lower_bound(kAll, took.count());
         ++counts_[static_cast<std::size_t>(at - kAll.begin())];
         sum_ += took;
     }
 
     /// One for each bound, and one for what is past the last.
-    const Counts& counts() const { return counts_; }
+    Counts counts() const {
+        Counts counts{};
+        std::ranges::copy(counts_, counts.begin());
+        return counts;
+    }
     std::uint64_t count() const {
         std::uint64_t all = 0;
         for (const std::uint64_t n : counts_) all += n;
@@ -66,7 +80,7 @@ class Histogram {
     }
 
   private:
-    Counts counts_{};
+    std::vector<std::uint64_t> counts_;  ///< empty while there is nothing to count
     Duration sum_{};
 };
 

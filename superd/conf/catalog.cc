@@ -6,11 +6,13 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <deque>
 #include <iterator>
+#include <memory>
 
 #include "base/text.h"
-#include "conf/listen.h"
+#include "conf/addresses.h"
 #include "conf/read.h"
 #include "conf/settings.h"
 #include "conf/toml.h"
@@ -42,30 +44,42 @@ bool is_service_name(std::string_view name) {
 }
 
 struct Definition {
-    Value root;  ///< defaults, file and drop-ins in one
+    std::deque<toml::Source> sources;  ///< values point into them
+    Value root;                        ///< defaults, file and drop-ins in one
     Draft draft;
+    bool knowable = true;  ///< by `files`
+    Seen::Files files;
 };
 
+/// One load. What has been read of a definition is kept only where errors are to be told: with thousands of them, it
+/// is most of what a load would take.
 class Loader {
   public:
-    explicit Loader(const Surroundings& from) : from_(from), trust_(from, errors_) {}
+    Loader(const Surroundings& from, bool tells_errors)
+        : from_(from), tells_errors_(tells_errors), trust_(from, errors_) {}
 
-    std::expected<Catalog, Diagnostics> load(Diagnostics* warnings) {
+    /// False: there are errors, all of which are known where it tells them.
+    bool load(const Catalog* running, const Seen* before) {
+        running_ = running;
         read_config();
+        if (before != nullptr && is_as_before(*before)) before_ = before;
         read_folder();
-        check_addresses();
+        return tells_errors_ ? check_addresses() : errors_.empty() && addresses_are_free();
+    }
+
+    Diagnostics take_errors() {
+        sort(errors_);
+        return std::move(errors_);
+    }
+    Diagnostics take_warnings() { return std::move(warnings_); }
+    Reload take() {
+        Reload done{std::move(catalog_), std::move(kept_), std::move(seen_)};
         for (auto& [name, definition] : definitions_)
-            if (warnings != nullptr) std::ranges::move(definition.draft.warnings, std::back_inserter(*warnings));
-        if (warnings != nullptr) sort(*warnings);
-        if (!errors_.empty()) {
-            sort(errors_);
-            return std::unexpected(std::move(errors_));
-        }
-        Catalog catalog;
-        for (auto& [name, definition] : definitions_)
-            catalog.services.emplace(name, std::move(definition.draft.service));
-        catalog.control.readers = settings_.readers;
-        return catalog;
+            done.catalog.services.emplace(name, std::move(definition->draft.service));
+        done.catalog.control.readers = settings_.readers;
+        done.seen.lookups = std::move(lookups_);
+        done.seen.names = from_.names.answers();
+        return done;
     }
 
   private:
@@ -91,30 +105,52 @@ class Loader {
         return std::move(*text);
     }
 
-    /// nullopt after an error.
-    std::optional<Value> read_tree(const std::string& file) {
+    /// nullopt after an error. `stamp`: of what was read, if that can be known again.
+    std::optional<Value> read_tree(const std::string& file, std::deque<toml::Source>& sources,
+                                   std::optional<sys::FileStamp>& stamp) {
         auto text = read_text(file);
+        stamp.reset();
         if (!text) return std::nullopt;
-        auto tree = toml::parse(sources_.emplace_back(file, std::move(text->text)));
+        if (sys::tells_changes(text->stamp, time_)) stamp = text->stamp;
+        auto tree = toml::parse(sources.emplace_back(file, std::move(text->text)));
         if (tree) return std::move(*tree);
         errors_.push_back(std::move(tree.error()));
         return std::nullopt;
     }
 
+    /// Of a file that is not to be read; nullopt: it has to be.
+    std::optional<sys::FileStamp> stamp_of(const std::string& file) {
+        auto stamp = sys::stamp_of(file, sys::Links::refuse);
+        if (!stamp && stamp.error().code == ELOOP && trust_.follow(file))
+            stamp = sys::stamp_of(file, sys::Links::follow);
+        return stamp ? std::optional(*stamp) : std::nullopt;
+    }
+
     void read_config() {
         Value empty;
         settings_ = read_settings(empty, from_.handler_path, from_.names, errors_);
+        seen_.sound = true;
         if (from_.config.empty()) return;
         if (!from_.config_required) {
             const auto status = sys::status_of(from_.config);
             if (!status && status.error().code == ENOENT) return;
         }
-        const auto tree = trust_.follow(from_.config) ? read_tree(from_.config) : std::nullopt;
+        const auto tree = trust_.follow(from_.config) ? read_tree(from_.config, sources_, seen_.config) : std::nullopt;
+        seen_.sound = seen_.config.has_value();
         if (tree) {
             settings_ = read_settings(*tree, from_.handler_path, from_.names, errors_);
         } else {
             config_read_ = settings_.handler_path_known = false;
         }
+    }
+
+    /// But for the definitions themselves. What was asked for services that are long gone is asked on and on, so
+    /// once in a while it is not.
+    bool is_as_before(const Seen& before) {
+        const std::size_t fair = kFewQuestions + kQuestionsOfOne * before.files.size();
+        return before.sound && seen_.sound && before.config == seen_.config &&
+               before.lookups.size() + before.names.size() <= fair && from_.names.as_before(before.names) &&
+               lookups_.as_before(before.lookups);
     }
 
     void read_folder() {
@@ -124,11 +160,14 @@ class Loader {
         const auto names = sys::list_directory(folder);
         if (!names) return complain(folder, "cannot be read: " + names.error().text);
         for (const std::string& name : *names) {
-            const std::string file = fmt::format("{}/{}", folder, name);
+            if (!tells_errors_ && !errors_.empty()) return;
+            const std::string file = folder + "/" + name;
             if (name.ends_with(".toml.d") && !is_skipped(name.substr(0, name.size() - 2))) {
                 check_orphan(file, *names, name.substr(0, name.size() - 2));
             } else if (!is_skipped(name)) {
-                read_service(file, name.substr(0, name.size() - 5), std::ranges::binary_search(*names, name + ".d"));
+                const bool has_drop_ins = std::ranges::binary_search(*names, name + ".d");
+                const std::string service = name.substr(0, name.size() - 5);
+                if (!keep(file, service, has_drop_ins)) read_service(file, service, has_drop_ins);
             }
         }
     }
@@ -138,6 +177,31 @@ class Loader {
         complain(folder, fmt::format("a folder of drop-ins without its {}", file));
     }
 
+    /// False: it has to be read.
+    bool keep(const std::string& file, const std::string& name, bool has_drop_ins) {
+        if (before_ == nullptr) return false;
+        const auto known = before_->files.find(name);
+        if (known == before_->files.end() || !running_->services.contains(name)) return false;
+        const auto stamp = stamp_of(file);
+        if (stamp != known->second.definition) return false;
+        std::vector<std::pair<std::string, sys::FileStamp>> drop_ins;
+        if (has_drop_ins) {
+            const std::string folder = file + ".d";
+            const auto names = trust_.follow(folder) ? sys::list_directory(folder) : fail("");
+            if (!names) return false;
+            for (const std::string& drop_in : *names) {
+                if (is_skipped(drop_in)) continue;
+                const auto of_it = stamp_of(fmt::format("{}/{}", folder, drop_in));
+                if (!of_it) return false;
+                drop_ins.emplace_back(drop_in, *of_it);
+            }
+        }
+        if (drop_ins != known->second.drop_ins) return false;
+        kept_.insert(kept_.end(), name);
+        seen_.files.emplace_hint(seen_.files.end(), name, known->second);
+        return true;
+    }
+
     void read_service(const std::string& file, const std::string& name, bool has_drop_ins) {
         if (!is_service_name(name)) {
             return complain(
@@ -145,26 +209,35 @@ class Loader {
                 fmt::format("\"{}\" is no name for a service: letters, digits and \"._@-\", a letter or digit first",
                             name));
         }
-        Definition& definition = definitions_[name];
+        auto definition = std::make_unique<Definition>();
         bool complete = config_read_;
-        definition.root = settings_.defaults;
-        if (const auto tree = read_tree(file)) {
-            toml::merge(definition.root, *tree);
+        definition->root = settings_.defaults;
+        std::optional<sys::FileStamp> stamp;
+        if (auto tree = read_tree(file, definition->sources, stamp)) {
+            toml::merge(definition->root, std::move(*tree));
         } else {
             complete = false;
         }
-        if (has_drop_ins) complete = read_drop_ins(file + ".d", definition.root) && complete;
-        Draft& draft = definition.draft;
+        definition->knowable = stamp.has_value();
+        definition->files.definition = stamp.value_or(sys::FileStamp{});
+        if (has_drop_ins) complete = read_drop_ins(file + ".d", *definition) && complete;
+        Draft& draft = definition->draft;
         draft.file = file;
         draft.service.name = name;
-        read(definition.root, Scope::service, draft, errors_);
-        validate(
-            draft,
-            {from_, settings_.handler_path, complete, settings_.handler_path_known, settings_.defaults.spot.source},
-            errors_);
+        read(definition->root, Scope::service, draft, errors_);
+        validate(draft,
+                 {from_, lookups_, settings_.handler_path, complete, settings_.handler_path_known,
+                  settings_.defaults.spot.source},
+                 errors_);
+        std::ranges::move(draft.warnings, std::back_inserter(warnings_));
+        if (definition->knowable) seen_.files.emplace_hint(seen_.files.end(), name, std::move(definition->files));
+        if (tells_errors_)
+            definitions_.emplace(name, std::move(definition));
+        else
+            catalog_.services.emplace_hint(catalog_.services.end(), name, std::move(draft.service));
     }
 
-    bool read_drop_ins(const std::string& folder, Value& root) {
+    bool read_drop_ins(const std::string& folder, Definition& definition) {
         if (!trust_.follow(folder)) return false;
         const auto names = sys::list_directory(folder);
         if (!names) {
@@ -175,81 +248,112 @@ class Loader {
         bool complete = true;
         for (const std::string& name : *names) {
             if (is_skipped(name)) continue;
-            if (const auto tree = read_tree(fmt::format("{}/{}", folder, name))) {
-                toml::merge(root, *tree);
+            std::optional<sys::FileStamp> stamp;
+            if (auto tree = read_tree(fmt::format("{}/{}", folder, name), definition.sources, stamp)) {
+                toml::merge(definition.root, std::move(*tree));
             } else {
                 complete = false;
             }
+            definition.knowable = definition.knowable && stamp;
+            if (stamp) definition.files.drop_ins.emplace_back(name, *stamp);
         }
         return complete;
     }
 
-    // Only addresses in one bucket can be in each other's way.
-    static std::string bucket_of(const Listen& listen) {
-        switch (listen.transport) {
-            case Transport::tcp:
-                return fmt::format("tcp {}", listen.port);
-            case Transport::udp:
-                return fmt::format("udp {}", listen.port);
-            default:
-                return listen.path.starts_with('/') ? listen.path : listen.uri();
+    /// Of what was read among itself, and beside what is kept, which has stood beside itself.
+    bool addresses_are_free() const {
+        Addresses taken;
+        for (const auto& [name, service] : catalog_.services) {
+            if (!service.enabled) continue;
+            for (const Listen& listen : service.listen) {
+                const Addresses::Taken mine{&service, &listen};
+                if (taken.in_the_way(mine)) return false;
+                taken.add(mine);
+            }
         }
+        if (catalog_.services.empty()) return true;
+        for (const std::string& name : kept_) {
+            const Service& service = running_->services.at(name);
+            if (!service.enabled) continue;
+            for (const Listen& listen : service.listen)
+                if (taken.in_the_way({&service, &listen})) return false;
+        }
+        return true;
     }
 
-    struct Taken {
-        const Draft* by;
-        const Listen* listen;
-        Place place;
-    };
-
-    void check_addresses() {
-        std::map<std::string, std::vector<Taken>> buckets;
+    bool check_addresses() {
+        Addresses taken;
         for (const auto& [name, definition] : definitions_) {
-            const Draft& draft = definition.draft;
+            const Draft& draft = definition->draft;
             const Value* value = draft.get("listen");
             if (value == nullptr || draft.is_broken("listen") || draft.is_broken("enabled") || !draft.service.enabled)
                 continue;
             const std::vector<const Value*> words = words_of(*value);
-            for (std::size_t i = 0; i < words.size(); ++i) {
-                const Listen& listen = draft.service.listen[i];
-                check_address(buckets[bucket_of(listen)], {&draft, &listen, words[i]->spot.place()}, words[i]->text);
-            }
+            for (std::size_t i = 0; i < words.size(); ++i)
+                check_address(taken, {&draft.service, &draft.service.listen[i], words[i]});
         }
+        return errors_.empty();
     }
 
-    void check_address(std::vector<Taken>& others, Taken mine, const std::string& written) {
-        for (const Taken& other : others) {
-            if (other.by == mine.by) continue;
-            const SocketOptions& socket = mine.by->service.socket;
-            const SocketOptions& other_socket = other.by->service.socket;
-            const Overlap met = overlap(*mine.listen, socket, *other.listen, other_socket);
-            const bool shared = socket.reuse_port && other_socket.reuse_port;
-            if (met == Overlap::none || (met == Overlap::partial && shared)) continue;
-            const std::string whose =
-                fmt::format("service \"{}\" ({}:{})", other.by->service.name, other.place.file, other.place.line);
-            errors_.push_back(
-                {mine.place, met == Overlap::same
-                                 ? fmt::format("listen \"{}\": already taken by {}", written, whose)
-                                 : fmt::format("listen \"{}\": overlaps {} of {}: both would need socket.reuse_port",
-                                               written, other.listen->uri(), whose)});
-            return;
-        }
-        others.push_back(std::move(mine));
+    void check_address(Addresses& taken, const Addresses::Taken& mine) {
+        const auto other = taken.in_the_way(mine);
+        if (!other) return taken.add(mine);
+        const Place place = other->word->spot.place();
+        const std::string whose = fmt::format("service \"{}\" ({}:{})", other->by->name, place.file, place.line);
+        errors_.push_back({mine.word->spot.place(),
+                           other->how == Overlap::same
+                               ? fmt::format("listen \"{}\": already taken by {}", mine.word->text, whose)
+                               : fmt::format("listen \"{}\": overlaps {} of {}: both would need socket.reuse_port",
+                                             mine.word->text, other->listen->uri(), whose)});
     }
+
+    static constexpr std::size_t kFewQuestions = 256, kQuestionsOfOne = 16;
 
     const Surroundings& from_;
-    Diagnostics errors_;
+    const bool tells_errors_;
+    const std::chrono::nanoseconds time_ = std::chrono::system_clock::now().time_since_epoch() + from_.ahead;
+    Diagnostics errors_, warnings_;
     Trust trust_;
-    std::deque<toml::Source> sources_;  ///< values point into them
+    Lookups lookups_;
+    std::deque<toml::Source> sources_;  ///< of superd.toml
     Settings settings_;
     bool config_read_ = true;
-    std::map<std::string, Definition> definitions_;
+    const Catalog* running_ = nullptr;
+    const Seen* before_ = nullptr;  ///< nullptr: nothing is as it was
+    std::map<std::string, std::unique_ptr<Definition>> definitions_;
+    Catalog catalog_;
+    std::set<std::string> kept_;
+    Seen seen_;
 };
+
+/// Once without, and only where there are errors once more to tell all of them.
+std::expected<Reload, Diagnostics> load(const Surroundings& from, Diagnostics* warnings, const Catalog* running,
+                                        const Seen* before) {
+    for (const bool tells_errors : {false, true}) {
+        Loader loader(from, tells_errors);
+        const bool sound = loader.load(running, tells_errors ? nullptr : before);
+        if (!sound && !tells_errors) continue;
+        if (warnings != nullptr) {
+            *warnings = loader.take_warnings();
+            sort(*warnings);
+        }
+        if (!sound) return std::unexpected(loader.take_errors());
+        return loader.take();
+    }
+    return std::unexpected(Diagnostics{});
+}
 
 }  // namespace
 
-std::expected<Catalog, Diagnostics> load(const Surroundings& from, Diagnostics* warnings) {
-    return Loader(from).load(warnings);
+std::expected<Catalog, Diagnostics> load(const Surroundings& from, Diagnostics* warnings, Seen* seen) {
+    auto done = load(from, warnings, nullptr, nullptr);
+    if (!done) return std::unexpected(std::move(done.error()));
+    if (seen != nullptr) *seen = std::move(done->seen);
+    return std::move(done->catalog);
+}
+
+std::expected<Reload, Diagnostics> reload(const Surroundings& from, const Catalog& running, const Seen& seen) {
+    return load(from, nullptr, &running, &seen);
 }
 
 }  // namespace superd::conf

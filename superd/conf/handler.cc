@@ -21,6 +21,87 @@ using toml::Value;
 
 constexpr const char* usual_path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+const Result<sys::FoundFile>& find(Lookups& lookups, const std::string& root, const std::string& path) {
+    return lookups.ask<Result<sys::FoundFile>>(Lookups::question({"find", path, root}),
+                                               [root, path](Lookups&) { return sys::find_in_root(root, path); });
+}
+
+bool is_executable(const sys::FileStatus& status) {
+    return S_ISREG(status.mode) && (status.mode & (S_IXUSR | S_IXGRP | S_IXOTH)) != 0;
+}
+
+bool may_execute(const std::string& path, const sys::FileStatus& status, const sys::Identity& who) {
+    return sys::may_access(path, status, X_OK, who.uid, who.gid, who.groups);
+}
+
+std::string ids_of(const sys::Identity& who) {
+    return fmt::format("{}:{}:{}", who.uid, who.gid, fmt::join(who.groups, ","));
+}
+
+/// Folders above the root directory are passed before the handler becomes somebody else.
+std::string folder_in_the_way(Lookups& lookups, const std::string& root, const std::string& real_path,
+                              const sys::Identity& who) {
+    std::size_t end = root == "/" ? 0 : root.size();
+    while (end != std::string::npos) {
+        const std::string folder = end == 0 ? "/" : real_path.substr(0, end);
+        const bool passes =
+            lookups.ask<bool>(Lookups::question({"pass", folder, ids_of(who)}), [folder, who](Lookups&) {
+                const auto status = sys::status_of(folder);
+                return !status || may_execute(folder, *status, who);
+            });
+        if (!passes) return folder;
+        end = real_path.find('/', end + 1);
+    }
+    return "";
+}
+
+/// What keeps a program from being executed; nothing else of it matters to a definition.
+struct Verdict {
+    std::string wrong;     ///< empty: nothing
+    bool is_text = false;  ///< it is no binary, and names no interpreter
+    bool operator==(const Verdict&) const = default;
+};
+
+/// Where it is missing, exec says of the script itself that it does not exist.
+std::string judge_interpreter(Lookups& lookups, const std::string& root, const std::string& script,
+                              const sys::Identity& as, const std::string& who) {
+    const std::string interpreter = sys::interpreter_of(script);
+    if (!interpreter.starts_with('/')) return "";
+    const Result<sys::FoundFile>& there = find(lookups, root, interpreter);
+    const auto say = [&](std::string_view why) { return fmt::format(": its interpreter \"{}\" {}", interpreter, why); };
+    if (!there && there.error().code == ENOENT)
+        return say(root == "/" ? "does not exist" : "does not exist in root_directory");
+    if (!there) return "";
+    if (!is_executable(there->status)) return say("is not executable");
+    if (const std::string folder = folder_in_the_way(lookups, root, there->real_path, as); !folder.empty())
+        return say(fmt::format("cannot be reached: {} may not pass {}", who, folder));
+    if (!may_execute(there->real_path, there->status, as)) return say(fmt::format("may not be executed by {}", who));
+    if (sys::is_noexec(there->real_path)) return say("is on a file system that is mounted with noexec");
+    return "";
+}
+
+/// `as`: nullopt where that is not known, after an error.
+Verdict judge_program(Lookups& lookups, const std::string& root, const std::string& path,
+                      const std::optional<sys::Identity>& as) {
+    const Result<sys::FoundFile>& found = find(lookups, root, path);
+    if (!found && found.error().code == ENOENT)
+        return {fmt::format(
+            " does not exist{}{}", root == "/" ? "" : " in root_directory",
+            path.find(' ') != std::string::npos ? "; each argument is a string of its own: [\"PATH\", \"-x\"]" : "")};
+    if (!found) return {fmt::format(" cannot be used: {}", found.error().text)};
+    if (!S_ISREG(found->status.mode)) return {" is not a regular file"};
+    if (!is_executable(found->status)) return {" is not executable"};
+    if (!as) return {};
+    const std::string who = as->user.empty() ? fmt::format("user {}", as->uid) : fmt::format("user \"{}\"", as->user);
+    if (const std::string folder = folder_in_the_way(lookups, root, found->real_path, *as); !folder.empty())
+        return {fmt::format(": {} may not pass {}", who, folder)};
+    if (!may_execute(found->real_path, found->status, *as)) return {fmt::format(": {} may not execute it", who)};
+    if (sys::is_noexec(found->real_path)) return {" is on a file system that is mounted with noexec"};
+    const sys::Form form = sys::form_of(found->real_path);
+    if (form == sys::Form::script) return {judge_interpreter(lookups, root, found->real_path, *as, who)};
+    return {"", form == sys::Form::text};
+}
+
 class Resolver {
   public:
     Resolver(Draft& draft, const Context& context, Diagnostics& errors)
@@ -127,7 +208,7 @@ class Resolver {
             reject(name, value, fmt::format("{} \"{}\" is not an absolute path", name, path));
             return "";
         }
-        const auto found = sys::find_in_root(root, path);
+        const Result<sys::FoundFile>& found = find(context_.lookups, root, path);
         if (!found) {
             if (found.error().code == ENOENT)
                 return complain(root == "/" ? "does not exist" : "does not exist in root_directory");
@@ -158,10 +239,6 @@ class Resolver {
         return folders;
     }
 
-    static bool is_executable(const sys::FileStatus& status) {
-        return S_ISREG(status.mode) && (status.mode & (S_IXUSR | S_IXGRP | S_IXOTH)) != 0;
-    }
-
     void resolve_program() {
         const Value* exec = draft_.get("exec");
         if (exec == nullptr) return;
@@ -170,7 +247,7 @@ class Resolver {
         const Value& program = exec->items[0];
         if (draft_.is_broken("root_directory")) return;
         if (program.text.starts_with('/')) {
-            check_program(program, program.text, sys::find_in_root(root_, program.text));
+            check_program(program, program.text);
         } else if (program.text.empty() || program.text.find('/') != std::string::npos) {
             reject("exec", &program,
                    fmt::format("exec \"{}\" must be an absolute path, or a name without \"/\"", program.text));
@@ -181,87 +258,40 @@ class Resolver {
     }
 
     void look_up_program(const Value& program) {
-        const std::vector<std::string> folders = search_path();
-        std::string in_the_way;
-        for (const std::string& folder : folders) {
-            const std::string path = fmt::format("{}{}{}", folder, folder.ends_with('/') ? "" : "/", program.text);
-            const auto found = sys::find_in_root(root_, path);
-            if (found && is_executable(found->status)) return check_program(program, path, found);
-            if (found && in_the_way.empty()) in_the_way = path;
-        }
-        if (!in_the_way.empty()) return check_program(program, in_the_way, sys::find_in_root(root_, in_the_way));
+        const std::string path = context_.lookups.ask<std::string>(
+            Lookups::question({"where", program.text, root_}),
+            [name = program.text, root = root_, folders = search_path()](Lookups& lookups) {
+                std::string in_the_way;
+                for (const std::string& folder : folders) {
+                    std::string candidate = fmt::format("{}{}{}", folder, folder.ends_with('/') ? "" : "/", name);
+                    const Result<sys::FoundFile>& found = find(lookups, root, candidate);
+                    if (found && is_executable(found->status)) return candidate;
+                    if (found && in_the_way.empty()) in_the_way = std::move(candidate);
+                }
+                return in_the_way;
+            });
+        if (!path.empty()) return check_program(program, path);
         reject_here("exec", &program,
-                    fmt::format("exec \"{}\" is in none of {}", program.text, fmt::join(folders, ", ")));
+                    fmt::format("exec \"{}\" is in none of {}", program.text, fmt::join(search_path(), ", ")));
     }
 
-    void check_program(const Value& at, const std::string& path, const Result<sys::FoundFile>& found) {
-        const auto complain = [&](const std::string& why) {
-            const std::string where = at.text == path ? "" : fmt::format(" ({})", path);
-            reject_here("exec", &at, fmt::format("exec \"{}\"{}{}", at.text, where, why));
-        };
-        const char* inside = root_ == "/" ? "" : " in root_directory";
-        if (!found && found.error().code == ENOENT)
-            return complain(fmt::format(" does not exist{}{}", inside,
-                                        path.find(' ') != std::string::npos
-                                            ? "; each argument is a string of its own: [\"PATH\", \"-x\"]"
-                                            : ""));
-        if (!found) return complain(fmt::format(" cannot be used: {}", found.error().text));
-        if (!S_ISREG(found->status.mode)) return complain(" is not a regular file");
-        if (!is_executable(found->status)) return complain(" is not executable");
+    void check_program(const Value& at, const std::string& path) {
+        const std::string who = runs_as_ ? runs_as_->user + ":" + ids_of(*runs_as_) : "";
+        const Verdict& verdict = context_.lookups.ask<Verdict>(
+            Lookups::question({"execute", path, root_, who}),
+            [path, root = root_, as = runs_as_](Lookups& lookups) { return judge_program(lookups, root, path, as); });
         handler_.path = path;
-        if (!runs_as_) return;
-        const std::string who =
-            runs_as_->user.empty() ? fmt::format("user {}", runs_as_->uid) : fmt::format("user \"{}\"", runs_as_->user);
-        if (const std::string folder = folder_in_the_way(found->real_path); !folder.empty()) {
-            return complain(fmt::format(": {} may not pass {}", who, folder));
+        if (!verdict.wrong.empty()) {
+            const std::string where = at.text == path ? "" : fmt::format(" ({})", path);
+            return reject_here("exec", &at, fmt::format("exec \"{}\"{}{}", at.text, where, verdict.wrong));
         }
-        if (!sys::may_access(found->real_path, found->status, X_OK, runs_as_->uid, runs_as_->gid, runs_as_->groups)) {
-            return complain(fmt::format(": {} may not execute it", who));
-        }
-        if (sys::is_noexec(found->real_path)) return complain(" is on a file system that is mounted with noexec");
-        const sys::Form form = sys::form_of(found->real_path);
-        if (form == sys::Form::text) {
-            draft_.warnings.push_back(
-                {at.spot.place(),
-                 fmt::format("exec \"{}\" is no binary, and does not begin with \"#!\" and an interpreter: its clients "
-                             "will be refused, since the kernel says of such a file \"{}\"",
-                             at.text, errno_text(ENOEXEC)),
-                 true});
-        }
-        if (form == sys::Form::script) check_interpreter(found->real_path, who, inside, complain);
-    }
-
-    // Where it is missing, exec says of the script itself that it does not exist.
-    template <class Complain>
-    void check_interpreter(const std::string& script, const std::string& who, const char* inside,
-                           const Complain& complain) {
-        const std::string interpreter = sys::interpreter_of(script);
-        if (!interpreter.starts_with('/')) return;
-        const auto there = sys::find_in_root(root_, interpreter);
-        const auto say = [&](const std::string& why) {
-            complain(fmt::format(": its interpreter \"{}\" {}", interpreter, why));
-        };
-        if (!there && there.error().code == ENOENT) return say(fmt::format("does not exist{}", inside));
-        if (!there) return;
-        if (!is_executable(there->status)) return say("is not executable");
-        if (const std::string folder = folder_in_the_way(there->real_path); !folder.empty())
-            return say(fmt::format("cannot be reached: {} may not pass {}", who, folder));
-        if (!sys::may_access(there->real_path, there->status, X_OK, runs_as_->uid, runs_as_->gid, runs_as_->groups))
-            return say(fmt::format("may not be executed by {}", who));
-        if (sys::is_noexec(there->real_path)) say("is on a file system that is mounted with noexec");
-    }
-
-    // Folders above the root directory are passed before the handler becomes somebody else.
-    std::string folder_in_the_way(const std::string& real_path) const {
-        std::size_t end = root_ == "/" ? 0 : root_.size();
-        while (end != std::string::npos) {
-            const std::string folder = end == 0 ? "/" : real_path.substr(0, end);
-            const auto status = sys::status_of(folder);
-            if (status && !sys::may_access(folder, *status, X_OK, runs_as_->uid, runs_as_->gid, runs_as_->groups))
-                return folder;
-            end = real_path.find('/', end + 1);
-        }
-        return "";
+        if (!verdict.is_text) return;
+        draft_.warnings.push_back(
+            {at.spot.place(),
+             fmt::format("exec \"{}\" is no binary, and does not begin with \"#!\" and an interpreter: its clients "
+                         "will be refused, since the kernel says of such a file \"{}\"",
+                         at.text, errno_text(ENOEXEC)),
+             true});
     }
 
     std::optional<std::string> own_variable(std::string_view name) const {

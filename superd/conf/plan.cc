@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "conf/plan.h"
 
-#include <algorithm>
-#include <set>
-
 #include "conf/schema.h"
 
 namespace superd::conf {
@@ -33,16 +30,24 @@ PlanItem compare(const std::string& name, const Service* running, const Service*
 
 }  // namespace
 
-std::vector<PlanItem> plan(const Catalog& running, const Catalog& next) {
-    std::set<std::string> names;
-    for (const Catalog* catalog : {&running, &next}) {
-        for (const auto& [name, service] : catalog->services) {
-            if (service.enabled) names.insert(name);
-        }
-    }
+std::vector<PlanItem> plan(const Catalog& running, const Catalog& next, const std::set<std::string>& kept) {
     std::vector<PlanItem> items;
-    for (const std::string& name : names)
-        items.push_back(compare(name, find_enabled(running, name), find_enabled(next, name)));
+    const auto add = [&](const std::string& name) {
+        const Service* before = find_enabled(running, name);
+        const Service* after = kept.contains(name) ? before : find_enabled(next, name);
+        if (before == nullptr && after == nullptr) return;
+        items.push_back(before == after ? PlanItem{name, Change::unchanged, {}} : compare(name, before, after));
+    };
+    auto old = running.services.begin();
+    auto coming = next.services.begin();
+    while (old != running.services.end() || coming != next.services.end()) {
+        const bool is_old =
+            coming == next.services.end() || (old != running.services.end() && old->first <= coming->first);
+        const std::string& name = is_old ? old->first : coming->first;
+        add(name);
+        if (coming != next.services.end() && coming->first == name) ++coming;
+        if (is_old) ++old;
+    }
     return items;
 }
 

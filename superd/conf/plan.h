@@ -2,6 +2,7 @@
 #pragma once
 // What a reload would change, service by service.
 
+#include <set>
 #include <string>
 #include <vector>
 
@@ -21,7 +22,7 @@ struct PlanItem {
     std::vector<std::string> keys;  ///< the keys that differ, as written in the file: "model", "limits.instances"
 };
 
-/// Disabled services count as absent. Ordered by name.
-std::vector<PlanItem> plan(const Catalog& running, const Catalog& next);
+/// Disabled services count as absent. Ordered by name. Those that are `kept` are as in `running`, and not in `next`.
+std::vector<PlanItem> plan(const Catalog& running, const Catalog& next, const std::set<std::string>& kept = {});
 
 }  // namespace superd::conf

@@ -136,7 +136,7 @@ class SocketResolver {
                                     draft_.get("socket.user")->text));
         }
         if (socket_.group && *socket_.group != context_.from.gid &&
-            std::ranges::find(own_groups_, *socket_.group) == own_groups_.end()) {
+            std::ranges::count(sys::own_groups(), *socket_.group) == 0) {
             reject_here(
                 "socket.group",
                 fmt::format("socket.group \"{}\": only root may give a socket's path to a group that superd is not "
@@ -154,7 +154,6 @@ class SocketResolver {
     SocketOptions& socket_;
     const Context& context_;
     Diagnostics& errors_;
-    const std::vector<gid_t> own_groups_ = sys::own_groups();
 };
 
 }  // namespace

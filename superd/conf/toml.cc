@@ -205,16 +205,20 @@ std::expected<Value, Diagnostic> parse(const Source& source) {
     }
 }
 
-void merge(Value& base, const Value& over) {
+void merge(Value& base, Value over) {
     if (base.kind != Kind::table || over.kind != Kind::table) {
-        base = over;
+        base = std::move(over);
         return;
     }
-    for (const auto& [name, entry] : over.entries) {
-        const auto [at, is_new] = base.entries.try_emplace(name, entry);
-        if (is_new) continue;
-        at->second.key = entry.key;
-        merge(at->second.value, entry.value);
+    while (!over.entries.empty()) {
+        auto entry = over.entries.extract(over.entries.begin());
+        const auto at = base.entries.find(entry.key());
+        if (at == base.entries.end()) {
+            base.entries.insert(std::move(entry));
+            continue;
+        }
+        at->second.key = entry.mapped().key;
+        merge(at->second.value, std::move(entry.mapped().value));
     }
 }
 

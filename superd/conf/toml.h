@@ -67,6 +67,6 @@ struct Entry {
 std::expected<Value, Diagnostic> parse(const Source& source);
 
 /// Lays `over` over `base`: tables deeply, anything else replaces what was there.
-void merge(Value& base, const Value& over);
+void merge(Value& base, Value over);
 
 }  // namespace superd::conf::toml

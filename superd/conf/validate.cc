@@ -16,8 +16,9 @@ using toml::Value;
 
 void require_keys(Draft& draft, Diagnostics& errors) {
     for (const Key& key : keys()) {
+        if (!key.required) continue;
         const std::string name = key.full_name();
-        if (!key.required || draft.get(name) != nullptr || draft.is_broken(name)) continue;
+        if (draft.get(name) != nullptr || draft.is_broken(name)) continue;
         std::string message = name + " is missing";
         if (!key.shape.choices.empty()) message += fmt::format(": one of {}", fmt::join(key.shape.choices, ", "));
         draft.reject(name, std::move(message), errors);

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "conf/catalog.h"
+#include "conf/lookups.h"
 #include "conf/read.h"
 
 namespace superd::conf {
@@ -15,6 +16,7 @@ namespace superd::conf {
 /// What a draft is resolved against.
 struct Context {
     const Surroundings& from;
+    Lookups& lookups;
     std::vector<std::string> handler_path;  ///< folders
     bool complete = true;                   ///< false: some file could not be read, so what is missing may stand there
     bool handler_path_known = true;

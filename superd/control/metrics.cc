@@ -30,13 +30,14 @@ class Text {
     }
     void histogram(const std::string& labels, const Histogram& histogram) {
         static constexpr auto kBounds = Histogram::bounds();
+        const Histogram::Counts counts = histogram.counts();
         std::uint64_t below = 0;
         for (std::size_t i = 0; i < kBounds.size(); ++i) {
-            below += histogram.counts()[i];
+            below += counts[i];
             if (i % 10 != kToldOfDecade[0] && i % 10 != kToldOfDecade[1] && i % 10 != kToldOfDecade[2]) continue;
             add("{}_bucket{{{},le=\"{}\"}} {}\n", name_, labels, le(kBounds[i]), below);
         }
-        const std::uint64_t all = below + histogram.counts().back();
+        const std::uint64_t all = below + counts.back();
         add("{}_bucket{{{},le=\"+Inf\"}} {}\n{}_sum{{{}}} {}\n{}_count{{{}}} {}\n", name_, labels, all, name_, labels,
             std::chrono::duration<double>(histogram.sum()).count(), name_, labels, all);
     }

@@ -6,8 +6,8 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <deque>
 #include <functional>
+#include <list>
 #include <vector>
 
 #include "sys/alarm.h"
@@ -62,7 +62,7 @@ class Deadlines {
     Duration length_;
     Alive alive_;
     Handler handler_;
-    std::deque<Entry> waiting_;
+    std::list<Entry> waiting_;  // which takes nothing while it is empty
     static constexpr std::size_t kFew = 64;
     std::size_t sweep_at_ = kFew;
     sys::Alarm timer_;

@@ -5,7 +5,10 @@
 #include <sys/resource.h>
 
 #include <functional>
+#include <set>
+#include <string>
 #include <unordered_map>
+#include <vector>
 
 #include "base/log.h"
 #include "core/reserve.h"
@@ -17,6 +20,7 @@
 namespace superd::core {
 
 class Generation;
+class Port;
 
 struct Engine {
     sys::Loop& loop;
@@ -27,10 +31,14 @@ struct Engine {
     sys::Fd starter;          ///< superd-exec; of low number
     sys::Fd null;             ///< /dev/null
     Reserve reserve;
-    std::function<void()> port_came;                  ///< an address that was waited for is there
+    std::function<void(Port&)> port_came;             ///< an address has another socket, or none
     std::unordered_map<pid_t, Generation*> children;  ///< whose each child is
     std::function<void()> look_at_sockets;            ///< of all services, soon
     std::function<void()> report;                     ///< to the manager, how many addresses are served
+    // Kept up to date by those whom it is about, so that nobody has to go through all of them:
+    std::set<Port*> exposed = {};            ///< addresses that others may change, that are waited for or in trouble
+    std::size_t missing = 0;                 ///< of these the ones that are not served, waited for or in trouble
+    std::vector<std::string> finished = {};  ///< services that may be forgotten
 };
 
 }  // namespace superd::core

@@ -36,46 +36,57 @@ void signal_child(pid_t pid, int number) {
 
 }  // namespace
 
-Generation::Generation(Engine& engine, Service& service, conf::Service definition, std::size_t listeners)
+Generation::Generation(Engine& engine, Service& service, const conf::Service& definition, std::size_t listeners)
     : engine_(engine),
       service_(service),
-      definition_(std::move(definition)),
+      definition_(definition),
       listeners_(listeners),
-      plan_(definition_.handler, engine.started_nofile),
-      parked_plan_(definition_.handler, engine.started_nofile),
-      lifetimes_(
-          engine.loop, definition_.max_lifetime.value_or(Duration::zero()),
-          [this](pid_t pid, std::uint64_t serial) { return is_alive(pid, serial); },
-          [this](pid_t pid, std::uint64_t) {
-              Child& child = children_.at(pid);
-              engine_.log.write(Level::notice,
-                                fmt::format("{} {} is older than max_lifetime and is ended", name_of(child.kind), pid),
-                                {{"SERVICE", definition_.name}, {"CHILD_PID", pid}, {"PEER", child.peer.text()}});
-              stop_child(pid, child);
-          }),
-      kills_(
-          engine.loop, definition_.stop_timeout,
-          [this](pid_t pid, std::uint64_t serial) { return is_alive(pid, serial); },
-          [this](pid_t pid, std::uint64_t) {
-              Child& child = children_.at(pid);
-              child.retired ? press(pid, child) : kill_late(pid);
-          }),
-      retired_(
-          engine.loop, kHint, [this](pid_t pid, std::uint64_t serial) { return is_alive(pid, serial); },
-          [this](pid_t pid, std::uint64_t) { press(pid, children_.at(pid)); }),
-      retirement_(engine.loop, retirement()),
       wake_(engine.loop,
             [this] {
                 model_->woken();
                 service_.reconcile();
             }),
       linger_(engine.loop, [this] { linger_on(); }),
-      model_(model::make_model(*this, definition_)) {
-    parked_plan_.start_by(engine.starter.get());
-}
+      model_(model::make_model(*this, definition_)) {}
 
 Generation::~Generation() {
     for (const auto& [pid, child] : children_) engine_.children.erase(pid);
+}
+
+Generation::Ends& Generation::ends() {
+    if (ends_) return *ends_;
+    const auto alive = [this](pid_t pid, std::uint64_t serial) { return is_alive(pid, serial); };
+    const auto too_old = [this](pid_t pid, std::uint64_t) {
+        Child& child = children_.at(pid);
+        engine_.log.write(Level::notice,
+                          fmt::format("{} {} is older than max_lifetime and is ended", name_of(child.kind), pid),
+                          {{"SERVICE", definition_.name}, {"CHILD_PID", pid}, {"PEER", child.peer.text()}});
+        stop_child(pid, child);
+    };
+    const auto late = [this](pid_t pid, std::uint64_t) {
+        Child& child = children_.at(pid);
+        child.retired ? press(pid, child) : kill_late(pid);
+    };
+    const auto hinted = [this](pid_t pid, std::uint64_t) { press(pid, children_.at(pid)); };
+    ends_.reset(new Ends{{engine_.loop, definition_.max_lifetime.value_or(Duration::zero()), alive, too_old},
+                         {engine_.loop, definition_.stop_timeout, alive, late},
+                         {engine_.loop, kHint, alive, hinted},
+                         {engine_.loop, retirement()}});
+    return *ends_;
+}
+
+const proc::ExecPlan& Generation::plan() {
+    if (!plan_) plan_ = std::make_unique<proc::ExecPlan>(definition_.handler, engine_.started_nofile);
+    return *plan_;
+}
+
+const proc::ExecPlan& Generation::parked_plan() {
+    if (!parked_plan_) {
+        auto made = std::make_unique<proc::ExecPlan>(definition_.handler, engine_.started_nofile);
+        made->start_by(engine_.starter.get());
+        parked_plan_ = std::move(made);
+    }
+    return *parked_plan_;
 }
 
 void Generation::drain() {
@@ -129,7 +140,7 @@ void Generation::stop_child(pid_t pid, Child& child) {
     // A stopped process would never see its signal.
     signal_child(pid, SIGCONT);
     signal_child(pid, definition_.stop_signal);
-    kills_.add(pid, child.serial);
+    ends().kills.add(pid, child.serial);
 }
 
 const char* Generation::name_of(Kind kind) {
@@ -169,7 +180,7 @@ void Generation::heard(pid_t pid) {
         bool open = true;
         if (read_reports(child, open)) {
             model_->reported(pid, child.reports);
-            if (child.retired && child.reports.idle()) retired_.add(pid, child.serial);
+            if (child.retired && child.reports.idle()) ends().retired.add(pid, child.serial);
         }
         closed = !open;
         child.mute = closed && !child.retired;

@@ -28,8 +28,8 @@ struct GenerationState;
 
 class Generation final : public model::Host {
   public:
-    /// `listeners`: how many the service has under this definition.
-    Generation(Engine& engine, Service& service, conf::Service definition, std::size_t listeners);
+    /// `listeners`: how many the service has under this definition, which outlives the generation.
+    Generation(Engine& engine, Service& service, const conf::Service& definition, std::size_t listeners);
     ~Generation() override;
 
     Service& service() { return service_; }
@@ -114,6 +114,15 @@ class Generation final : public model::Host {
     /// nullptr: the address is not there, or not yet.
     net::Listener* socket(std::size_t listener) const;
     void linger_on();
+    /// How children come to their ends.
+    struct Ends {
+        Deadlines lifetimes, kills, retired;
+        Retirement retirement;
+    };
+    Ends& ends();
+    const proc::ExecPlan& plan();
+    const proc::ExecPlan& parked_plan();
+
     Result<void> take_in(const ChildState& state, sys::Descriptors& descriptors);
     /// On failure `launch` and `child` are as they were.
     Result<pid_t> start(proc::Launch& launch, Child&& child);
@@ -145,16 +154,15 @@ class Generation final : public model::Host {
 
     Engine& engine_;
     Service& service_;
-    const conf::Service definition_;
+    const conf::Service& definition_;
     const std::size_t listeners_;
-    proc::ExecPlan plan_, parked_plan_;
+    std::unique_ptr<proc::ExecPlan> plan_, parked_plan_;  ///< once they are needed
     std::unordered_map<pid_t, Child> children_;
     std::size_t parked_ = 0;
     std::uint64_t serial_ = 0;
     bool drained_ = false;
-    int unread_ = 0;  ///< owners in a row that read nothing
-    Deadlines lifetimes_, kills_, retired_;
-    Retirement retirement_;
+    int unread_ = 0;              ///< owners in a row that read nothing
+    std::unique_ptr<Ends> ends_;  ///< once there are children
     sys::Alarm wake_;
     sys::Source idle_;
     std::unique_ptr<Lingering> lingering_;

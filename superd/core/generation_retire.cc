@@ -23,7 +23,7 @@ void Generation::retire(pid_t pid) {
     if (child.kind == Kind::parked) {
         child.pair_source = {};
         child.pair.reset();
-        kills_.add(pid, child.serial);
+        ends().kills.add(pid, child.serial);
         return;
     }
     child.retired = true;
@@ -33,12 +33,12 @@ void Generation::retire(pid_t pid) {
         shutdown(child.pair.get(), SHUT_WR);
     }
     if (child.silent()) return press(pid, child);
-    retired_.add(pid, child.serial);
+    ends().retired.add(pid, child.serial);
 }
 
 /// One that reports and says that it has a client is left alone until it says that it has none.
 void Generation::press(pid_t pid, Child& child) {
-    if (child.silent() || child.reports.idle()) retirement_.add(pid, child.serial);
+    if (child.silent() || child.reports.idle()) ends().retirement.add(pid, child.serial);
 }
 
 Retirement::Owner Generation::retirement() {
@@ -91,7 +91,7 @@ void Generation::end_retired(pid_t pid, Sight::Verdict verdict) {
     if (!child.signalled) {
         child.signalled = true;
         kill(pid, definition_.stop_signal);
-        kills_.add(pid, child.serial);
+        ends().kills.add(pid, child.serial);
     } else if (verdict == Sight::Verdict::idle || !child.silent()) {
         kill_late(pid);
     } else {

@@ -16,7 +16,7 @@ bool Generation::settled() const {
 }
 
 GenerationState Generation::write_down(sys::Descriptors& descriptors) {
-    retirement_.let_go();  // a worker that stands still must not do so for longer than its look takes
+    if (ends_) ends_->retirement.let_go();  // a worker that stands still must not do so for longer than its look takes
     GenerationState state;
     state.definition = definition_;
     state.listeners = listeners_;
@@ -31,9 +31,11 @@ GenerationState Generation::write_down(sys::Descriptors& descriptors) {
         out.pair = descriptors.keep(child.pair);
         if (child.relay) out.relay = child.relay->write_down(descriptors);
     }
-    state.lifetimes = lifetimes_.entries();
-    state.kills = kills_.entries();
-    state.retired = retired_.entries();
+    if (ends_) {
+        state.lifetimes = ends_->lifetimes.entries();
+        state.kills = ends_->kills.entries();
+        state.retired = ends_->retired.entries();
+    }
     state.wake_at = wake_.when();
     sys::Archive memory;
     model_->pass(memory);
@@ -77,9 +79,13 @@ Result<void> Generation::go_on(const GenerationState& state, sys::Descriptors& d
     if (!memory.fault().empty())
         return fail(fmt::format("{}: what its model {} remembers does not fit: {}", definition_.name,
                                 conf::name_of(definition_.model), memory.fault()));
-    if (auto set = lifetimes_.go_on(state.lifetimes); !set) return set;
-    if (auto set = kills_.go_on(state.kills); !set) return set;
-    if (auto set = retired_.go_on(state.retired); !set) return set;
+    if (children_.empty()) {
+        if (state.wake_at) wake_at(*state.wake_at);
+        return {};
+    }
+    if (auto set = ends().lifetimes.go_on(state.lifetimes); !set) return set;
+    if (auto set = ends().kills.go_on(state.kills); !set) return set;
+    if (auto set = ends().retired.go_on(state.retired); !set) return set;
     const auto is_awaited = [&](std::uint64_t serial) {
         const auto has = [&](const std::vector<Deadlines::Entry>& all) {
             return std::ranges::find(all, serial, &Deadlines::Entry::serial) != all.end();
@@ -88,7 +94,7 @@ Result<void> Generation::go_on(const GenerationState& state, sys::Descriptors& d
     };
     for (auto& [pid, child] : children_)
         if (child.retired && !is_awaited(child.serial)) press(pid, child);
-    retirement_.rest();
+    ends().retirement.rest();
     if (state.wake_at) wake_at(*state.wake_at);
     return {};
 }

@@ -29,21 +29,27 @@ void Supervisor::look_soon(bool all) {
 
 void Supervisor::look_at_sockets(bool all) {
     if (stops_ > 0) return;
-    if (!all) {
-        for (const auto& [name, service] : services_) service->look_at_sockets(false);
-        return;
-    }
+    if (!all) return look_at_exposed(false);
     const bool network = changes_.take();
     hear_of_changes();
-    for (const auto& [name, service] : services_) service->look_at_sockets();
+    look_at_exposed(true);
     if (!network) return;
-    for (const auto& [key, port] : ports_) port->try_again();
+    for (Port* port : std::vector<Port*>(engine_->exposed.begin(), engine_->exposed.end()))
+        if (engine_->exposed.contains(port)) port->try_again();
+}
+
+/// Nobody can have changed the other sockets.
+void Supervisor::look_at_exposed(bool all) {
+    std::set<Service*> owners;
+    for (const Port* port : engine_->exposed)
+        if (port->owner() != nullptr) owners.insert(port->owner());
+    for (Service* service : owners) service->look_at_sockets(all);
 }
 
 void Supervisor::hear_of_changes() {
     std::set<std::string> paths;
     bool network = false;
-    for (const auto& [key, port] : ports_) {
+    for (Port* port : engine_->exposed) {
         const net::Listener* listener = port->listener();
         const conf::Transport transport = port->where().transport;
         const bool inet = transport == conf::Transport::tcp || transport == conf::Transport::udp;

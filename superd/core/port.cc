@@ -17,6 +17,28 @@ constexpr Duration kQuiet = std::chrono::minutes(1);
 
 }  // namespace
 
+Port::~Port() {
+    if (is_exposed_) engine_.exposed.erase(this);
+    if (is_missing_) --engine_.missing;
+}
+
+void Port::update() {
+    const bool missing = !listener_ || now_.trouble;
+    if (missing != is_missing_) engine_.missing += missing ? 1 : std::size_t(-1);
+    is_missing_ = missing;
+    const bool exposed = missing || listener_->given() || !listener_->path().empty() || !listener_->device().empty() ||
+                         listener_->is_multicast();
+    if (exposed && !is_exposed_) engine_.exposed.insert(this);
+    if (!exposed && is_exposed_) engine_.exposed.erase(this);
+    is_exposed_ = exposed;
+}
+
+void Port::note_given() {
+    if (!listener_) return;
+    listener_->note_given();
+    update();
+}
+
 std::optional<net::Listener> Port::install(net::Listener listener) {
     std::optional<net::Listener> before;
     source_ = {};
@@ -25,7 +47,7 @@ std::optional<net::Listener> Port::install(net::Listener listener) {
     listener_.reset();
     listener_.emplace(std::move(listener));
     attempt_ = nullptr;
-    forget_trouble();
+    forget_trouble();  // and updates
     return before;
 }
 
@@ -38,12 +60,13 @@ sys::PassedSocket Port::take_socket() {
 void Port::close() {
     source_ = {};
     watched_ = false;
-    forget_trouble();
     listener_.reset();
+    forget_trouble();
 }
 
 void Port::wait(const Error& why, std::function<Result<net::Listener>()> attempt) {
     attempt_ = std::move(attempt);
+    update();
     if (retry_.is_set()) return;
     if (!why.text.empty())
         engine_.log.write(Level::warning,
@@ -54,6 +77,7 @@ void Port::wait(const Error& why, std::function<Result<net::Listener>()> attempt
 
 Result<void> Port::go_on(const Waiting& waiting, std::function<Result<net::Listener>()> attempt) {
     attempt_ = std::move(attempt);
+    update();
     backoff_.go_on(waiting.backoff);
     return retry_.set(waiting.next);
 }
@@ -66,6 +90,7 @@ Port::Condition Port::condition() const {
 
 Result<void> Port::go_on(const Waiting& waiting, const Condition& condition) {
     now_ = condition;
+    update();
     renewals_.go_on(condition.renewals);
     backoff_.go_on(waiting.backoff);
     return now_.trouble ? retry_.set(waiting.next) : Result<void>();
@@ -77,6 +102,7 @@ void Port::forget_trouble() {
     now_.trouble.reset();
     now_.told.clear();
     now_.deaf = now_.renewable = false;
+    update();
 }
 
 bool Port::amiss(const net::Health& health) {
@@ -84,6 +110,7 @@ bool Port::amiss(const net::Health& health) {
     now_.trouble = health.wrong;
     now_.deaf = health.deaf;
     now_.renewable = health.renewable;
+    update();
     if (news || !retry_.is_set()) (void)retry_.set(std::max(now() + backoff_.next(), now_.renew_at));
     // What a new socket mends at once is told as that.
     return news && !may_renew();
@@ -97,6 +124,7 @@ bool Port::well() {
 
 bool Port::cannot_renew(const Error& why) {
     now_.trouble = why.text;
+    update();
     return std::exchange(now_.told, why.text) != why.text;
 }
 
@@ -129,7 +157,7 @@ void Port::attempt() {
     }
     install(std::move(*opened));
     owner_->port_came(index_);
-    engine_.port_came();
+    engine_.port_came(*this);
 }
 
 void Port::belong(Service* owner, std::size_t index) {

@@ -3,7 +3,11 @@
 // One address of one service: its socket, or the tries to get one.
 
 #include <functional>
+#include <map>
+#include <memory>
 #include <optional>
+#include <string>
+#include <string_view>
 
 #include "base/backoff.h"
 #include "core/engine.h"
@@ -16,10 +20,13 @@ class Service;
 
 class Port {
   public:
-    Port(Engine& engine, conf::Listen where)
-        : engine_(engine), where_(std::move(where)), retry_(engine.loop, [this] { attempt(); }) {}
+    /// `key`: what it is known by among all.
+    Port(Engine& engine, std::string key, conf::Listen where)
+        : engine_(engine), key_(std::move(key)), where_(std::move(where)), retry_(engine.loop, [this] { attempt(); }) {}
     Port(const Port&) = delete;
+    ~Port();
 
+    const std::string& key() const { return key_; }
     const conf::Listen& where() const { return where_; }
     net::Listener* listener() { return listener_ ? &*listener_ : nullptr; }
     /// "tcp://127.0.0.1:40123"; what was asked for while there is no socket.
@@ -67,6 +74,10 @@ class Port {
     bool deaf() const { return now_.deaf; }
     /// Makes the attempt that is waited for now.
     void try_again();
+    /// A handler is given the socket itself.
+    void note_given();
+    /// As which socket the service manager stores it; 0: it does not.
+    ino_t stored = 0;
 
     /// Whose clients these are, and as which of its listeners.
     void belong(Service* owner, std::size_t index);
@@ -78,8 +89,11 @@ class Port {
   private:
     void attempt();
     void forget_trouble();
+    /// Tells the engine what it is to know of this one.
+    void update();
 
     Engine& engine_;
+    const std::string key_;
     conf::Listen where_;
     std::optional<net::Listener> listener_;
     sys::Source source_;
@@ -91,6 +105,10 @@ class Port {
     Service* owner_ = nullptr;
     std::size_t index_ = 0;
     bool watched_ = false;
+    bool is_missing_ = false, is_exposed_ = false;  ///< as the engine knows it
 };
+
+/// All of them, each by its key, which it owns.
+using Ports = std::map<std::string_view, std::unique_ptr<Port>>;
 
 }  // namespace superd::core

@@ -54,7 +54,17 @@ void Service::configure(const conf::Service& definition) {
     judges_itself_ = definition.handoff == conf::Handoff::connection;
 }
 
-void Service::enforce(conf::Service definition, std::vector<Port*> ports) {
+const conf::Service& Service::keep(Definition definition) {
+    return kept_.emplace_back(std::move(definition)).mapped();
+}
+
+Service::Definition Service::own(conf::Service definition) {
+    std::map<std::string, conf::Service> one;
+    const auto at = one.emplace("", std::move(definition)).first;
+    return one.extract(at);
+}
+
+void Service::enforce(const conf::Service& definition, std::vector<Port*> ports) {
     withdrawn_ = false;
     ports_ = std::move(ports);
     configure(definition);
@@ -65,7 +75,7 @@ void Service::enforce(conf::Service definition, std::vector<Port*> ports) {
     // Those who are there may rely on a socket that does not block, and their like make it so by themselves.
     const bool alike =
         given && current_ && current_->definition().handler == definition.handler && !current_->holders().empty();
-    auto next = std::make_unique<Generation>(engine_, *this, std::move(definition), ports_.size());
+    auto next = std::make_unique<Generation>(engine_, *this, definition, ports_.size());
     for (std::size_t i = 0; i < ports_.size(); ++i) {
         ports_[i]->belong(this, i);
         if (net::Listener* listener = ports_[i]->listener(); listener != nullptr && !(alike && listener->given()))
@@ -292,6 +302,12 @@ void Service::tidy() {
         former_.push_back(std::move(current_));
     }
     std::erase_if(former_, [](const auto& generation) { return generation->empty(); });
+    const auto in_use = [this](const Definition& kept) {
+        const auto has_it = [&](const auto& generation) { return &generation->definition() == &kept.mapped(); };
+        return (current_ && has_it(current_)) || std::ranges::any_of(former_, has_it);
+    };
+    std::erase_if(kept_, [&](const Definition& kept) { return !in_use(kept); });
+    if (finished()) engine_.finished.push_back(name_);
 }
 
 bool Service::others_running(const Generation& but) const {

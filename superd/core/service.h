@@ -2,6 +2,7 @@
 #pragma once
 // A running service: its ports, its counts, the definition in force and those before it that still have children.
 
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -29,8 +30,13 @@ class Service final : public intake::Host {
     ~Service() override;
     const std::string& name() const { return name_; }
 
-    /// Puts a definition in force on these ports; the one before it drains.
-    void enforce(conf::Service definition, std::vector<Port*> ports);
+    /// Puts a definition in force on these ports; the one before it drains. It stays where it is for as long as it is
+    /// in force, and is then left to this service by keep().
+    void enforce(const conf::Service& definition, std::vector<Port*> ports);
+    using Definition = std::map<std::string, conf::Service>::node_type;
+    /// A definition for this service alone, for as long as it is in force or children are left that began under it.
+    const conf::Service& keep(Definition definition);
+    static Definition own(conf::Service definition);
     /// The service is no longer defined: clients already taken are served, handlers finish.
     void withdraw();
     /// Takes over every client that waits on a socket which is about to be closed.
@@ -38,7 +44,9 @@ class Service final : public intake::Host {
     /// All of it for another to go on with, and a service that has just been made as that other. Nothing starts, and
     /// nothing is done to what is shared with the process before, until take_up().
     ServiceState write_down(sys::Descriptors& descriptors);
-    Result<void> go_on(const ServiceState& state, std::vector<Port*> ports, sys::Descriptors& descriptors);
+    /// `defined`: what is in force, if it is.
+    Result<void> go_on(const ServiceState& state, const conf::Service* defined, std::vector<Port*> ports,
+                       sys::Descriptors& descriptors);
     void take_up();
     /// Can it be written down without a loss?
     bool settled() const;
@@ -86,6 +94,8 @@ class Service final : public intake::Host {
 
     /// nullptr: the address is not there, or not yet.
     net::Listener* socket(std::size_t index) { return index < ports_.size() ? ports_[index]->listener() : nullptr; }
+    void note_given(std::size_t index) { ports_[index]->note_given(); }
+    const std::vector<Port*>& ports() const { return ports_; }
     admit::Admission& admission() { return intake_.admission(); }
     Stats& stats() { return stats_; }
     ErrorStream& errors() { return errors_; }
@@ -163,6 +173,7 @@ class Service final : public intake::Host {
     sys::Alarm wake_;  ///< for it
     intake::Gate gate_;
     std::vector<Port*> ports_;
+    std::vector<Definition> kept_;
     std::vector<std::unique_ptr<Generation>> former_;
     std::unique_ptr<Generation> current_;
     Backoff backoff_{std::chrono::milliseconds(10), std::chrono::seconds(1)};

@@ -80,7 +80,7 @@ void Service::hold(Hold wish) {
         retire_if_held();
     } else if (current_ && current_->drained()) {
         // Its workers were told to leave, and a model that has drained does not come back.
-        return enforce(conf::Service(current_->definition()), std::vector<Port*>(ports_));
+        return enforce(current_->definition(), std::vector<Port*>(ports_));
     } else if (current_) {
         current_->model().resume();
     }

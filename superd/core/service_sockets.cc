@@ -25,7 +25,7 @@ void Service::look_at_sockets(bool all) {
 
 void Service::socket_hung_up(std::size_t index) {
     // Nobody but a holder can have done that.
-    if (net::Listener* listener = ports_[index]->listener()) listener->note_given();
+    ports_[index]->note_given();
     look_at_sockets();
 }
 
@@ -98,7 +98,7 @@ void Service::renew(Port& port) {
     else
         intake_.take_all(before, port.index());
     if (!lingers) before.hand_on_to(port.listener());
-    engine_.port_came();
+    engine_.port_came(port);
 }
 
 void Service::lingered(Generation& generation) {
@@ -132,12 +132,12 @@ void Service::let_go(Port& port) {
         return net::Listener::open(where, options);
     });
     ++stats_.sockets_mended;
-    engine_.port_came();
+    engine_.port_came(port);
 }
 
 /// Who has the old socket leaves once others have the new one.
 void Service::replace_holders() {
-    enforce(conf::Service(current_->definition()), std::vector<Port*>(ports_));
+    enforce(current_->definition(), std::vector<Port*>(ports_));
     for (const auto& generation : former_) generation->stop_holders();
 }
 

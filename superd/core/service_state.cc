@@ -39,7 +39,8 @@ ServiceState Service::write_down(sys::Descriptors& descriptors) {
     return state;
 }
 
-Result<void> Service::go_on(const ServiceState& state, std::vector<Port*> ports, sys::Descriptors& descriptors) {
+Result<void> Service::go_on(const ServiceState& state, const conf::Service* defined, std::vector<Port*> ports,
+                            sys::Descriptors& descriptors) {
     if (state.hold < 0 || state.hold > static_cast<int>(Hold::drained))
         return fail(fmt::format("{}: {} is no state of a service", name_, state.hold));
     ports_ = std::move(ports);
@@ -65,7 +66,9 @@ Result<void> Service::go_on(const ServiceState& state, std::vector<Port*> ports,
     if (auto done = intake_.go_on(state.intake, descriptors); !done) return done;
 
     const auto generation_of = [&](const GenerationState& from) -> Result<std::unique_ptr<Generation>> {
-        auto generation = std::make_unique<Generation>(engine_, *this, from.definition, from.listeners);
+        const bool is_defined = defined != nullptr && *defined == from.definition;
+        const conf::Service& definition = is_defined ? *defined : keep(own(from.definition));
+        auto generation = std::make_unique<Generation>(engine_, *this, definition, from.listeners);
         if (auto done = generation->go_on(from, descriptors); !done) return std::unexpected(done.error());
         return generation;
     };

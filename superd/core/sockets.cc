@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <iterator>
 
 namespace superd::core {
 namespace {
@@ -34,31 +35,105 @@ bool has_address(int fd, const conf::Listen& where) {
     }
 }
 
-}  // namespace
-
-std::size_t PassedSockets::count(const std::string& name) const {
-    return static_cast<std::size_t>(
-        std::ranges::count_if(sockets_, [&](const auto& socket) { return socket.name == name && !is_stored(socket); }));
+std::string by_name(const std::string& name) {
+    return "name " + name;
 }
 
-sys::PassedSocket PassedSockets::claim(const conf::Listen& where, const std::string& service) {
-    const auto at = std::ranges::find_if(sockets_, [&](const auto& socket) {
-        if (where.transport == conf::Transport::inherited) return socket.name == where.name && !is_stored(socket);
-        if (any_port(where) && socket.name != stored_name(socket.fd.get(), service)) return false;
-        return has_address(socket.fd.get(), where);
-    });
-    if (at == sockets_.end()) return {};
+/// Where the kernel chose the port. Of a long name the store has the beginning.
+std::string by_service(const std::string& service) {
+    return "of " + service.substr(0, 200);
+}
+
+/// Of an address with a port of its own; unix sockets, whose path may lead elsewhere, have one between them.
+std::string by_address(int family, const std::string& host, std::uint32_t port) {
+    return family == AF_UNIX ? "unix" : fmt::format("{} {} {}", family == AF_VSOCK ? "vsock" : "inet", host, port);
+}
+
+std::string by_address(const conf::Listen& where) {
+    switch (where.transport) {
+        case conf::Transport::tcp:
+        case conf::Transport::udp:
+            return by_address(AF_INET, where.host, where.port);
+        case conf::Transport::vsock:
+            return by_address(AF_VSOCK, "", where.port);
+        default:
+            return by_address(AF_UNIX, "", 0);
+    }
+}
+
+/// All that a socket may be asked for by.
+std::vector<std::string> keys_of(const sys::PassedSocket& socket) {
+    std::vector<std::string> keys{by_name(socket.name)};
+    const auto bound = sys::Address::of_socket(socket.fd.get());
+    if (bound.family() == AF_UNIX) {
+        keys.push_back(by_address(AF_UNIX, "", 0));
+        keys.push_back("path " + bound.host());
+    } else if (bound.family() == AF_VSOCK) {
+        keys.push_back(by_address(AF_VSOCK, "", bound.port()));
+    } else {
+        keys.push_back(by_address(AF_INET, bound.host(), bound.port()));
+        if (bound.is_wildcard()) keys.push_back(by_address(AF_INET, "*", bound.port()));
+    }
+    // superd's own name for it begins with the inode, which the service does not know.
+    const auto plain = stored_name(socket.fd.get(), "");
+    if (socket.name.starts_with(plain + "-")) keys.push_back(by_service(socket.name.substr(plain.size() + 1)));
+    return keys;
+}
+
+}  // namespace
+
+void PassedSockets::give_back(sys::PassedSocket socket) {
+    sockets_.push_back(std::move(socket));
+    const Position at = std::prev(sockets_.end());
+    for (std::string& key : keys_of(*at)) index_.emplace(std::move(key), at);
+}
+
+template <class Fits>
+std::optional<PassedSockets::Position> PassedSockets::find(const std::string& by, Fits fits) {
+    for (auto [at, end] = index_.equal_range(by); at != end; ++at)
+        if (fits(*at->second)) return at->second;
+    return std::nullopt;
+}
+
+sys::PassedSocket PassedSockets::take(Position at) {
+    for (const std::string& key : keys_of(*at)) {
+        auto [entry, end] = index_.equal_range(key);
+        while (entry != end) entry = entry->second == at ? index_.erase(entry) : std::next(entry);
+    }
     sys::PassedSocket socket = std::move(*at);
     sockets_.erase(at);
     return socket;
 }
 
+std::size_t PassedSockets::count(const std::string& name) const {
+    const auto [begin, end] = index_.equal_range(by_name(name));
+    return static_cast<std::size_t>(
+        std::count_if(begin, end, [](const auto& entry) { return !is_stored(*entry.second); }));
+}
+
+sys::PassedSocket PassedSockets::claim(const conf::Listen& where, const std::string& service) {
+    if (sockets_.empty()) return {};
+    const auto has_it = [&](const sys::PassedSocket& socket) { return has_address(socket.fd.get(), where); };
+    std::optional<Position> at;
+    if (where.transport == conf::Transport::inherited) {
+        at = find(by_name(where.name), [](const sys::PassedSocket& socket) { return !is_stored(socket); });
+    } else if (any_port(where)) {
+        at = find(by_service(service), [&](const sys::PassedSocket& socket) {
+            return socket.name == stored_name(socket.fd.get(), service) && has_it(socket);
+        });
+    } else {
+        if (by_address(where) == by_address(AF_UNIX, "", 0)) at = find("path " + where.path, has_it);
+        if (!at) at = find(by_address(where), has_it);
+    }
+    return at ? take(*at) : sys::PassedSocket{};
+}
+
 void PassedSockets::discard_stored() {
-    std::erase_if(sockets_, [](auto& socket) {
-        if (!is_stored(socket)) return false;
-        net::Listener::discard(std::move(socket.fd));
-        return true;
-    });
+    for (auto at = sockets_.begin(); at != sockets_.end();) {
+        const auto next = std::next(at);
+        if (is_stored(*at)) net::Listener::discard(take(at).fd);
+        at = next;
+    }
 }
 
 Result<void> check_type(const conf::Service& service, const conf::Listen& where, conf::SocketType type) {

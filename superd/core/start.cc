@@ -96,7 +96,7 @@ Result<pid_t> Generation::start(proc::Launch& launch, Child&& child) try {
 }
 
 bool Generation::attend(pid_t pid, Child& child) try {
-    if (child.kind != Kind::parked && definition_.max_lifetime) lifetimes_.add(pid, child.serial);
+    if (child.kind != Kind::parked && definition_.max_lifetime) ends().lifetimes.add(pid, child.serial);
     return !child.pair || watch_pair(pid, child);
 } catch (const std::bad_alloc&) {
     return false;
@@ -131,7 +131,7 @@ std::optional<pid_t> Generation::serve(model::Client client) {
 
 Result<pid_t> Generation::try_serve(model::Client& client) {
     proc::Launch launch;
-    launch.plan = &plan_;
+    launch.plan = &plan();
     launch.environment = client_environment(client);
     launch.asked = client.accepted;
     launch.until_exec = &service_.stats().accept_to_exec;
@@ -198,8 +198,9 @@ Result<pid_t> Generation::start_with_socket(std::size_t listener, Kind kind) {
     net::Listener* const from = socket(listener);
     if (from == nullptr) return fail("no socket");
     from->note_given();
+    if (from == service_.socket(listener)) service_.note_given(listener);
     proc::Launch launch;
-    launch.plan = &plan_;
+    launch.plan = &plan();
     launch.descriptors.push_back(sys::Fd(fcntl(from->fd(), F_DUPFD_CLOEXEC, 3)));
     if (!launch.descriptors[0]) return fail_errno("descriptor for a handler", errno);
     launch.number = {0, 0};
@@ -246,7 +247,7 @@ Result<pid_t> Generation::try_park() {
     auto pair = proc::make_pair();
     if (!pair) return std::unexpected(pair.error());
     proc::Launch launch;
-    launch.plan = &parked_plan_;
+    launch.plan = &parked_plan();
     launch.descriptors.push_back(std::move(pair->theirs));
     launch.descriptors.push_back(engine_.null.duplicate());
     if (!launch.descriptors[1]) return fail_errno("descriptor of a parked process", errno);
@@ -275,7 +276,7 @@ bool Generation::hand_over(pid_t pid, model::Client& client) {
     child.started = now();
     service_.stats().accept_to_exec.add(child.started - client.accepted);
     --parked_;
-    if (definition_.max_lifetime) lifetimes_.add(pid, child.serial);
+    if (definition_.max_lifetime) ends().lifetimes.add(pid, child.serial);
     service_.started();
     log_start(pid, child);
     return true;

@@ -5,9 +5,9 @@
 #include <sys/stat.h>
 
 #include <algorithm>
-#include <charconv>
-
 #include <cerrno>
+#include <charconv>
+#include <utility>
 
 #include "core/service.h"
 
@@ -60,33 +60,60 @@ void Store::go_on(const std::vector<std::string>& names) {
     }
 }
 
-void Store::keep(const std::map<std::string, std::unique_ptr<Port>>& ports, Duration patience) {
+void Store::keep_all(const Ports& ports) {
     if (!there_) return;
     std::map<ino_t, std::string> going = std::move(kept_);
     kept_.clear();
-    std::map<ino_t, Port*> coming;
     for (const auto& [key, port] : ports) {
         const net::Listener* listener = port->listener();
         if (listener == nullptr || listener->inherited()) continue;
-        const ino_t inode = inode_of(listener->fd());
-        if (auto kept = going.extract(inode))
+        if (auto kept = going.extract(inode_of(listener->fd()))) {
+            port->stored = kept.key();
             kept_.insert(std::move(kept));
-        else
-            coming.emplace(inode, port.get());
-    }
-    for (const auto& [inode, name] : going) manager_.remove(name);
-    for (const auto& [inode, port] : coming) {
-        const int fd = port->listener()->fd();
-        const auto name = stored_name(fd, any_port(port->where()) ? port->owner()->name() : "");
-        if (auto stored = manager_.store(fd, name); stored) {
-            kept_.emplace(inode, name);
-        } else if (stored.error().code != EAGAIN && !told_) {
-            told_ = true;
-            log_.write(Level::warning, fmt::format("{}; after a crash it would be bound anew", stored.error().text),
-                       {{"SERVICE", port->owner()->name()}, {"ADDRESS", port->uri()}});
         }
     }
-    if (!going.empty() && patience > Duration::zero()) manager_.wait(patience);
+    released_ = released_ || !going.empty();
+    for (const auto& [inode, name] : going) manager_.remove(name);
+    for (const auto& [key, port] : ports) keep(*port);
+}
+
+void Store::keep(Port& port) {
+    if (!there_) return;
+    const net::Listener* listener = port.listener();
+    const bool wanted = listener != nullptr && !listener->inherited();
+    const ino_t inode = wanted ? inode_of(listener->fd()) : 0;
+    if (inode == port.stored && wanted) return;
+    release(port);
+    if (!wanted) return;
+    const auto name = stored_name(listener->fd(), any_port(port.where()) ? port.owner()->name() : "");
+    if (auto stored = manager_.store(listener->fd(), name); stored) {
+        kept_.insert_or_assign(inode, name);
+        port.stored = inode;
+    } else if (stored.error().code == EAGAIN) {
+        late_.insert(port.key());
+    } else if (!told_) {
+        told_ = true;
+        log_.write(Level::warning, fmt::format("{}; after a crash it would be bound anew", stored.error().text),
+                   {{"SERVICE", port.owner()->name()}, {"ADDRESS", port.uri()}});
+    }
+}
+
+void Store::release(Port& port) {
+    if (!late_.empty()) late_.erase(port.key());
+    if (port.stored == 0) return;
+    if (const auto kept = kept_.extract(std::exchange(port.stored, 0))) {
+        manager_.remove(kept.mapped());
+        released_ = true;
+    }
+}
+
+void Store::keep_late(const Ports& ports) {
+    for (const std::string& key : std::exchange(late_, {}))
+        if (const auto at = ports.find(key); at != ports.end()) keep(*at->second);
+}
+
+void Store::wait(Duration patience) {
+    if (std::exchange(released_, false)) manager_.wait(patience);
 }
 
 }  // namespace superd::core

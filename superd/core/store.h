@@ -6,7 +6,7 @@
 #include <sys/types.h>
 
 #include <map>
-#include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -21,10 +21,18 @@ class Store {
     /// `passed`: what the manager passed at start; what comes from the store among it is there still.
     Store(Log& log, sys::ServiceManager& manager, const std::vector<sys::PassedSocket>& passed);
 
-    /// From now on the store holds these sockets and no other. With patience the manager has closed its copies of the
-    /// others when this returns, if it was not very busy: superd's are the last ones. To be called again when it has
-    /// room.
-    void keep(const std::map<std::string, std::unique_ptr<Port>>& ports, Duration patience = {});
+    /// From now on the store holds these sockets and no other.
+    void keep_all(const Ports& ports);
+    /// The socket of this address, if it has one, and none that it had before. Where the manager has no room for it
+    /// now, it follows with keep_late().
+    void keep(Port& port);
+    /// None of this address, whose socket is about to close.
+    void release(Port& port);
+    /// To be called when the manager has room again.
+    void keep_late(const Ports& ports);
+    /// The manager has closed its copies of what was released when this returns, if it was not very busy: superd's are
+    /// the last ones.
+    void wait(Duration patience);
     /// For what an operator asks for; whoever else has a socket go must not make the loop wait.
     static constexpr Duration kPatience = std::chrono::seconds(1);
 
@@ -37,6 +45,8 @@ class Store {
     sys::ServiceManager& manager_;
     const bool there_;
     std::map<ino_t, std::string> kept_;  ///< names, by the socket's inode
+    std::set<std::string> late_;         ///< keys of addresses
+    bool released_ = false;              ///< something, since the last wait
     bool told_ = false;
 };
 

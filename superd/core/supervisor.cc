@@ -46,8 +46,8 @@ Result<void> Supervisor::set_up() {
     });
     if (!spawner) return std::unexpected(spawner.error());
     spawner_ = std::move(*spawner);
-    const auto port_came = [this] {
-        store_.keep(ports_);
+    const auto port_came = [this](Port& port) {
+        store_.keep(port);
         report_to_manager();
         look_soon();
     };
@@ -63,7 +63,7 @@ Result<void> Supervisor::set_up() {
     if (!engine_->null) return fail_errno("open /dev/null", errno);
     engine_->null = std::move(engine_->null).lifted();
     engine_->reserve.fill(engine_->null);
-    manager_.on_room([this] { store_.keep(ports_); });
+    manager_.on_room([this] { store_.keep_late(ports_); });
 
     const std::pair<int, sys::Loop::Handler> acts[] = {
         {SIGCHLD, [this] { reap(); }},
@@ -111,7 +111,8 @@ void Supervisor::reap() {
 }
 
 void Supervisor::forget_finished() {
-    std::erase_if(services_, [](const auto& entry) { return entry.second->finished(); });
+    for (const std::string& name : std::exchange(engine_->finished, {}))
+        if (const auto at = services_.find(name); at != services_.end() && at->second->finished()) services_.erase(at);
     if (stops_ > 0 && services_.empty()) loop_.exit(0);
 }
 
@@ -121,7 +122,8 @@ void Supervisor::stop() {
         log_.write(Level::notice, "stopping: no new clients, handlers are asked to leave");
         manager_.tell("STOPPING=1\nSTATUS=Stopping");
         for (const auto& [name, service] : services_) service->stop();
-        store_.keep({}, Store::kPatience);
+        for (const auto& [key, port] : ports_) store_.release(*port);
+        store_.wait(Store::kPatience);
         for (const auto& [key, port] : ports_) drop(*port);
         ports_.clear();
     } else {
@@ -142,13 +144,8 @@ void Supervisor::write_status() {
 }
 
 void Supervisor::report_to_manager() {
-    const auto enabled =
-        std::ranges::count_if(catalog_.services, [](const auto& entry) { return entry.second.enabled; });
-    std::size_t waiting = 0;
-    for (const auto& [key, port] : ports_) waiting += port->listener() == nullptr || port->trouble();
-    std::string status = fmt::format("{} on {}", counted(static_cast<std::size_t>(enabled), "service"),
-                                     counted(ports_.size(), "address"));
-    if (waiting > 0) status += fmt::format(", {} waited for", waiting);
+    std::string status = fmt::format("{} on {}", counted(enabled_, "service"), counted(ports_.size(), "address"));
+    if (engine_->missing > 0) status += fmt::format(", {} waited for", engine_->missing);
     manager_.tell(fmt::format("READY=1\nSTATUS={}", status));
 }
 

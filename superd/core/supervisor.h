@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "conf/catalog.h"
+#include "conf/plan.h"
 #include "core/engine.h"
 #include "core/operations.h"
 #include "core/port.h"
@@ -37,8 +38,8 @@ class Supervisor final : public Operations {
                                                       Invocation invocation, std::vector<sys::PassedSocket> passed);
     ~Supervisor() override;
 
-    /// Puts the definitions in force; an address that cannot be had yet is waited for.
-    void start(const conf::Catalog& catalog);
+    /// Puts the definitions in force; an address that cannot be had yet is waited for. `seen`: what was gone by.
+    void start(conf::Catalog catalog, conf::Seen seen);
     /// Instead of start(): goes on with what another has written down. Nothing is done yet to what that one, if it
     /// lives, still uses: that begins with take_up(), which cannot fail.
     Result<void> take_over(const State& state, sys::Descriptors& descriptors);
@@ -80,19 +81,27 @@ class Supervisor final : public Operations {
         const conf::Service* service;
         conf::Listen where;
     };
-    struct NewSockets;
+    struct Swap;
 
     Supervisor(sys::Loop& loop, Log& log, sys::ServiceManager& manager, Invocation invocation,
                std::vector<sys::PassedSocket> passed);
     Result<void> set_up();
 
-    std::vector<Wanted> wanted_by(const conf::Catalog& catalog) const;
-    Result<void> open_new(const std::vector<Wanted>& wanted, NewSockets& sockets);
-    std::vector<const net::Listener*> in_the_way_of(const Wanted& wanted, const std::vector<Wanted>& all);
+    Swap prepare(conf::Reload next, const std::vector<conf::PlanItem>& plan) const;
+    void want(const conf::Service& service, Swap& swap) const;
+    Result<void> open_new(Swap& swap);
+    std::vector<const net::Listener*> in_the_way_of(const Wanted& wanted, Swap& swap);
     Result<net::Listener> open_beside(const Wanted& wanted, const std::vector<const net::Listener*>& older);
-    void put_in_force(const conf::Catalog& next, const std::vector<Wanted>& wanted, NewSockets& sockets);
+    void put_in_force(Swap& swap);
+    void collect_going(Swap& swap);
+    void install(Swap& swap);
+    void enforce(Swap& swap);
+    void wait_for_missing(Swap& swap);
+    void close_going(Swap& swap);
+    void go_by(Swap& swap);
+    Result<net::Listener> open_again(const std::string& service, const conf::Listen& where);
     void drop(Port& port);
-    std::expected<conf::Catalog, conf::Diagnostics> read_definitions(bool look_up);
+    std::expected<conf::Reload, conf::Diagnostics> read_definitions(bool look_up);
     Result<Service*> find(const std::string& name) const;
     Result<void> hold(const std::string& name, Service::Hold wish);
     void reap();
@@ -101,6 +110,7 @@ class Supervisor final : public Operations {
     void look_soon(bool all = true);
     void look_soon(Duration pause, bool all);
     void look_at_sockets(bool all);
+    void look_at_exposed(bool all);
     void hear_of_changes();
     void report_to_manager();
 
@@ -115,7 +125,9 @@ class Supervisor final : public Operations {
     Store store_;
     PassedSockets passed_;
     conf::Catalog catalog_;
-    std::map<std::string, std::unique_ptr<Port>> ports_;
+    conf::Seen seen_;  ///< that it went by
+    std::size_t enabled_ = 0;
+    Ports ports_;
     std::map<std::string, std::unique_ptr<Service>> services_;
     std::vector<sys::Source> signals_;
     int stops_ = 0;

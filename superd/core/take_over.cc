@@ -31,7 +31,7 @@ std::pair<State, sys::Descriptors> Supervisor::write_down() {
     for (const auto& socket : passed_.unclaimed()) state.passed.push_back({socket.name, descriptors.keep(socket.fd)});
     for (const auto& [key, port] : ports_) {
         PortState& kept = state.ports.emplace_back();
-        kept.key = key;
+        kept.key = std::string(key);
         kept.where = port->where();
         if (const net::Listener* listener = port->listener()) {
             kept.socket = listener->kept();
@@ -59,11 +59,13 @@ Result<void> Supervisor::take_over(const State& state, sys::Descriptors& descrip
     log_.add_lost({state.log_lost, state.log_untold});
     store_.go_on(state.stored);
     catalog_ = state.catalog;
+    enabled_ = static_cast<std::size_t>(
+        std::ranges::count_if(catalog_.services, [](const auto& entry) { return entry.second.enabled; }));
     for (const PassedState& passed : state.passed) passed_.give_back({passed.name, descriptors.claim(passed.fd)});
 
     std::map<std::string, std::vector<Port*>> ports_of;
     for (const PortState& kept : state.ports) {
-        auto port = std::make_unique<Port>(*engine_, kept.where);
+        auto port = std::make_unique<Port>(*engine_, kept.key, kept.where);
         if (kept.socket) {
             sys::Fd fd = descriptors.claim(kept.socket->fd);
             if (!fd) return fail(fmt::format("the socket of {} is missing", kept.where.uri()));
@@ -74,7 +76,8 @@ Result<void> Supervisor::take_over(const State& state, sys::Descriptors& descrip
         if (kept.index >= state.ports.size()) return fail(fmt::format("{} has no place", kept.where.uri()));
         ports.resize(std::max(ports.size(), kept.index + 1));
         ports[kept.index] = port.get();
-        ports_[kept.key] = std::move(port);
+        const std::string_view key = port->key();
+        if (!ports_.emplace(key, std::move(port)).second) return fail(fmt::format("{} is there twice", kept.key));
     }
     for (const ServiceState& kept : state.services) {
         auto& service = services_[kept.name];
@@ -82,7 +85,9 @@ Result<void> Supervisor::take_over(const State& state, sys::Descriptors& descrip
         auto ports = ports_of.extract(kept.name);
         if (ports && std::ranges::find(ports.mapped(), nullptr) != ports.mapped().end())
             return fail(fmt::format("{}: an address is missing", kept.name));
-        if (auto done = service->go_on(kept, ports ? std::move(ports.mapped()) : std::vector<Port*>{}, descriptors);
+        const auto defined = catalog_.services.find(kept.name);
+        if (auto done = service->go_on(kept, defined != catalog_.services.end() ? &defined->second : nullptr,
+                                       ports ? std::move(ports.mapped()) : std::vector<Port*>{}, descriptors);
             !done)
             return done;
     }
@@ -91,9 +96,7 @@ Result<void> Supervisor::take_over(const State& state, sys::Descriptors& descrip
         if (kept.socket) continue;
         const auto at = catalog_.services.find(kept.owner);
         if (at == catalog_.services.end()) return fail(fmt::format("{} is waited for by nobody", kept.where.uri()));
-        const auto attempt = [this, definition = at->second, where = kept.where] {
-            return open_socket(passed_, definition, where);
-        };
+        const auto attempt = [this, service = kept.owner, where = kept.where] { return open_again(service, where); };
         if (auto waits = ports_.at(kept.key)->go_on(kept.waiting, attempt); !waits) return waits;
     }
     return {};
@@ -103,7 +106,7 @@ void Supervisor::take_up() {
     for (const auto& [name, service] : services_) service->take_up();
     // The pending SIGCHLD of who left meanwhile was dropped with the handlers of the program before.
     reap();
-    store_.keep(ports_);
+    store_.keep_all(ports_);
     look_at_sockets(true);
     const std::size_t processes = engine_->children.size();
     log_.write(

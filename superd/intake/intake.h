@@ -5,7 +5,7 @@
 // A client comes from a listener (fetch), is judged once it is known who it is (arrive), joins those who are to be
 // served, and is handed to the model when the model asks (take). A held one joins them when its turn comes (advance).
 
-#include <deque>
+#include <list>
 #include <optional>
 #include <string>
 #include <vector>
@@ -121,7 +121,7 @@ class Intake {
     RefusalLog refusals_;
     Farewell farewell_;
     Held held_;
-    std::deque<model::Client> stalled_;
+    std::list<model::Client> stalled_;
     bool look_at_held_ = false;
     bool rate_tripped_ = false;
     std::optional<Instant> pace_at_, wake_at_;

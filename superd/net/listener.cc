@@ -379,7 +379,8 @@ Result<void> Listener::become(const conf::SocketOptions& next) {
 
 void Listener::set_blocking(bool on) const {
     const int flags = fcntl(fd(), F_GETFL);
-    fcntl(fd(), F_SETFL, on ? flags & ~O_NONBLOCK : flags | O_NONBLOCK);
+    const int wanted = on ? flags & ~O_NONBLOCK : flags | O_NONBLOCK;
+    if (wanted != flags) fcntl(fd(), F_SETFL, wanted);
     let_rights_in(on);
 }
 

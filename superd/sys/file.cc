@@ -32,6 +32,14 @@ FileStatus status_from(const struct stat& about) {
     return {about.st_mode, about.st_uid, about.st_gid};
 }
 
+std::chrono::nanoseconds since_epoch(const timespec& time) {
+    return std::chrono::seconds(time.tv_sec) + std::chrono::nanoseconds(time.tv_nsec);
+}
+
+FileStamp stamp_from(const struct stat& about) {
+    return {about.st_dev, about.st_ino, about.st_size, since_epoch(about.st_mtim), since_epoch(about.st_ctim)};
+}
+
 const char* kind_of(mode_t mode) {
     if (S_ISDIR(mode)) return "a directory";
     if (S_ISFIFO(mode)) return "a FIFO";
@@ -62,7 +70,7 @@ Result<FileText> read_until(const std::string& path, std::size_t enough, Links l
     struct stat about {};
     if (fstat(file.get(), &about) < 0) return reason(errno);
     if (!S_ISREG(about.st_mode)) return fail(fmt::format("is {}, not a file", kind_of(about.st_mode)));
-    FileText out{{}, status_from(about)};
+    FileText out{{}, status_from(about), stamp_from(about)};
     std::array<char, 16384> buffer;
     while (out.text.size() <= enough) {
         const ssize_t count = read(file.get(), buffer.data(), std::min(buffer.size(), enough + 1));
@@ -70,11 +78,25 @@ Result<FileText> read_until(const std::string& path, std::size_t enough, Links l
         if (count < 0) return reason(errno);
         if (count == 0) break;
         out.text.append(buffer.data(), static_cast<std::size_t>(count));
+        if (out.text.size() == static_cast<std::size_t>(about.st_size)) break;  // files of /proc have no size
     }
     return out;
 }
 
 }  // namespace
+
+bool tells_changes(const FileStamp& stamp, std::chrono::nanoseconds read) {
+    constexpr std::chrono::seconds kCoarsest{2};  // FAT's
+    return read - stamp.changed >= kCoarsest;
+}
+
+Result<FileStamp> stamp_of(const std::string& path, Links links) {
+    struct stat about {};
+    if (fstatat(AT_FDCWD, path.c_str(), &about, links == Links::refuse ? AT_SYMLINK_NOFOLLOW : 0) < 0)
+        return reason(errno);
+    if (!S_ISREG(about.st_mode)) return reason(S_ISLNK(about.st_mode) ? ELOOP : EINVAL);
+    return stamp_from(about);
+}
 
 Result<FileText> read_file(const std::string& path, std::size_t limit, Links links) {
     auto file = read_until(path, limit, links);

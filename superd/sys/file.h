@@ -4,6 +4,7 @@
 
 #include <sys/types.h>
 
+#include <chrono>
 #include <cstddef>
 #include <string>
 #include <vector>
@@ -16,11 +17,25 @@ struct FileStatus {
     mode_t mode = 0;  ///< with the type: S_ISREG(mode)
     uid_t uid = 0;
     gid_t gid = 0;
+    bool operator==(const FileStatus&) const = default;
 };
+
+/// A file as it was at one moment: whatever is done to it or put in its place changes this.
+struct FileStamp {
+    dev_t device = 0;
+    ino_t inode = 0;
+    off_t size = 0;
+    std::chrono::nanoseconds modified{}, changed{};  ///< since the epoch; changed: ctime
+    bool operator==(const FileStamp&) const = default;
+};
+/// Can a change after `read`, when what the stamp is of was read, be told by it? Two changes in one tick of the file
+/// system's clock look the same, so not where it was changed shortly before.
+bool tells_changes(const FileStamp& stamp, std::chrono::nanoseconds read);
 
 struct FileText {
     std::string text;
     FileStatus status;  ///< of the very file that was read
+    FileStamp stamp;
 };
 
 /// Whether a path whose last name is a symbolic link may be opened; `refuse` fails with ELOOP.
@@ -29,6 +44,9 @@ enum class Links { follow, refuse };
 /// The whole of a regular file of at most `limit` bytes. Whatever else bears the name (a FIFO, a device,
 /// a directory) is an error at once and never waited for.
 Result<FileText> read_file(const std::string& path, std::size_t limit, Links links = Links::follow);
+
+/// Of a regular file; whatever else bears the name is an error. Links as in read_file().
+Result<FileStamp> stamp_of(const std::string& path, Links links);
 
 /// The interpreter of a script, as its "#!" says: execve(2). "" where there is none, or the file cannot be read.
 std::string interpreter_of(const std::string& path);
@@ -60,6 +78,7 @@ Result<std::string> target_of_link(const std::string& path);
 struct FoundFile {
     std::string real_path;  ///< as seen from outside of the root, without symbolic links
     FileStatus status;
+    bool operator==(const FoundFile&) const = default;
 };
 /// What a process would find under the absolute `path` once its root directory were `root` ("/": none).
 Result<FoundFile> find_in_root(const std::string& root, const std::string& path);

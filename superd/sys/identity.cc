@@ -170,6 +170,41 @@ Result<std::optional<std::uint16_t>> Names::find_port(const std::string& name, c
     return (*known)->found ? std::optional(static_cast<std::uint16_t>((*known)->number)) : std::nullopt;
 }
 
+/// Each kind of question is put as its function puts it.
+void Names::repeat(std::string_view question) {
+    const auto begins = [&](std::string_view with) {
+        const bool does = question.starts_with(with);
+        if (does) question.remove_prefix(with.size());
+        return does;
+    };
+    const auto parts = [&](std::string_view between) {
+        const auto at = question.rfind(between);
+        if (at == std::string_view::npos) return std::pair(std::string(question), std::string());
+        return std::pair(std::string(question.substr(0, at)), std::string(question.substr(at + between.size())));
+    };
+    if (begins("groups of user ")) {
+        const auto [name, group] = parts(" in group ");
+        (void)groups_of({0, parse_id<gid_t>(group).value_or(0), name, "", ""});
+    } else if (begins("user ")) {
+        (void)find_user(std::string(question));
+    } else if (begins("group ")) {
+        (void)find_group(std::string(question));
+    } else if (begins("port ")) {
+        const auto [name, protocol] = parts(" of ");
+        (void)find_port(name, protocol.c_str());
+    }
+}
+
+bool Names::as_before(const std::vector<Answer>& answers) {
+    bool same = true;
+    for (const Answer& before : answers) {
+        repeat(before.question);
+        const auto known = known_.find(before.question);
+        same = same && known != known_.end() && known->second == before;
+    }
+    return same;
+}
+
 std::vector<Names::Answer> Names::answers() const {
     std::vector<Answer> all;
     for (const auto& [question, known] : known_) all.push_back(known);

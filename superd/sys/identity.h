@@ -8,6 +8,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/error.h"
@@ -29,6 +30,7 @@ struct User {
     std::string name;
     std::string home;
     std::string shell;
+    bool operator==(const User&) const = default;
 };
 
 /// A user by name or, where `name` is all digits, by number. nullopt: no such user.
@@ -64,12 +66,16 @@ class Names {
         User user;
         std::vector<gid_t> groups;
         std::uint32_t number = 0;
+        bool operator==(const Answer&) const = default;
     };
     /// All that it knows, and to go on with that.
     std::vector<Answer> answers() const;
     void go_on(std::vector<Answer> answers);
+    /// Asks all of these again, or tells what it knows of them. True: every answer is what it was.
+    bool as_before(const std::vector<Answer>& answers);
 
   private:
+    void repeat(std::string_view question);
     template <class LookUp>
     Result<const Answer*> answer(std::string question, LookUp look_up);
 

@@ -18,7 +18,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         draft.file = "a.toml";
         draft.service.name = "a";
         conf::read(*tree, conf::Scope::service, draft, errors);
-        conf::validate(draft, {from, {}, true, true, nullptr}, errors);
+        conf::Lookups lookups;
+        conf::validate(draft, {from, lookups, {}, true, true, nullptr}, errors);
     } else {
         errors.push_back(tree.error());
     }

@@ -3,9 +3,11 @@
 
 import errno
 import os
+import shutil
 import socket
 import threading
 import time
+import unittest
 
 from harness import Reader, SuperdCase, connect, exchange, handler
 from harness import process
@@ -203,6 +205,81 @@ class Reload(SuperdCase):
             daemon.service("it", listen="tcp://127.0.0.1:0", model="fork", exec=[say(daemon, f"w{number}")])
             daemon.process.send_signal(1)
         self.eventually(lambda: exchange(uri) == b"w20\n", "the last definition")
+
+
+class WhatIsAsItWas(SuperdCase):
+    """Definitions that have not changed are not read again, and still nothing is missed that they stand on."""
+
+    @staticmethod
+    def age(daemon):
+        """Waits until no definition has been changed so lately that a reload reads it again in any case."""
+        newest = max(os.stat(entry.path).st_ctime for entry in os.scandir(daemon.conf_dir))
+        time.sleep(max(0.0, newest + 2.1 - time.time()))
+
+    def test_the_others_are_left_alone(self):
+        """A reload that changes, adds and removes services leaves the workers and the sockets of another as they are."""
+        daemon = self.prepare()
+        for name in ("changes", "goes"):
+            daemon.service(name, listen="tcp://127.0.0.1:0", model="fork", exec=[say(daemon, "old")])
+        daemon.service("stays", listen="tcp://127.0.0.1:0", model="prefork", handoff="listen",
+                       exec=[handler("superd-echo")])
+        self.age(daemon)
+        daemon.start()
+        pool = self.eventually(lambda: len(daemon.children()) >= 2 and {c.pid for c in daemon.children()}, "workers")
+        since = daemon.mark()
+        daemon.service("changes", listen="tcp://127.0.0.1:0", model="fork", exec=[say(daemon, "new")])
+        daemon.service("comes", listen="tcp://127.0.0.1:0", model="fork", exec=[say(daemon, "come")])
+        daemon.remove("goes")
+        daemon.reload()
+        self.assertEqual(exchange(daemon.address("changes")), b"new\n")
+        self.assertEqual(exchange(daemon.address("comes")), b"come\n")
+        with self.assertRaises(ConnectionRefusedError):
+            connect(daemon.address("goes"))
+        self.assertEqual(self.converse(daemon.address("stays")), b"hello")
+        self.assertEqual({child.pid for child in daemon.children()}, pool)
+        self.assertEqual(daemon.find(lambda r: r.get("service") == "stays", since), [])
+
+    def test_a_handler_that_goes(self):
+        """The reload is refused though no definition has changed, and done once the handler is back."""
+        daemon = self.prepare()
+        program = say(daemon, "here")
+        daemon.service("it", listen="tcp://127.0.0.1:0", model="fork", exec=[program])
+        self.age(daemon)
+        daemon.start()
+        os.rename(program, program + ".away")
+        daemon.reload(refused=True)
+        os.rename(program + ".away", program)
+        daemon.reload()
+        self.assertEqual(exchange(daemon.address("it")), b"here\n")
+
+    def test_a_folder_that_others_may_write(self):
+        """The same of the folder of the definitions."""
+        daemon = self.prepare()
+        daemon.service("it", listen="tcp://127.0.0.1:0", model="fork", exec=[say(daemon, "here")])
+        self.age(daemon)
+        daemon.start()
+        os.chmod(daemon.conf_dir, 0o775)
+        daemon.reload(refused=True)
+        os.chmod(daemon.conf_dir, 0o755)
+        daemon.reload()
+
+    @unittest.skipUnless(os.geteuid() == 0 and shutil.which("unshare"), "needs root for a user database of its own")
+    def test_a_user_of_another_number(self):
+        """Handlers run as the user is numbered at the last reload."""
+        daemon = self.prepare()
+        with open("/etc/passwd", encoding="utf-8") as file:
+            users = file.read()
+        line = "scaled:x:{0}:{0}::/:/bin/sh\n"
+        database = daemon.write("passwd", users + line.format(54321))
+        daemon.prefix = ["unshare", "-m", "sh", "-c", f"mount --bind {database} /etc/passwd && exec \"$@\"", "sh"]
+        daemon.service("it", listen="tcp://127.0.0.1:0", model="fork", user="scaled", exec=["id", "-u"])
+        self.age(daemon)
+        daemon.start()
+        self.assertEqual(exchange(daemon.address("it")), b"54321\n")
+        with open(database, "w", encoding="utf-8") as file:
+            file.write(users + line.format(54322))
+        daemon.reload()
+        self.assertEqual(exchange(daemon.address("it")), b"54322\n")
 
 
 class ReloadAsUser(Reload):

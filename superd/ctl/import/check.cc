@@ -62,7 +62,8 @@ struct Checked {
         draft.file = file;
         draft.service.name = name;
         conf::read(root, conf::Scope::service, draft, errors);
-        conf::validate(draft, {from, folders_of(from.handler_path), true, true, nullptr}, errors);
+        conf::Lookups lookups;
+        conf::validate(draft, {from, lookups, folders_of(from.handler_path), true, true, nullptr}, errors);
     }
 };
 
