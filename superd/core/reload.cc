@@ -141,6 +141,9 @@ void Supervisor::start(conf::Catalog catalog, conf::Seen seen) {
     Swap swap = prepare({std::move(catalog), {}, std::move(seen)}, plan);
     (void)open_new(swap);  // what is missing is waited for
     put_in_force(swap);
+    // What a crash has left, and no definition wants.
+    store_.keep_all(ports_);
+    store_.wait(Store::kPatience);
     passed_.discard_stored();
     for (const auto& socket : passed_.unclaimed())
         log_.write(Level::warning,

@@ -85,6 +85,10 @@ void Store::keep(Port& port) {
     if (inode == port.stored && wanted) return;
     release(port);
     if (!wanted) return;
+    if (kept_.contains(inode)) {  // since before a crash
+        port.stored = inode;
+        return;
+    }
     const auto name = stored_name(listener->fd(), any_port(port.where()) ? port.owner()->name() : "");
     if (auto stored = manager_.store(listener->fd(), name); stored) {
         kept_.insert_or_assign(inode, name);
