@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// RFC 864: lines of 72 characters, each beginning one further into the 95 printable ones. On a stream without end,
-// until the client closes it; what the client sends is thrown away. A datagram's reply is twice as long as the
-// datagram and no longer than the RFC's 512 characters: the RFC would have a forged empty datagram earn 512 bytes.
+// RFC 864: lines of 72 characters, each beginning one further into the 95 printable ones. A stream has no end until the
+// client closes it; what the client sends is thrown away. A datagram's reply is twice as long as the datagram and no
+// longer than the RFC's 512 characters: by the RFC, a forged empty datagram would earn 512 bytes.
 
 #include <algorithm>
 #include <array>
@@ -16,7 +16,7 @@ constexpr std::size_t line_length = 72;
 constexpr std::size_t longest_reply = 512;
 constexpr std::size_t reply_factor = 2;
 
-// After this many lines the pattern begins again.
+// The pattern repeats after this many lines.
 constexpr auto pattern = [] {
     std::array<char, printable*(line_length + 2)> lines{};
     std::size_t at = 0;
@@ -42,5 +42,5 @@ std::string some_characters(const worker::Datagram& datagram) {
 int main(int argc, char** argv) {
     return worker::run(
         argc, argv,
-        {.summary = "RFC 864 chargen: characters without end.", .connection = chargen, .datagram = some_characters});
+        {.summary = "RFC 864 chargen: endless characters.", .connection = chargen, .datagram = some_characters});
 }

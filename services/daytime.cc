@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // RFC 867: the local date and time for people, in one line of 26 characters: "Thu Feb  7 06:28:15 2036\r\n".
-// Whatever a datagram's length, its reply has no more than 32 bytes: with its headers an empty request is 28 bytes
-// long and the reply 54, so that a forged sender is worth no more than twice what it costs.
+// A reply to a datagram has at most 32 bytes, whatever the request's length: with headers, an empty request is 28 bytes
+// long and the reply 54, so a forged sender gains less than twice what it spends.
 
 #include <array>
 #include <ctime>
@@ -15,7 +15,7 @@ std::string daytime() {
     const std::time_t now = std::time(nullptr);
     std::tm local{};
     localtime_r(&now, &local);
-    std::array<char, 33> line;  // 32 and the NUL
+    std::array<char, 33> line;  // 32 and a NUL
     return {line.data(), std::strftime(line.data(), line.size(), "%a %b %e %H:%M:%S %Y\r\n", &local)};
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// RFC 863: throws away what it gets and never answers.
+// RFC 863: throws away what it receives and never answers.
 
 #include <array>
 
@@ -18,7 +18,7 @@ void discard(worker::Connection client) {
 
 int main(int argc, char** argv) {
     return worker::run(argc, argv,
-                       {.summary = "RFC 863 discard: throws away what it gets.",
+                       {.summary = "RFC 863 discard: throws away what it receives.",
                         .connection = discard,
                         .datagram = [](const worker::Datagram&) { return std::nullopt; }});
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// RFC 862: sends back what it gets, on a stream until the client has finished sending. A datagram's reply is exactly
-// as long as the datagram.
+// RFC 862: sends back what it receives, on a stream until the client has finished sending. A datagram's reply is
+// exactly as long as the datagram.
 
 #include <array>
 
@@ -20,7 +20,7 @@ void echo(worker::Connection client) {
 
 int main(int argc, char** argv) {
     return worker::run(argc, argv,
-                       {.summary = "RFC 862 echo: sends back what it gets.",
+                       {.summary = "RFC 862 echo: sends back what it receives.",
                         .connection = echo,
                         .datagram = [](const worker::Datagram& datagram) { return std::string(datagram.data); }});
 }

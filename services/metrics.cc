@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // superd's own counters over HTTP/1.1, for Prometheus: GET /metrics. Each scrape is one request to superd's control
-// socket, whose path comes as --control PATH or SUPERD_CONTROL (pass_environment = ["SUPERD_CONTROL"]); superd must let
-// the user that this runs as look, by [control] readers.
+// socket, whose path comes from --control PATH or SUPERD_CONTROL (pass_environment = ["SUPERD_CONTROL"]). [control]
+// readers must let the user of this program read there.
 
 #include <errno.h>
 #include <poll.h>
@@ -24,8 +24,8 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr std::size_t kLongestHead = 8192;              // of a request: its line and its fields
-constexpr std::size_t kLongestAnswer = 64u << 20;       // of superd's
+constexpr std::size_t kLongestHead = 8192;              // a request's line and its fields
+constexpr std::size_t kLongestAnswer = 64u << 20;       // superd's answer
 constexpr auto kPatience = std::chrono::seconds(10);    // for a request, and for superd
 constexpr auto kKeepAlive = std::chrono::seconds(120);  // Prometheus comes back every minute or sooner
 
@@ -43,7 +43,7 @@ bool wait_for(int fd, short events, Clock::time_point until) {
 bool write_all(int fd, std::string_view data, Clock::time_point until) {
     while (!data.empty()) {
         if (!wait_for(fd, POLLOUT, until)) return false;
-        // No more than a poll() has promised room for, so that a blocking write does not wait for ever.
+        // At most what poll() has promised room for, so that a blocking write does not wait for ever.
         const ssize_t n = write(fd, data.data(), std::min<std::size_t>(data.size(), 2048));
         if (n < 0 && errno != EINTR && errno != EAGAIN) return false;
         if (n > 0) data.remove_prefix(static_cast<std::size_t>(n));
@@ -71,7 +71,7 @@ struct Request {
     bool has_body = false;
 };
 
-/// RFC 9112. nullopt: no HTTP/1 request.
+/// RFC 9112. nullopt: not an HTTP/1 request.
 std::optional<Request> parse(std::string_view head) {
     const std::size_t end = head.find('\n');
     const std::string_view line = trimmed(head.substr(0, end));
@@ -99,7 +99,7 @@ std::optional<Request> parse(std::string_view head) {
     return request;
 }
 
-/// What superd says, or why it says nothing.
+/// What superd answers, or why it does not answer.
 struct Metrics {
     std::string text, error;
 };
@@ -122,11 +122,11 @@ Metrics ask(const std::string& path, bool openmetrics) {
         close(fd);
         const bool forbidden = code == EACCES || code == EPERM;
         return failed(std::string(strerrordesc_np(code)) +
-                      (forbidden ? ": this handler's group must stand in [control] readers of superd.toml" : ""));
+                      (forbidden ? ": add this handler's group to [control] readers in superd.toml" : ""));
     }
     const std::string format = openmetrics ? "openmetrics" : "prometheus";
     const std::string request = R"({"version":1,"verb":"metrics","format":")" + format + "\"}\n";
-    (void)!send(fd, request.data(), request.size(), MSG_NOSIGNAL);  // whoever may not ask is told so all the same
+    (void)!send(fd, request.data(), request.size(), MSG_NOSIGNAL);  // a refusal is read below
     while (!answer.ends_with('\n') && answer.size() < kLongestAnswer && wait_for(fd, POLLIN, until)) {
         char buffer[65536];
         const ssize_t n = read(fd, buffer, sizeof buffer);
@@ -169,7 +169,7 @@ std::string answer_to(const Request& request, const std::string& path) {
     return response("200 OK", type, metrics.text, request);
 }
 
-/// One request after the other, until the client has had enough of it.
+/// Serves one request after the other, until the client has had enough.
 void serve(const std::string& path) {
     std::string input;
     for (auto until = Clock::now() + kPatience;; until = Clock::now() + kKeepAlive) {
@@ -186,11 +186,11 @@ void serve(const std::string& path) {
         input.erase(0, end + 4);
         const bool sound = request.has_value();
         if (!sound) request.emplace();
-        // Where a body would end need not be known if nothing is read after it.
+        // If nothing more is read, it does not matter where a body ends.
         if (!sound || request->has_body) request->keep_alive = false;
         const std::string out =
             sound ? answer_to(*request, path)
-                  : response("400 Bad Request", "text/plain", "this is no HTTP/1.1 request\n", *request);
+                  : response("400 Bad Request", "text/plain", "this is not an HTTP/1.1 request\n", *request);
         if (!write_all(STDOUT_FILENO, out, Clock::now() + kPatience) || !request->keep_alive) return;
     }
 }
@@ -199,7 +199,7 @@ int usage(FILE* where, int status) {
     std::fputs(
         "Usage: superd-metrics [--control PATH]\n"
         "Serves superd's metrics to Prometheus: HTTP/1.1 on stdin and stdout, GET /metrics.\n"
-        "  --control PATH   superd's control socket; else SUPERD_CONTROL names it\n"
+        "  --control PATH   superd's control socket (default: SUPERD_CONTROL)\n"
         "  --version        print the version\n",
         where);
     return status;
@@ -217,9 +217,9 @@ int main(int argc, char** argv) {
         if (word != "--control" || i + 1 == argc) return usage(stderr, 2);
         path = argv[++i];
     }
-    signal(SIGPIPE, SIG_IGN);  // who has gone is told by write()
+    signal(SIGPIPE, SIG_IGN);  // write() shows that the client has gone
     serve(path);
-    // What came after the last answer would turn the end of the connection into a reset.
+    // Unread input would turn the end of the connection into a reset.
     char rest[4096];
     shutdown(STDOUT_FILENO, SHUT_WR);
     while (recv(STDIN_FILENO, rest, sizeof rest, MSG_DONTWAIT) > 0) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// RFC 868: the seconds since 1900-01-01 00:00 UTC as 32 bits, the highest byte first. The count wraps to 0 at
-// 2036-02-07 06:28:16 UTC, and a client has to know in which turn it lives. A datagram's reply has these 4 bytes,
-// whatever the datagram's length.
+// RFC 868: the seconds since 1900-01-01 00:00 UTC as 32 bits, highest byte first. The count wraps to 0 at 2036-02-07
+// 06:28:16 UTC, and a client must know which cycle it is in. A datagram's reply has these 4 bytes, whatever the
+// datagram's length.
 
 #include <cstdint>
 #include <ctime>

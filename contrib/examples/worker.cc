@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // A worker of a superd pool, in C++: services/lib/worker.h does the rest. The same program serves one connection under
-// model = "fork", accepts for itself under handoff = "listen", and with --threads N does so in N threads.
+// model = "fork" and accepts connections itself under handoff = "listen"; with --threads N it does so in N threads.
 #include "lib/worker.h"
 
 #include <array>

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Prints the parser's own table of keys for people.
-//   superd-keys manual superd.toml.5.in superd.toml.5: puts the list of a section's keys where a line says
-//     "@KEYS section@" ("@KEYS@": those outside of any section). A section that the page leaves out is an error.
-//   superd-keys readme README.md: rewrites what stands between the lines "<!-- keys -->" and "<!-- /keys -->".
+//   superd-keys manual superd.toml.5.in superd.toml.5: replaces each line "@KEYS section@" with the list of that
+//     section's keys ("@KEYS@": the keys outside any section). A section that the page omits is an error.
+//   superd-keys readme README.md: rewrites the text between the lines "<!-- keys -->" and "<!-- /keys -->".
 #include "conf/schema.h"
 
 #include <fmt/format.h>
@@ -23,7 +23,7 @@ using namespace superd;
 using conf::Key;
 using conf::Type;
 
-/// As text of a roff line.
+/// Escapes text for a roff line.
 std::string plain(std::string_view text) {
     std::string out = text.starts_with('.') || text.starts_with('\'') ? "\\&" : "";
     for (const char c : text) out += c == '\\' ? "\\e" : std::string(1, c);

@@ -55,8 +55,8 @@ struct Name {
     Endpoint endpoint() const { return endpoint_of(storage, size); }
 };
 
-/// False for a wildcard, a multicast group and a broadcast address, to which a socket can be bound as well. Routing
-/// knows them: nothing is sent, and from an address of ours the way to it begins at itself.
+/// False for a wildcard, a multicast group and a broadcast address, to which a socket can also be bound. Routing knows
+/// the difference: a route from one of our own addresses to itself starts at that address. Nothing is sent.
 bool is_own_address(Name bound) {
     const int probe = socket(bound.storage.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     const bool connected = probe >= 0 && connect(probe, bound.address(), bound.size) == 0;
@@ -74,7 +74,8 @@ Endpoint receive_at(int fd) {
     local.known = local.known && is_own_address(bound);
     if (local.known) return local;
     const int on = 1;
-    // Both, because a dual-stack socket tells broadcasts apart in IP_PKTINFO alone; each fails where it has no meaning.
+    // Both, because a dual-stack socket reports broadcasts only in IP_PKTINFO; each option fails where it does not
+    // apply.
     setsockopt(fd, IPPROTO_IP, IP_PKTINFO, &on, sizeof on);
     setsockopt(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, &on, sizeof on);
     return local;
@@ -97,7 +98,7 @@ void Inbox::make_room(std::size_t index) {
     header.msg_namelen = sizeof incoming.sender;
     header.msg_iov = &rooms_[index];
     header.msg_iovlen = 1;
-    if (!has_addresses_) return;  // on a unix socket room for control messages would be room for a sender's descriptors
+    if (!has_addresses_) return;  // on a unix socket, control messages would bring a sender's descriptors
     header.msg_control = incoming.control.data();
     header.msg_controllen = incoming.control.size();
 }
@@ -111,7 +112,7 @@ int Inbox::receive(int fd, int most) {
     return got;
 }
 
-/// The same with less to copy between us and the kernel, which shows where a datagram comes alone.
+/// Copies less between us and the kernel, which matters when a datagram comes alone.
 int Inbox::receive_one(int fd) {
     Incoming& incoming = incoming_[0];
     msghdr& header = headers_[0].msg_hdr;
@@ -131,9 +132,10 @@ Inbox::Arrival Inbox::arrival(std::size_t index) const {
         if (header->cmsg_level == IPPROTO_IP && header->cmsg_type == IP_PKTINFO) {
             in_pktinfo& to = result.ipv4.emplace();
             std::memcpy(&to, CMSG_DATA(header), sizeof to);
-            // None for what came before the socket was asked. From a broadcast address no reply would leave this host.
+            // Unset in datagrams that came before the socket option. No reply from a broadcast address leaves this
+            // host.
             if (to.ipi_spec_dst.s_addr == INADDR_ANY) to.ipi_spec_dst = to.ipi_addr;
-            // The kernel puts an address of ours there when the one in the packet is not.
+            // If the packet's address is not ours, the kernel puts one of ours there.
             result.broadcast = to.ipi_spec_dst.s_addr != to.ipi_addr.s_addr;
         } else if (header->cmsg_level == IPPROTO_IPV6 && header->cmsg_type == IPV6_PKTINFO) {
             std::memcpy(&result.ipv6.emplace(), CMSG_DATA(header), sizeof(in6_pktinfo));
@@ -172,7 +174,7 @@ void Inbox::reply(int index, std::string data) {
     message.msg_namelen = sender_size;
     message.msg_iov = &outgoing.part;
     message.msg_iovlen = 1;
-    // The interface is left to routing, which knows it from the sender's scope where it matters.
+    // Routing picks the interface; where it matters, it knows it from the sender's scope.
     if (to.ipv4) {
         const in_pktinfo from{.ipi_ifindex = 0, .ipi_spec_dst = to.ipv4->ipi_spec_dst, .ipi_addr = {}};
         message.msg_controllen = put_control(outgoing.control, IPPROTO_IP, IP_PKTINFO, from);
@@ -194,7 +196,7 @@ void Inbox::send(int fd) {
     }
     for (std::size_t at = 0; at < replies;) {
         const int sent = sendmmsg(fd, &reply_headers_[at], static_cast<unsigned>(replies - at), flags);
-        at += sent > 0 ? static_cast<std::size_t>(sent) : 1;  // an error is the first one's alone
+        at += sent > 0 ? static_cast<std::size_t>(sent) : 1;  // an error concerns only the first one
     }
 }
 

@@ -15,29 +15,30 @@
 
 namespace worker {
 
-/// Where a socket receives: its port, 0 for what is not IPv4 or IPv6, and its address if that is known to belong to
-/// this host alone. Else the socket tells with each datagram from now on which address it was sent to.
+/// Where a socket receives: its port, 0 if it is not IPv4 or IPv6, and its address if that is known to belong to this
+/// host alone. Otherwise the socket reports from now on the address to which each datagram was sent.
 Endpoint receive_at(int fd);
 
 /// Room for a batch of datagrams; each thread has its own.
 class Inbox {
   public:
-    /// `local` is what receive_at() found.
+    /// `local` is the result of receive_at().
     Inbox(int fd, const Endpoint& local);
 
-    /// From that socket or a duplicate of it: waits for one if the socket blocks, and takes what else is there, up to
-    /// `most`. Their number, or -1 as recvmsg(2). Descriptors that a sender passes along are not taken.
+    /// `fd` is that socket or a duplicate. Waits for a datagram if the socket blocks, and takes what else is there, up
+    /// to `most`. Returns how many, or -1 as recvmsg(2) does. Ignores descriptors that a sender passes along.
     int receive(int fd, int most);
 
-    /// One of those that came last, valid until the next receive(); nullopt if it did not fit and must not be answered
-    /// by halves.
+    /// One of the last datagrams, valid until the next receive(); nullopt if it did not fit: half a datagram must not
+    /// be answered.
     std::optional<Datagram> datagram(int index) const;
 
-    /// To the sender of that one, from the address that it came to, with the next send(). One each at most.
+    /// Replies to the sender of that datagram, from the address that received it, with the next send(). At most one
+    /// reply each.
     void reply(int index, std::string data);
 
-    /// Never waits: a reply that finds no room is lost, as any datagram may be, because a receiver that has stopped
-    /// must not hold the service. One that cannot be sent does not keep the others.
+    /// Never waits: a reply without room is lost, as any datagram may be, because a receiver that has stopped must not
+    /// hold up the service. A reply that cannot be sent does not hold back the others.
     void send(int fd);
 
   private:
@@ -63,13 +64,13 @@ class Inbox {
     Arrival arrival(std::size_t index) const;
 
     const Endpoint local_;
-    bool has_addresses_;  ///< tells in control messages where a datagram was sent to
+    bool has_addresses_;  ///< control messages report where a datagram was sent to
     std::size_t received_ = 0;
     std::size_t replies_ = 0;
     std::array<mmsghdr, kMost> headers_;
     std::array<iovec, kMost> rooms_;
     std::array<mmsghdr, kMost> reply_headers_;
-    std::array<Incoming, kMost> incoming_;  ///< pages that no datagram has reached take no memory
+    std::array<Incoming, kMost> incoming_;  ///< pages that no datagram has reached use no memory
     std::array<Outgoing, kMost> outgoing_;
 };
 

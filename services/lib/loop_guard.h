@@ -9,9 +9,9 @@
 namespace worker {
 
 /// False when an answer could reach another service that answers back (a source port below `min_port` or equal to our
-/// own) or more than one host (a broadcast, multicast or unspecified address at either end). Peers that are not IPv4
-/// or IPv6 cannot be forged and pass. A subnet's broadcast address as the source is the kernel's to refuse: it drops
-/// such datagrams, and our sockets lack SO_BROADCAST.
+/// own) or more than one host (a broadcast, multicast or unspecified address at either end). Peers other than IPv4 and
+/// IPv6 cannot be forged and pass. A source that is a subnet's broadcast address is left to the kernel, which drops
+/// such datagrams; and our sockets lack SO_BROADCAST.
 bool may_answer(const Datagram& datagram, std::uint16_t min_port);
 
 }  // namespace worker

@@ -30,7 +30,7 @@ std::optional<int> number(const char* what, std::string_view text, int least, in
     return std::nullopt;
 }
 
-/// False: it is there and is no such number.
+/// False: it is set, but is not a valid number.
 bool from_environment(const char* name, int least, int most, std::optional<int>& value) {
     const char* const text = getenv(name);
     if (text == nullptr) return true;
@@ -44,9 +44,9 @@ void print_help(std::string_view summary) {
     fputs(
         "Serves what it finds on stdin: a connection, a listening socket, a datagram socket or one datagram.\n\n"
         "  --threads N    serve up to N requests at once on a shared socket (1)\n"
-        "  --idle S       alone on a datagram socket: leave after S seconds without one; 0: never (10)\n"
+        "  --idle S       alone on a datagram socket: exit after S idle seconds; 0: never (10)\n"
         "  --timeout S    give up on a connection that stalls for S seconds; 0: never (60)\n"
-        "  --min-port P   leave datagrams from source ports below P unanswered (1024, the least)\n"
+        "  --min-port P   leave datagrams from source ports below P unanswered (1024, the minimum)\n"
         "  --help, --version\n",
         stdout);
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// What a worker is told on its command line and by superd in its environment.
+// A worker's command line, and what superd passes in its environment.
 
 #include <cstdint>
 #include <expected>
@@ -18,7 +18,7 @@ struct Options {
     std::optional<int> max_requests;  ///< SUPERD_MAX_REQUESTS
 };
 
-/// The options, or the exit status of a program that has said all there is to say (--help, --version, wrong usage).
+/// The options, or the exit status of a program that has nothing more to do (--help, --version, wrong usage).
 std::expected<Options, int> parse_options(int argc, char** argv, std::string_view summary);
 
 }  // namespace worker

@@ -26,23 +26,23 @@
 namespace worker {
 namespace {
 
-constexpr int wake_signal = SIGUSR1;  // has a thread look at its socket again
+constexpr int wake_signal = SIGUSR1;  // makes a thread look at its socket again
 
-// What the SIGTERM handler of the process works on, which has no other way to know; set before it is installed.
+// What the SIGTERM handler of the process uses, since it has no other way to know; set before it is installed.
 int handler_socket = -1;
 int handler_decoy = -1;
 Reports* handler_reports = nullptr;
 Silence* handler_silence = nullptr;
 
-// From here on whoever is about to take a client fails at once instead of waiting for one that need not come, and
-// whoever has just taken one is left in peace. The socket is closed even if this process stays busy for long.
+// From here on, a thread that is about to take a client fails at once instead of waiting for one that may never come; a
+// thread that has just taken one is left alone. The socket is closed even if this process stays busy for long.
 void leave_socket(int) {
     const int kept = errno;
     dup3(handler_decoy, handler_socket, O_CLOEXEC);
     errno = kept;
 }
 
-// superd has closed its side of the status descriptor, which means what SIGTERM does.
+// superd has closed its side of the status descriptor, which means the same as SIGTERM.
 void leave_if_closed(int signal) {
     const int kept = errno;
     if (handler_reports->is_closed()) leave_socket(signal);
@@ -59,11 +59,11 @@ void on_alarm(int signal) {
 void on_signal(int signal, void (*handler)(int)) {
     struct sigaction action {};
     action.sa_handler = handler;
-    action.sa_flags = 0;  // not SA_RESTART: who waits is to look again
+    action.sa_flags = 0;  // without SA_RESTART: a waiting thread must look again
     sigaction(signal, &action, nullptr);
 }
 
-// The same socket as on stdin, given once more for programs that know the protocol of LISTEN_FDS.
+// The same socket as stdin, passed a second time for programs that use the LISTEN_FDS protocol.
 void close_listen_fd() {
     const char* const pid = getenv("LISTEN_PID");
     if (pid != nullptr && atoi(pid) == getpid()) close(3);
@@ -91,7 +91,7 @@ int Pool::run() {
     if (type_ == SOCK_DGRAM) {
         local_ = receive_at(STDIN_FILENO);
     } else {
-        // Leaving the socket must close it: when superd has closed it as well, clients are to be refused, not to wait
+        // Leaving the socket must close it: once superd has closed it too, clients must be refused instead of waiting
         // in a queue that nobody empties.
         dup2(decoy_, STDIN_FILENO);
         dup2(decoy_, STDOUT_FILENO);
@@ -133,9 +133,9 @@ void Pool::run_threads() {
     pthread_sigmask(SIG_SETMASK, &all_but_wake, &before);  // threads inherit it
 
     std::vector<std::thread> threads;
-    std::atomic<int> at_work = 1;  // this thread, which counts itself out once all have started
+    std::atomic<int> at_work = 1;  // this thread counts itself out once all have started
     const auto leave = [&] {
-        if (--at_work == 0) kill(getpid(), SIGTERM);  // for the sigwait() below: nobody else takes it
+        if (--at_work == 0) kill(getpid(), SIGTERM);  // for the sigwait() below: no other thread takes it
     };
     try {
         while (std::ssize(threads) < options_.threads) {
@@ -175,18 +175,18 @@ void Pool::work() {
     }
 }
 
-// Taken before the clients, so that threads together take exactly as many as they may. 0: there are no more.
+// Tickets come before clients, so that all threads together take exactly as many as allowed. 0: there are none left.
 int Pool::take_tickets(int wanted) {
     if (!options_.max_requests) return wanted;
     int taken = 0;
     for (int left = tickets_; left > 0 && taken == 0;) {
-        const int share = std::clamp(left / options_.threads, 1, wanted);  // some are left for the other threads
+        const int share = std::clamp(left / options_.threads, 1, wanted);  // leaves some for the other threads
         if (tickets_.compare_exchange_weak(left, left - share)) taken = share;
     }
     return taken;
 }
 
-/// The result of `take`, or -1 when this thread is to leave.
+/// The result of `take`, or -1 when this thread must leave.
 template <class Take>
 int Pool::next(const Take& take) {
     for (;;) {
@@ -197,7 +197,7 @@ int Pool::next(const Take& take) {
                 break;
             case ENOTSOCK:
                 return -1;
-            case EAGAIN: {  // the flag belongs to all who share the socket, and superd may have set it
+            case EAGAIN: {  // everyone with this socket shares the flag, and superd may have set it
                 pollfd wanted{.fd = socket_, .events = POLLIN, .revents = 0};
                 poll(&wanted, 1, -1);
                 break;
@@ -208,7 +208,7 @@ int Pool::next(const Take& take) {
                 fprintf(stderr, "%s: take a client: %s\n", program_invocation_name, strerror(errno));
                 failed_ = true;
                 return -1;
-            default:  // out of descriptors or memory, or trouble of one client's network: it passes
+            default:  // out of descriptors or memory, or trouble in one client's network: it passes
                 poll(nullptr, 0, 50);
         }
     }
@@ -228,7 +228,7 @@ bool Pool::serve_connection() {
 bool Pool::serve_datagrams(Inbox& inbox, Pace& pace) {
     const int most = take_tickets(pace.most());
     if (most == 0) return false;
-    // The wait is in the call that receives: the kernel wakes one for each datagram, where poll() would wake all.
+    // The receiving call itself waits: the kernel then wakes one thread for each datagram, where poll() would wake all.
     const int got = next([&] { return inbox.receive(socket_, most); });
     if (got < 0) return false;
     if (options_.max_requests) tickets_ += most - got;
@@ -242,7 +242,7 @@ bool Pool::serve_datagrams(Inbox& inbox, Pace& pace) {
             std::optional<std::string> reply = answer(service_, *datagram, options_.min_port);
             if (reply) inbox.reply(i, std::move(*reply));
         };
-        attempt(std::cref(request));  // by reference it is small enough for std::function not to allocate
+        attempt(std::cref(request));  // a reference is small enough for std::function not to allocate
         if (pace.answered()) inbox.send(STDIN_FILENO);
     }
     inbox.send(STDIN_FILENO);

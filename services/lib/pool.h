@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// A process that takes its clients from a socket which it shares with others: the loop, its threads and its end.
+// A process that takes its clients from a shared socket: the loop, its threads and its end.
 
 #include <sys/types.h>
 
@@ -19,7 +19,7 @@ class Pool {
     /// `service` and `options` outlive it. The socket is on stdin and of `type` (SOCK_STREAM …).
     Pool(const Service& service, const Options& options, int type);
 
-    /// Until SIGTERM, max_requests or idle; the exit status. Once in the life of a process.
+    /// Runs until SIGTERM, max_requests or idle; returns the exit status. Once in the life of a process.
     int run();
 
   private:
@@ -37,10 +37,10 @@ class Pool {
     const int type_;
     Reports reports_;
     Silence silence_;
-    int socket_ = -1;  ///< our own descriptor of the shared socket, replaced by decoy_ when it is time to go
-    int decoy_ = -1;   ///< readable at once and no socket: whoever waits or takes after the end fails at once
+    int socket_ = -1;  ///< our own descriptor of the shared socket; decoy_ replaces it when it is time to go
+    int decoy_ = -1;   ///< readable at once and not a socket: after the end, a thread that waits or takes fails at once
     Endpoint local_;
-    std::atomic<int> tickets_;  ///< requests still to be taken, where max_requests counts them
+    std::atomic<int> tickets_;  ///< requests left to take, if max_requests limits them
     std::atomic<bool> failed_ = false;
 };
 

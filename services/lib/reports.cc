@@ -22,7 +22,7 @@ std::int64_t nanoseconds() {
     return now.tv_sec * 1'000'000'000 + now.tv_nsec;
 }
 
-// Non-blocking, because a supervisor that does not listen must not hold a client.
+// Non-blocking: a supervisor that does not listen must not hold a client.
 int adopt(std::optional<int> fd) {
     if (!fd || fcntl(*fd, F_SETFD, FD_CLOEXEC) != 0) return -1;
     fcntl(*fd, F_SETFL, fcntl(*fd, F_GETFL) | O_NONBLOCK);
@@ -42,7 +42,7 @@ void Reports::watch() {
 bool Reports::is_closed() const {
     char byte;
     const ssize_t got = fd_ >= 0 ? recv(fd_, &byte, 1, MSG_PEEK | MSG_DONTWAIT) : 1;
-    // Reset: closed with reports that nobody has read. unix(7)
+    // Reset: the other side closed with unread reports. unix(7)
     return got == 0 || (got < 0 && errno == ECONNRESET);
 }
 
@@ -67,12 +67,12 @@ void Reports::flush() {
     const std::uint64_t counts = waiting_.exchange(0);
     std::uint64_t busy = counts / one_busy;
     std::uint64_t idle = counts % one_busy;
-    char message[5 * 256];  // superd reads no more of one
+    char message[5 * 256];  // superd reads no more than this of one message
     while (busy + idle > 0) {
         std::size_t size = 0;
         const std::uint64_t busy_before = busy;
         const std::uint64_t idle_before = idle;
-        // In pairs, because superd may read one message without the next, and has to find it true by itself.
+        // In pairs: superd may read one message without the next, and each must be true by itself.
         const auto say = [&](std::uint64_t& count, const char* record) {
             if (count == 0) return;
             memcpy(message + size, record, 5);
@@ -85,7 +85,7 @@ void Reports::flush() {
         }
         sent_at_ = nanoseconds();
         if (write(fd_, message, size) >= 0) continue;
-        // Where superd has gone, nobody counts any more; where it reads slowly, they are said again.
+        // If superd has gone, nobody counts any more; if it reads slowly, they are sent again.
         if (errno == EAGAIN || errno == ENOBUFS) {
             waiting_ += busy_before * one_busy + idle_before;
             send_later();

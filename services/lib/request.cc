@@ -16,7 +16,7 @@ namespace {
 
 void limit_stalls(Connection connection, int seconds) {
     const timeval limit{.tv_sec = seconds, .tv_usec = 0};
-    // Pipes and terminals refuse, and have no client that could hang.
+    // Pipes and terminals refuse, but they have no client that could hang.
     setsockopt(connection.in, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
     setsockopt(connection.out, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
 }

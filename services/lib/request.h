@@ -11,10 +11,10 @@
 
 namespace worker {
 
-/// False: it has thrown, and stderr says what.
+/// False: it threw, and stderr says what.
 bool attempt(const std::function<void()>& request);
 
-/// Serves a connection to its end, but leaves it open. False: the request function has thrown.
+/// Serves a connection to its end, but leaves it open. False: the request function threw.
 bool serve(const Service& service, Connection connection, int timeout_seconds);
 
 /// The reply, if the sender may have one and the service gives one. Throws what the request function throws.

@@ -9,7 +9,7 @@
 namespace worker {
 namespace {
 
-// The coarse clock costs next to nothing, and is never ahead of the exact one.
+// The coarse clock costs next to nothing and is never ahead of the exact one.
 std::chrono::nanoseconds coarse_now() {
     timespec now{};
     clock_gettime(CLOCK_MONOTONIC_COARSE, &now);

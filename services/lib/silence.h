@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// How long nothing has come. The alarm clock of the process (SIGALRM) tells when to look, so that who waits for a
-// datagram needs no system call for the time.
+// How long nothing has come. The process's alarm clock (SIGALRM) says when to look, so waiting for a datagram takes no
+// system call to get the time.
 
 #include <atomic>
 #include <chrono>
@@ -9,16 +9,16 @@
 
 namespace worker {
 
-/// Its functions may be called by many threads, is_over() by a signal handler.
+/// Many threads may call its functions, a signal handler is_over().
 class Silence {
   public:
-    /// Over after so long without a sound; 0: never.
+    /// Over after this long without a datagram; 0: never.
     explicit Silence(std::chrono::seconds limit) : limit_(limit) {}
 
-    /// SIGALRM comes from now on.
+    /// Starts the SIGALRM clock.
     void watch();
     void end();
-    /// Called when SIGALRM comes. False: it will come again.
+    /// Call it on SIGALRM. False: the signal will come again.
     bool is_over() const;
 
   private:

@@ -8,14 +8,14 @@
 
 namespace worker {
 
-/// One read. 0 at the end of the input and when it stalled or broke: in each case nothing more is to be had.
+/// One read. 0 at the end of the input, on a stall and on a broken connection: in each case nothing more comes.
 std::size_t read_some(int fd, std::span<char> buffer);
 
 /// False: the peer is gone or has stopped reading.
 bool write_all(int fd, std::string_view data);
 
-/// Throws away what a socket has already received, so that closing it ends the connection with a FIN and not with a
-/// RST, which could overtake the answer. Never waits.
+/// Throws away what a socket has already received, so that closing it ends the connection with a FIN instead of a RST,
+/// which could overtake the answer. Never waits.
 void discard_received(int fd);
 
 }  // namespace worker

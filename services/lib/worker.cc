@@ -72,17 +72,17 @@ int serve_one_datagram(const Service& service, const Options& options) {
 int serve_stdin(const Service& service, const Options& options) {
     struct stat found {};
     if (fstat(STDIN_FILENO, &found) != 0) return give_up("look at stdin", strerror(errno));
-    // PROTO says UDP; unix datagrams show by where the replies go. Any other file is a connection's input.
+    // PROTO says UDP; for unix datagrams, the place where replies go shows it. Any other file is a connection's input.
     const bool one_datagram = S_ISREG(found.st_mode) && (environment("PROTO") == "UDP" ||
                                                          socket_option(STDOUT_FILENO, SO_TYPE) == SOCK_SEQPACKET);
     const bool socket = S_ISSOCK(found.st_mode);
     const int type = socket ? socket_option(STDIN_FILENO, SO_TYPE) : SOCK_STREAM;
 
     if (one_datagram || type == SOCK_DGRAM) {
-        if (!service.datagram) return give_up("stdin", "this service has no use for datagrams");
+        if (!service.datagram) return give_up("stdin", "this service does not answer datagrams");
         return one_datagram ? serve_one_datagram(service, options) : Pool(service, options, type).run();
     }
-    if (!service.connection) return give_up("stdin", "this service answers datagrams alone");
+    if (!service.connection) return give_up("stdin", "this service answers only datagrams");
     const bool listening = socket && socket_option(STDIN_FILENO, SO_ACCEPTCONN) == 1;
     return listening ? Pool(service, options, type).run() : serve_one_connection(service, options);
 }

@@ -80,7 +80,7 @@ Admission::Memory Admission::memory() const {
 void Admission::remember(const Memory& memory) {
     bucket_.set_full_at(memory.full_at);
     latest_ = memory.latest;
-    // get() may forget some of before; which it must not while there is nobody else.
+    // With the zero time as now, get() does not forget sources that were restored just before.
     for (const auto& [key, full_at] : memory.sources) sources_.at(sources_.get(key, {})).bucket.set_full_at(full_at);
 }
 

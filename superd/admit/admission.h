@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// Who is let in: counts and rates of a service and of each of its sources. Pure: no sockets, and `now` is a parameter.
+// Who is let in: the counts and rates of a service and of each of its sources. Pure: no sockets, and `now` is a
+// parameter.
 
 #include <optional>
 #include <utility>
@@ -13,7 +14,7 @@ namespace superd::admit {
 
 class Admission;
 
-/// One handler's place, in the service's count and its source's. It goes back by itself, so no error path can
+/// One handler's place in the service's count and in its source's. The destructor gives it back, so no error path can
 /// lose it.
 class Charge {
   public:
@@ -26,9 +27,9 @@ class Charge {
         return *this;
     }
     ~Charge();
-    /// The client could not be served after all: its tokens go back as well.
+    /// The client could not be served after all: give its tokens back as well.
     void undo() &&;
-    /// Whose place it is; of kind none where it counts for no source. nullopt: it is no place at all.
+    /// The source that it counts for; kind none if it counts for none. nullopt: this charge holds no place.
     std::optional<SourceKey> source() const;
 
   private:
@@ -38,39 +39,39 @@ class Charge {
     Sources::Index source_ = Sources::kNone;
 };
 
-/// Outlives the charges it hands out: it belongs to the running service, not to a definition, so counts hold
-/// across reloads.
+/// Outlives the charges it hands out: it belongs to the running service, not to a definition, so counts survive
+/// reloads.
 class Admission {
   public:
     Admission() = default;
     Admission(const Admission&) = delete;
     ~Admission();
 
-    /// New limits count from the next client on; handlers past a lowered limit finish.
+    /// New limits apply from the next client on; handlers over a lowered limit finish.
     void configure(const conf::Limits& limits, Instant now);
 
     /// Is there a place among `instances`?
     bool has_room() const { return in_use_ < limits_.instances; }
-    /// From when on the service's rate lets the next client in; in the past: now.
+    /// When the service's rate lets the next client in; in the past: now.
     Instant rate_opens_at() const;
 
-    /// per_source or per_source_rate, if one of them keeps a client of this source out now.
+    /// per_source or per_source_rate, if it keeps out a client of this source now.
     std::optional<Refusal> refuses(const SourceKey& source, Instant now) const;
     /// When per_source_rate lets the next client of this source in.
     Instant source_opens_at(const SourceKey& source) const;
 
-    /// Takes a place and the tokens, whether they are there or not: who asks has looked before. Sources are counted
-    /// whether there is a limit or not, since a reload may bring one. `source` of kind none counts for no source.
+    /// Takes a place and tokens without looking whether there are any: the caller has looked. Sources are counted with
+    /// or without a limit, since a reload may bring one. A `source` of kind none counts for no source.
     Charge charge(const SourceKey& source, Instant now);
 
-    /// What is remembered besides the places, to go on with in another process.
+    /// What it remembers besides the places, so that another process can continue.
     struct Memory {
         Instant full_at, latest;
-        std::vector<std::pair<SourceKey, Instant>> sources;  ///< and when the bucket of each is full
+        std::vector<std::pair<SourceKey, Instant>> sources;  ///< with the time at which each bucket is full
     };
     Memory memory() const;
     void remember(const Memory& memory);
-    /// A place that was taken before: no token is.
+    /// A place that was taken earlier: takes no token.
     Charge recharge(const SourceKey& source);
 
     int in_use() const { return in_use_; }
@@ -86,7 +87,7 @@ class Admission {
     int in_use_ = 0;
     Bucket bucket_;
     Sources sources_;
-    Instant latest_{};  ///< of all that was passed as now
+    Instant latest_{};  ///< the latest `now` that was passed in
 };
 
 }  // namespace superd::admit

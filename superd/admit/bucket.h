@@ -9,17 +9,17 @@ namespace superd::admit {
 
 class Bucket {
   public:
-    /// From when on a token is there.
+    /// When a token is available.
     Instant ready_at(const conf::Rate& rate) const { return full_at_ - rate.interval * (rate.burst - 1); }
     bool ready(const conf::Rate& rate, Instant now) const { return ready_at(rate) <= now; }
-    /// Takes a token, whether one is there or not.
+    /// Takes a token, whether or not one is available.
     void take(const conf::Rate& rate, Instant now) { full_at_ = std::max(full_at_, now) + rate.interval; }
-    /// Gives one back that was taken for nothing.
+    /// Gives back one that was not used.
     void give_back(const conf::Rate& rate) { full_at_ -= rate.interval; }
-    /// When the bucket is as if nothing had ever been taken.
+    /// When the bucket looks as if nothing had ever been taken.
     Instant full_at() const { return full_at_; }
     void set_full_at(Instant when) { full_at_ = when; }
-    /// A bucket is never emptier than its rate allows, so a shorter one after a reload does not shut anybody out.
+    /// Never emptier than the rate allows, so a shorter bucket after a reload shuts nobody out.
     void configure(const conf::Rate& rate, Instant now) {
         full_at_ = std::min(full_at_, now + rate.interval * rate.burst);
     }

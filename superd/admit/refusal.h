@@ -9,16 +9,16 @@
 namespace superd::admit {
 
 enum class Refusal {
-    instances,        ///< as many handlers as there may be, and on_excess is not queue
-    max_load,         ///< the machine has too much to do, and on_excess is not queue
+    instances,        ///< all handlers are in use, and on_excess is not queue
+    max_load,         ///< the machine is too busy, and on_excess is not queue
     denied,           ///< [access] allow, deny
     time,             ///< [access] times
-    per_source,       ///< too many of one source at once, and no place to hold it
-    rate,             ///< the service's rate: times that it paused
-    per_source_rate,  ///< one source came too fast, and no place to hold it
+    per_source,       ///< too many from one source at once, and no room to hold the client
+    rate,             ///< the service's rate: how often it paused
+    per_source_rate,  ///< one source came too fast, and no room to hold the client
     wait_timeout,     ///< held for too long
-    no_descriptors,   ///< tries that met no free descriptor; the client waits
-    no_processes,     ///< tries that met no free process or memory; the client waits
+    no_descriptors,   ///< attempts that found no free descriptor; the client waits
+    no_processes,     ///< attempts that found no free process or memory; the client waits
     exec_failed,      ///< its handler did not start
     gone,             ///< left before it was served
 };

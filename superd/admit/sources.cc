@@ -77,8 +77,8 @@ void Sources::forget(Index index) {
     free_.push_back(index);
 }
 
-/// A few slots with each new source, so that the table shrinks as fast as it can grow and no sweep ever holds
-/// anybody up.
+/// Looks at a few slots with each new source, so the table shrinks as fast as it can grow and no sweep holds up a
+/// client.
 void Sources::clean_some(Instant now) {
     for (int i = 0; i < 4 && !slots_.empty(); ++i) {
         next_to_clean_ = static_cast<Index>((next_to_clean_ + 1) % slots_.size());
@@ -91,7 +91,7 @@ void Sources::forget_one(Instant) {
     constexpr int kPicked = 8;
     std::uniform_int_distribution<Index> any(0, static_cast<Index>(slots_.size() - 1));
     Index fullest = kNone;
-    // Those with clients stay, however many: their number is bounded by `instances`.
+    // Those with clients stay, however many there are: `instances` bounds their number.
     for (int tries = 0; tries < 64; ++tries) {
         const Index index = any(random_);
         const Source& source = slots_[index];

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// What is remembered of each source: how many of its clients are served, and its bucket.
+// What is remembered of each source: how many of its clients are being served, and its bucket.
 //
-// A source without clients whose bucket is full again is as one never seen, and is forgotten. The table holds at most
-// kMost sources beyond those with clients. When it is full, the fullest bucket of a few picked at random is
-// forgotten: whoever has used most is remembered longest, so rotating addresses wipes out the records of the
-// addresses rotated through, not that of one that has used up its share.
+// A source without clients whose bucket is full again looks like one never seen, and is forgotten. The table holds at
+// most kMost sources beyond those with clients. When it is full, the fullest bucket of a few picked at random is
+// forgotten. The heaviest users are thus remembered longest: rotating addresses wipes out only the records of those
+// addresses, not the record of one that has used up its share.
 
 #include <array>
 #include <cstdint>
@@ -18,7 +18,7 @@
 
 namespace superd::admit {
 
-/// Who a client counts as: the prefix of its address, its uid, or its CID.
+/// What a client counts as: the prefix of its address, its uid, or its CID.
 struct SourceKey {
     enum class Kind : std::uint8_t { none, ipv4, ipv6, uid, cid };
     Kind kind = Kind::none;
@@ -37,19 +37,19 @@ class Sources {
     using Index = std::uint32_t;
     static constexpr Index kNone = ~Index{0};
     static constexpr std::size_t kMost = 65536;
-    /// Bytes that a full table takes: its slots, and a node and a bucket of the index for each.
+    /// Bytes in a full table: its slots, and a node and a bucket of the index for each.
     static constexpr std::size_t kCeiling = 8u << 20;
 
     Sources();
-    /// nullptr: as one never seen.
+    /// nullptr: looks like one never seen.
     const Source* find(const SourceKey& key) const;
-    /// The source's slot, which stays its own while it has clients.
+    /// The source's slot; it keeps the slot while it has clients.
     Index get(const SourceKey& key, Instant now);
     Source& at(Index index) { return slots_[index]; }
-    /// After in_use went down: forgets the source if there is nothing to remember.
+    /// Call it when in_use has gone down: forgets the source if there is nothing to remember.
     void release(Index index, Instant now);
     std::size_t size() const { return index_.size(); }
-    /// When the bucket of each is full.
+    /// When each bucket is full.
     std::vector<std::pair<SourceKey, Instant>> buckets() const;
 
   private:

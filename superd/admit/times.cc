@@ -23,7 +23,7 @@ bool within(const std::vector<conf::TimeWindow>& windows, int weekday, int minut
 bool open_at(const std::vector<conf::TimeWindow>& windows, std::time_t when) {
     if (windows.empty()) return true;
     std::tm local{};
-    if (localtime_r(&when, &local) == nullptr) return false;  // a year past what fits
+    if (localtime_r(&when, &local) == nullptr) return false;  // the year does not fit
     return within(windows, local.tm_wday, local.tm_hour * 60 + local.tm_min);
 }
 

@@ -14,7 +14,7 @@ class Backoff {
   public:
     Backoff(Duration first, Duration most) : first_(first), most_(most) {}
 
-    /// Of the current step, between three quarters and all; the step doubles each time.
+    /// Three quarters to all of the current step, at random; the step doubles each time.
     Duration next() {
         step_ = tries_ == 0 ? first_ : std::min(step_ * 2, most_);
         ++tries_;
@@ -27,7 +27,7 @@ class Backoff {
     /// Tries since the last reset.
     unsigned tries() const { return tries_; }
 
-    /// Where it stands, and to go on from there.
+    /// Its state, so that another can continue from it.
     struct Place {
         Duration step{0};
         unsigned tries = 0;

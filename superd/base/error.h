@@ -24,7 +24,7 @@ std::unexpected<Error> fail(std::string text);
 /// "WHAT: strerror(code)".
 std::unexpected<Error> fail_errno(std::string_view what, int code);
 
-/// The text that goes with an errno, thread-safe and independent of the locale.
+/// The text of an errno; thread-safe and independent of the locale.
 std::string_view errno_text(int code);
 
 }  // namespace superd

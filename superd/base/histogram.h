@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// How long something took, many times over: counts in buckets of fixed bounds, ten for each power of ten.
+// How long something took, many times over: counts in buckets with fixed bounds, ten for each power of ten.
 
 #include <algorithm>
 #include <array>
@@ -19,7 +19,7 @@ class Histogram {
     static constexpr std::size_t kDecades = 9;
     static constexpr std::size_t kBounds = kDecades * 10 + 1;
 
-    /// Upper bounds, included, in microseconds: 10 µs to 10,000 s in Renard's steps (ISO 3).
+    /// Upper bounds, inclusive, in microseconds: 10 µs to 10,000 s in Renard's steps (ISO 3).
     static constexpr std::array<Duration::rep, kBounds> bounds() {
         constexpr Duration::rep kSteps[] = {100, 125, 160, 200, 250, 320, 400, 500, 630, 800};
         std::array<Duration::rep, kBounds> all{};
@@ -65,8 +65,8 @@ class Histogram {
     }
     Duration sum() const { return sum_; }
 
-    /// The upper bound of the bucket that holds this part of all, 0 to 1: at most a third more than the true value.
-    /// Past the last bound: that bound. nullopt: nothing was counted.
+    /// The upper bound of the bucket at this quantile, 0 to 1: at most a third above the true value. Past the last
+    /// bound: that bound. nullopt: nothing was counted.
     std::optional<Duration> quantile(double part) const {
         const std::uint64_t all = count();
         if (all == 0) return std::nullopt;

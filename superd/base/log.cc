@@ -65,7 +65,7 @@ std::string format_record(LogStyle style, std::string_view clock, Level level, s
             else
                 record[lower(field.name)] = field.value;
         }
-        // Bytes that are no UTF-8 become U+FFFD, so that a handler cannot break a reader of the log.
+        // Bytes that are not UTF-8 become U+FFFD, so that a handler cannot break a log reader.
         return record.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
     }
     if (style == LogStyle::logfmt) {

@@ -28,7 +28,7 @@ char32_t decode(std::string_view sequence) {
     return code;
 }
 
-// C0, DEL, C1, and the characters that make a line look like another one.
+// C0, DEL, C1, and the characters that make a line look like a different one.
 bool is_shown_as_is(char32_t c) {
     return c >= 0x20 && (c < 0x7f || c > 0x9f) && c != 0x061c && !(c >= 0x200b && c <= 0x200f) &&
            !(c >= 0x2028 && c <= 0x202e) && !(c >= 0x2060 && c <= 0x2069) && c != 0xfeff;
@@ -167,7 +167,7 @@ std::optional<std::string> closest(std::string_view word, const std::vector<std:
     const std::string* found = nullptr;
     for (const std::string& candidate : candidates) {
         const std::size_t distance = edit_distance(wanted, lower(candidate));
-        // A word of which nothing is left was not meant.
+        // A word with nothing left was not the one meant.
         if (distance < best && distance < candidate.size()) {
             best = distance;
             found = &candidate;

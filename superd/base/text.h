@@ -14,18 +14,18 @@ namespace superd {
 /// The parts between separators, empty ones included; "" is one empty part.
 std::vector<std::string_view> split(std::string_view text, char separator);
 
-/// "1 error", "2 errors": for words that take an s, and "address".
+/// "1 error", "2 errors": for words that take an s, and for "address".
 std::string counted(std::size_t number, std::string_view word);
 
 bool all_digits(std::string_view text);
 
-/// What is between blanks (isspace(3) in the C locale, but newlines).
+/// Words between blanks (isspace(3) in the C locale, except newlines).
 constexpr std::string_view kBlanks = " \t\r\f\v";
 std::string_view trimmed(std::string_view text);
 
 /// Reads "4096", "64K", "1M", "1G", "1T": powers of 1024. nullopt: anything else, or more than 2^63-1.
 std::optional<std::uint64_t> parse_size(std::string_view text);
-/// The form that parse_size reads back: "64K", "1000".
+/// The form that parse_size reads: "64K", "1000".
 std::string format_size(std::uint64_t bytes);
 
 /// Length in bytes of the UTF-8 sequence at the start of `text`; 0 where it is not valid (overlong and surrogates too).
@@ -39,9 +39,9 @@ std::size_t count_characters(std::string_view text);
 /// not UTF-8 become "\n", "\x1b", "\u202e"; the rest stays as it is.
 std::string escape(std::string_view text);
 
-/// Insertions, deletions, replacements and swaps of neighbours that turn one word into the other.
+/// How many insertions, deletions, replacements and swaps of neighbours turn one word into the other.
 std::size_t edit_distance(std::string_view a, std::string_view b);
-/// The candidate that was most likely meant, if any is near enough; case does not count.
+/// The most likely candidate, if one is near enough; ignores case.
 std::optional<std::string> closest(std::string_view word, const std::vector<std::string>& candidates);
 
 }  // namespace superd

@@ -16,7 +16,7 @@ struct Unit {
     std::string_view name;
     std::int64_t microseconds;
 };
-// Largest first: the order in which both directions go through them.
+// Largest first: both directions go through them in this order.
 constexpr std::array<Unit, 6> units{
     {{"d", 86'400'000'000}, {"h", 3'600'000'000}, {"m", 60'000'000}, {"s", 1'000'000}, {"ms", 1'000}, {"us", 1}}};
 constexpr std::int64_t longest = 1000 * units[0].microseconds;
@@ -32,9 +32,9 @@ Instant now() {
 std::optional<Duration> parse_duration(std::string_view text) {
     if (text.empty()) return std::nullopt;
     std::int64_t total = 0;
-    std::size_t next = 0;  // units before this one have been used or passed
+    std::size_t next = 0;  // earlier units have been used or skipped
     while (!text.empty()) {
-        // from_chars would take a minus sign.
+        // from_chars would accept a minus sign.
         if (text[0] < '0' || text[0] > '9') return std::nullopt;
         std::int64_t count = 0;
         const auto [end, status] = std::from_chars(text.data(), text.data() + text.size(), count);

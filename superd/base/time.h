@@ -11,7 +11,7 @@ namespace superd {
 
 using Duration = std::chrono::microseconds;
 
-/// CLOCK_MONOTONIC. Never compared with the time of day, so a clock that jumps changes nothing.
+/// CLOCK_MONOTONIC. Never compared with the time of day, so a jumping clock changes nothing.
 struct Clock {
     using duration = Duration;
     using rep = duration::rep;
@@ -23,13 +23,13 @@ using Instant = Clock::time_point;
 
 Instant now();
 
-/// Reads "250ms", "10s", "5m", "1h30m", "2d": whole numbers, each with a unit (us, ms, s, m, h, d),
-/// largest unit first. Nothing without a unit, nothing negative, nothing past 1000 days.
+/// Reads "250ms", "10s", "5m", "1h30m", "2d": whole numbers, each with a unit (us, ms, s, m, h, d), largest unit first.
+/// A number without a unit, a negative one, or anything past 1000 days is invalid.
 std::optional<Duration> parse_duration(std::string_view text);
 
-/// The shortest form that parse_duration reads back: "1h30m", "250ms", "0s".
+/// The shortest form that parse_duration reads: "1h30m", "250ms", "0s".
 std::string format_duration(Duration value);
-/// For people: to the second largest unit, rounded down. "3s204ms", "1h2m".
+/// For people: down to the second largest unit, rounded down. "3s204ms", "1h2m".
 std::string format_roughly(Duration value);
 
 }  // namespace superd

@@ -23,14 +23,14 @@
 namespace superd::net {
 namespace {
 
-/// A service with more connections than that is not searched for those of one worker.
+/// A service with more connections than this is not searched for one worker's.
 constexpr int kMostConnections = 16384;
-/// Nor any where the machine has so many that the kernel takes long to look through them.
+/// Nor is a machine with so many that the kernel takes long to go through them.
 constexpr Duration kMostTime = std::chrono::milliseconds(20);
 
 enum class Found { yes, no, unknown };
 
-/// Among the connections that the kernel names in one part of its answer; `more`: another part follows.
+/// Searches the connections in one part of the kernel's answer; `more`: another part follows.
 Found find_in(const char* answer, std::size_t size, const std::vector<ino_t>& sorted, int& left, bool& more) {
     const auto* header = reinterpret_cast<const nlmsghdr*>(answer);
     for (; NLMSG_OK(header, size); header = NLMSG_NEXT(header, size)) {
@@ -44,7 +44,7 @@ Found find_in(const char* answer, std::size_t size, const std::vector<ino_t>& so
     return Found::no;
 }
 
-/// Of the TCP connections at this machine's `port`.
+/// Searches the TCP connections at this machine's `port`.
 Found find_tcp(std::uint8_t family, std::uint16_t port, const std::vector<ino_t>& sorted, int& left) {
     const sys::Fd netlink(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG));
     if (!netlink) return Found::unknown;
@@ -57,7 +57,7 @@ Found find_tcp(std::uint8_t family, std::uint16_t port, const std::vector<ino_t>
     question.header.nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
     question.request.sdiag_family = family;
     question.request.sdiag_protocol = IPPROTO_TCP;
-    // Nobody has accepted what is on its way to be a connection, and nobody has what is left of one.
+    // A connection still being set up is not accepted yet, and one in TIME_WAIT belongs to no process.
     question.request.idiag_states = ~(1U << TCP_LISTEN | 1U << TCP_SYN_RECV | 1U << TCP_TIME_WAIT);
     question.request.id.idiag_sport = htons(port);
     if (send(netlink.get(), &question, sizeof question, 0) != sizeof question) return Found::unknown;
@@ -65,7 +65,7 @@ Found find_tcp(std::uint8_t family, std::uint16_t port, const std::vector<ino_t>
     for (bool more = true; more;) {
         if (now() > until) return Found::unknown;
         alignas(nlmsghdr) char answer[32768];
-        // The kernel goes on from within recv(2): nothing is waited for.
+        // The kernel continues from within recv(2): this does not wait.
         const ssize_t size = recv(netlink.get(), answer, sizeof answer, MSG_DONTWAIT);
         if (size <= 0) return Found::unknown;
         const Found found = find_in(answer, static_cast<std::size_t>(size), sorted, left, more);
@@ -77,7 +77,7 @@ Found find_tcp(std::uint8_t family, std::uint16_t port, const std::vector<ino_t>
 bool any_accepted_by_tcp(std::uint16_t port, std::vector<ino_t> sockets) {
     std::ranges::sort(sockets);
     int left = kMostConnections;
-    // A client by IPv4 of a socket for both families is one of IPv6 for the kernel.
+    // To the kernel, an IPv4 client of a dual-stack socket is an IPv6 one.
     return find_tcp(AF_INET, port, sockets, left) != Found::no || find_tcp(AF_INET6, port, sockets, left) != Found::no;
 }
 
@@ -95,7 +95,7 @@ bool any_accepted(const sys::Address& where, conf::SocketType type, const std::v
     return std::ranges::any_of(sockets, [&](ino_t inode) {
         const auto name = name_of_unix(inode);
         if (!name) return name.error().code != ENOENT || family != AF_UNIX;
-        // A worker for datagrams may have a socket for each of its peers.
+        // A worker for datagrams may have a socket for each peer.
         return family == AF_UNIX && (type == conf::SocketType::datagram || *name == own);
     });
 }

@@ -11,8 +11,8 @@
 
 namespace superd::net {
 
-/// Is one of these sockets, told by their inodes, a connection that was accepted at `where`? What a worker has opened
-/// for itself, to a database or the system's log, is not. True where the kernel does not tell.
+/// Is one of these sockets, given by their inodes, a connection that was accepted at `where`? A connection that the
+/// worker itself opened, to a database or the system's log, is not. True if the kernel does not tell.
 bool any_accepted(const sys::Address& where, conf::SocketType type, const std::vector<ino_t>& sockets);
 
 }  // namespace superd::net

@@ -18,7 +18,7 @@ namespace {
 
 constexpr std::size_t kLargest = 65536;
 
-/// In the family of the socket.
+/// In the socket's family.
 sys::Address inet(in_addr address, const sys::Address& bound) {
     const auto port = htons(static_cast<std::uint16_t>(bound.port()));
     if (bound.family() == AF_INET) {
@@ -42,7 +42,7 @@ sys::Address destination(const msghdr& header, const sys::Address& bound) {
         if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_PKTINFO) {
             in_pktinfo info;
             std::memcpy(&info, CMSG_DATA(c), sizeof info);
-            // The address to answer from, also for a broadcast or a group. A dual-stack socket is told of it as well.
+            // The address to answer from, also for a broadcast or a group. A dual-stack socket gets it as well.
             return inet(info.ipi_spec_dst, bound);
         }
         if (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_PKTINFO) {
@@ -51,7 +51,7 @@ sys::Address destination(const msghdr& header, const sys::Address& bound) {
             sockaddr_in6 v6{};
             v6.sin6_family = AF_INET6;
             v6.sin6_port = htons(static_cast<std::uint16_t>(bound.port()));
-            // Nobody answers from a group: the kernel chooses.
+            // No reply may come from a group address: the kernel chooses.
             if (!IN6_IS_ADDR_MULTICAST(&info.ipi6_addr)) v6.sin6_addr = info.ipi6_addr;
             if (IN6_IS_ADDR_LINKLOCAL(&info.ipi6_addr))
                 v6.sin6_scope_id = static_cast<std::uint32_t>(info.ipi6_ifindex);
@@ -77,8 +77,8 @@ Result<Datagram> receive(int fd, const sys::Address& bound) {
     static_assert(kLargest >= 65507);
     const bool local = bound.family() == AF_UNIX;
     std::size_t size = kLargest;
-    if (local) {                             // which may be of any size
-        if (sys::next_carries_rights(fd)) {  // nobody who wants an answer sends that
+    if (local) {                             // may be of any size
+        if (sys::next_carries_rights(fd)) {  // a sender that wants an answer does not do that
             sys::drop_next(fd);
             return fail_errno("recvmsg", EPERM);
         }
@@ -95,7 +95,7 @@ Result<Datagram> receive(int fd, const sys::Address& bound) {
     header.msg_namelen = sizeof from;
     header.msg_iov = &part;
     header.msg_iovlen = 1;
-    // The kernel drops what a unix sender has passed: there is no room for it.
+    // There is no room for descriptors from a unix sender: the kernel drops them.
     header.msg_control = local ? nullptr : control.data();
     header.msg_controllen = local ? 0 : control.size();
     std::optional<sys::Dropping> dropping;
@@ -116,7 +116,7 @@ std::string peek(int fd) {
     std::array<char, 64> data;
     sockaddr_storage from{};
     socklen_t size = sizeof from;
-    const sys::Dropping dropping;  // a look holds what was passed, and may be the last to do so
+    const sys::Dropping dropping;  // peeking holds passed descriptors, and may be the last to do so
     const ssize_t n = recvfrom(fd, data.data(), data.size(), MSG_PEEK | MSG_TRUNC | MSG_DONTWAIT,
                                reinterpret_cast<sockaddr*>(&from), &size);
     if (n < 0) return {};
@@ -149,7 +149,7 @@ Result<void> send(int fd, std::string_view data, const sys::Address& to, const s
     } else {
         header.msg_control = nullptr;
     }
-    // A path is looked up with the rights of whom the reply is from: superd's own would open any socket.
+    // Look up a path with the rights of the reply's sender: superd's own rights would open any socket.
     if (as != nullptr) {
         setfsgid(as->gid);
         setfsuid(as->uid);

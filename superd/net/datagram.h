@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// Datagrams one by one, with both of their addresses.
+// Single datagrams, with both addresses.
 
 #include <sys/types.h>
 
@@ -13,25 +13,24 @@ namespace superd::net {
 
 struct Datagram {
     std::string data;
-    sys::Address peer;   ///< unspecified where a unix sender has no name
-    sys::Address local;  ///< where it was sent to, as ip(7) IP_PKTINFO tells
+    sys::Address peer;   ///< unspecified if a unix sender has no name
+    sys::Address local;  ///< where it was sent to, from IP_PKTINFO in ip(7)
 };
 
-/// Takes the next one without blocking. Error with EAGAIN: none waits.
+/// Takes the next datagram without blocking. EAGAIN: none waits.
 Result<Datagram> receive(int fd, const sys::Address& bound);
 
-/// What tells the next datagram from others: its sender, size and beginning. Empty where none waits or the socket is
-/// of another kind.
+/// Identifies the next datagram: its sender, size and beginning. Empty if none waits or the socket is of another kind.
 std::string peek(int fd);
 
-/// Whose reply it is, where that is not superd's own user.
+/// The reply's sender, if it is not superd's own user.
 struct Sender {
     uid_t uid = 0;
     gid_t gid = 0;
 };
 
-/// Sends a reply to `to` from the address `from`; over a unix socket with the rights and credentials of `as`.
-/// Errors: sendmsg(2).
+/// Sends a reply to `to` from the address `from`; over a unix socket with the rights and credentials of `as`. Errors:
+/// sendmsg(2).
 Result<void> send(int fd, std::string_view data, const sys::Address& to, const sys::Address& from,
                   const Sender* as = nullptr);
 

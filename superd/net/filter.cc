@@ -24,7 +24,7 @@ using Rules = std::span<const conf::AccessRule>;
 
 constexpr std::uint32_t kDrop = 0;
 constexpr std::uint32_t kPass = 0xffffffff;
-// TCP and UDP run the filter on data that begins at their own header; this finds the IP header all the same.
+// TCP and UDP run the filter on data that begins at their own header; this offset still finds the IP header.
 constexpr auto kNetwork = static_cast<std::uint32_t>(SKF_NET_OFF);
 constexpr std::uint32_t kSource4 = kNetwork + 12, kSource6 = kNetwork + 8;
 
@@ -34,13 +34,13 @@ std::uint32_t word_of(const sys::IpBytes& address, std::size_t word) {
     return ntohl(value);
 }
 
-/// Writes a program from its end to its beginning: jumps go forward only, so each finds its target already there.
+/// Writes a program from end to beginning: jumps only go forward, so each target is already there.
 class Assembler {
   public:
     /// An instruction, counted from the end of the program.
     using Label = std::size_t;
 
-    /// What was written last, so what runs after the next one.
+    /// The last instruction written, which runs after the next one.
     Label here() const { return reversed_.size(); }
     void emit(int code, std::uint32_t k) { push(code, 0, 0, k); }
     void jump(Label target) { emit(BPF_JMP | BPF_JA, static_cast<std::uint32_t>(here() - target)); }
@@ -73,9 +73,9 @@ class Assembler {
     std::array<Label, 2> given_{};  ///< the nearest return of each verdict; 0: none
 };
 
-/// A return that every instruction of the next rule can reach.
+/// A return instruction within reach of every instruction of the next rule.
 Assembler::Label Assembler::verdict(bool deny) {
-    constexpr std::size_t kLongestRule = 16;  // at most 9, and 2 that this adds
+    constexpr std::size_t kLongestRule = 16;  // at most 9, plus 2 that this adds
     if (given_[deny] == 0 || here() - given_[deny] > kReach - kLongestRule) {
         const Label after = here();
         give(deny);
@@ -84,7 +84,7 @@ Assembler::Label Assembler::verdict(bool deny) {
     return given_[deny];
 }
 
-/// Comparing with both ends of the block leaves the accumulator as it is for the next rule; a mask would not.
+/// Comparing with both ends of the block leaves the accumulator unchanged for the next rule; a mask would not.
 void Assembler::match_word(std::uint32_t base, int bits, Label yes, Label no) {
     const std::uint32_t last = base | (bits == 32 ? 0 : 0xffffffff >> bits);
     if (base == last) return jump_if(BPF_JEQ, base, yes, no);
@@ -115,7 +115,7 @@ void Assembler::rules(Rules rules, bool deny_rest) {
     for (std::size_t i = rules.size(); i-- > 0;) rule(rules[i]);
 }
 
-/// Read from the last line to the first, it is the program in the order in which it runs.
+/// Read from the last line to the first to see the program in running order.
 Program assemble(Rules v4, Rules v6, bool deny_rest) {
     Assembler to;
     to.rules(v4, deny_rest);
@@ -137,7 +137,7 @@ Program assemble(Rules v4, Rules v6, bool deny_rest) {
     }
     const auto v6_packet = to.here();
 
-    // A dual-stack socket gets packets of both, so the packet and not the socket's family tells.
+    // A dual-stack socket gets packets of both families, so look at the packet, not at the socket's family.
     to.give(true);
     to.jump_if(BPF_JEQ, 6, v6_packet, to.here());
     const auto not_v4 = to.here();
@@ -156,8 +156,9 @@ Result<Program> compile(const conf::Access& access) {
     const auto v6 = std::ranges::find(order.rules, true, [](const auto& rule) { return rule.prefix.base.v6; });
     auto program = assemble({order.rules.begin(), v6}, {v6, order.rules.end()}, order.deny_rest);
     if (program.size() > BPF_MAXINSNS)
-        return fail(fmt::format("compile access lists: {} prefixes make a socket filter of {} instructions, over {}",
-                                order.rules.size(), program.size(), BPF_MAXINSNS));
+        return fail(
+            fmt::format("compile access lists: {} prefixes need a socket filter of {} instructions, more than {}",
+                        order.rules.size(), program.size(), BPF_MAXINSNS));
     return program;
 }
 
@@ -166,7 +167,7 @@ Program deny_all() {
 }
 
 Result<void> attach(int fd, const Program& program) {
-    // The kernel only reads it.
+    // The kernel only reads the program.
     const sock_fprog given{static_cast<unsigned short>(program.size()), const_cast<sock_filter*>(program.data())};
     if (setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &given, sizeof given) == 0) return {};
     const int code = errno;

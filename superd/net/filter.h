@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// Access lists as socket filters: what they deny is dropped in the kernel and wakes nobody. For IP sockets alone.
+// Access lists as socket filters: the kernel drops what they deny, which then wakes nobody. For IP sockets only.
 
 #include <linux/filter.h>
 
@@ -14,18 +14,18 @@ namespace superd::net::filter {
 /// Classic BPF for SO_ATTACH_FILTER on TCP listeners and UDP sockets, IPv4, IPv6 and dual stack.
 using Program = std::vector<sock_filter>;
 
-/// Passes a packet exactly where admit::AccessRules allows its source. The times are not part of it. An error where
-/// the lists are too long for the kernel.
+/// Passes a packet exactly if admit::AccessRules allows its source. Times are not part of it. An error if the lists are
+/// too long for the kernel.
 Result<Program> compile(const conf::Access& access);
 
 /// Drops every packet.
 Program deny_all();
 
-/// Replaces the filter before it with no packet between the two. What already waits in the socket stays there; a
-/// connection keeps the filter under which it came. ENOMEM: old and new together are over net.core.optmem_max.
+/// Replaces the previous filter atomically: no packet passes between the two. What already waits in the socket stays
+/// there; a connection keeps the filter under which it came. ENOMEM: old and new together exceed net.core.optmem_max.
 Result<void> attach(int fd, const Program& program);
 
-/// Lets all pass; without a filter nothing happens.
+/// Lets everything pass; does nothing without a filter.
 Result<void> detach(int fd);
 
 }  // namespace superd::net::filter

@@ -21,15 +21,15 @@
 namespace superd::net {
 namespace {
 
-/// `otherwise`: what is to be believed where the kernel has no memory for an answer. A question that fails must not
-/// break a socket that is sound.
+/// `otherwise`: the value to assume if the kernel has no memory for an answer. A failed query must not break a healthy
+/// socket.
 int number(int fd, int option, int otherwise) {
     int value = otherwise;
     socklen_t size = sizeof value;
     return getsockopt(fd, SOL_SOCKET, option, &value, &size) == 0 ? value : otherwise;
 }
 
-/// connect(2): an address of this family takes the peer away, and a stream socket's state with it.
+/// connect(2): AF_UNSPEC removes the peer, and with it a stream socket's state.
 void disconnect(int fd) {
     const sockaddr nobody{AF_UNSPEC, {}};
     ::connect(fd, &nobody, sizeof nobody);
@@ -48,7 +48,7 @@ void Listener::note_given() {
 
 Result<void> Listener::set_filter(const std::optional<filter::Program>& program) {
     auto set = program ? filter::attach(fd(), *program) : filter::detach(fd());
-    filter_ = filter_print(fd()).value_or(filter_);  // where it failed, whoever asked knows of it
+    filter_ = filter_print(fd()).value_or(filter_);  // on failure the caller gets the error
     return set;
 }
 
@@ -87,10 +87,11 @@ void Listener::mend_state(Health& health) {
     if (moved) health.add("without its address");
     if (connected || closed || moved) {
         disconnect(fd());
-        // A port that the kernel chose is given up with the state, whatever getsockname(2) says.
+        // Disconnecting also gives up a port that the kernel chose, whatever getsockname(2) says.
         if (is_inet(address_.family())) ::bind(fd(), address_.data(), address_.size());
     }
-    // A shorter queue is not seen, and is put right with the rest. The manager's sockets have the manager's.
+    // A changed backlog is not detected, but restored with the rest. Sockets from the manager keep the manager's
+    // backlog.
     if (stream && (!inherited_ || closed || moved)) ::listen(fd(), options_.backlog);
     if (connected && sys::Address::of_peer(fd()).family() != AF_UNSPEC)
         health.leave(fail_errno("disconnect", EISCONN).error());
@@ -130,12 +131,12 @@ bool Listener::is_bound_to_device() const {
     return IN6_IS_ADDR_LINKLOCAL(&address) || IN6_IS_ADDR_MC_LINKLOCAL(&address) || IN6_IS_ADDR_MC_NODELOCAL(&address);
 }
 
-/// A socket is bound to the number of an interface, and one that is made anew under the old name has another.
+/// A socket is bound to an interface's number; an interface recreated under the same name has a different one.
 void Listener::mend_device(Health& health) {
     const std::string name = device();
     if (!name.empty()) {
         const auto index = static_cast<int>(if_nametoindex(name.c_str()));
-        if (index == 0 && errno != ENODEV) return;  // nobody knows
+        if (index == 0 && errno != ENODEV) return;  // unknown
         if (index == 0) {
             health.add(fmt::format("interface {} is gone", name));
             health.leave(fail_errno(fmt::format("interface {}", name), ENODEV).error());
@@ -144,7 +145,7 @@ void Listener::mend_device(Health& health) {
             return;
         }
         if (is_bound_to_device() && number(fd(), SO_BINDTOIFINDEX, index) != index) {
-            health.add(fmt::format("interface {} was made anew", name));
+            health.add(fmt::format("interface {} was recreated", name));
             if (setsockopt(fd(), SOL_SOCKET, SO_BINDTODEVICE, name.c_str(), static_cast<socklen_t>(name.size() + 1)) !=
                 0) {
                 health.leave(fail_errno(fmt::format("bind to interface {}", name), errno).error());
@@ -162,7 +163,8 @@ void Listener::mend_device(Health& health) {
 
 Result<Listener> Listener::renew(const std::optional<filter::Program>& program) {
     if (inherited_)
-        return fail_errno("the service manager passed it and has to make a new one: restart its socket unit", EPERM);
+        return fail_errno("the service manager passed this socket and must make a new one: restart its socket unit",
+                          EPERM);
     conf::Listen where = where_;
     if (is_inet(address_.family())) where.port = address_.port();
     conf::SocketOptions options = options_;
@@ -195,7 +197,7 @@ void Listener::hand_on_to(Listener* next) {
         const int unused = 0;
         if (next != nullptr) setsockopt(next->fd(), SOL_SOCKET, SO_DETACH_REUSEPORT_BPF, &unused, sizeof unused);
     } else if (inet) {
-        // Who has it still gets nothing more by it: its only peer is the address itself.
+        // Its other holders receive nothing more on it: its only peer is its own address.
         sys::Address self = address_;
         if (self.is_wildcard())
             if (auto loopback = sys::Address::inet(self.family() == AF_INET6 ? "::1" : "127.0.0.1",
@@ -203,11 +205,11 @@ void Listener::hand_on_to(Listener* next) {
                 self = *loopback;
         ::connect(fd(), self.data(), self.size());
     } else {
-        // Who has a datagram in hand answers it by this socket.
+        // A handler that is working on a datagram still answers it on this socket.
         shutdown(fd(), type_ == conf::SocketType::datagram ? SHUT_RD : SHUT_RDWR);
     }
     if (inet && next != nullptr) next->overlaps(next->options_);
-    // After a shutdown its holders may have it listen again, but no longer beside the other.
+    // After a shutdown, its holders may make it listen again, but no longer next to the new one.
     if (inet) allow_overlap(false);
 }
 

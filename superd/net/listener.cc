@@ -19,7 +19,7 @@
 #include "sys/interruption.h"
 
 #ifndef SIOCUNIXFILE
-#define SIOCUNIXFILE (SIOCPROTOPRIVATE + 0)  // linux/un.h, which does not go with sys/un.h
+#define SIOCUNIXFILE (SIOCPROTOPRIVATE + 0)  // linux/un.h, which conflicts with sys/un.h
 #endif
 #ifndef IPV6_FREEBIND
 #define IPV6_FREEBIND 78
@@ -72,7 +72,7 @@ class Setter {
     void set(const char* what, int level, int option, const std::string& value) {
         if (setsockopt(fd_, level, option, value.c_str(), static_cast<socklen_t>(value.size() + 1)) != 0) note(what);
     }
-    /// Root may pass the system's ceiling; others get what it allows, as socket(7) says.
+    /// Root may exceed the system's limit; others get what it allows. socket(7)
     void set_buffer(const char* what, int forced, int plain, std::uint64_t bytes) {
         const int value = static_cast<int>(bytes);
         if (setsockopt(fd_, SOL_SOCKET, forced, &value, sizeof value) != 0) set(what, SOL_SOCKET, plain, value);
@@ -94,7 +94,7 @@ int seconds(Duration value) {
     return static_cast<int>(std::chrono::ceil<std::chrono::seconds>(value).count());
 }
 
-/// The options that a living socket takes as well.
+/// The options that can also be set on a live socket.
 Result<void> apply(int fd, int family, SocketType type, const SocketOptions& o, const SocketOptions& before) {
     Setter socket(fd);
     const bool tcp = type == SocketType::stream && (family == AF_INET || family == AF_INET6);
@@ -119,13 +119,13 @@ Result<void> apply(int fd, int family, SocketType type, const SocketOptions& o, 
     return socket.done();
 }
 
-/// The options that only a socket without an address takes.
+/// The options that can be set only before a socket has an address.
 Result<void> apply_before_bind(int fd, const sys::Address& address, const conf::Listen& where, const SocketOptions& o) {
     Setter socket(fd);
     if (where.transport == Transport::tcp) socket.set("SO_REUSEADDR", SOL_SOCKET, SO_REUSEADDR, 1);
     if (o.reuse_port && address.family() != AF_UNIX) socket.set("reuse_port", SOL_SOCKET, SO_REUSEPORT, 1);
     if (address.family() == AF_INET6) {
-        // Without a word from the definition only "*" is dual stack, whatever bindv6only says.
+        // Unless the definition says otherwise, only "*" is dual stack, whatever bindv6only says.
         socket.set("v6only", IPPROTO_IPV6, IPV6_V6ONLY, o.v6only.value_or(where.host != "*"));
         if (o.freebind) socket.set("freebind", IPPROTO_IPV6, IPV6_FREEBIND, 1);
     } else if (o.freebind && address.family() == AF_INET) {
@@ -135,14 +135,14 @@ Result<void> apply_before_bind(int fd, const sys::Address& address, const conf::
     return socket.done();
 }
 
-/// Replies must leave from the address that was asked (ip(7)), so every receiver learns it.
+/// Replies must leave from the address that was asked, so every receiver learns it. ip(7)
 void ask_for_destination(int fd, int family) {
     const int on = 1;
     if (family == AF_INET || family == AF_INET6) setsockopt(fd, IPPROTO_IP, IP_PKTINFO, &on, sizeof on);
     if (family == AF_INET6) setsockopt(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, &on, sizeof on);
 }
 
-/// What it was before is not known: it takes a new socket to get the system's value back.
+/// The system's value is not known: getting it back takes a new socket.
 template <class T>
 bool is_taken_back(const std::optional<T>& before, const std::optional<T>& next) {
     return before && !next;
@@ -154,7 +154,7 @@ bool is_path(const conf::Listen& where) {
            where.path.starts_with('/');
 }
 
-/// Nobody answers behind this path: what is left of a socket whose process has gone.
+/// Nobody answers at this path: it is left over from a process that has gone.
 bool is_stale(const std::string& path, const sys::Address& address, int type) {
     struct stat status;
     if (lstat(path.c_str(), &status) != 0 || !S_ISSOCK(status.st_mode)) return false;
@@ -167,9 +167,9 @@ void make_parents(const std::string& path) {
         mkdir(path.substr(0, slash).c_str(), 0755);
 }
 
-/// The file that a unix socket was bound to, O_PATH, and not what may have been put in its place since.
+/// The file that a unix socket was bound to, as O_PATH, and not a file that may have replaced it since.
 sys::Fd open_own(int fd, const std::string& path, dev_t device, ino_t inode) {
-    sys::Fd own(ioctl(fd, SIOCUNIXFILE));  // unix(7); with CAP_NET_ADMIN alone
+    sys::Fd own(ioctl(fd, SIOCUNIXFILE));  // unix(7); needs CAP_NET_ADMIN
     if (own) return own;
     own.reset(::open(path.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
     struct stat status;
@@ -183,7 +183,7 @@ Result<void> set_owner_and_mode(int own, const std::string& path, const SocketOp
     if ((o.user || o.group) &&
         fchownat(own, "", o.user.value_or(uid_t(-1)), o.group.value_or(gid_t(-1)), AT_EMPTY_PATH) != 0)
         return fail_errno(fmt::format("chown {}", path), errno);
-    // fchmod(2) takes no O_PATH.
+    // fchmod(2) does not work on O_PATH.
     if (chmod(fmt::format("/proc/self/fd/{}", own).c_str(), o.mode.value_or(0666)) != 0)
         return fail_errno(fmt::format("chmod {}", path), errno);
     return {};
@@ -191,8 +191,7 @@ Result<void> set_owner_and_mode(int own, const std::string& path, const SocketOp
 
 Result<void> bind_path(int fd, int type, const sys::Address& address, const std::string& path, const SocketOptions& o) {
     make_parents(path);
-    // The file is born with the mode of the socket: from its first moment it is open to nobody that it will not be
-    // open to in the end.
+    // The file is created with the socket's mode: it is never open to anyone who may not use it in the end.
     const mode_t mode = o.mode.value_or(0666);
     if (fchmod(fd, o.user || o.group ? mode & 0700 : mode) != 0)
         return fail_errno(fmt::format("fchmod {}", path), errno);
@@ -209,8 +208,8 @@ Result<void> bind_path(int fd, int type, const sys::Address& address, const std:
     return {};
 }
 
-/// Binds beside what stands at the path, and puts it in its place at once: nobody meets a path that leads nowhere.
-/// `own`: it is the socket that is to be replaced.
+/// Binds beside the socket at the path and then replaces it atomically, so the path always works. `own`: that socket is
+/// the one to replace.
 Result<void> bind_over(int fd, int type, const sys::Address& address, const std::string& path, const SocketOptions& o,
                        bool own) {
     struct stat status;
@@ -224,7 +223,7 @@ Result<void> bind_over(int fd, int type, const sys::Address& address, const std:
         random = static_cast<std::uint32_t>(getpid());
     const std::string beside = fmt::format("{}~{:x}", path, random);
     const auto name = sys::Address::local(beside);
-    if (!name) {  // no room for a longer one
+    if (!name) {  // no room for a longer name
         unlink(path.c_str());
         return bind_path(fd, type, address, path, o);
     }
@@ -243,7 +242,7 @@ Listener::Listener(sys::Fd fd, conf::Listen where, conf::SocketOptions options, 
       options_(std::move(options)),
       type_(type),
       address_(sys::Address::of_socket(fd_.get())) {
-    // What was bound beside a path and renamed still goes by its first name.
+    // A socket bound beside a path and renamed still has its first name.
     if (is_path(where_))
         if (auto address = sys::Address::local(where_.path)) address_ = *address;
 }
@@ -261,7 +260,7 @@ Result<Listener> Listener::make(const conf::Listen& where, const conf::SocketOpt
     sys::Fd fd(socket(address->family(), kind | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
     if (!fd) return fail_errno(fmt::format("socket for {}", where.uri()), errno);
     fd = std::move(fd).lifted();
-    if (address->family() == AF_UNIX) sys::let_rights_in(fd.get(), false);  // before anybody can connect
+    if (address->family() == AF_UNIX) sys::let_rights_in(fd.get(), false);  // before anyone can connect
     if (auto set = apply_before_bind(fd.get(), *address, where, options); !set) return std::unexpected(set.error());
     if (auto set = apply(fd.get(), address->family(), type, options, {}); !set) return std::unexpected(set.error());
     if (program != nullptr)
@@ -284,7 +283,7 @@ Result<Listener> Listener::make(const conf::Listen& where, const conf::SocketOpt
         if (options.user || options.group)
             if (auto set = listener.set_path(options); !set) return std::unexpected(set.error());
     }
-    if (listener.address_.family() == AF_UNSPEC)  // its port, and where to answer from, would not be known
+    if (listener.address_.family() == AF_UNSPEC)  // its port, and where to answer from, would be unknown
         return fail_errno(fmt::format("address of {}", where.uri()), ENOBUFS);
     if (type == SocketType::datagram) {
         ask_for_destination(listener.fd(), address->family());
@@ -318,7 +317,7 @@ Result<Listener> Listener::adopt(sys::PassedSocket& socket, const conf::Listen& 
         int listening = 0;
         size = sizeof listening;
         getsockopt(fd.get(), SOL_SOCKET, SO_ACCEPTCONN, &listening, &size);
-        // The manager has chosen a backlog with the socket; ours is for one that nobody listens on yet.
+        // The manager chose the backlog of a listening socket; ours is for one that does not listen yet.
         if (listening == 0 && listen(fd.get(), options.backlog) != 0)
             return fail_errno(fmt::format("listen on passed socket {}", where.uri()), errno);
     }
@@ -370,10 +369,10 @@ Result<void> Listener::become(const conf::SocketOptions& next) {
     auto result = apply(fd(), address_.family(), type_, next, options_);
     if (given_) settings_ = merge_settings(settings_, before, read_settings(fd()));
     if (type_ != SocketType::datagram && !inherited_ && next.backlog != options_.backlog)
-        listen(fd(), next.backlog);  // listen(2) on a listening socket changes its backlog alone
+        listen(fd(), next.backlog);  // on a listening socket, listen(2) changes only the backlog
     if (!path_.empty())
         if (auto set = set_path(next); !set && result) result = set;
-    if (result) options_ = next;  // else the next reload tries again
+    if (result) options_ = next;  // otherwise the next reload tries again
     return result;
 }
 
@@ -394,7 +393,7 @@ void Listener::allow_overlap(bool on) const {
 }
 
 void Listener::overlaps(const conf::SocketOptions& asked) {
-    // Nobody else may join once the change is done.
+    // No other socket may join once the change is done.
     const std::string before = given_ ? read_settings(fd()) : std::string();
     const int off = 0;
     if (!asked.reuse_port) setsockopt(fd(), SOL_SOCKET, SO_REUSEPORT, &off, sizeof off);
@@ -402,8 +401,8 @@ void Listener::overlaps(const conf::SocketOptions& asked) {
     if (given_) settings_ = merge_settings(settings_, before, read_settings(fd()));
 }
 
-/// O_NONBLOCK belongs to the open file, which a handler that was given the socket shares and may change at any
-/// moment. So accept is interrupted where it would wait, by a timer that goes on until it has been.
+/// O_NONBLOCK belongs to the open file. A handler that was given the socket shares that file and may change the flag at
+/// any moment. So where accept would wait, a repeating timer interrupts it.
 sys::Fd Listener::accept(sockaddr_storage& from, socklen_t& size) const {
     const auto take = [&] { return sys::Fd(accept4(fd(), reinterpret_cast<sockaddr*>(&from), &size, SOCK_CLOEXEC)); };
     if (!given_) return take();
@@ -411,7 +410,7 @@ sys::Fd Listener::accept(sockaddr_storage& from, socklen_t& size) const {
     const sys::Interruption interruption(std::chrono::milliseconds(2));
     sys::Fd connection = take();
     if (!connection && errno == EINTR) errno = EAGAIN;
-    // Inherited from the listening socket, where it is nobody's wish but a worker's.
+    // Inherited from the listening socket, where only a worker can have set it.
     const linger off{};
     if (connection) setsockopt(connection.get(), SOL_SOCKET, SO_LINGER, &off, sizeof off);
     return connection;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// A socket that waits for clients.
+// A socket that accepts or receives clients.
 
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -21,22 +21,22 @@ namespace superd::net {
 
 class Listener {
   public:
-    /// Makes, binds and listens. Errors carry errno: EADDRINUSE, EADDRNOTAVAIL, ENODEV … may pass with time.
-    /// A stale unix socket in the way is replaced; a live one is EADDRINUSE.
+    /// Makes, binds and listens. Errors carry errno: EADDRINUSE, EADDRNOTAVAIL, ENODEV … may pass with time. Replaces a
+    /// stale unix socket at the path; a live one is EADDRINUSE.
     static Result<Listener> open(const conf::Listen& where, const conf::SocketOptions& options);
-    /// Takes a socket from the service manager; it may not be listening yet. Paths stay the manager's.
-    /// On error `socket` stays the caller's.
+    /// Takes a socket from the service manager; it may not be listening yet. The manager keeps its path. On error, the
+    /// caller keeps `socket`.
     static Result<Listener> adopt(sys::PassedSocket& socket, const conf::Listen& where,
                                   const conf::SocketOptions& options);
 
-    /// Takes back a socket that a superd before this one bound and put into the manager's descriptor store. It is as
-    /// one that was opened; its path is superd's own again. An error where the definition now asks for something that
-    /// only a new socket can have, or its path has gone; `socket` stays the caller's then.
+    /// Takes back a socket that an earlier superd bound and put into the manager's descriptor store. It behaves like an
+    /// opened one; its path belongs to superd again. An error if the definition now needs something that only a new
+    /// socket can have, or if its path is gone; the caller then keeps `socket`.
     static Result<Listener> recover(sys::PassedSocket& socket, const conf::Listen& where,
                                     const conf::SocketOptions& options);
-    /// Is this what the unix socket was bound to? Its own name tells the path of its first moment alone.
+    /// Is this what the unix socket was bound to? The socket's own name is only the path at the time of its bind.
     static bool leads_to(int fd, const std::string& path);
-    /// Closes such a socket that is no longer wanted, and removes its path.
+    /// Closes such a socket when it is no longer wanted, and removes its path.
     static void discard(sys::Fd socket);
 
     Listener(Listener&&) noexcept = default;
@@ -47,52 +47,52 @@ class Listener {
     const conf::SocketOptions& options() const { return options_; }
     conf::SocketType type() const { return type_; }
     bool inherited() const { return inherited_; }
-    /// What the kernel bound: the port is filled in where 0 was asked for.
+    /// What the kernel bound: with the chosen port where 0 was asked for.
     const sys::Address& address() const { return address_; }
     /// As in a definition: "tcp://127.0.0.1:40123".
     std::string uri() const;
 
-    /// False where a change needs a new socket: reuse_port, v6only, freebind, bind_to_device, and values that
-    /// go back to what the system has.
+    /// False if a change needs a new socket: reuse_port, v6only, freebind, bind_to_device, and values that go back to
+    /// the system's default.
     bool can_become(const conf::SocketOptions& options) const;
-    /// Applies what may change on a living socket. A failed option is reported after the others were set.
+    /// Applies changes that a live socket allows. Reports a failed option after setting the others.
     Result<void> become(const conf::SocketOptions& options);
 
-    /// Who accepts wants EAGAIN and no descriptors of strangers; a handler that is given the socket expects to block,
-    /// and may live on being passed descriptors.
+    /// For accepting, superd wants EAGAIN and no descriptors from strangers. A handler that gets the socket expects it
+    /// to block, and may depend on descriptors passed to it.
     void set_blocking(bool on) const;
-    /// The latter alone.
+    /// Only the setting for descriptors.
     void let_rights_in(bool on) const;
-    /// Lets a second socket be bound beside this one, for a change of address that overlaps.
+    /// Lets a second socket be bound beside this one, for a change to an overlapping address.
     void allow_overlap(bool on) const;
-    /// This one was bound so: `asked` is what its definition says.
+    /// This one was bound so; `asked` is what its definition says.
     void overlaps(const conf::SocketOptions& asked);
-    /// A handler is given the socket itself: from then on somebody else may change whatever it is set to.
+    /// A handler gets the socket itself: from now on others can change its settings.
     void note_given();
     bool given() const { return given_; }
     /// Replaces the socket filter; nullopt: none. Errors: filter::attach().
     Result<void> set_filter(const std::optional<filter::Program>& program);
 
-    /// Compares the socket with what it was made as, and puts right what can be on the socket itself, all but the
-    /// filter. O_NONBLOCK is not looked at: programs change it by habit.
+    /// Compares the socket with its settings when it was made, and puts right what it can on the socket itself, except
+    /// for the filter. It ignores O_NONBLOCK: programs change it by habit.
     Health examine();
-    /// A new socket for the same address, bound beside this one, or over its path; clients may come to either until
-    /// this one is handed on. It has this filter before any comes. EADDRINUSE: the kernel lets no two have such an
-    /// address.
+    /// A new socket for the same address, bound beside this one or over its path; clients may come to either until
+    /// hand_on_to(). It has this filter before any client comes. EADDRINUSE: the kernel does not allow two sockets with
+    /// such an address.
     Result<Listener> renew(const std::optional<filter::Program>& program);
-    /// New clients come to `next`, which renew() made, as far as the kernel can be told. True: hand_on_to() takes those
-    /// who wait here along, and a UDP socket has nobody to take. False: they have to be accepted from here before.
+    /// Leads new clients to `next`, which renew() made, as far as the kernel allows. True: hand_on_to() takes waiting
+    /// clients along, and a UDP socket has none. False: accept them from here first.
     bool lead_to(const Listener& next) const;
-    /// Nobody comes here any more. nullptr: there is no other any more either.
+    /// No more clients come here. nullptr: there is no successor left either.
     void hand_on_to(Listener* next);
-    /// The interface that its definition names, else "".
+    /// The interface that its definition names, or "".
     std::string device() const;
     bool is_multicast() const;
-    /// The file that it is bound to, else "".
+    /// The file that it is bound to, or "".
     const std::string& path() const { return path_; }
     /// accept4(2) that does not block, whatever others do to the socket.
     sys::Fd accept(sockaddr_storage& from, socklen_t& size) const;
-    /// All that is to be known of it besides the socket itself, for a superd that goes on with the same descriptor.
+    /// Everything besides the socket itself, for a superd that continues with the same descriptor.
     struct Kept {
         int fd = -1;
         conf::Listen where;
@@ -105,24 +105,24 @@ class Listener {
         std::string settings;
     };
     Kept kept() const;
-    /// `fd` is what kept().fd named; nothing is done to it.
+    /// `fd` is the descriptor in kept().fd; it is left unchanged.
     static Listener go_on(sys::Fd fd, Kept kept);
 
-    /// Gives an inherited socket back to who keeps them.
+    /// Gives an inherited socket back to its keeper.
     sys::PassedSocket release() &&;
 
   private:
-    /// `over`: one that has the address and is to be replaced.
+    /// `over`: the socket that has this address and is to be replaced.
     static Result<Listener> make(const conf::Listen& where, const conf::SocketOptions& options,
                                  const Listener* over = nullptr, const filter::Program* program = nullptr);
     void mend_state(Health& health);
     void mend_filter(Health& health);
     void mend_device(Health& health);
     bool is_bound_to_device() const;
-    /// Becomes a member of the multicast group that it is bound to. False: it was, or there is none.
+    /// Joins the multicast group that it is bound to. False: it is already a member, or there is no group.
     Result<bool> join() const;
     bool own_path(const std::string& path);
-    /// Does its path lead to it still?
+    /// Does its path still lead to it?
     bool has_path() const;
     bool is_own(const struct stat& status) const;
     Result<void> set_path(const conf::SocketOptions& options) const;
@@ -135,10 +135,10 @@ class Listener {
     sys::Address address_;
     bool inherited_ = false;
     bool given_ = false;
-    std::string settings_;      ///< read_settings() before anybody else had it; "" while nobody has
-    std::uint64_t filter_ = 0;  ///< filter_print() of what was attached
+    std::string settings_;      ///< read_settings() before it was given to anyone; "" until then
+    std::uint64_t filter_ = 0;  ///< filter_print() of the attached filter
     std::string passed_name_;
-    std::string path_;  ///< to be removed with the socket, if it is still this inode
+    std::string path_;  ///< removed with the socket, if it is still this inode
     dev_t device_ = 0;
     ino_t inode_ = 0;
 };

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Listening on a multicast group: bound to the group's address, and a member of it.
+// Listening on a multicast group: a socket bound to the group's address and a member of the group.
 #include <fmt/format.h>
 #include <net/if.h>
 #include <netinet/in.h>
@@ -29,8 +29,8 @@ bool Listener::is_multicast() const {
 Result<bool> Listener::join() const {
     if (!is_multicast()) return false;
     const std::string name = device();
-    const unsigned index = name.empty() ? 0 : if_nametoindex(name.c_str());  // 0: where the kernel's routes lead
-    // What others of this machine have joined elsewhere is none of ours.
+    const unsigned index = name.empty() ? 0 : if_nametoindex(name.c_str());  // 0: by the kernel's routes
+    // Do not receive for groups that others on this machine have joined on other interfaces.
     const int off = 0;
     int r;
     if (address_.family() == AF_INET) {
@@ -47,7 +47,7 @@ Result<bool> Listener::join() const {
         r = setsockopt(fd(), IPPROTO_IPV6, IPV6_JOIN_GROUP, &group, sizeof group);
     }
     if (r == 0) return true;
-    if (errno == EADDRINUSE) return false;  // a member already
+    if (errno == EADDRINUSE) return false;  // already a member
     return fail_errno(fmt::format("join {}{}", address_.text(), name.empty() ? "" : " on " + name), errno);
 }
 

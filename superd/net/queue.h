@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// How many clients wait on a socket whose clients are taken by others.
+// How many clients wait on a socket from which others take them.
 
 #include <cstddef>
 
@@ -8,8 +8,8 @@
 
 namespace superd::net {
 
-/// TCP: the accept queue (TCP_INFO, where for a listening socket tcpi_unacked is its length); unix streams: the same by
-/// sock_diag(7). Datagrams, vsock, and where the kernel does not tell: 1 if there is something to be read.
+/// TCP: the length of the accept queue (TCP_INFO: tcpi_unacked of a listening socket). Unix streams: the same, by
+/// sock_diag(7). Datagrams, vsock, and kernels that do not tell: 1 if there is something to read.
 std::size_t waiting(const Listener& listener);
 
 }  // namespace superd::net

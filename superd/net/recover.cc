@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Listening sockets that a superd before this one left in the manager's descriptor store.
+// Listening sockets that an earlier superd left in the manager's descriptor store.
 #include <fmt/format.h>
 #include <net/if.h>
 #include <netinet/in.h>
@@ -19,15 +19,15 @@
 namespace superd::net {
 namespace {
 
-/// Is this what the socket was bound to, and not what may have been put in its place since?
+/// Is this what the socket was bound to, and not a file that may have replaced it since?
 bool is_file_of(int fd, const struct stat& status) {
     const auto file = file_of_unix(fd);
-    // The number is enough: the socket holds the file, so that it is not used again. What either side says of the
-    // device differs on btrfs and overlayfs.
+    // The inode number is enough: the socket holds the file, so the number is not reused. On btrfs and overlayfs the
+    // two sides disagree about the device.
     return file && S_ISSOCK(status.st_mode) && file->udiag_vfs_ino == static_cast<std::uint32_t>(status.st_ino);
 }
 
-/// The options of a socket that nobody remembers, where only a new socket could have others.
+/// The options of a socket whose definition is not known, as far as only a new socket could have different ones.
 conf::SocketOptions with_fixed_options_of(int fd, const conf::Listen& where, conf::SocketOptions options) {
     const auto number = [fd](int level, int option) {
         int value = 0;
@@ -55,13 +55,14 @@ Result<Listener> Listener::recover(sys::PassedSocket& socket, const conf::Listen
     auto listener = adopt(socket, where, options);
     if (!listener) return listener;
     listener->inherited_ = false;
-    listener->note_given();  // perhaps: a worker of before may have it still
+    listener->note_given();  // perhaps: a worker of the earlier superd may still have it
     listener->options_ = with_fixed_options_of(listener->fd(), where, options);
     Result<void> fits;
-    if (!listener->can_become(options)) fits = fail(fmt::format("{}: other options take a new socket", where.uri()));
+    if (!listener->can_become(options))
+        fits = fail(fmt::format("{}: its options changed and need a new socket", where.uri()));
     if (fits && where.path.starts_with('/')) {
         fits = listener->own_path(where.path) ? listener->set_path(options)
-                                              : fail(fmt::format("{} leads to the socket no more", where.path));
+                                              : fail(fmt::format("{} no longer leads to the socket", where.path));
     }
     if (fits && listener->type_ != conf::SocketType::datagram && ::listen(listener->fd(), options.backlog) != 0)
         fits = fail_errno(fmt::format("listen {}", listener->address_.text()), errno);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What a socket is set to, and setting it back.
+// A socket's settings, and how to restore them.
 #include <linux/bpf.h>
 #include <linux/filter.h>
 #include <netinet/in.h>
@@ -44,8 +44,8 @@ struct Option {
     std::string_view text;
 };
 
-/// Those that connections inherit, those that keep clients away, and those that change what is received or sent. A
-/// socket of another kind answers with an error, which is compared as well.
+/// Options that connections inherit, that keep clients away, or that change what is received or sent. If a socket lacks
+/// an option, the error is compared as well.
 constexpr Option kOptions[] = {
     {SOL_SOCKET, SO_RCVBUF, "SO_RCVBUF"},
     {SOL_SOCKET, SO_SNDBUF, "SO_SNDBUF"},
@@ -101,7 +101,7 @@ constexpr Option kOptions[] = {
 
 constexpr std::size_t kLongest = 16;  ///< of a value: timeval, and the name of a congestion control
 
-/// Empty where the socket has no such option; nullopt where it could not be asked just now.
+/// Empty if the socket does not have this option; nullopt if the query failed.
 std::optional<std::string> read_option(int fd, const Option& option) {
     char value[kLongest] = {};
     socklen_t size = sizeof value;
@@ -112,7 +112,7 @@ std::optional<std::string> read_option(int fd, const Option& option) {
 
 constexpr char kUnknown = 0x7f;
 
-/// One value after the other, each with its length before it, or kUnknown.
+/// The values in order, each preceded by its length or kUnknown.
 std::optional<std::string_view> next_of(std::string_view& settings) {
     if (settings.empty()) return std::nullopt;
     if (settings[0] == kUnknown) {
@@ -136,7 +136,7 @@ void write_option(int fd, const Option& option, std::string_view value) {
     if (option.level == SOL_SOCKET && (option.name == SO_RCVBUF || option.name == SO_SNDBUF) &&
         value.size() == sizeof bytes) {
         std::memcpy(&bytes, value.data(), sizeof bytes);
-        bytes /= 2;  // socket(7): the kernel doubles what it is told
+        bytes /= 2;  // socket(7): the kernel doubles the value that is set
         const int forced = option.name == SO_RCVBUF ? SO_RCVBUFFORCE : SO_SNDBUFFORCE;
         if (setsockopt(fd, SOL_SOCKET, forced, &bytes, sizeof bytes) == 0) return;
         setsockopt(fd, SOL_SOCKET, option.name, &bytes, sizeof bytes);
@@ -179,7 +179,7 @@ bool restore_settings(int fd, const std::string& settings, bool named_device, He
 }
 
 std::optional<std::uint64_t> filter_print(int fd) {
-    constexpr std::uint64_t kForeign = 1;  // an extended one, of which the kernel does not tell
+    constexpr std::uint64_t kForeign = 1;  // an extended program, which the kernel does not show
     const auto failed = [&] { return errno == EACCES ? std::optional(kForeign) : std::nullopt; };
     socklen_t count = 0;  // in instructions, of the program as it was given
     if (getsockopt(fd, SOL_SOCKET, SO_GET_FILTER, nullptr, &count) != 0) return failed();
@@ -196,7 +196,7 @@ std::optional<std::uint64_t> filter_print(int fd) {
 }
 
 bool let_migrate(int fd) {
-    // "return SK_PASS": the kernel picks among the sockets that still listen.
+    // "return SK_PASS": the kernel picks one of the sockets that still listen.
     const std::array<bpf_insn, 2> program{
         {{BPF_ALU64 | BPF_MOV | BPF_K, 0, 0, 0, SK_PASS}, {BPF_JMP | BPF_EXIT, 0, 0, 0, 0}}};
     const char license[] = "MIT";

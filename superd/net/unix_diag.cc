@@ -15,7 +15,7 @@
 namespace superd::net {
 namespace {
 
-/// One attribute of what the kernel tells of a unix socket; empty where it has none such.
+/// One attribute of a unix socket from the kernel; empty if it has none.
 Result<std::string> attribute_of(ino_t inode, std::uint32_t show, int attribute_type) {
     const sys::Fd netlink(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG));
     if (!netlink) return fail_errno("sock_diag", errno);
@@ -32,7 +32,7 @@ Result<std::string> attribute_of(ino_t inode, std::uint32_t show, int attribute_
     question.request.udiag_cookie[0] = question.request.udiag_cookie[1] = ~0U;  // INET_DIAG_NOCOOKIE
     if (send(netlink.get(), &question, sizeof question, 0) != sizeof question) return fail_errno("sock_diag", errno);
     alignas(nlmsghdr) char answer[1024];
-    // The kernel answers from within send(2): nothing is waited for.
+    // The kernel answers from within send(2): this does not wait.
     const ssize_t size = recv(netlink.get(), answer, sizeof answer, MSG_DONTWAIT);
     const auto* header = reinterpret_cast<const nlmsghdr*>(answer);
     if (size >= static_cast<ssize_t>(NLMSG_LENGTH(sizeof(nlmsgerr))) && header->nlmsg_type == NLMSG_ERROR)

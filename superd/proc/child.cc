@@ -24,7 +24,7 @@ SUPERD_CHILD static inline long word(T* pointer) {
     return static_cast<long>(reinterpret_cast<std::intptr_t>(pointer));
 }
 
-/// The client is not lost with the process that was to serve it: its connection goes back. {pid, SCM_RIGHTS}
+/// A failing process does not lose its client: it sends the connection back. {pid, SCM_RIGHTS}
 SUPERD_CHILD void give_back(const ChildView* view) {
     union {
         char bytes[CMSG_SPACE(sizeof(int))];
@@ -50,24 +50,24 @@ SUPERD_CHILD void give_back(const ChildView* view) {
 }
 
 SUPERD_CHILD int failed(ChildView* view, Step step, long result) {
-    // Before that it is still the parent's, in the table that both share.
+    // Until then it is the parent's, in the table that both share.
     if (view->give_back >= 0 && view->moved != 0) give_back(view);
     view->failed_code = static_cast<int>(-result);
     __atomic_store_n(&view->failed_step, static_cast<int>(step), __ATOMIC_RELEASE);
     return 127;
 }
 
-/// A table of its own with the sources in place: 0 … count-1 and nothing else.
+/// A separate table with the sources in place: 0 … count-1 and nothing else.
 SUPERD_CHILD long move_descriptors(ChildView* view) {
     long r = raw_syscall(SYS_close_range, view->highest + 1, static_cast<long>(~0U), CLOSE_RANGE_UNSHARE);
-    // Before Linux 5.9, or in a sandbox that forbids it: the whole table is copied; what is not wanted is CLOEXEC.
+    // Before Linux 5.9, or in a sandbox that forbids it: copy the whole table; unwanted descriptors are CLOEXEC.
     if (r == -ENOSYS || r == -EPERM) r = raw_syscall(SYS_unshare, CLONE_FILES);
     if (r < 0) return r;
     int* others[3];
     others[0] = &view->program;
     others[1] = &view->give_back;
     others[2] = &view->wake;
-    // First out of the way of the targets, then into place.
+    // First move sources out of the way of the targets, then into place.
     for (int i = 0; i < view->count + 3; ++i) {
         int* source = i < view->count ? &view->sources[i] : others[i - view->count];
         if (*source < 0 || *source > view->count) continue;
@@ -83,12 +83,12 @@ SUPERD_CHILD long move_descriptors(ChildView* view) {
         r = raw_syscall(SYS_dup3, view->give_back, view->count, O_CLOEXEC);
         if (r < 0) return r;
     }
-    // From here on the parent may close its copies: what goes wrong later can give the connection back.
+    // From here on the parent may close its copies: after a later failure the connection can still be sent back.
     view->moved = 1;
     __atomic_store_n(&view->detached, 1, __ATOMIC_RELEASE);
     const std::uint64_t one = 1;
     raw_syscall(SYS_write, view->wake, word(&one), sizeof one);
-    // All others are CLOEXEC; but the exec may take its time, and clients wait for their connections to close.
+    // All others are CLOEXEC; but the exec may take a while, and clients wait for their connections to close.
     if (view->path != nullptr) raw_syscall(SYS_close_range, view->count + 1, static_cast<long>(~0U), 0);
     return 0;
 }
@@ -145,14 +145,15 @@ SUPERD_CHILD int child_main(void* argument) {
     // Ambient capabilities would pass to any handler (capabilities(7)); EINVAL: a kernel without them.
     r = raw_syscall(SYS_prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL);
     if (r < 0 && r != -EINVAL) return failed(view, Step::capabilities, r);
-    // Not superd's, which may be of root's login. Before the ids change, or it counts against the target user's quota.
-    // A kernel without keys, a sandbox that forbids them, and superd's own quota leave the handler without.
+    // Do not keep superd's keyring, which may belong to root's login. Before the ids change, or it counts against the
+    // target user's quota. Without kernel keys, in a sandbox that forbids them, or over superd's own quota, the handler
+    // has none.
     r = raw_syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, 0);
     if (r == -ENOMEM) return failed(view, Step::keyring, r);
     if (view->listen_pid != nullptr) write_pid(view->listen_pid);
-    // Last of all, so that the target user can touch this process for as short a time as may be.
+    // Last of all, so that the target user can touch this process only briefly.
     if (view->change_identity && become(view) < 0) return 127;
-    // After the ids, whose change takes it back. Without it only a worker that superd has just stopped would suffer.
+    // After the ids, since changing them clears it. Without it, only a worker that superd has just stopped is affected.
     if (view->death_signal != 0) raw_syscall(SYS_prctl, PR_SET_PDEATHSIG, view->death_signal);
     const std::uint64_t none = 0;
     r = raw_syscall(SYS_rt_sigprocmask, SIG_SETMASK, word(&none), 0, sizeof none);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// The child's own code, from clone to exec. It shares its parent's memory while the parent runs on, so it calls
-// nothing: plain data in, raw system calls out.
+// The child's own code, from clone to exec. It shares its parent's memory while the parent keeps running, so it calls
+// no library function: plain data in, raw system calls out.
 
 #include <sys/types.h>
 
@@ -21,9 +21,9 @@ struct ChildView {
     int* sources;  ///< sources[i] becomes descriptor i
     int count;
     int highest;    ///< of sources, program, give_back and wake
-    int give_back;  ///< socket on which stdin goes back to the parent if the exec fails; or -1
+    int give_back;  ///< socket that returns stdin to the parent if the exec fails; or -1
     int wake;       ///< eventfd
-    int program;    ///< what to execute by descriptor where `path` is nullptr; CLOEXEC
+    int program;    ///< executed by descriptor if `path` is nullptr; CLOEXEC
     const char* path;
     char** argv;
     char** environment;
@@ -34,26 +34,26 @@ struct ChildView {
     const char* working_directory;
     mode_t umask;
     int nice;
-    int death_signal;  ///< that it gets when its parent dies; or 0
+    int death_signal;  ///< sent to the child when its parent dies; or 0
     bool change_identity;
     uid_t uid;
     gid_t gid;
     const gid_t* groups;
     std::size_t group_count;
 
-    int detached;             ///< written by the child: it has a descriptor table of its own
+    int detached;             ///< written by the child: it now has its own descriptor table
     int moved;                ///< written by the child, for itself: its descriptors are in place
     std::int64_t exec_at[2];  ///< written by the child just before its exec: struct timespec, CLOCK_MONOTONIC
     int failed_code;
     int failed_step;  ///< a Step; written after failed_code, just before the child's end
 };
 
-/// Failures that pass by themselves: no processes, no memory, no descriptors, a program being written.
+/// Temporary failures: no processes, no memory, no descriptors, a program being written.
 constexpr bool is_scarcity(int code) {
     return code == EAGAIN || code == ENOMEM || code == ENFILE || code == EMFILE || code == ETXTBSY;
 }
 
-/// For clone(2). Never returns but with 127, after failed_step was written.
+/// For clone(2). Returns only on failure, with 127, after writing failed_step.
 int child_main(void* view);
 
 }  // namespace superd::proc

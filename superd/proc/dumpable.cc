@@ -7,8 +7,8 @@
 
 namespace superd::proc {
 
-// A change of ids gives the memory that superd and the child share this value (credentials(7), proc(5)). 0 is the
-// kernel's default; systemd-coredump sets 2.
+// After a change of ids, the memory that superd and the child share takes this value (credentials(7), proc(5)). 0 is
+// the kernel's default; systemd-coredump sets 2.
 std::string dumpable_warning() {
     const auto value = sys::read_file("/proc/sys/fs/suid_dumpable", 16);
     if (!value || value->text.empty()) return "";

@@ -8,8 +8,8 @@
 
 namespace superd::proc {
 
-/// "NAME=value" strings in one block, each ended by NUL: what execve(2) points into and what goes to a parked
-/// process as it is.
+/// "NAME=value" strings in one block, each ended by NUL: execve(2) points into it, and a parked process receives it as
+/// it is.
 class Environment {
   public:
     void set(std::string_view name, std::string_view value) {
@@ -18,7 +18,7 @@ class Environment {
     }
     const std::string& block() const { return block_; }
     std::size_t size() const { return starts_.size(); }
-    /// The i-th string, in memory that its owner may change in place.
+    /// The i-th string, in memory that its owner may modify.
     char* at(std::size_t i) { return block_.data() + starts_[i]; }
 
   private:

@@ -14,7 +14,7 @@
 
 namespace superd::proc {
 
-/// Where a child was when something failed.
+/// The step at which a child failed.
 enum class Step {
     none,
     descriptors,
@@ -37,23 +37,23 @@ const char* name_of(Step);
 struct SpawnFailure {
     Step step = Step::none;
     int code = 0;               ///< errno
-    sys::GuardedFd connection;  ///< what was to be its stdin, where it could be given back
+    sys::GuardedFd connection;  ///< what was to become its stdin, if it could be given back
 };
 
-/// The part that is the same for every child of a definition. Immovable: it points into itself.
+/// What every child of a definition shares. Immovable: it points into itself.
 class ExecPlan {
   public:
-    /// `started_nofile`: the descriptor limit that superd was started with, given back to handlers.
+    /// `started_nofile`: the descriptor limit with which superd was started; handlers get it back.
     ExecPlan(const conf::Handler& handler, const rlimit& started_nofile);
     ExecPlan(const ExecPlan&) = delete;
 
-    /// Starts `program`, a descriptor of low number that outlives the plan, instead of the handler, whose path
+    /// Starts `program`, a low-numbered descriptor that outlives the plan, instead of the handler; the handler's path
     /// and words become its arguments.
     void start_by(int program);
 
-    /// All but what differs from child to child: sources, environment, listen_pid, wake.
+    /// Everything except what differs for each child: sources, environment, listen_pid, wake.
     const ChildView& view() const { return view_; }
-    /// Does not end with nullptr.
+    /// Has no final nullptr.
     const std::vector<char*>& environment() const { return environment_; }
 
   private:

@@ -10,7 +10,7 @@
 namespace superd::proc {
 namespace {
 
-// Not every architecture has the older ones, nor every header the newer.
+// Not every architecture has the older calls, and not every header the newer ones.
 constexpr long kWaits[] = {
 #ifdef SYS_accept
     SYS_accept,
@@ -29,11 +29,11 @@ constexpr long kWaits[] = {
     SYS_pselect6,
     SYS_epoll_pwait,
     441,  // epoll_pwait2
-    // What poll becomes once the thread was stopped in it: a wait for a time as well, or for nothing but time.
+    // What poll becomes after the thread was stopped in it; timed waits and plain sleeps become this too.
     SYS_restart_syscall,
 };
 constexpr long kReceives[] = {SYS_recvfrom, SYS_recvmsg, SYS_recvmmsg, SYS_read};
-/// Threads of a pool, the runtimes of Go and Java: they wait for one that waits for clients.
+/// Pool threads, and the runtimes of Go and Java: they wait for a thread that waits for clients.
 constexpr long kWaitsForOthers[] = {SYS_futex, 449 /* futex_waitv */};
 
 template <class Calls>

@@ -23,7 +23,7 @@ Result<void> send_client(int pair, int connection, const Environment& environmen
     const std::string& variables = environment.block();
     if (variables.size() + 1 > static_cast<std::size_t>(parked::kLargest))
         return fail_errno("parked process", EMSGSIZE);
-    sys::let_rights_in(pair, true);  // it may come back, and until the exec nobody but superd-exec has the other end
+    sys::let_rights_in(pair, true);  // it may come back, and until the exec only superd-exec has the other end
     iovec parts[2] = {{&mode, 1}, {const_cast<char*>(variables.data()), variables.size()}};
     if (parked::send_with_descriptor(pair, parts, 2, connection, MSG_DONTWAIT) < 0)
         return fail_errno("parked process", errno);
@@ -45,10 +45,10 @@ ssize_t receive_with_descriptor(int socket, void* data, std::size_t size, sys::F
     header.msg_iovlen = 1;
     header.msg_control = control;
     header.msg_controllen = sizeof control;
-    const sys::Dropping dropping;  // of what there is no room for
+    const sys::Dropping dropping;  // for descriptors without room
     const ssize_t n = recvmsg(socket, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
     const cmsghdr* rights = n > 0 ? CMSG_FIRSTHDR(&header) : nullptr;
-    if (rights != nullptr && rights->cmsg_type == SCM_RIGHTS) {  // else: no number was free for it
+    if (rights != nullptr && rights->cmsg_type == SCM_RIGHTS) {  // otherwise no number was free for it
         int fd;
         std::memcpy(&fd, CMSG_DATA(rights), sizeof fd);
         descriptor.reset(fd);

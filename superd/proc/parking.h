@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// superd's side of a parked superd-exec: the pair that it waits on, and the message that ends the wait.
+// superd's side of a parked superd-exec: the pair on which it waits, and the message that ends the wait.
 
 #include <optional>
 
@@ -12,20 +12,20 @@
 namespace superd::proc {
 
 struct Pair {
-    sys::Fd ours;    ///< lifted; descriptors cannot be passed to it
+    sys::Fd ours;    ///< lifted; nobody can pass descriptors to it
     sys::Fd theirs;  ///< the child's stdin
 };
 
-/// SOCK_SEQPACKET, so that a message is whole. Also what workers report on.
+/// SOCK_SEQPACKET keeps messages whole. Workers report on such a pair too.
 Result<Pair> make_pair();
 
-/// Passes the connection on; it stays the caller's. Error: the parked process has gone.
+/// Passes on the connection, which the caller keeps. Error: the parked process has gone.
 Result<void> send_client(int pair, int connection, const Environment& environment, bool errors_to_client);
 
-/// After the pair became readable: what came back from an exec that failed; nullopt: it closed, the handler runs.
+/// Call it when the pair is readable: what a failed exec sent back; nullopt: it closed, the handler runs.
 std::optional<SpawnFailure> exec_failure(int pair);
 
-/// One message without blocking, and the descriptor that came with it, if any. Returns what recvmsg(2) does.
+/// Receives one message without blocking, and its descriptor, if any. Returns what recvmsg(2) does.
 ssize_t receive_with_descriptor(int socket, void* data, std::size_t size, sys::Fd& descriptor);
 
 }  // namespace superd::proc

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// System calls without errno. A child that shares its parent's memory shares its thread-local storage too,
-// and the parent goes on running: nothing of the C library may be called there.
+// System calls without errno. A child that shares its parent's memory also shares its thread-local storage, and the
+// parent keeps running: the child must not call the C library.
 
 namespace superd::proc {
 

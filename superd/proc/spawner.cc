@@ -19,7 +19,7 @@
 namespace superd::proc {
 namespace {
 
-/// One page below each stack is left out, whatever the size of a page here.
+/// One page below each stack is unmapped, whatever the page size.
 std::size_t guard() {
     static const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
     return page;
@@ -31,7 +31,7 @@ std::size_t mapping() {
 
 }  // namespace
 
-/// One child on its way to exec: its stack and all that it reads and writes.
+/// One child on its way to exec: its stack and everything that it reads and writes.
 struct Spawner::Slot {
     Slot() {
         void* memory = mmap(nullptr, mapping(), PROT_READ | PROT_WRITE,
@@ -46,7 +46,7 @@ struct Spawner::Slot {
     Slot(const Slot&) = delete;
 
     char* top() const { return stack + mapping(); }
-    /// The kernel clears `alive` when the child has left this memory, by exec or by its end.
+    /// The kernel clears `alive` when the child has left this memory, by its exec or its end.
     bool left() const { return alive.load(std::memory_order_acquire) == 0; }
 
     void note_exec() {
@@ -96,7 +96,7 @@ Spawner::Spawner(sys::Fd wake, sys::Fd give_back, sys::Fd returns, std::function
       overdue_(std::move(overdue)) {}
 
 Spawner::~Spawner() {
-    // The stacks must not go away under children that still run on them; one that cannot be killed keeps its own.
+    // Stacks must not go away under children that still run on them; a child that cannot be killed keeps its stack.
     for (auto& slot : in_flight_) {
         if (!slot->left() && slot->pid > 0) kill(slot->pid, SIGKILL);
         for (const Instant end = now() + std::chrono::seconds(1); !slot->left() && now() < end;) sched_yield();
@@ -129,7 +129,7 @@ Result<pid_t> Spawner::spawn(Launch& launch) {
     s.view.death_signal = l.death_signal;
     s.sources.clear();
     s.view.wake = wake_.get();
-    // Who waits for its client has none to give back.
+    // A process that waits for its client has none to give back.
     s.view.give_back = s.view.program < 0 ? give_back_.get() : -1;
     s.view.highest = std::max({wake_.get(), give_back_.get(), s.view.program});
     for (const int index : l.number) {
@@ -162,11 +162,12 @@ void Spawner::sweep() {
         Slot& slot = *in_flight_[i];
         const bool left = slot.left();
         if (!slot.launch.descriptors.empty() && (left || __atomic_load_n(&slot.view.detached, __ATOMIC_ACQUIRE) != 0)) {
-            // A handler may have made its connection linger, and have gone by now: then this closes it for good.
+            // A handler may have set linger on its connection and be gone already: then this closes the connection for
+            // good.
             const sys::Dropping dropping;
             slot.launch.descriptors.clear();
         }
-        // What failed stays until its child is reaped and somebody asks why.
+        // A failure stays until its child is reaped and reaped() asks for the reason.
         if (left && slot.view.failed_step == 0) {
             slot.note_exec();
             free_.push_back(std::move(in_flight_[i]));
@@ -198,7 +199,7 @@ std::optional<SpawnFailure> Spawner::reaped(pid_t pid) {
             failure->connection = std::move(slot->launch.descriptors[0]);
         slot->view.failed_step = 0;
         slot->pid = 0;
-        slot->alive.store(0, std::memory_order_relaxed);  // it is dead, whatever the kernel has noted
+        slot->alive.store(0, std::memory_order_relaxed);  // dead, whatever the kernel has noted
         break;
     }
     sweep();

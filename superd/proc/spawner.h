@@ -2,12 +2,11 @@
 #pragma once
 // Starts children without waiting for their exec and without copying memory or the descriptor table.
 //
-// clone(2) with CLONE_VM and CLONE_FILES but without CLONE_VFORK: the child runs on a stack of its own beside
-// its parent. Its first act is close_range(2) with CLOSE_RANGE_UNSHARE from just above the highest descriptor
-// that it needs, which gives it a table of its own holding only the few below. So a spawn costs the same with
-// 10 listeners and with 10,000, provided that connections have low numbers and all else high ones (sys::Fd::lifted).
-// Until then parent and child share one table and the parent keeps the child's descriptors open; an eventfd tells
-// when it may close them.
+// clone(2) with CLONE_VM and CLONE_FILES but without CLONE_VFORK: the child runs on its own stack while its parent
+// continues. Its first act is close_range(2) with CLOSE_RANGE_UNSHARE from just above the highest descriptor that it
+// needs, so it gets its own table with only the few below. A spawn thus costs the same with 10 listeners as with
+// 10,000, provided that connections have low numbers and everything else high ones (sys::Fd::lifted). Until then parent
+// and child share one table, and the parent keeps the child's descriptors open; an eventfd says when it may close them.
 
 #include <sys/types.h>
 
@@ -26,16 +25,16 @@
 
 namespace superd::proc {
 
-/// One child to start. Descriptor i of `descriptors` becomes number i of the child; no other stays open.
+/// One child to start. number[i] says which of `descriptors` becomes the child's descriptor i; no other stays open.
 struct Launch {
     const ExecPlan* plan = nullptr;  ///< outlives the child's exec
     std::vector<sys::Fd> descriptors;
     std::vector<int> number;  ///< for each target, the index in `descriptors` it comes from
     Environment environment;
     bool listen_pid = false;          ///< adds LISTEN_PID, which only the child knows
-    int death_signal = 0;             ///< that it gets when its parent dies
-    Instant asked{};                  ///< since when somebody waits for it
-    Histogram* until_exec = nullptr;  ///< counts how long that was; outlives the child
+    int death_signal = 0;             ///< sent to the child when its parent dies
+    Instant asked{};                  ///< since when somebody has been waiting for it
+    Histogram* until_exec = nullptr;  ///< counts how long that took; outlives the child
 };
 
 class Spawner {
@@ -44,13 +43,13 @@ class Spawner {
     static Result<std::unique_ptr<Spawner>> create(sys::Loop& loop, std::function<void(pid_t)> overdue);
     ~Spawner();
 
-    /// The child's pid. Errors: EAGAIN (processes), ENOMEM; then `launch` is as it was and may be tried again.
+    /// The child's pid. Errors: EAGAIN (processes), ENOMEM; `launch` is then unchanged and may be tried again.
     Result<pid_t> spawn(Launch& launch);
 
-    /// Asked once for each child that was reaped: what kept it from its exec, if anything did.
+    /// Call it once for each reaped child: what kept it from its exec, if anything did.
     std::optional<SpawnFailure> reaped(pid_t pid);
 
-    /// Waits so long, at most, for those on their way. True: there is none.
+    /// Waits at most this long for children on their way to exec. True: there are none.
     bool settle(Duration most);
 
     /// Children that have not reached their program.
@@ -62,13 +61,13 @@ class Spawner {
 
   private:
     Spawner(sys::Fd wake, sys::Fd give_back, sys::Fd returns, std::function<void(pid_t)> overdue);
-    /// Takes in the connections that came back; the one of this child, if it is among them.
+    /// Receives the connections that came back; returns this child's, if it is among them.
     sys::GuardedFd returned(pid_t pid);
     void sweep();
     void check_deadlines();
     void arm_deadline();
 
-    sys::Fd wake_, give_back_;  ///< of low number: children still have them after they have left the shared table
+    sys::Fd wake_, give_back_;  ///< low numbers: children still have them after they have left the shared table
     sys::Fd returns_;           ///< other end of give_back_
     std::vector<std::pair<pid_t, sys::GuardedFd>> returned_;
     std::function<void(pid_t)> overdue_;

@@ -28,7 +28,7 @@ Result<Address> Address::inet(const std::string& host, std::uint16_t port) {
     sockaddr_in6 v6{};
     const auto percent = host.find('%');
     if (inet_pton(AF_INET6, host.substr(0, percent).c_str(), &v6.sin6_addr) != 1)
-        return fail(fmt::format("{} is no IP address", host));
+        return fail(fmt::format("{} is not an IP address", host));
     v6.sin6_family = AF_INET6;
     v6.sin6_port = htons(port);
     if (percent != std::string::npos) {

@@ -22,7 +22,7 @@ class Address {
     static Result<Address> local(const std::string& path);
     static Address vsock(std::uint32_t cid, std::uint32_t port);
 
-    /// getsockname(2), getpeername(2); AF_UNSPEC where the kernel gives none.
+    /// getsockname(2), getpeername(2); AF_UNSPEC if the kernel gives no address.
     static Address of_socket(int fd);
     static Address of_peer(int fd);
 
@@ -31,7 +31,7 @@ class Address {
     int family() const { return size_ == 0 ? AF_UNSPEC : storage_.ss_family; }
 
     /// IP: the literal, IPv4-mapped written as IPv4, a link-local one with its scope. vsock: the CID.
-    /// Unix: the path as in local(), empty where unnamed.
+    /// Unix: the path as in local(); empty if unnamed.
     std::string host() const;
     /// IP and vsock; 0 otherwise.
     std::uint32_t port() const;

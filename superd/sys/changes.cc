@@ -16,11 +16,11 @@
 namespace superd::sys {
 namespace {
 
-/// True: there was something to read. What it says does not matter, only that it came; an overrun is told as ENOBUFS.
+/// True: there was something to read. Its content does not matter, only that it came; an overrun shows as ENOBUFS.
 bool drain(int fd) {
     std::array<char, 16384> data;
     bool some = false;
-    for (int i = 0; i < 64; ++i) {  // what is left wakes the loop again
+    for (int i = 0; i < 64; ++i) {  // anything left wakes the loop again
         const ssize_t n = read(fd, data.data(), data.size());
         if (n <= 0 && errno != ENOBUFS && errno != EINTR) break;
         some = true;
@@ -51,13 +51,13 @@ Result<void> Changes::network(bool on) {
     address.nl_family = AF_NETLINK;
     address.nl_groups = RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR;
     if (!fd || bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
-        return fail_errno("hear of interfaces", errno);
+        return fail_errno("watch network interfaces", errno);
     return listen(std::move(fd).lifted(), network_, network_source_);
 }
 
 Result<void> Changes::files(const std::set<std::string>& paths) {
     if (paths.empty() || paths != watched_) {
-        // A watch goes with its file; those of folders that are no longer above anything go with the descriptor.
+        // A watch disappears with its file. Watches on folders that are no longer needed disappear with the descriptor.
         files_source_ = {};
         files_.reset();
         watched_.clear();
@@ -70,8 +70,8 @@ Result<void> Changes::files(const std::set<std::string>& paths) {
     }
     std::optional<int> failed;
     for (const std::string& path : paths) {
-        // The last name of a file that goes, by whatever way, is a change of the file itself. So nothing else that
-        // happens in its folder wakes anybody.
+        // When a file loses its last name, in whatever way, the file itself changes. So nothing else in its folder
+        // wakes the loop.
         if (inotify_add_watch(files_.get(), path.c_str(), IN_ATTRIB | IN_MOVE_SELF | IN_DONT_FOLLOW) < 0 &&
             errno != ENOENT)
             failed = errno;

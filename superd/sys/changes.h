@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// Hears of what changes under sockets: interfaces and addresses of this machine, and files that sockets are bound to.
+// Watches what changes under sockets: this machine's interfaces and addresses, and the files that sockets are bound to.
 
 #include <functional>
 #include <set>
@@ -13,13 +13,13 @@ namespace superd::sys {
 
 class Changes {
   public:
-    /// `heard` is called once, and again after take(): however much changes, nobody is woken more often than that.
+    /// `heard` is called once, and again only after take(): however much changes, it wakes nobody more often than that.
     Changes(Loop& loop, std::function<void()> heard) : loop_(loop), heard_(std::move(heard)) {}
     Changes(const Changes&) = delete;
 
-    /// Hears of interfaces and addresses from now on, or no more.
+    /// Starts or stops watching interfaces and addresses.
     Result<void> network(bool on);
-    /// Hears when one of these files, and no others, is removed, renamed or replaced, or a folder above it is.
+    /// Watches exactly these files: reports when one is removed, renamed or replaced, or a folder above it is.
     Result<void> files(const std::set<std::string>& paths);
     /// Has the network changed since the last time?
     bool take();

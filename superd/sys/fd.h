@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// A descriptor and who closes it.
+// A descriptor that its owner closes.
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -30,16 +30,16 @@ class Fd {
         fd_ = fd;
     }
 
-    /// The same file under a number of at least kLongLived. Whatever superd keeps open for long lives up there,
-    /// because a child copies the descriptors up to the highest one that it needs (proc/spawner.h).
-    /// Where the limit leaves no room above, the number stays as it is.
+    /// The same file under a number of at least kLongLived. Whatever superd keeps open for long lives up there, because
+    /// a child copies all descriptors up to the highest one that it needs (proc/spawner.h). If the limit leaves no room
+    /// there, the number stays.
     Fd lifted() && {
         const int high = fcntl(fd_, F_DUPFD_CLOEXEC, kLongLived);
         if (high < 0) return std::move(*this);
         reset();
         return Fd(high);
     }
-    /// Another descriptor of the same file, of the lowest number free but 0 to 2; invalid with errno on failure.
+    /// Another descriptor of the same file, at the lowest free number above 2; invalid with errno on failure.
     Fd duplicate() const { return Fd(fcntl(fd_, F_DUPFD_CLOEXEC, 3)); }
 
     static constexpr int kLongLived = 128;

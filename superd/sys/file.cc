@@ -51,7 +51,7 @@ int open_in_root(int root, const std::string& path) {
     open_how how{};
     how.flags = O_PATH | O_CLOEXEC;
     how.resolve = RESOLVE_IN_ROOT;
-    // EAGAIN: something on the way was renamed meanwhile, anywhere on the machine. openat2(2)
+    // EAGAIN: something was renamed meanwhile, on the way or elsewhere on the machine. openat2(2)
     long fd = -1;
     for (int i = 0; i < 32; ++i) {
         fd = syscall(SYS_openat2, root, path.c_str(), &how, sizeof how);
@@ -60,12 +60,12 @@ int open_in_root(int root, const std::string& path) {
     return static_cast<int>(fd);
 }
 
-/// The whole of a regular file, or so much of it that it is longer than `enough`.
+/// The whole of a regular file, or just enough of it to be longer than `enough`.
 Result<FileText> read_until(const std::string& path, std::size_t enough, Links links) {
-    // O_NONBLOCK: open(2) of a FIFO waits for a writer otherwise.
+    // Without O_NONBLOCK, open(2) on a FIFO waits for a writer.
     const int follow = links == Links::refuse ? O_NOFOLLOW : 0;
     const Fd file(open(path.c_str(), O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC | follow));
-    // A socket cannot be opened at all.
+    // A socket cannot be opened.
     if (!file) return errno == ENXIO ? fail("is a socket, not a file") : reason(errno);
     struct stat about {};
     if (fstat(file.get(), &about) < 0) return reason(errno);
@@ -167,7 +167,7 @@ Result<FoundFile> find_in_root(const std::string& root, const std::string& path)
     const Fd folder(open(root.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
     if (!folder) return reason(errno);
     int opened = open_in_root(folder.get(), path);
-    // Before Linux 5.6, and under sandboxes that do not know the call.
+    // Before Linux 5.6, and in sandboxes that do not know the call.
     if (opened < 0 && (errno == ENOSYS || errno == EPERM)) {
         opened = open((root + path).c_str(), O_PATH | O_CLOEXEC);
     }

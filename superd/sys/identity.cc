@@ -18,7 +18,7 @@ namespace superd::sys {
 
 namespace {
 
-// The last number means "no change" to setresuid(2) and is never anyone.
+// The last number means "no change" to setresuid(2) and never belongs to anyone.
 template <class Id>
 std::optional<Id> parse_id(const std::string& text) {
     Id id = 0;
@@ -29,15 +29,15 @@ std::optional<Id> parse_id(const std::string& text) {
     return id;
 }
 
-// The _r functions say ERANGE until the buffer is large enough: a group may have very many members.
-// nullopt: no such entry.
+// The _r functions return ERANGE until the buffer is large enough: a group may have very many members. nullopt: no such
+// entry.
 template <class Entry, class LookUp>
 Result<bool> look_up(const std::string& what, Entry& entry, std::vector<char>& buffer, LookUp call) {
     for (buffer.resize(1024); buffer.size() <= (std::size_t{64} << 20); buffer.resize(buffer.size() * 4)) {
         Entry* found = nullptr;
         const int error = call(&entry, buffer.data(), buffer.size(), &found);
         if (found != nullptr) return true;
-        // getpwnam(3) lists what name services return for "no such entry".
+        // getpwnam(3) lists what name services return for a missing entry.
         if (error == 0 || error == ENOENT || error == ESRCH || error == EBADF || error == EPERM) return false;
         if (error != ERANGE && error != EINTR) return fail_errno(what, error);
     }
@@ -78,7 +78,7 @@ std::vector<gid_t> groups_of(const User& user) {
     int count = 32;
     std::vector<gid_t> groups(static_cast<std::size_t>(count));
     while (getgrouplist(user.name.c_str(), user.gid, groups.data(), &count) < 0) {
-        // Some name services leave the count as it was.
+        // Some name services leave the count unchanged.
         groups.resize(std::max(groups.size() * 2, static_cast<std::size_t>(count)));
         count = static_cast<int>(groups.size());
     }
@@ -110,13 +110,13 @@ void Names::ask() {
     asks_ = true;
 }
 
-/// A failure is not remembered: it may pass.
+/// Failures are not remembered: they may pass.
 template <class LookUp>
 Result<const Names::Answer*> Names::answer(std::string question, LookUp look_up) {
     if (const auto at = known_.find(question); at != known_.end()) return &at->second;
     if (!asks_)
-        return fail(
-            fmt::format("{} has not been looked up yet: the next reload does, or a plan that root asks for", question));
+        return fail(fmt::format(
+            "{} has not been looked up yet: a reload looks it up, and so does a plan that root asks for", question));
     Answer found;
     found.question = question;
     if (auto done = look_up(found); !done) return std::unexpected(done.error());

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// Users and groups: the only look-ups in the name service, made at load time and never per connection.
+// Users and groups: the only look-ups in the name service. They happen at load time and never per connection.
 
 #include <sys/types.h>
 
@@ -15,12 +15,12 @@
 
 namespace superd::sys {
 
-/// Whom a handler runs as; complete, so that a child needs no look-up.
+/// The identity that a handler runs as; complete, so that a child needs no look-up.
 struct Identity {
     uid_t uid = 0;
     gid_t gid = 0;
     std::vector<gid_t> groups;  ///< supplementary groups, without duplicates
-    std::string user;           ///< name, or the number where there is none
+    std::string user;           ///< the name, or the number if there is none
     bool operator==(const Identity&) const = default;
 };
 
@@ -33,25 +33,25 @@ struct User {
     bool operator==(const User&) const = default;
 };
 
-/// A user by name or, where `name` is all digits, by number. nullopt: no such user.
-/// Error: the name service failed, which is not the same. getpwnam_r(3)
+/// A user by name or, if `name` is all digits, by number. nullopt: no such user. Error: the name service failed, which
+/// is different. getpwnam_r(3)
 Result<std::optional<User>> find_user(const std::string& name);
-/// A group by name; a number is taken as it is, with or without an entry. getgrnam_r(3)
+/// A group by name; a number is taken as it is, even without an entry. getgrnam_r(3)
 Result<std::optional<gid_t>> find_group(const std::string& name);
-/// The groups the database gives a user, its primary one included. getgrouplist(3)
+/// The groups that the database gives a user, including the primary one. getgrouplist(3)
 std::vector<gid_t> groups_of(const User& user);
 /// superd's own supplementary groups. getgroups(2)
 std::vector<gid_t> own_groups();
 /// A port by its name in the services database; `protocol` is "tcp" or "udp". getservbyname_r(3)
 Result<std::optional<std::uint16_t>> find_port(const std::string& name, const char* protocol);
 
-/// The same look-ups with a memory, so that each is made once. A name service may take its time: where nobody is to
-/// wait for it, only what is known already is told.
+/// The same look-ups with a memory, so that each is made once. A name service may be slow: where nobody may wait for
+/// it, only answers that are already known are given.
 class Names {
   public:
-    /// Forgets all, and asks.
+    /// Forgets everything, and looks up what it is asked for.
     void ask();
-    /// Tells only what it knows; whatever else is asked for is an error.
+    /// Answers only what it knows; anything else is an error.
     void ask_nobody() { asks_ = false; }
 
     Result<std::optional<User>> find_user(const std::string& name);
@@ -59,7 +59,7 @@ class Names {
     Result<std::vector<gid_t>> groups_of(const User& user);
     Result<std::optional<std::uint16_t>> find_port(const std::string& name, const char* protocol);
 
-    /// What one question came to; which members count is the question's affair.
+    /// The answer to one question; which members matter depends on the question.
     struct Answer {
         std::string question;
         bool found = false;
@@ -68,7 +68,7 @@ class Names {
         std::uint32_t number = 0;
         bool operator==(const Answer&) const = default;
     };
-    /// All that it knows, and to go on with that.
+    /// Everything that it knows, so that another can continue from it.
     std::vector<Answer> answers() const;
     void go_on(std::vector<Answer> answers);
     /// Asks all of these again, or tells what it knows of them. True: every answer is what it was.

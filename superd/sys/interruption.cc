@@ -13,7 +13,7 @@ Interruption::Interruption(Duration period) {
     sigemptyset(&alarm);
     sigaddset(&alarm, SIGALRM);
     sigprocmask(SIG_UNBLOCK, &alarm, &mask_);
-    // Repeated, for one that comes before the call sleeps is lost.
+    // Repeated, because a signal that comes before the call sleeps is lost.
     const itimerval each{{0, period.count()}, {0, period.count()}};
     setitimer(ITIMER_REAL, &each, &timer_);
 }

@@ -10,8 +10,8 @@
 
 namespace superd::sys {
 
-/// While it lives, a system call of this thread that sleeps fails with EINTR, again and again each `period`.
-/// By SIGALRM, which is let through for that time alone; its handler does nothing. One may live inside another.
+/// While it lives, a sleeping system call of this thread fails with EINTR, again after each `period`. It uses SIGALRM,
+/// which is unblocked only for that time and whose handler does nothing. They may be nested.
 class Interruption {
   public:
     explicit Interruption(Duration period);

@@ -22,7 +22,7 @@
 namespace superd::sys {
 namespace {
 
-/// Of nothing that lasts: what was offered is offered again.
+/// Whether the failure is temporary: then the same record is offered again.
 bool passes(int code) {
     return code == EAGAIN || code == EINTR || code == ENOBUFS || code == ENOMEM;
 }
@@ -36,7 +36,7 @@ class LineSink final : public QueuedSink {
             way_ = Way::socket;
             return;
         }
-        // The open file may be shared with others, so its flags are left alone; opened anew it has flags of its own.
+        // Others may share the open file, so its flags stay; opening it anew gives us flags of our own.
         const std::string self = fmt::format("/proc/self/fd/{}", fd);
         own_ = Fd(open(self.c_str(), O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
         if (own_) own_ = std::move(own_).lifted();
@@ -49,7 +49,7 @@ class LineSink final : public QueuedSink {
     }
 
     std::optional<std::size_t> offer(std::string_view record) override {
-        // So much a pipe that is called writable takes at once.
+        // A pipe that is writable takes this much at once.
         const std::string_view piece = record.substr(0, 4096);
         const ssize_t n = write_some(piece);
         if (n >= 0) return static_cast<std::size_t>(n);
@@ -58,8 +58,8 @@ class LineSink final : public QueuedSink {
     }
 
   private:
-    /// Another user's terminal or pipe cannot be opened anew. Whether it has room is asked first then, and a write that
-    /// waits all the same, since somebody else was quicker, is interrupted.
+    /// Another user's terminal or pipe cannot be opened anew. Then superd first asks whether it has room; a write that
+    /// still waits, because somebody else was quicker, is interrupted.
     enum class Way { file, socket, own, shared };
 
     ssize_t write_some(std::string_view piece) const {
@@ -86,7 +86,7 @@ class LineSink final : public QueuedSink {
     Way way_ = Way::file;
 };
 
-/// A line, or, where the value has lines itself, its size and bytes.
+/// A line, or, if the value contains newlines, its size and bytes.
 void add_field(std::string& out, std::string_view name, std::string_view value) {
     out += name;
     if (value.find('\n') == std::string_view::npos) {
@@ -99,8 +99,8 @@ void add_field(std::string& out, std::string_view name, std::string_view value) 
     out += '\n';
 }
 
-/// By a socket of its own, since sd_journal_sendv(3) waits. The path is looked up with each record, so a journal that
-/// is replaced is found again.
+/// Uses its own socket, since sd_journal_sendv(3) waits. The path is looked up for each record, so a replaced journal
+/// is found again.
 class JournalSink final : public QueuedSink {
   public:
     explicit JournalSink(const std::string& path) {
@@ -122,7 +122,7 @@ class JournalSink final : public QueuedSink {
     std::optional<std::size_t> offer(std::string_view record) override {
         if (!socket_ && !open_socket()) return 0;
         if (send_message(record, -1)) return record.size();
-        if (errno != EMSGSIZE) return 0;  // it is away, or has no room: it may come back
+        if (errno != EMSGSIZE) return 0;  // the journal is away or has no room: it may come back
         const auto file = file_with(record);
         if (!file)
             return passes(errno) || errno == EMFILE || errno == ENFILE ? std::optional<std::size_t>(0) : std::nullopt;
@@ -157,8 +157,7 @@ class JournalSink final : public QueuedSink {
         return sendmsg(socket_.get(), &header, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0;
     }
 
-    /// A record that is too large for a message goes as a file that nobody can change any more. Invalid with errno on
-    /// failure.
+    /// A record that is too large for a message goes as a sealed file. Invalid with errno on failure.
     static Fd file_with(std::string_view record) {
         Fd file(memfd_create("superd-log", MFD_CLOEXEC | MFD_ALLOW_SEALING));
         if (!file) return {};

@@ -9,13 +9,13 @@
 
 namespace superd::sys {
 
-/// Lines on a descriptor that it does not own, of a file, pipe, socket or terminal.
+/// Lines on a file, pipe, socket or terminal, whose descriptor it does not own.
 std::unique_ptr<QueuedSink> line_sink(int fd, LogStyle style);
 
 /// Is this descriptor the journal's stream? JOURNAL_STREAM in systemd.exec(5)
 bool is_journal(int fd);
-/// Records of the journal's native protocol, sent to the socket of that path. While nobody is there, or nobody reads,
-/// they wait as lines do; whoever comes to listen there gets them.
+/// Records in the journal's native protocol, sent to the socket at that path. While nobody listens or reads there, they
+/// wait as lines do; the next listener gets them.
 std::unique_ptr<QueuedSink> journal_sink(std::string path = "/run/systemd/journal/socket");
 
 }  // namespace superd::sys

@@ -25,7 +25,7 @@ struct Loop::Exceptions {
         } catch (const std::exception& error) {
             note(error.what());
         } catch (...) {
-            note("an exception of no known kind");
+            note("an exception of unknown type");
         }
         return false;
     }
@@ -34,9 +34,10 @@ struct Loop::Exceptions {
     void note(const char* what) noexcept {
         try {
             if (told) told(what);
-        } catch (...) {  // there is no memory to tell it in
+        } catch (...) {  // no memory to report it
         }
-        // What is ready stays so. Where one follows the other, the processor is left to those who may free memory.
+        // What is ready stays ready. If one exception follows another, give the processor to those that may free
+        // memory.
         const Instant time = now();
         if (time - std::exchange(last, time) < kAgain) usleep(10'000);
     }
@@ -46,7 +47,7 @@ struct Source::State {
     sd_event_source* source = nullptr;
     std::function<void(std::uint32_t)> handler;
     bool* gone = nullptr;  ///< set while the handler runs: it may destroy this
-    bool once = false;     ///< it is called once for each time that it is asked for
+    bool once = false;     ///< one call for each request
     bool timed = false;
     Loop::Exceptions* exceptions = nullptr;
 
@@ -56,7 +57,7 @@ struct Source::State {
     }
 
     void call(std::uint32_t events) noexcept {
-        // The handler leaves for the time of the call, since it may destroy the state it lives in.
+        // The handler is moved out during the call, since it may destroy the state it lives in.
         bool destroyed = false;
         gone = &destroyed;
         auto running = std::move(handler);
@@ -67,7 +68,7 @@ struct Source::State {
         if (!done && once) again();
     }
 
-    /// What was to be done once has not been.
+    /// The single call did not succeed: ask for it again.
     void again() const noexcept {
         if (timed) {
             const auto when = (now() + kAgain).time_since_epoch().count();
@@ -172,7 +173,7 @@ Result<Source> Loop::signal(int number, Handler handler) {
     state->handler = [handler = std::move(handler)](std::uint32_t) { handler(); };
     if (int r = sd_event_add_signal(event_, &state->source, number, on_signal, state.get()); r < 0)
         return fail_errno("signalfd", -r);
-    // Ends of children free what clients wait for.
+    // Children that end free what clients wait for.
     sd_event_source_set_priority(state->source, SD_EVENT_PRIORITY_IMPORTANT);
     return Source(std::move(state));
 }

@@ -14,7 +14,7 @@ struct sd_event_source;
 
 namespace superd::sys {
 
-/// A registration that ends with its owner. Empty by default.
+/// A registration that ends with its owner. Initially empty.
 class Source {
   public:
     Source();
@@ -27,9 +27,9 @@ class Source {
     Result<void> enable(bool on);
     /// Idle sources: for one call.
     Result<void> enable_once();
-    /// I/O sources: EPOLLIN, EPOLLOUT.
+    /// I/O sources: sets EPOLLIN, EPOLLOUT.
     Result<void> watch(std::uint32_t events);
-    /// No more than `most` calls in `interval`; what is past them waits for its end. sd_event_source_set_ratelimit(3)
+    /// At most `most` calls in each `interval`; later ones wait for its end. sd_event_source_set_ratelimit(3)
     Result<void> limit(Duration interval, unsigned most);
     /// Timers: fires once at `when`; enables it.
     Result<void> arm(Instant when);
@@ -42,7 +42,7 @@ class Source {
     std::unique_ptr<State> state_;
 };
 
-/// No exception leaves a handler for sd-event(3), which is C: they are told to on_exception().
+/// No exception escapes a handler into sd-event(3), which is C: they go to on_exception().
 class Loop {
   public:
     using Handler = std::function<void()>;
@@ -59,17 +59,17 @@ class Loop {
     Result<Source> timer(Handler handler);
     /// The signal must be blocked in every thread.
     Result<Source> signal(int number, Handler handler);
-    /// Runs before the loop waits, after everything that is ready has been handled; once for each enable.
+    /// Runs once for each enable, after everything that is ready has been handled and before the loop waits.
     Result<Source> idle(Handler handler);
 
-    /// Called with what an exception that a handler let out says of itself; the loop goes on, the handler is called
-    /// again in time. Where memory is scarce this allocates nothing that it can do without.
+    /// Called with the message of an exception that escapes a handler; the loop goes on and calls the handler again
+    /// later. When memory is scarce, this allocates nothing that it can do without.
     void on_exception(std::function<void(const char* what)> told);
-    /// Calls `act` as a handler is called: nothing that it throws gets out. False: it threw. What std::function has to
-    /// allocate for is passed by std::ref.
+    /// Calls `act` as a handler is called: no exception escapes. False: it threw. Pass by std::ref what std::function
+    /// would have to allocate for.
     bool attempt(const Handler& act) noexcept;
 
-    /// Until exit(). Returns its code, or what broke the loop.
+    /// Runs until exit(). Returns its code, or the error that broke the loop.
     Result<int> run();
     void exit(int code);
 

@@ -29,12 +29,12 @@ bool is_unix(int fd) {
     return option(fd, SO_DOMAIN, AF_UNSPEC) == AF_UNIX;
 }
 
-/// May descriptors be passed to it? Not where the kernel keeps them out; some may be there from before.
+/// Can descriptors be passed to it? Not if the kernel keeps them out; some may have arrived earlier.
 bool takes_rights(int fd) {
     return is_unix(fd) && option(fd, SO_PASSRIGHTS, 1) != 0;
 }
 
-/// Is anything left to be read? Of a socket that listens: perhaps, in those who wait there.
+/// Is anything left to read? For a listening socket: perhaps, in connections that wait there.
 bool is_left(int fd) {
     int bytes = 0;
     if (option(fd, SO_TYPE, SOCK_STREAM) == SOCK_STREAM) return ioctl(fd, SIOCINQ, &bytes) != 0 || bytes > 0;
@@ -42,7 +42,7 @@ bool is_left(int fd) {
     return poll(&readable, 1, 0) != 0;
 }
 
-/// Its length, without taking it; `carries`: descriptors, for which there was no room.
+/// The message's length, without taking it; `carries`: it brings descriptors, for which there was no room.
 ssize_t look(int fd, void* data, std::size_t size, int flags, bool& carries) {
     iovec part{data, size};
     msghdr message{};
@@ -53,8 +53,8 @@ ssize_t look(int fd, void* data, std::size_t size, int flags, bool& carries) {
     return n;
 }
 
-/// With room for what was passed, so that nothing of it is dropped before this process ends. Unless another has taken
-/// it meanwhile.
+/// Receives with room for the descriptors, so that none is dropped before this process ends. Does nothing if another
+/// process has taken the message meanwhile.
 void receive_with_rights(int fd) {
     if (!next_carries_rights(fd)) return;
     alignas(cmsghdr) static char control[CMSG_SPACE(kMostPassed * sizeof(int))];
@@ -68,8 +68,9 @@ void receive_with_rights(int fd) {
     recvmsg(fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 }
 
-/// A process that has this socket and nothing else of superd's, and ends once its parent has closed `parent`, or at
-/// once. What was passed ends with it, however long that takes. Whoever reaps children does not miss it.
+/// A process that has this socket and nothing else of superd's. It ends at once, or once its parent has closed
+/// `parent`. The passed descriptors end with it, however long that takes. Nobody waits for its exit; it is reaped like
+/// any unknown child.
 bool leave_to_another(int fd, bool next_alone, Fd& parent) {
     int ends[2];
     if (pipe2(ends, O_CLOEXEC) != 0) return false;
@@ -107,7 +108,7 @@ ssize_t receive_without_rights(int fd, void* data, std::size_t size, int flags) 
         if (carries) errno = EPERM;
         if (n < 0 || carries) return -1;
         if ((flags & MSG_PEEK) != 0) return n;
-        // No byte of what may have come meanwhile. Messages come one at a time anyway.
+        // Do not take a byte that may have come meanwhile. Messages come one at a time anyway.
         if (n > 0 && option(fd, SO_TYPE, 0) == SOCK_STREAM) size = static_cast<std::size_t>(n);
     }
     const Dropping dropping;
@@ -124,7 +125,7 @@ void drop_next(int fd) {
     Fd done;
     if (leave_to_another(fd, true, done)) {
         pollfd taken{done.get(), POLLIN, 0};
-        poll(&taken, 1, kPatience);  // or else the same message is seen once more
+        poll(&taken, 1, kPatience);  // on timeout the same message is seen again
         return;
     }
     char byte;
@@ -134,7 +135,7 @@ void drop_next(int fd) {
 
 void GuardedFd::reset(int fd) {
     if (!*this) return Fd::reset(fd);
-    Fd closed;  // after this copy, so that it is not the last one
+    Fd closed;  // closed after this copy, so that this copy is not the last one
     if (takes_rights(get()) && is_left(get())) leave_to_another(get(), false, closed);
     const Dropping dropping;
     Fd::reset(fd);

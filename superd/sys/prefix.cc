@@ -74,7 +74,7 @@ std::optional<Prefix> parse_prefix(std::string_view text) {
             return std::nullopt;
     }
     prefix.length -= mapped;
-    if (prefix.length < 0) return std::nullopt;  // covers more than the mapped addresses: neither the one nor the other
+    if (prefix.length < 0) return std::nullopt;  // also covers addresses other than mapped ones: neither IPv4 nor IPv6
     prefix.base = masked(prefix.base, prefix.length);
     return prefix;
 }

@@ -12,7 +12,7 @@
 
 namespace superd::sys {
 
-/// The bytes of an IP address and their family; nothing else of a socket address.
+/// The bytes of an IP address and its family; nothing else of a socket address.
 struct IpBytes {
     bool v6 = false;
     std::array<std::uint8_t, 16> bytes{};  ///< IPv4: the first four
@@ -33,8 +33,8 @@ struct Prefix {
     std::string text() const;
 };
 
-/// "10.0.0.0/8", "::1", "2001:db8::/32". Bits past the length are cleared, as xinetd and tcpd do; an address
-/// without a length is that one alone. An IPv4-mapped block of at least /96 is the IPv4 block.
+/// "10.0.0.0/8", "::1", "2001:db8::/32". Clears bits past the length, as xinetd and tcpd do; an address without a
+/// length means that address alone. An IPv4-mapped block of at least /96 is the IPv4 block.
 std::optional<Prefix> parse_prefix(std::string_view text);
 
 }  // namespace superd::sys

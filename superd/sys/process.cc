@@ -23,7 +23,7 @@ namespace {
 
 using Folder = std::unique_ptr<DIR, int (*)(DIR*)>;
 
-/// Whether a process has ended while it was looked at.
+/// Whether the process has ended meanwhile.
 bool has_gone(int code) {
     return code == ENOENT || code == ESRCH;
 }
@@ -39,7 +39,7 @@ Result<std::string> text_of(const std::string& path) {
     return std::string(buffer, static_cast<std::size_t>(n));
 }
 
-/// The name in parentheses may hold anything, so what counts is behind the last one.
+/// The name in parentheses may contain anything, so the fields start after the last parenthesis.
 std::vector<std::string_view> fields_of(std::string_view stat) {
     std::vector<std::string_view> fields;
     std::size_t at = stat.rfind(')');
@@ -58,7 +58,7 @@ bool has_ended(const std::vector<std::string_view>& fields) {
     return fields.size() <= kThreads || fields[kThreads] == "0" || fields[kThreads] == "1";
 }
 
-/// `list`: pids with a blank behind each. `left`: how many may still be looked at; those that are one too many live.
+/// `list`: pids, each followed by a blank. `left`: how many more may be looked at; any excess counts as alive.
 bool any_lives(std::string_view list, std::size_t& left) {
     for (std::size_t at = 0, end; (end = list.find(' ', at)) != std::string_view::npos; at = end + 1) {
         if (left == 0) return true;
@@ -84,8 +84,8 @@ Result<void> look_at_thread(const std::string& path, bool leader, ProcessView& v
         if (!leader) view.whole = false;
         return {};
     }
-    // Of a stopped one alone, and at once: who reads this waits for an execve(2) that is under way to end, and that may
-    // take as long as a socket lingers which it closes.
+    // Only for a stopped process, which answers at once: otherwise a reader waits for an execve(2) in progress, which
+    // may take as long as a socket that it closes lingers.
     if (thread.state == 'T') {
         const auto line = text_of(path + "/syscall");
         if (!line) return std::unexpected(line.error());
@@ -134,8 +134,8 @@ Result<long> call_in(std::string_view line) {
     const char* const end = line.data() + line.size();
     if (std::from_chars(line.data(), end, call).ec != std::errc{}) return fail_errno("syscall", EIO);
     if (call < 0) return -1;
-    // The number, six arguments, the stack pointer, the program counter. A stack below 4 GiB is that of a program for
-    // 32 bits, where the same numbers mean other calls.
+    // The number, six arguments, the stack pointer, the program counter. A stack below 4 GiB belongs to a 32-bit
+    // program, where the same numbers mean other calls.
     std::size_t at = 0;
     for (int i = 0; i < 7 && at != std::string_view::npos; ++i) at = line.find(" 0x", at + 1);
     if (at == std::string_view::npos) return fail_errno("syscall", EIO);
@@ -170,7 +170,7 @@ Result<ProcessView> look_at(pid_t pid) {
     }
     if (errno != 0) return fail_errno(tasks, errno);
     if (alive.empty()) return view.whole = false, view;
-    // Threads share their descriptors; one that has ended shows none.
+    // Threads share their descriptors; a thread that has ended shows none.
     if (auto looked = look_at_descriptors(alive + "/fd", view); !looked) return std::unexpected(looked.error());
     return view;
 }

@@ -13,22 +13,22 @@ namespace superd::sys {
 
 struct ThreadView {
     char state = '?';  ///< proc_pid_stat(5): 'S' sleeps, 'T' is stopped
-    long call = -1;    ///< stopped: number of the system call that it is in, or has just left; -1: none
+    long call = -1;    ///< stopped: number of the system call that it is in or has just left; -1: none
 };
 
 struct ProcessView {
-    std::vector<ThreadView> threads;  ///< but those that have ended
-    bool children = false;            ///< it has some that have not ended, or too many to say
-    std::vector<ino_t> sockets;       ///< inodes of those among its descriptors
-    bool whole = true;                ///< false: it changed meanwhile, or has more than is looked at
+    std::vector<ThreadView> threads;  ///< without those that have ended
+    bool children = false;            ///< it has some that have not ended, or too many to check
+    std::vector<ino_t> sockets;       ///< inodes of the sockets among its descriptors
+    bool whole = true;                ///< false: it changed meanwhile, or is too large to be looked at as a whole
 
     bool is_stopped() const;
-    /// So that a look takes no more than some 10 ms, whatever the process has made of itself.
+    /// Bounds a look to some 10 ms, whatever the process has become.
     static constexpr std::size_t kMostThreads = 256, kMostChildren = 64, kMostDescriptors = 4096;
 };
 
-/// Stops at nothing, so what it returns is one moment's only if the process is stopped.
-/// EPERM, EACCES, ENOENT: superd may not look (or this kernel does not tell). EOPNOTSUPP: its calls have other numbers.
+/// Does not stop the process, so the result is consistent only if the process is stopped already. EPERM, EACCES,
+/// ENOENT: superd may not look, or this kernel does not tell. EOPNOTSUPP: its calls have other numbers.
 Result<ProcessView> look_at(pid_t pid);
 
 /// A line of /proc/PID/syscall. EOPNOTSUPP as above, EAGAIN while it runs.

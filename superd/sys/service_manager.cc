@@ -95,7 +95,7 @@ void ServiceManager::try_again() {
     (void)retry_.arm(now() + backoff_.next());
 }
 
-/// 0 or an errno; EAGAIN for all that passes.
+/// 0 or an errno; EAGAIN for every temporary failure.
 int ServiceManager::send(const std::string& state, int fd) {
     iovec text{const_cast<char*>(state.data()), state.size()};
     msghdr message{};
@@ -135,7 +135,7 @@ bool ServiceManager::has_store() const {
 }
 
 Result<void> ServiceManager::store(int fd, const std::string& name) {
-    // FDPOLL=0: the manager would drop a socket that has an error pending.
+    // FDPOLL=0: otherwise the manager drops a socket that has a pending error.
     const int code = unsaid_.empty() ? send(fmt::format("FDSTORE=1\nFDNAME={}\nFDPOLL=0", name), fd) : EAGAIN;
     if (code == EAGAIN) try_again();
     if (code != 0) return fail_errno(fmt::format("descriptor store: {}", name), code);
@@ -153,7 +153,7 @@ std::vector<std::string> ServiceManager::unremoved() const {
     return names;
 }
 
-/// By BARRIER=1: the manager closes the descriptor that comes with it when it has read all before.
+/// With BARRIER=1 the manager closes the accompanying descriptor when it has read everything before it.
 void ServiceManager::wait(Duration most) {
     if (!socket_ || !unsaid_.empty()) return;
     int ends[2];

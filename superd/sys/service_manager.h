@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// The service manager that started superd, where there is one: sd_notify(3), sd_listen_fds(3).
+// The service manager that started superd, if there is one: sd_notify(3), sd_listen_fds(3).
 
 #include <sys/un.h>
 
@@ -19,42 +19,41 @@
 
 namespace superd::sys {
 
-/// A socket the manager passed, with its name in LISTEN_FDNAMES.
+/// A socket that the manager passed, with its name from LISTEN_FDNAMES.
 struct PassedSocket {
     std::string name;
     Fd fd;
 };
 
-/// Takes over all passed sockets, lifted and CLOEXEC, and clears the variables. Anything else that was passed
-/// is closed.
+/// Takes over all passed sockets, lifted and CLOEXEC, and clears the variables. Closes anything else that was passed.
 std::vector<PassedSocket> passed_sockets();
 
-/// Whoever started superd and wants to hear of it, by NOTIFY_SOCKET; without one all of this does nothing. Nothing here
-/// waits for its queue: what finds no room there is sent once there is some, the newest of each kind alone.
-/// sd_notify(3) is no use for that, since it waits.
+/// Notifies whoever started superd, by NOTIFY_SOCKET; without that, all of this does nothing. Nothing here waits for
+/// the receiver's queue: what finds no room there is sent later, only the newest of each kind. sd_notify(3) is
+/// unsuitable, since it waits.
 class ServiceManager {
   public:
-    /// Serves the watchdog from then on, where the manager has set one. sd_watchdog_enabled(3)
+    /// From then on serves the watchdog, if the manager has set one. sd_watchdog_enabled(3)
     static Result<std::unique_ptr<ServiceManager>> create(Loop& loop);
 
-    /// State lines such as "READY=1"; the name of the first is their kind.
+    /// State lines such as "READY=1"; the name in the first line is their kind.
     void tell(const std::string& state);
     /// RELOADING=1 with the MONOTONIC_USEC that Type=notify-reload asks for.
     void tell_reloading();
 
     bool is_there() const { return static_cast<bool>(socket_); }
-    /// May it have a descriptor store for this process? systemd tells since 254 (FDSTORE); before that whoever is to be
-    /// notified may have one, and closes what it is sent where it has none.
+    /// May there be a descriptor store for this process? systemd says so since 254 (FDSTORE). Any older manager may
+    /// have one; a manager without one closes what it is sent.
     bool has_store() const;
-    /// Puts a copy under this name into the store, to be passed at the next start. What is stored already stays under
-    /// the name that it has. Fails with EAGAIN where it is to be tried again on room. Names: sd_notify(3).
+    /// Puts a copy under this name into the store, which passes it at the next start. What is already stored keeps its
+    /// name. EAGAIN: try again when there is room. Names: sd_notify(3).
     Result<void> store(int fd, const std::string& name);
-    /// Takes all of this name out of the store, which closes them once the manager has got to it.
+    /// Removes everything of this name from the store; the manager closes it once it gets to it.
     void remove(const std::string& name);
     /// Names for which there was no room yet.
     std::vector<std::string> unremoved() const;
-    /// Waits until the manager has dealt with everything told so far, but not longer than this, and not at all if it
-    /// has no room.
+    /// Waits until the manager has dealt with everything sent so far, at most this long, and not at all if its queue is
+    /// full.
     void wait(Duration most);
     /// Called when there is room again.
     void on_room(std::function<void()> room) { room_ = std::move(room); }

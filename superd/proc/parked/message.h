@@ -16,16 +16,16 @@ enum class Errors : char {
     socket = '2',  ///< stderr is the connection as well
 };
 
-/// The largest message. Variables of one client are a few hundred bytes; a unix path is at most 108.
+/// The largest message. One client's variables take a few hundred bytes; a unix path at most 108.
 constexpr int kLargest = 4096;
 
-/// From superd-exec, before it leaves with 127: errno of the exec that failed, and the connection as SCM_RIGHTS. A
-/// pair that closes without: it worked.
+/// From superd-exec, before it exits with 127: the errno of the failed exec, and the connection as SCM_RIGHTS. If the
+/// pair closes without a message, the exec worked.
 struct Failure {
     int code;
 };
 
-/// One message with a descriptor, which stays the caller's. Returns what sendmsg(2) does. Here and inline, because
+/// Sends one message with a descriptor, which the caller keeps. Returns what sendmsg(2) does. Inline here, because
 /// superd-exec links nothing of superd.
 inline ssize_t send_with_descriptor(int socket, iovec* parts, std::size_t count, int descriptor, int flags) {
     alignas(cmsghdr) char control[CMSG_SPACE(sizeof descriptor)] = {};

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // superd-exec PATH ARGV0 [ARGUMENT…]
 //
-// A parked process: everything that a handler needs is already set but its client. It waits on stdin for one
-// message with the connection, then becomes the handler. A pair that closes without a message means: leave.
+// A parked process: everything that a handler needs is set except its client. It waits on stdin for one message with
+// the connection, then becomes the handler. If the pair closes without a message, it exits.
 
 #include <fcntl.h>
 #include <sys/prctl.h>
@@ -25,7 +25,7 @@ constexpr int kMostVariables = 1024;
 char message[kLargest + 1];
 char* environment[kMostVariables];
 
-/// The connection, or -1 where there is none to come. `length` is that of the message.
+/// The connection, or -1 if none will come. `length` is the message's.
 int receive(ssize_t& length) {
     alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))];
     iovec part{message, kLargest};
@@ -53,13 +53,13 @@ int receive(ssize_t& length) {
 }  // namespace
 
 int main(int argc, char** argv) {
-    // Started by descriptor, the kernel has no better name for it than the descriptor's number.
+    // It was started by descriptor, so the kernel names it only after the descriptor's number.
     prctl(PR_SET_NAME, "superd-exec");
-    // Others of its user must not take the connection from it (pidfd_getfd(2)). Where they may not read this file the
-    // kernel has seen to that from the exec on; the exec of the handler ends it.
+    // Others of its user must not take the connection from it (pidfd_getfd(2)). Where they may not read this file, the
+    // kernel prevents that after the exec; executing the handler lifts it.
     prctl(PR_SET_DUMPABLE, 0);
     if (argc < 3) {
-        static const char usage[] = "superd-exec: started by superd, not by hand\n";
+        static const char usage[] = "superd-exec: only superd starts this program\n";
         (void)!write(STDERR_FILENO, usage, sizeof usage - 1);
         return 2;
     }

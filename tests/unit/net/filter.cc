@@ -195,5 +195,5 @@ TEST_CASE("hundreds of prefixes fit; thousands are an error that says so") {
     }
     const auto program = filter::compile(access);
     REQUIRE_FALSE(program);
-    CHECK(program.error().text.starts_with("compile access lists: 4096 prefixes make a socket filter of "));
+    CHECK(program.error().text.starts_with("compile access lists: 4096 prefixes need a socket filter of "));
 }
