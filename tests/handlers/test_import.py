@@ -250,10 +250,10 @@ class ImportCommand(ImportCase):
         done = superctl(*arguments, status=1).stderr
         self.assertIn("7007.toml: replaced\n", done)
         self.assertIn("60/m", self.read("out", "7007.toml"))
-        self.assertIn("7008.toml is there already, and edited", done)
+        self.assertIn("7008.toml exists, and was edited", done)
         self.assertIn('  + exec = ["/bin/sh", "-x"]\n', done)
         self.assertIn("# mine", self.read("out", "7008.toml"))
-        self.assertRegex(done, r"7009\.toml: 7009: .* has no such service any more: left there")
+        self.assertRegex(done, r"7009\.toml: 7009: .* no longer has this service: file left in place")
         superctl(*arguments, "--force")
         self.assertNotIn("# mine", self.read("out", "7008.toml"))
         report = json.loads(superctl("--json", *arguments).stdout)
@@ -272,7 +272,7 @@ class ImportCommand(ImportCase):
             "access": {"deny": ["10.0.0.0/8", "127.0.0.2"]}}})
         if os.geteuid() == 0:
             self.assertIn("no errors", superctl("check", "--conf-dir", out).stdout)
-        self.assertIn("is none of tcpserver", superctl("import", "command", "--", "httpd", status=1).stderr)
+        self.assertIn("is not one of tcpserver", superctl("import", "command", "--", "httpd", status=1).stderr)
 
     def test_units(self):
         """Of a folder of links to sockets, as systemd makes it for those that are enabled, the services and drop-ins are
@@ -291,7 +291,7 @@ class ImportCommand(ImportCase):
             "a": {"listen": ["tcp://*:7001", "tcp://*:7003"], "model": "fork", "exec": ["/bin/sh"], "user": "root"}})
         self.assertIn("etc/b.socket: b.socket has no Listen", done.stderr)
         alone = superctl("import", "systemd", self.path("lib/a@.service")).stderr
-        self.assertIn("is no .socket unit", alone)
+        self.assertIn("is not a .socket unit", alone)
 
     def test_stdout(self):
         """Without --output the definitions go to stdout, each under its file's name, and the report to stderr."""

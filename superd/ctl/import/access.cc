@@ -14,7 +14,7 @@ bool covers(const sys::Prefix& outer, const sys::Prefix& inner) {
     return outer.length <= inner.length && outer.contains(inner.base);
 }
 
-/// All clients of that prefix but those of a longer one that some rule names.
+/// All clients of a prefix, except those of a longer prefix that some rule names.
 bool lets_in(const AccessList& list, const sys::Prefix& clients) {
     const auto rule =
         std::ranges::find_if(list.rules, [&](const AccessList::Rule& one) { return covers(one.prefix, clients); });
@@ -26,7 +26,7 @@ struct Cell {
     bool in = false;
 };
 
-/// Everybody, cut where some rule begins or ends; the wider ones first.
+/// All addresses, divided where a rule begins or ends; wider blocks first.
 std::vector<Cell> cells_of(const std::vector<AccessList>& lists) {
     std::vector<sys::Prefix> cuts = everybody();
     for (const AccessList& list : lists) {
@@ -38,7 +38,7 @@ std::vector<Cell> cells_of(const std::vector<AccessList>& lists) {
     std::vector<Cell> out;
     for (const sys::Prefix& cut : cuts) {
         const bool in = std::ranges::all_of(lists, [&](const AccessList& list) { return lets_in(list, cut); });
-        // What the narrowest one around it says already is not said again.
+        // Omit a block if the narrowest one around it already says the same.
         const auto around =
             std::ranges::find_if(out.rbegin(), out.rend(), [&](const Cell& cell) { return covers(cell.prefix, cut); });
         if (around == out.rend() || around->in != in) out.push_back({cut, in});
@@ -56,13 +56,13 @@ bool has_ip(const Imported& service) {
 void report_lost(Import& import, Imported& service, const AccessList& list) {
     if (!list.lost_in.empty()) {
         import.note(list.at, service.name, Fate::lost,
-                    fmt::format("{} {}: superd knows clients by their addresses alone: these are not let in", list.name,
+                    fmt::format("{} {}: superd knows clients only by address: these are not let in", list.name,
                                 fmt::join(list.lost_in, " ")));
     }
     if (!list.lost_out.empty()) {
         import.disable(service, list.at,
-                       fmt::format("{} {}: superd knows clients by their addresses alone, and would let these in",
-                                   list.name, fmt::join(list.lost_out, " ")));
+                       fmt::format("{} {}: superd knows clients only by address and would let these in", list.name,
+                                   fmt::join(list.lost_out, " ")));
     }
 }
 
@@ -101,7 +101,7 @@ void set_access(Import& import, Imported& service, const std::vector<AccessList>
     for (const Cell& cell : cells) {
         if (!is_root(cell)) (cell.in ? allow : deny).push_back(text_of(cell.prefix));
     }
-    // superd's allow list denies the rest, so that everybody has to be in it where only a few are denied.
+    // superd's allow list denies the rest, so everybody must be in it where only a few are denied.
     const bool listed = !allow.empty();
     for (const Cell& cell : cells) {
         if (is_root(cell) && cell.in == listed) (listed ? allow : deny).push_back(text_of(cell.prefix));

@@ -19,7 +19,7 @@ namespace {
 
 constexpr std::size_t largest_file = std::size_t{1} << 20;
 
-/// Without these there is no service, or another one than was meant; they stay whatever check says.
+/// Without these there is no service, or a different one; they stay, whatever check says.
 bool is_essential(std::string_view key) {
     constexpr std::array<std::string_view, 12> essential{"listen",
                                                          "model",
@@ -44,7 +44,7 @@ std::vector<std::string> folders_of(const std::string& path) {
     return out;
 }
 
-/// A definition's text as a service, and all that is wrong with it.
+/// A definition's text as a service, with all its errors.
 struct Checked {
     conf::toml::Source source;
     conf::toml::Value root;
@@ -72,9 +72,9 @@ class Fitting {
     Fitting(Import& import, Imported& service, const conf::Surroundings& from)
         : import_(import), service_(service), from_(from) {}
 
-    /// False: nothing makes a service of it, which has been noted.
+    /// False: it cannot become a service, which has been noted.
     bool run() {
-        // Each round takes at least one setting out, so there are no more than that.
+        // Each round takes out at least one setting, so this ends.
         while (round()) {
         }
         return fits_;
@@ -95,7 +95,7 @@ class Fitting {
                 const bool here = error.local;
                 fits_ = fits_ && here;
                 missing.push_back({at, here ? service_.name : "", here ? Fate::missing : Fate::skipped,
-                                   here ? error.message + "; superctl check refuses the file until that is mended"
+                                   here ? error.message + "; superctl check refuses the file until that is fixed"
                                         : fmt::format("\"{}\": {}; left out", service_.name, error.message)});
                 continue;
             }
@@ -141,7 +141,7 @@ class Conflicts {
 
     void add_folder(const std::string& folder, const std::set<std::string>& replaced) {
         const auto names = sys::list_directory(folder);
-        if (!names) return;  // not there yet; one that cannot be used is told when it is written to
+        if (!names) return;  // not there yet; writing reports one that cannot be used
         for (const std::string& name : *names) {
             if (!name.ends_with(".toml") || name.starts_with('.')) continue;
             const std::string stem = name.substr(0, name.size() - 5), path = fmt::format("{}/{}", folder, name);
@@ -198,7 +198,7 @@ std::string definition_text(const Imported& service, std::map<int, std::string>*
     for (const conf::Key& key : conf::keys()) {
         const std::string name = key.full_name();
         for (auto setting = service.settings.lower_bound(name); setting != service.settings.end(); ++setting) {
-            // Variables stand one by one: environment.NAME.
+            // Variables are separate settings: environment.NAME.
             const bool part = name == "environment" && setting->first.starts_with("environment.");
             if (setting->first != name && !part) break;
             if (key.section != section) {

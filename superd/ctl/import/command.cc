@@ -70,7 +70,7 @@ Result<Options> read_options(const std::vector<std::string>& words, std::string_
                 out.given.push_back({name, ""});
             }
         } else {
-            const std::string letters = word;  // `words` is not changed, but `at` moves
+            const std::string letters = word;  // `words` does not change, but `at` moves
             for (std::size_t i = 1; i < letters.size() && done; ++i) {
                 const std::string name{'-', letters[i]};
                 if (!takes_value(name)) {
@@ -90,10 +90,10 @@ Result<Options> read_options(const std::vector<std::string>& words, std::string_
 
 void set_program(Import& import, Imported& out, std::vector<std::string> argv, const std::string& folder) {
     const std::string given = argv[0];
-    // A relative path is one of the folder in which the command is given.
+    // A relative path is relative to the folder in which the command is given.
     if (given.find('/') != std::string::npos && !given.starts_with('/')) {
         argv[0] = fmt::format("{}/{}", folder, given.starts_with("./") ? given.substr(2) : given);
-        import.note(out.at, out.name, Fate::changed, fmt::format("{} is taken from {}", given, folder));
+        import.note(out.at, out.name, Fate::changed, fmt::format("{} is looked up in {}", given, folder));
     }
     out.set("exec", argv, out.at);
 }
@@ -116,15 +116,15 @@ Import import_command(const std::vector<std::string>& words, const Machine& mach
     Import import;
     const Origin at{"command", 0};
     if (words.empty()) {
-        import.note(at, "", Fate::error, "there are no words after import command --");
+        import.note(at, "", Fate::error, "no words follow import command --");
         return import;
     }
     const std::string program = words[0].substr(words[0].rfind('/') + 1);
     const auto found = std::ranges::find_if(command::known, [&](const auto& one) { return one.first == program; });
     if (found == command::known.end()) {
-        import.note(
-            at, "", Fate::error,
-            fmt::format("\"{}\" is none of tcpserver, tcpsvd, udpsvd, socat, ncat, systemd-socket-activate", program));
+        import.note(at, "", Fate::error,
+                    fmt::format("\"{}\" is not one of tcpserver, tcpsvd, udpsvd, socat, ncat, systemd-socket-activate",
+                                program));
         return import;
     }
     if (!std::ranges::all_of(words, is_plain_text)) {
@@ -139,7 +139,7 @@ Import import_command(const std::vector<std::string>& words, const Machine& mach
     const bool left_out = std::ranges::any_of(
         import.notes, [](const Note& note) { return note.fate == Fate::error || note.fate == Fate::skipped; });
     if (left_out) return import;
-    // Named after what it runs.
+    // The service is named after its program.
     const std::string wanted = service_name(out.name);
     for (Note& note : import.notes) note.service = wanted;
     out.name = wanted;

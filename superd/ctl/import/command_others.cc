@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// socat(1), ncat(1) and systemd-socket-activate(1), as far as they serve many clients with a program each.
+// socat(1), ncat(1) and systemd-socket-activate(1), as far as they start a program for each of many clients.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -26,7 +26,7 @@ struct Address {
     }
 };
 
-/// Up to a separator outside of quotes and backslashes, which are taken off. `keep`: they stay, for the program's
+/// Reads up to a separator outside quotes and backslashes, and removes these. `keep`: leaves them for the program's
 /// words.
 std::string piece_of(std::string_view text, std::size_t& at, std::string_view separators, bool keep) {
     std::string out;
@@ -69,7 +69,7 @@ Address address_of(std::string_view text) {
 
 std::vector<std::string> shell_or_words(const Address& address) {
     std::string_view text = address.parameters[0];
-    // Quotes around all of it are socat's, those within are for the words.
+    // Quotes around the whole are socat's; quotes inside are for the words.
     if (text.size() > 1 && text.front() == '"' && text.find('"', 1) == text.size() - 1)
         text = text.substr(1, text.size() - 2);
     if (address.type == "SYSTEM") {
@@ -105,10 +105,10 @@ class Socat {
         const auto listener = std::ranges::find(listeners, from_.type, &Listener::type);
         const std::vector<std::string> argv = to_.parameters.empty() ? std::vector<std::string>{} : shell_or_words(to_);
         if (listener == listeners.end() || from_.parameters.empty())
-            return skip(fmt::format("{} is no address of socat's on which superd serves", from_.type));
+            return skip(fmt::format("superd cannot listen on socat's {}", from_.type));
         if ((to_.type != "EXEC" && to_.type != "SYSTEM") || argv.empty())
-            return skip(fmt::format("{} is no program: superd forwards no connections", to_.type));
-        if (from_.find("fork") == nullptr) return skip("without fork it serves one client and ends");
+            return skip(fmt::format("{} is not a program: superd does not forward connections", to_.type));
+        if (from_.find("fork") == nullptr) return skip("without fork it exits after one client");
         out_.name = to_.type == "SYSTEM" ? "system" : argv[0].substr(argv[0].rfind('/') + 1);
         if (!set_listen(*listener)) return;
         out_.set("model", "fork", out_.at);
@@ -138,7 +138,7 @@ class Socat {
         const std::string* bind = from_.find("bind");
         const std::string *pf = from_.find("pf"), *only = from_.find("ipv6-v6only");
         const bool ipv6 = listener.family == "6" || (pf != nullptr && lower(*pf).ends_with('6'));
-        // Linux serves IPv4 on a socket of IPv6 as well.
+        // On Linux an IPv6 socket also serves IPv4.
         const bool dual = ipv6 && (only == nullptr || *only == "0");
         const std::vector<std::string> listen =
             uris(import_, out_, machine_, listener.scheme, bind != nullptr ? *bind : "", where,
@@ -178,7 +178,7 @@ class Socat {
             set_access(import_, out_, wrapper_lists(machine_, value.empty() ? "socat" : value));
         } else if (name == "sourceport" || name == "lowport" || name == "sp") {
             import_.disable(out_, out_.at,
-                            fmt::format("{}: superd looks at no client's port, and would let in others", name));
+                            fmt::format("{}: superd does not look at clients' ports and would let in others", name));
         } else if (std::ranges::find(settled, name) == settled.end()) {
             lost(name, value, "superd has nothing like it");
         }
@@ -209,7 +209,7 @@ class Socat {
             out_.set("working_directory", value, out_.at);
         } else if (name != "nofork" && name != "pipes" && name != "setsid") {
             lost(name, value,
-                 name == "pty" || name == "ctty" ? "superd makes no terminals" : "superd has nothing like it");
+                 name == "pty" || name == "ctty" ? "superd does not make terminals" : "superd has nothing like it");
         }
     }
 
@@ -219,7 +219,7 @@ class Socat {
     Import& import_;
 };
 
-/// A list of ncat's, by option or from a file.
+/// An access list of ncat's, from an option or a file.
 void add_hosts(AccessList& list, const Machine& machine, const Options& options, const char* option, const char* file,
                bool in) {
     std::string text = options.find(option) != nullptr ? *options.find(option) : "";
@@ -245,7 +245,7 @@ void add_hosts(AccessList& list, const Machine& machine, const Options& options,
 void map_socat(const std::vector<std::string>& words, const Machine& machine, Imported& out, Import& import) {
     const auto options = read_options(words, "-b -l -t -T -L -W -lf -lp -lm");
     if (!options) return import.note(out.at, "", Fate::error, options.error().text);
-    if (options->rest.size() != 2) return import.note(out.at, "", Fate::error, "has not two addresses");
+    if (options->rest.size() != 2) return import.note(out.at, "", Fate::error, "does not have two addresses");
     Socat(address_of(options->rest[0]), address_of(options->rest[1]), machine, out, import).run();
 }
 
@@ -261,7 +261,7 @@ void map_ncat(const std::vector<std::string>& words, const Machine& machine, Imp
     };
     const auto skip = [&](const char* why) { import.note(out.at, "", Fate::skipped, std::string(why) + "; left out"); };
     if (either("-l", "--listen") == nullptr) return skip("without -l it is a client");
-    if (either("-k", "--keep-open") == nullptr) return skip("without -k it serves one client and ends");
+    if (either("-k", "--keep-open") == nullptr) return skip("without -k it exits after one client");
     if (options->has("--ssl")) return skip("--ssl: superd would serve it without TLS");
     const std::string *exec = either("-e", "--exec"), *shell = either("-c", "--sh-exec"),
                       *port = either("-p", "--port");
@@ -339,8 +339,8 @@ void map_activate(const std::vector<std::string>& words, const Machine& machine,
     if (accept && !datagram && !options->has("--inetd"))
         import.disable(
             out, out.at,
-            "has no --inetd, so the handler looks for its connection at descriptor 3 (LISTEN_FDS), where superd "
-            "passes none: it must take stdin (exec)");
+            "has no --inetd, so the handler expects its connection at descriptor 3 (LISTEN_FDS); superd passes "
+            "it as stdin: the handler must use that (exec)");
 }
 
 }  // namespace superd::ctl::command

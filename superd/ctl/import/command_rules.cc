@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Rules of tcprules(1) and ipsvd(7): by address, the longest that fits.
+// Rules of tcprules(1) and ipsvd(7): by address; the longest match decides.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -18,7 +18,7 @@ std::uint32_t word_at(std::string_view data, std::size_t at) {
     return out;
 }
 
-/// "10.1." and "10.1", "10.1.2.3", and "" and "0" for everybody; nullopt: a name.
+/// "10.1." and "10.1", "10.1.2.3", and "" and "0" for everybody; nullopt: it is a name.
 std::optional<std::vector<sys::Prefix>> prefixes_of(std::string_view key) {
     if (key.empty() || key == "0") return everybody();
     if (key.ends_with('.')) key.remove_suffix(1);
@@ -39,7 +39,7 @@ void add(AccessList& list, std::string_view key, bool in) {
     (in ? list.lost_in : list.lost_out).emplace_back(key);
 }
 
-/// "1.2.3.37-53:deny": the last of the numbers has a range.
+/// "1.2.3.37-53:deny": the last number may be a range.
 void add_range(AccessList& list, std::string_view key, bool in) {
     const std::size_t dash = key.find('-'), dot = key.rfind('.', dash);
     int from = 0, to = 0;
@@ -62,7 +62,7 @@ void read_text(AccessList& list, std::string_view text) {
     }
 }
 
-/// A constant database: 256 places of tables, then the records up to the first table. nullopt: it is none.
+/// A constant database: 256 table positions, then the records up to the first table. nullopt: the file is not one.
 std::optional<std::vector<std::pair<std::string, std::string>>> records_of(std::string_view data) {
     constexpr std::size_t header = 2048;
     if (data.size() < header) return std::nullopt;

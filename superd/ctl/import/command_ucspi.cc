@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// tcpserver(1), tcpsvd(8), udpsvd(8): one program for each connection, limits by options, rules in a cdb or a folder.
+// tcpserver(1), tcpsvd(8), udpsvd(8): one program for each connection, limits as options, rules in a cdb or a folder.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -17,7 +17,7 @@ std::string base_name(std::string_view path) {
     return std::string(path.substr(path.rfind('/') + 1));
 }
 
-/// A number in an option, within what superd takes; 0: it is none.
+/// A number in an option, within superd's range; 0: not a number.
 int number_in(std::string_view text) {
     int number = 0;
     const auto [end, status] = std::from_chars(text.data(), text.data() + text.size(), number);
@@ -32,11 +32,11 @@ void set_number(Import& import, Imported& out, const Options& options, std::stri
     import.note(out.at, out.name, Fate::lost, fmt::format("{} {}: not a number above 0", option, *given));
 }
 
-/// HOST PORT PROGRAM ARG…; false: it has not all of these, which is noted.
+/// HOST PORT PROGRAM ARG…; false: some of these are missing, which is noted.
 bool set_rest(Import& import, Imported& out, const Machine& machine, const Options& options,
               std::string_view protocol) {
     if (options.rest.size() < 3) {
-        import.note(out.at, "", Fate::error, "has not all of a host, a port and a program");
+        import.note(out.at, "", Fate::error, "needs a host, a port and a program");
         return false;
     }
     const std::vector<std::string> listen = uris(import, out, machine, protocol, options.rest[0], options.rest[1], "4");
@@ -51,7 +51,7 @@ bool set_rest(Import& import, Imported& out, const Machine& machine, const Optio
 void note_names(Import& import, const Imported& out, std::string_view what) {
     import.note(
         out.at, out.name, Fate::lost,
-        fmt::format("{}: superd does not look up names of clients; TCPREMOTEHOST and TCPREMOTEINFO are not set", what));
+        fmt::format("{}: superd does not look up clients' names; TCPREMOTEHOST and TCPREMOTEINFO are not set", what));
 }
 
 }  // namespace
@@ -72,19 +72,17 @@ void map_tcpserver(const std::vector<std::string>& words, const Machine& machine
                     "-U: superd does not take users from its environment; write user and group");
     if (options->has("-D")) out.set("socket.nodelay", true, out.at);
     if (options->has("-B"))
-        import.note(out.at, out.name, Fate::lost, "-B: superd sends nothing by itself to clients that it serves");
+        import.note(out.at, out.name, Fate::lost, "-B: superd itself sends nothing to clients that it serves");
     if (options->has("-p"))
-        import.disable(
-            out, out.at,
-            "-p: superd knows clients by their addresses alone, and would let in those whose names are wrong");
+        import.disable(out, out.at,
+                       "-p: superd knows clients only by address and would let in those with a wrong name");
     if (!options->has("-H")) note_names(import, out, "without -H");
     if (const std::string* path = options->find("-x")) {
         const auto content = machine.read(*path);
         if (content) return set_access(import, out, {rules_of_cdb(*path, *content, false)});
         if (!options->has("-X"))
-            import.disable(
-                out, out.at,
-                fmt::format("-x {}: {}, and tcpserver serves nobody without it", *path, content.error().text));
+            import.disable(out, out.at,
+                           fmt::format("-x {}: {}; without it tcpserver serves nobody", *path, content.error().text));
     }
 }
 
@@ -116,9 +114,8 @@ void map_ipsvd(const std::vector<std::string>& words, const Machine& machine, Im
     }
     if (options->has("-h")) note_names(import, out, "-h");
     if (options->has("-p"))
-        import.disable(
-            out, out.at,
-            "-p: superd knows clients by their addresses alone, and would let in those whose names are wrong");
+        import.disable(out, out.at,
+                       "-p: superd knows clients only by address and would let in those with a wrong name");
     if (const std::string* path = options->find("-x")) {
         const auto content = machine.read(*path);
         if (!content) return import.disable(out, out.at, fmt::format("-x {}: {}", *path, content.error().text));

@@ -36,7 +36,7 @@ void append_utf8(std::string& out, unsigned code) {
     }
 }
 
-/// What follows a backslash at `at`; leaves `at` on its last character. An unknown escape stays as it is.
+/// The character for the escape at `at`; leaves `at` on its last character. An unknown escape stays as it is.
 void unescape(std::string_view text, std::size_t& at, std::string& out) {
     constexpr std::string_view names = "abfnrtvs\\\"'", values = "\a\b\f\n\r\t\v \\\"'";
     const char c = text[at];
@@ -70,7 +70,7 @@ void unescape(std::string_view text, std::size_t& at, std::string& out) {
     at += length == 3 ? 2 : length;
 }
 
-/// A variable's name at the start of `text`: NAME or {NAME}. Its length with the braces, 0 where there is none.
+/// A variable's name at the start of `text`: NAME or {NAME}. Its length including braces, 0 if there is none.
 std::size_t variable_at(std::string_view text, std::string& name) {
     const bool braced = text.starts_with('{');
     const std::string_view rest = text.substr(braced ? 1 : 0);
@@ -87,7 +87,7 @@ class Expansion {
 
     void add(const std::string& word) {
         std::string name;
-        // Alone and without braces it stands for as many words as its value has.
+        // As a whole word without braces, it becomes as many words as its value has.
         if (word.size() > 1 && word[0] == '$' && word[1] != '{' &&
             variable_at(std::string_view(word).substr(1), name) == word.size() - 1) {
             const std::string value = value_of(name);
@@ -171,7 +171,7 @@ Result<Command> command_of(std::string_view text, const Specifiers& specifiers,
     for (; !text.empty() && prefixes.find(text[0]) != std::string_view::npos; text.remove_prefix(1)) {
         if (text[0] == '@') named = true;
         if (text[0] == ':') replace = false;
-        // "!!" is "!" only where the kernel has no ambient capabilities, which is nowhere now.
+        // "!!" is "!" only where the kernel has no ambient capabilities; today every kernel has them.
         if (text.starts_with("!!")) {
             text.remove_prefix(1);
         } else if (text[0] == '+' || text[0] == '!') {

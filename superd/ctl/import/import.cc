@@ -113,7 +113,7 @@ bool is_plain_text(std::string_view text) {
 }
 
 std::string service_name(std::string_view wanted) {
-    constexpr std::size_t longest = 200;  // with its suffixes, still a file's name
+    constexpr std::size_t longest = 200;  // still a valid file name with its suffixes
     std::string out;
     for (const char c : wanted.substr(0, longest)) {
         const bool fits = is_alphanumeric(c) || std::string_view("._@-").find(c) != std::string_view::npos;
@@ -177,12 +177,12 @@ std::string set_handler(Import& import, Imported& service, std::string program, 
     std::string daemon;
     if (argv.empty()) argv.emplace_back(base_name(program));
     if (base_name(program) == "tcpd" && argv[0] != program && base_name(argv[0]) != "tcpd") {
-        // tcpd(8) runs argv[0], which it looks for in its own folder unless it is a path.
+        // tcpd(8) runs argv[0]; unless that is a path, it looks for it in its own folder.
         program = argv[0].starts_with('/') ? argv[0] : fmt::format("/usr/sbin/{}", argv[0]);
         daemon = base_name(argv[0]);
         import.note(
             at, service.name, Fate::changed,
-            fmt::format("tcpd is left out and {} started directly: [access] has what hosts.allow and hosts.deny "
+            fmt::format("tcpd is left out and {} is started directly: [access] has what hosts.allow and hosts.deny "
                         "say now",
                         program));
     }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The text of inetd.conf: lines, addresses that stick, files that are included, and whose inetd it was written for.
+// The text of inetd.conf: lines, sticky addresses, included files, and whose inetd it was written for.
 #include "ctl/import/inetd.h"
 
 #include <fmt/format.h>
@@ -57,9 +57,9 @@ class Reader {
             import_.note(
                 {file, 0}, "", Fate::changed,
                 fmt::format(
-                    "read as the inetd.conf {} ({}), where \"tcp\" is {}; --dialect {} says otherwise", whose(guessed_),
-                    seen.line > 0 ? fmt::format("line {} looks like it", seen.line) : "a guess: nothing in it tells",
-                    guessed_ == Dialect::openbsd ? "a socket of IPv4 and one of IPv6" : "IPv4 alone",
+                    "read as the inetd.conf {} ({}), where \"tcp\" is {}; --dialect {} changes that", whose(guessed_),
+                    seen.line > 0 ? fmt::format("line {} looks like it", seen.line) : "a guess: nothing in it shows",
+                    guessed_ == Dialect::openbsd ? "an IPv4 socket and an IPv6 one" : "IPv4 only",
                     guessed_ == Dialect::openbsd ? "bsd" : "openbsd"));
         }
         return std::move(import_);
@@ -76,7 +76,7 @@ class Reader {
         return out;
     }
 
-    /// False: nothing more of this file is read.
+    /// False: read nothing more of this file.
     bool line(const std::string& file, Cursor& cursor) {
         const Origin at{file, cursor.line};
         const Cursor start = cursor;
@@ -86,7 +86,7 @@ class Reader {
             comment(at, text);
             return true;
         }
-        // A line that begins with a blank goes on with the one before, but not for GNU's.
+        // A line that begins with a blank continues the one before, except for GNU's inetd.
         std::string whole(text);
         while (guessed_ != Dialect::gnu && cursor.at < cursor.text.size() &&
                kBlanks.find(cursor.text[cursor.at]) != std::string_view::npos) {
@@ -122,7 +122,7 @@ class Reader {
 
     void comment(const Origin& at, std::string_view text) {
         if (text.starts_with("#@") && text.size() > 2)
-            return import_.note(at, "", Fate::lost, "an IPsec policy: superd sets none");
+            return import_.note(at, "", Fate::lost, "an IPsec policy: superd does not set one");
         if (!text.starts_with(kOffMark) || !is_plain_text(text)) return;
         const auto words = words_of(text.substr(kOffMark.size()), false);
         const std::string name = words && !words->empty() ? words->front() : "a service";
@@ -159,14 +159,14 @@ class Reader {
         const std::string family =
             entry.protocol.starts_with("tcp") || entry.protocol.starts_with("udp") ? entry.protocol.substr(3) : "4";
         told_ = told_ || family.empty() || family == "6";
-        // Of lines with the same socket the last one counts.
+        // Of several lines with the same socket, the last one counts.
         std::string socket = fmt::format("{} {}", entry.service, entry.protocol);
         for (const std::string& host : entry.hosts) socket += " " + host;
         const auto before = entry.off.empty() ? seen_.find(socket) : seen_.end();
         if (before != seen_.end()) {
             std::erase_if(import_.services, [&](const Imported& one) { return one.name == before->second.name; });
             import_.note(before->second.at, before->second.name, Fate::skipped,
-                         fmt::format("line {} is about the same socket and counts; left out", entry.at.line));
+                         fmt::format("line {} has the same socket and counts; left out", entry.at.line));
             seen_.erase(before);
         }
         const std::size_t count = import_.services.size();
@@ -175,7 +175,7 @@ class Reader {
             seen_[socket] = {import_.services.back().name, entry.at};
     }
 
-    /// [HOST,HOST…:]SERVICE, or a path, in FreeBSD with :USER:GROUP:MODE: before it.
+    /// [HOST,HOST…:]SERVICE, or a path; FreeBSD allows :USER:GROUP:MODE: before it.
     bool set_service(Entry& entry, std::string_view field) {
         if (entry.protocol == "unix" || field.starts_with('/')) {
             entry.service = field;
@@ -241,7 +241,7 @@ class Reader {
             const auto number = count_of(parts[i]);
             if (parts[i].empty() && slash) continue;
             if (!number || i > 2) {
-                lost(entry, fmt::format("\"{}\" in \"{}\" is no limit that inetd has", parts[i], field));
+                lost(entry, fmt::format("\"{}\" in \"{}\" is not a limit of inetd's", parts[i], field));
             } else if (*number > 0) {  // 0: no limit
                 (!slash   ? entry.per_minute
                  : i == 0 ? entry.instances
@@ -261,17 +261,17 @@ class Reader {
         } else if (name == "rcvbuf") {
             entry.receive_buffer = size;
         } else {
-            lost(entry, fmt::format("\"{}\" is no option that inetd has", option));
+            lost(entry, fmt::format("\"{}\" is not an option of inetd's", option));
         }
     }
 
-    /// SERVICE on|off KEY = VALUE…; the rest of the line is read as a line of its own.
+    /// SERVICE on|off KEY = VALUE…; the rest of the line is read as a separate line.
     bool keys(const Origin& at, const Cursor& start, Cursor& cursor, const std::vector<std::string>& words) {
         Entry entry;
         entry.at = at;
         if (!set_service(entry, words[0])) return false;
         cursor = start;
-        // Behind the switch: its own # begins a comment.
+        // After the switch, # begins a comment.
         const std::string_view name = std::string_view(words[1]).substr(0, words[1].find('#'));
         const std::size_t service = cursor.text.find(words[0], cursor.at);
         cursor.at = cursor.text.find(name, service + words[0].size()) + name.size();
@@ -287,7 +287,7 @@ class Reader {
         return true;
     }
 
-    /// There "tcp" has the family of its address.
+    /// In this notation "tcp" has the family of its address.
     static void infer_family(Entry& entry) {
         if (entry.protocol != "tcp" && entry.protocol != "udp") return;
         const std::string& host = entry.hosts[0];
@@ -295,12 +295,12 @@ class Reader {
             entry.protocol += host.find(':') != std::string::npos ? "6" : "4";
         } else {
             entry.off =
-                fmt::format("protocol = {} without an address does not say which family it is of", entry.protocol);
+                fmt::format("protocol = {} without an address does not say which family it means", entry.protocol);
         }
     }
 
     void include(const Origin& at, const std::vector<std::string>& fields) {
-        if (guessed_ != Dialect::netbsd) return broken(at, ".include is known to NetBSD's inetd alone: left out");
+        if (guessed_ != Dialect::netbsd) return broken(at, "only NetBSD's inetd knows .include: left out");
         if (fields.size() != 2) return broken(at, ".include takes one path: left out");
         const std::string here = at.file.substr(0, at.file.rfind('/') + 1);
         const std::string path = fields[1].starts_with('/') ? fields[1] : here + fields[1];
@@ -327,9 +327,9 @@ class Reader {
         Origin at;
     };
     std::map<std::string, Seen> seen_;  ///< services by their sockets
-    bool told_ = false;                 ///< some line means another thing in another dialect
+    bool told_ = false;                 ///< some line means something else in another dialect
     std::size_t files_ = 0;
-    std::set<std::string> open_;  ///< being read: those that include each other
+    std::set<std::string> open_;  ///< being read: detects files that include each other
     Import import_;
 };
 

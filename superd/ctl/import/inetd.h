@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// inetd.conf as a list of entries, in the dialects of five inetds, and one entry as a service of superd's.
+// inetd.conf as a list of entries, in the dialects of five inetds, and one entry as a superd service.
 
 #include <optional>
 #include <string>
@@ -11,7 +11,7 @@
 
 namespace superd::ctl::inetd {
 
-/// An entry's fields, whichever notation it has.
+/// An entry's fields, in whichever notation.
 struct Entry {
     Origin at;
     std::vector<std::string> hosts{"*"};  ///< addresses and names; "*": all
@@ -24,24 +24,24 @@ struct Entry {
     bool wait = false;
     std::string receive_buffer, send_buffer;
     std::optional<int> instances, per_minute, per_source, per_source_minute;
-    std::string socket_user, socket_group, socket_mode;  ///< of a path
+    std::string socket_user, socket_group, socket_mode;  ///< for a path
     std::string off;                                     ///< why its inetd does not start it; empty: it does
 };
 
-/// What stands before a line that update-inetd has switched off.
+/// What update-inetd puts before a line that it switches off.
 constexpr std::string_view kOffMark = "#<off>#";
 
-/// What a file shows of whom it was written for.
+/// What a file shows about the inetd it was written for.
 struct Guess {
     Dialect dialect = Dialect::bsd;
-    int line = 0;  ///< that shows it; 0: none does
+    int line = 0;  ///< the line that shows it; 0: none does
 };
 Guess guess(std::string_view text);
 /// "of FreeBSD"
 const char* whose(Dialect dialect);
 
-/// Words between blanks; with `quotes` one that starts with a quote reaches to the next such quote. nullopt: there is
-/// none.
+/// Words between blanks; with `quotes`, a word that starts with a quote ends at the next such quote. nullopt: there is
+/// no closing quote.
 std::optional<std::vector<std::string>> words_of(std::string_view line, bool quotes);
 
 /// A positive number; nullopt: anything else.
@@ -53,12 +53,11 @@ struct Cursor {
     std::size_t at = 0;
     int line = 1;
 };
-/// Reads KEY = VALUE…, … ; in NetBSD's notation, from behind "on" or "off" to behind the semicolon, into the entry. The
-/// error is one of syntax, after which nothing more of the file can be read; what is wrong with an option alone goes
-/// into Entry::off.
+/// Reads NetBSD's KEY = VALUE…, … ; into the entry, from after "on" or "off" to after the semicolon. An error is a
+/// syntax error, after which the rest of the file cannot be read; a fault in one option only goes into Entry::off.
 Result<void> read_keys(Cursor& cursor, Entry& entry);
 
-/// Adds the service, or says why there is none.
+/// Adds the service, or reports why there is none.
 void map_service(const Entry& entry, Dialect dialect, const Machine& machine, Import& import);
 
 }  // namespace superd::ctl::inetd

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Whose inetd a file was written for, by what only one of them knows.
+// Whose inetd a file was written for, recognized by what only one of them has.
 #include <algorithm>
 #include <array>
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// NetBSD's key-values notation: KEY = VALUE…, KEY = VALUE…; over as many lines as it takes.
+// NetBSD's key-values notation: KEY = VALUE…, KEY = VALUE…; over any number of lines.
 #include <fmt/format.h>
 
 #include <map>
@@ -49,7 +49,7 @@ class Parser {
         if (entry_.off.empty()) entry_.off = std::move(why);
     }
 
-    /// Over blanks, line ends and comments. False: the text is over.
+    /// Skips blanks, line ends and comments. False: the text has ended.
     bool skip() {
         for (; cursor_.at < cursor_.text.size(); ++cursor_.at) {
             const char c = cursor_.text[cursor_.at];
@@ -123,7 +123,7 @@ class Parser {
             } else if (const auto byte = next == 'x' ? hexadecimal() : std::nullopt) {
                 out += *byte;
             } else {
-                return fail("an escape is none that inetd has");
+                return fail("an escape is unknown to inetd");
             }
         }
         return fail("a quote is not closed");
@@ -159,14 +159,14 @@ class Parser {
             entry_.*text->second = values[0];
         } else if (const auto count = counts.find(key); count != counts.end()) {
             entry_.*count->second = count_of(values[0]);
-            if (!(entry_.*count->second)) off(fmt::format("{} = {} is no number", key, values[0]));
+            if (!(entry_.*count->second)) off(fmt::format("{} = {} is not a number", key, values[0]));
         } else if (key == "bind") {
             entry_.hosts = {values[0]};
         } else if (key == "wait") {
             entry_.wait = values[0] == "yes";
             if (!entry_.wait && values[0] != "no") off(fmt::format("wait = {} is neither yes nor no", values[0]));
         } else {
-            off(fmt::format("\"{}\" is no option that inetd has", key));
+            off(fmt::format("\"{}\" is not an option of inetd's", key));
         }
     }
 

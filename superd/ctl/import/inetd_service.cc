@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What an entry of inetd.conf comes to.
+// One entry of inetd.conf as a service.
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -43,7 +43,7 @@ class Mapper {
     }
 
   private:
-    /// inetd starts a handler for each socket; superd's iterative model has one at a time for all of a service.
+    /// inetd starts a handler for each socket; superd's iterative model runs one at a time for the whole service.
     void finish() {
         const bool alone = value_is("model", "\"iterative\"") && listen_.size() > 1;
         for (const std::string& uri : alone ? listen_ : std::vector<std::string>{""}) {
@@ -55,8 +55,8 @@ class Mapper {
             import_.services.push_back(std::move(one));
         }
         if (alone)
-            note(Fate::changed, fmt::format("a service for each of its {} sockets, since each has a handler of its own",
-                                            listen_.size()));
+            note(Fate::changed,
+                 fmt::format("one service for each of its {} sockets, since each has its own handler", listen_.size()));
     }
     bool value_is(const std::string& key, std::string_view toml) const {
         const auto found = out_.settings.find(key);
@@ -74,21 +74,21 @@ class Mapper {
     std::string left_out() const {
         const std::string word = entry_.service.substr(0, entry_.service.find('/'));
         if (entry_.protocol.starts_with("rpc/"))
-            return "is a Sun RPC service, registered with a portmapper: superd has none";
+            return "is a Sun RPC service, registered with a portmapper, which superd does not do";
         if (word == "tcpmux" && !is_path()) return "is served through TCPMUX (RFC 1078), which superd does not speak";
         if (!stream() && entry_.type != "dgram")
             return fmt::format("has socket type \"{}\": superd serves stream and dgram", entry_.type);
         if (internal() && shipped_handler(entry_.service).empty())
-            return "is inside of inetd, and superd ships no handler for it";
+            return "is internal to inetd, and superd ships no handler for it";
         return "";
     }
 
-    /// What each inetd binds for all addresses; empty: it has no such protocol.
+    /// What each inetd binds for all addresses; empty: it does not have this protocol.
     std::vector<std::string> wildcards(std::string_view family) const {
         const bool gnu = dialect_ == Dialect::gnu;
         if (family.empty() && dialect_ == Dialect::openbsd) return {"0.0.0.0", "::"};
         if (family.empty() || family == "4") return {"0.0.0.0"};
-        // Of OpenBSD's sockets for IPv6 those for datagrams take IPv4 as well.
+        // OpenBSD's IPv6 datagram sockets also take IPv4.
         const bool openbsd_udp = dialect_ == Dialect::openbsd && entry_.type == "dgram";
         if (family == "6") return {gnu || openbsd_udp ? "*" : "::"};
         if (family == "6only" && gnu) return {"::"};
@@ -97,7 +97,7 @@ class Mapper {
         return {};
     }
 
-    /// The family of which addresses are taken for a protocol: "4", "6" or, for both, "".
+    /// The address family for a protocol: "4", "6" or, for both, "".
     const char* family_of_hosts(std::string_view family) const {
         if (family.empty()) return dialect_ == Dialect::openbsd ? "" : "4";
         if (dialect_ == Dialect::gnu && family == "6") return "";
@@ -142,7 +142,7 @@ class Mapper {
         out_.set("listen", std::vector<std::string>{(stream() ? "unix://" : "unix-dgram://") + entry_.service},
                  entry_.at);
         std::string mode = entry_.socket_mode;
-        // What their inetds make such a socket with.
+        // The modes with which each inetd makes such a socket.
         if (mode.empty()) mode = dialect_ == Dialect::freebsd ? "0200" : dialect_ == Dialect::netbsd ? "0755" : "0666";
         out_.set("socket.mode", mode.starts_with('0') ? mode : "0" + mode, entry_.at);
         if (!entry_.socket_user.empty()) out_.set("socket.user", entry_.socket_user, entry_.at);
@@ -158,8 +158,8 @@ class Mapper {
         if (entry_.instances.value_or(0) == 0) return;
         if (!entry_.wait) {
             out_.set("limits.instances", *entry_.instances, entry_.at);
-        } else if (*entry_.instances > 1) {  // one at a time is what the model means
-            note(Fate::lost, fmt::format("at most {}: under wait there is one at a time", *entry_.instances));
+        } else if (*entry_.instances > 1) {  // the model already allows only one at a time
+            note(Fate::lost, fmt::format("at most {}: under wait only one runs at a time", *entry_.instances));
         }
     }
 
@@ -168,7 +168,7 @@ class Mapper {
         if (size.empty()) return;
         if (size.back() == 'k' || size.back() == 'm') size.back() = static_cast<char>(size.back() - 'a' + 'A');
         const auto bytes = parse_size(size);
-        if (!bytes) return note(Fate::lost, fmt::format("\"{}\" is no size of a buffer", size));
+        if (!bytes) return note(Fate::lost, fmt::format("\"{}\" is not a buffer size", size));
         out_.set(key, format_size((*bytes + 1023) / 1024 * 1024), entry_.at);  // superd wants a unit
     }
 
@@ -177,7 +177,7 @@ class Mapper {
         // Measured: these two leave root in its own group.
         const bool own = entry_.user == "root" && (dialect_ == Dialect::openbsd || dialect_ == Dialect::gnu);
         if (!entry_.group.empty() && own)
-            note(Fate::changed, fmt::format("group {}: inetd leaves root in its own", entry_.group));
+            note(Fate::changed, fmt::format("group {}: inetd leaves root in its own group", entry_.group));
         if (!entry_.group.empty() && !own) out_.set("group", entry_.group, entry_.at);
         const std::string daemon = ctl::set_handler(import_, out_, entry_.program, entry_.argv, entry_.at);
         out_.set("stderr", "socket", entry_.at);

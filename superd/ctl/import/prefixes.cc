@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// xinetd's forms of addresses: 10.0.0.0 for a network, 10.0.0.{1,2}, 10.0.0.0/8.
+// xinetd's address forms: 10.0.0.0 for a network, 10.0.0.{1,2}, 10.0.0.0/8.
 #include <arpa/inet.h>
 #include <fmt/format.h>
 
@@ -22,8 +22,8 @@ std::optional<sys::Prefix> ipv4(std::uint32_t address, int length) {
     return sys::parse_prefix(fmt::format("{}/{}", text, length));
 }
 
-/// Octets of zeros at an address's end are wildcards. Of fewer than four numbers the last one fills what is left, as
-/// inet_aton(3) has it: 192.168.1 is 192.168.0.1.
+/// Zero octets at the end of an address are wildcards. With fewer than four numbers, the last one fills the rest, as in
+/// inet_aton(3): 192.168.1 is 192.168.0.1.
 std::optional<sys::Prefix> numeric(std::string_view word) {
     in_addr bytes{};
     if (word.find_first_not_of("0123456789.xXabcdefABCDEF") != std::string_view::npos ||
@@ -35,7 +35,7 @@ std::optional<sys::Prefix> numeric(std::string_view word) {
     return ipv4(address, length);
 }
 
-/// "1.2.{3,4}": a prefix for each, of as many octets as are written.
+/// "1.2.{3,4}": one prefix for each number in braces, with as many octets as are written.
 std::vector<sys::Prefix> factorised(std::string_view word, std::size_t brace) {
     std::vector<sys::Prefix> out;
     if (!word.ends_with('}')) return out;

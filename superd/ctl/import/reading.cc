@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What superctl import reads: files, folders, units and what stands beside them, and what it asks this machine.
+// What superctl import reads (files, folders, units and related files), and what it asks this machine.
 #include <arpa/inet.h>
 #include <fmt/format.h>
 #include <netdb.h>
@@ -31,7 +31,7 @@ bool is_folder(const std::string& path) {
     return status && S_ISDIR(status->mode);
 }
 
-/// Names of the files in a folder, but hidden ones and editors' backups.
+/// Names of the files in a folder, without hidden ones and editors' backups.
 Result<std::vector<std::string>> files_in(const std::string& folder) {
     auto names = sys::list_directory(folder);
     if (!names) return names;
@@ -69,7 +69,7 @@ class Reading {
         all_.note({path, 0}, "", Fate::error, "cannot be read: " + error.text);
     }
 
-    /// Services of different files may have one name.
+    /// Services from different files may have the same name.
     void add(Import import) {
         for (Imported& service : import.services) {
             const std::string name = free_name(all_.services, service.name, "2");
@@ -82,7 +82,7 @@ class Reading {
             all_.services.push_back(std::move(service));
         }
         for (Note& note : import.notes) {
-            // What holds for all services is said once.
+            // Report once what applies to all services.
             const bool said = note.at.line == 0 && note.service.empty() &&
                               std::ranges::find(all_.notes, note.text, &Note::text) != all_.notes.end();
             if (!said || note.fate != Fate::changed) all_.notes.push_back(std::move(note));
@@ -105,11 +105,11 @@ class Reading {
         add(import_xinetd(path, *text, this_machine()));
     }
 
-    /// Of units that have one name the first counts, as /etc does before /usr/lib.
+    /// Of several units with the same name the first counts, as /etc comes before /usr/lib.
     void read_unit(const std::string& path, const std::string& name) {
         if (units_.files.contains(name)) return;
         const auto status = sys::status_of(path);
-        // A link to /dev/null masks a unit: it is there, and says nothing.
+        // A link to /dev/null masks a unit: the unit exists and is empty.
         auto text = status && S_ISCHR(status->mode) ? Result<std::string>("") : read_text(path);
         if (!text) return cannot_read(path, text.error());
         units_.files[name] = {path, std::move(*text)};
@@ -122,7 +122,8 @@ class Reading {
 
     void read_units(const std::string& path) {
         if (!is_folder(path) && !path.ends_with(".socket"))
-            return all_.note({path, 0}, "", Fate::skipped, "is no .socket unit: a service is imported with its socket");
+            return all_.note({path, 0}, "", Fate::skipped,
+                             "is not a .socket unit: a service is imported with its socket");
         if (!is_folder(path)) return read_socket(path);
         const auto names = sys::list_directory(path);
         if (!names) return cannot_read(path, names.error());
@@ -131,7 +132,7 @@ class Reading {
         }
     }
 
-    /// A socket with what stands beside it: it may be a link, as those in sockets.target.wants are.
+    /// A socket with related files: it may be a link, as in sockets.target.wants.
     void read_socket(const std::string& path) {
         read_unit(path, path.substr(path.rfind('/') + 1));
         std::error_code error;
@@ -146,7 +147,7 @@ class Reading {
         if (!names) return cannot_read(folder, names.error());
         for (const std::string& name : *names) {
             const std::string file = fmt::format("{}/{}", folder, name);
-            // Services that lead nowhere are of no interest before a socket wants them.
+            // Broken service links do not matter until a socket needs them.
             if ((name.ends_with(".service") || name.ends_with(".slice")) && sys::status_of(file)) read_unit(file, name);
             if (name.ends_with(".service.d") || name.ends_with(".socket.d") || name.ends_with(".slice.d"))
                 read_drop_ins(file, name.substr(0, name.size() - 2));
@@ -174,7 +175,7 @@ class Reading {
     Import all_;
     std::optional<Dialect> dialect_;
     Units units_;
-    std::set<std::string> folders_;  ///< whose services and drop-ins have been read
+    std::set<std::string> folders_;  ///< folders whose services and drop-ins have been read
 };
 
 std::optional<int> port_of(const std::string& service, const std::string& protocol) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// What superctl import was asked for, and its parts: reading, fitting (check.h), writing.
+// The parameters of superctl import, and its steps: reading, fitting (check.h), writing.
 
 #include <string>
 #include <vector>
@@ -22,7 +22,7 @@ struct Request {
 /// This machine's files, services(5) and resolver.
 Machine this_machine();
 
-/// Reads and maps all that was asked for.
+/// Reads and converts everything that was asked for.
 Import read_all(const Request& request);
 
 }  // namespace superd::ctl

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// A systemd socket with the service it starts: which services of superd's they are, where they listen, what they run.
+// A systemd socket with the service it starts: which superd services they become, where these listen, what they run.
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -29,8 +29,8 @@ class Mapper {
     void run() {
         if (stem_.ends_with('@'))
             return skip(
-                "is a template: superd has none, and its instances are not known here; give it the "
-                "links that sockets.target.wants has for them");
+                "is a template: superd has none, and its instances are not known here; name "
+                "their links in sockets.target.wants instead");
         accept_ = is_true(socket_.last("Socket", "Accept"));
         find_listeners();
         if (groups_.empty()) return;
@@ -39,7 +39,7 @@ class Mapper {
         if (accept_ && stem_.find('@') != std::string::npos) service = unit::template_of(stem_ + ".service");
         if (named != nullptr) service = unit::Specifiers(stem_ + ".socket").expand(named->value).value_or(named->value);
         if (units_.find(service).empty())
-            return skip(fmt::format("starts {}, which is not among the files given", service));
+            return skip(fmt::format("starts {}, which is not among the given files", service));
         const Unit handler(units_, service, import_.notes);
         const unit::Specifiers specifiers(service);
         for (const Group& group : groups_) {
@@ -64,7 +64,7 @@ class Mapper {
     }
 
   private:
-    /// Sockets that one service of superd's has.
+    /// The sockets of one superd service.
     struct Group {
         std::vector<std::string> uris;
         bool stream = true;
@@ -94,7 +94,7 @@ class Mapper {
             const auto value = specifiers.expand(one.value);
             const bool known =
                 one.key == "ListenStream" || one.key == "ListenDatagram" || one.key == "ListenSequentialPacket";
-            Result<std::string> uri = fail("superd has no such sockets");
+            Result<std::string> uri = fail("superd does not support such sockets");
             if (known && value) uri = unit::listen_uri(one.key, *value, ipv6_only);
             if (!value) uri = fail("has a specifier that superd cannot give a value");
             if (!uri) {
@@ -109,7 +109,7 @@ class Mapper {
 
     static bool accepts(const Group& group, std::string_view key) { return group.stream == (key != "ListenDatagram"); }
 
-    /// Accepted connections are all alike; of listening sockets each is a handler's own.
+    /// Accepted connections are all alike, but a handler gets each listening socket separately.
     void add(const Assignment& one, const std::string& uri) {
         const bool stream = one.key != "ListenDatagram";
         const auto same = std::ranges::find_if(groups_, [&](const Group& group) {
@@ -126,7 +126,8 @@ class Mapper {
 
     void set_model(Imported& out, const Group& group) {
         if (group.stream && accept_) return out.set("model", "fork", group.at);
-        // As systemd does: started by the first client, it has the socket until it leaves, and then superd watches.
+        // As under systemd: the first client starts it, it has the socket until it exits, and then superd watches
+        // again.
         out.set("model", "iterative", group.at);
         if (group.stream) out.set("handoff", "listen", group.at);
     }
@@ -166,7 +167,7 @@ void map_unit(const Unit& socket, const Unit& service, Imported& out, Import& im
                 if (!said) import.note(one.at, "", Fate::changed, why);
             } else if (one.section != "Socket" && one.section != "Service") {
                 import.note(one.at, out.name, Fate::lost,
-                            fmt::format("[{}] {}: superd knows no such section", one.section, one.key));
+                            fmt::format("[{}] {}: superd does not know this section", one.section, one.key));
             }
         }
     }

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// The parts of a systemd socket and its service, each as settings of one service of superd's. What is not carried is
-// noted.
+// The parts of a systemd socket and its service as settings of one superd service. What is not carried over is noted.
 
 #include "conf/schema.h"
 #include "ctl/import/import.h"
@@ -9,7 +8,7 @@
 
 namespace superd::ctl::systemd {
 
-/// [Socket], but where it listens. `accepted`: the handler gets connections.
+/// [Socket], except where it listens. `accepted`: the handler gets connections.
 void map_socket(const unit::Unit& socket, bool accepted, Imported& out, Import& import);
 
 struct Handler {
@@ -17,23 +16,23 @@ struct Handler {
     const unit::Specifiers& specifiers;
     bool accepted = false;  ///< it gets connections
 };
-/// [Service]. False: there is no command to run, which has been noted.
+/// [Service]. False: it has no command to run, which has been noted.
 bool map_handler(const Handler& handler, Imported& out, Import& import);
 
-/// A unit that has lists of its own.
+/// A unit with its own lists.
 struct Listing {
     const unit::Unit& unit;
     std::string name;
     std::string section;
 };
-/// IPAddressAllow and IPAddressDeny of both and of their slices: who comes in has to pass the socket's and the
+/// IPAddressAllow and IPAddressDeny of both units and their slices: a client must pass both the socket's and the
 /// service's.
 void map_access(const Units& units, const Listing& socket, const Listing& service, Imported& out, Import& import);
 
-/// What confines the handler, as far as superd has a key for it. False: it is no such setting.
+/// What confines the handler, as far as superd has a key for it. False: it is not such a setting.
 bool map_confinement(const unit::Assignment& one, Imported& out, Import& import);
 
-/// Whether it is one whose lines add up.
+/// Whether lines of this setting add up.
 bool is_confinement_list(std::string_view key);
 
 /// A setting whose counterpart is `key`, by the key's type. False: it is no value that superd could take.

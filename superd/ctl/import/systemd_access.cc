@@ -15,7 +15,7 @@ namespace {
 using unit::Assignment;
 using unit::Unit;
 
-/// "a-b.slice" is in "a.slice", and all are in "-.slice".
+/// "a-b.slice" is inside "a.slice", and all are inside "-.slice".
 std::vector<std::string> with_parents(std::string slice) {
     std::vector<std::string> out{slice};
     std::string stem = slice.substr(0, slice.rfind('.'));
@@ -43,7 +43,7 @@ class Lists {
         }
     }
 
-    /// Allowed before denied; who is in neither is let in.
+    /// Allow comes before deny; a client in neither list is let in.
     AccessList result() {
         AccessList out{"IPAddressDeny", at_, {}, true, std::move(lost_in_), std::move(lost_out_)};
         out.add(allow_, true);

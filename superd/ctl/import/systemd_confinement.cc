@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What confines a handler under systemd, and the key of superd's that carries it: one line each. A key that superd does
-// not have is told as lost.
+// What confines a handler under systemd, and superd's key for it: one line each. A setting without a key is reported as
+// lost.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -17,9 +17,9 @@ namespace {
 enum class Kind { flag, word, list, capabilities, size, number };
 
 struct Carried {
-    std::string_view key;  ///< of systemd
+    std::string_view key;  ///< systemd's
     Kind kind;
-    const char* section;  ///< of superd
+    const char* section;  ///< superd's
     const char* name;
 };
 constexpr std::array<Carried, 33> carried{{
@@ -58,7 +58,7 @@ constexpr std::array<Carried, 33> carried{{
     {"IOWeight", Kind::number, "resources", "io_weight"},
 }};
 
-/// As TOML; empty: it has no such form.
+/// As TOML; empty: superd has no such form.
 std::string toml_of(const unit::Assignment& one, Kind kind) {
     const auto flag = unit::boolean(one.value);
     switch (kind) {
@@ -98,7 +98,7 @@ bool map_confinement(const unit::Assignment& one, Imported& out, Import& import)
     const bool known = conf::find_key(found->section, found->name) != nullptr;
     const std::string toml = known ? toml_of(one, found->kind) : "";
     if (!toml.empty()) {
-        // Of lists each line adds to those before.
+        // In lists, each line adds to the earlier ones.
         const auto before = out.settings.find(key);
         const bool more = toml.starts_with('[') && before != out.settings.end();
         std::string all = more ? before->second.toml : "";

@@ -85,13 +85,13 @@ class Mapper {
             return false;
         }
         if (all.size() > 1 || command->more)
-            lost(one, "of several commands superd runs the last one written, up to its \";\"");
+            lost(one, "superd runs only the last of several commands, up to its \";\"");
         if (!command->unset.empty()) {
             const bool from_file = !unit_.all("Service", "EnvironmentFile").empty();
             note(one, Fate::changed,
-                 fmt::format("nothing is put in for {}{}", fmt::join(command->unset, ", "),
-                             from_file ? ": superd reads no EnvironmentFile; write the words into exec"
-                                       : ", which nobody sets"));
+                 fmt::format("nothing is inserted for {}{}", fmt::join(command->unset, ", "),
+                             from_file ? ": superd does not read EnvironmentFile; write the words into exec"
+                                       : ", which nothing sets"));
         }
         std::vector<std::string> exec{command->program};
         exec.insert(exec.end(), command->argv.begin() + 1, command->argv.end());
@@ -112,7 +112,7 @@ class Mapper {
             return;
         }
         if (dynamic != nullptr && unit::boolean(dynamic->value).value_or(false)) {
-            return note(*dynamic, Fate::changed, "superd makes no users: runs as nobody");
+            return note(*dynamic, Fate::changed, "superd does not create users: runs as nobody");
         }
         const auto name_of_user =
             user != nullptr ? specifiers_.expand(user->value) : std::optional<std::string>("root");
@@ -125,7 +125,7 @@ class Mapper {
             out_.set("group", std::string_view(specifiers_.expand(group->value).value_or(group->value)), group->at);
     }
 
-    /// superd gives the handler its socket as stdin and stdout whatever these say.
+    /// superd gives the handler its socket as stdin and stdout whatever these settings say.
     void set_streams() {
         const Assignment* input = last("StandardInput");
         const Assignment* output = last("StandardOutput");
@@ -133,8 +133,8 @@ class Mapper {
         const bool is_socket = input != nullptr && input->value == "socket";
         if (accepted_ && !is_socket) {
             import_.disable(out_, input != nullptr ? input->at : out_.at,
-                            "has no StandardInput=socket, so the handler looks for its connection at descriptor 3 "
-                            "(LISTEN_FDS), where superd passes none: it must take stdin (exec)");
+                            "has no StandardInput=socket, so the handler expects its connection at descriptor 3 "
+                            "(LISTEN_FDS); superd passes it as stdin: the handler must use that (exec)");
         } else if (input != nullptr && !is_socket) {
             lost(*input, "stdin is the listening socket");
         }
@@ -160,7 +160,7 @@ class Mapper {
             {"Type", &Mapper::set_type},
             {"IgnoreSIGPIPE", &Mapper::set_ignore_sigpipe},
         };
-        // These had their turn before, or have it below, or say what superd does anyway.
+        // These are handled above or below, or say what superd does anyway.
         constexpr std::array<std::string_view, 13> settled{
             "ExecStart",     "Environment",         "User",          "Group",           "DynamicUser",
             "StandardInput", "StandardOutput",      "StandardError", "PassEnvironment", "IPAddressAllow",
@@ -175,9 +175,9 @@ class Mapper {
     }
 
     static std::string_view why_lost(std::string_view key) {
-        if (key == "EnvironmentFile") return "superd reads none; write its variables into environment";
+        if (key == "EnvironmentFile") return "superd does not read it; write its variables into environment";
         if (key.starts_with("Limit")) return "superd has no such limit";
-        if (key.starts_with("Exec")) return "superd runs nothing but the handler";
+        if (key.starts_with("Exec")) return "superd runs only the handler";
         if (key.starts_with("Restart") || key.starts_with("StartLimit"))
             return "superd starts a handler when a client comes";
         for (const char* confined :
@@ -208,7 +208,7 @@ class Mapper {
         lost(one, "superd expects the process that it started to serve");
     }
     void set_ignore_sigpipe(const Assignment& one) {
-        if (unit::boolean(one.value).value_or(true)) lost(one, "handlers have the default signals");
+        if (unit::boolean(one.value).value_or(true)) lost(one, "handlers have default signal dispositions");
     }
 
     std::vector<std::string> words_of(std::string_view key, Origin& at) {

@@ -16,7 +16,7 @@ namespace {
 
 using unit::Assignment;
 
-/// Read elsewhere, or of no meaning to superd in any value.
+/// Read elsewhere, or irrelevant to superd whatever the value.
 bool is_settled(std::string_view key) {
     constexpr std::array<std::string_view, 8> settled{"Accept",         "Service",      "BindIPv6Only",
                                                       "SocketProtocol", "RemoveOnStop", "IPAddressAllow",
@@ -26,11 +26,11 @@ bool is_settled(std::string_view key) {
 
 std::string_view why_lost(std::string_view key) {
     if (key.starts_with("TriggerLimit") || key.starts_with("PollLimit"))
-        return "superd pauses a service by itself and never gives one up; see limits.rate";
-    if (key == "Symlinks") return "superd makes no links; make them once, or list the paths in listen";
-    if (key == "FlushPending") return "superd keeps the clients that wait";
-    if (key.starts_with("Exec")) return "superd runs nothing but handlers";
-    if (key.starts_with("SELinux") || key.starts_with("Smack")) return "superd sets no security labels";
+        return "superd itself pauses a service and never gives up on it; see limits.rate";
+    if (key == "Symlinks") return "superd does not make links; make them once, or list the paths in listen";
+    if (key == "FlushPending") return "superd keeps waiting clients";
+    if (key.starts_with("Exec")) return "superd runs only handlers";
+    if (key.starts_with("SELinux") || key.starts_with("Smack")) return "superd does not set security labels";
     return "superd has nothing like it";
 }
 
@@ -56,7 +56,7 @@ class Mapper {
 
     void file_descriptor_name(const Assignment& one) {
         if (accepted_ || one.value == out_.name) return;
-        lost(one, "in LISTEN_FDNAMES superd writes the service's name");
+        lost(one, "superd puts the service's name into LISTEN_FDNAMES");
     }
 
     static Assignment as_superd_has_it(Assignment one) {

@@ -35,7 +35,7 @@ void parse(const Units::File& file, std::vector<Assignment>& out, Notes& notes) 
     for (const std::string_view raw : split(file.text, '\n')) {
         ++number;
         std::string_view line = trimmed(raw);
-        // Comments may stand between the lines of one value.
+        // Comments may come between the lines of one value.
         if (line.starts_with('#') || line.starts_with(';')) continue;
         if (whole.empty()) at.line = number;
         const bool goes_on = line.ends_with('\\');
@@ -173,7 +173,7 @@ Specifiers::Specifiers(const std::string& unit_name) {
                {'s', "/bin/sh"},
                {'j', last_part(prefix)},
                {'J', unescaped(last_part(prefix))}};
-    // A template's instance is named; that of a connection has a name of its own each time.
+    // A template's instance has a fixed name; a connection's instance has a new name each time.
     if (at + 1 < stem.size()) {
         values_['i'] = stem.substr(at + 1);
         values_['I'] = unescaped(values_['i']);
@@ -195,7 +195,7 @@ std::optional<std::string> Specifiers::expand(std::string_view text) const {
         } else if (at + 1 < text.size() && known.find(text[at + 1]) != std::string_view::npos) {
             return std::nullopt;
         } else {
-            out += '%';  // what is no specifier stays as it is
+            out += '%';  // not a specifier: stays as it is
         }
     }
     return out;
@@ -211,24 +211,24 @@ Result<std::string> listen_uri(std::string_view key, std::string_view value, boo
         value.remove_prefix(vsock.size());
         return fmt::format("vsock://{}{}", value.starts_with(':') ? "*" : "", value);
     }
-    if (!stream && !datagram) return fail("superd serves seqpacket on unix sockets alone");
+    if (!stream && !datagram) return fail("superd serves seqpacket only on unix sockets");
     const char* protocol = stream ? "tcp" : "udp";
     if (!value.empty() && all_digits(value)) return inet_uri(protocol, ipv6_only ? "::" : "*", value);
     const std::size_t colon = value.rfind(':');
-    if (colon == std::string_view::npos) return fail("superd has no such sockets");
+    if (colon == std::string_view::npos) return fail("superd does not support such sockets");
     std::string_view host = value.substr(0, colon);
     if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
-    if (!is_address(host)) return fail("superd has no such sockets");
+    if (!is_address(host)) return fail("superd does not support such sockets");
     // systemd.socket(5): "[x]:y%dev".
     std::string zoned(host);
     std::string_view port = value.substr(colon + 1);
     if (const std::size_t percent = port.find('%'); percent != std::string_view::npos) {
         if (zoned.find(':') == std::string::npos || zoned.find('%') != std::string::npos)
-            return fail("superd has no such sockets");
+            return fail("superd does not support such sockets");
         zoned += port.substr(percent);
         port = port.substr(0, percent);
     }
-    // systemd.socket(5): the IPv6 wildcard takes IPv4 as well unless told otherwise.
+    // systemd.socket(5): the IPv6 wildcard also takes IPv4 unless told otherwise.
     if (zoned == "::" && !ipv6_only) zoned = "*";
     return inet_uri(protocol, zoned, port);
 }

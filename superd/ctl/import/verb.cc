@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// superctl import: what is read, where it is written, how it is reported.
+// superctl import: what it reads, where it writes, how it reports.
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -19,7 +19,7 @@ namespace superd::ctl {
 
 namespace {
 
-/// What one line of defaults means for many services is said once.
+/// Report once what a default means for many services.
 void print_report(const Import& import) {
     const auto rest = [](const Note& note) { return std::tie(note.at.file, note.at.line, note.fate, note.text); };
     for (auto note = import.notes.begin(); note != import.notes.end(); ++note) {
@@ -57,13 +57,13 @@ std::string json_text(const Import& import, const std::vector<Target>& targets) 
         one["text"] = note.text;
         report.push_back(std::move(one));
     }
-    // Paths may be anything; JSON is UTF-8.
+    // Paths may contain any bytes; JSON is UTF-8.
     const bool ok = std::ranges::none_of(import.notes, [](const Note& note) { return note.fate == Fate::error; });
     return json{{"version", 1}, {"ok", ok}, {"services", services}, {"report", report}}.dump(
         -1, ' ', false, json::error_handler_t::replace);
 }
 
-/// What becomes, or would become, of files that are there.
+/// What happens, or would happen, to files that exist.
 void print_changes(const std::vector<Target>& targets, bool dry_run) {
     for (const Target& target : targets) {
         if (target.change == Change::unchanged || target.change == Change::created) continue;
@@ -92,7 +92,7 @@ int run(const Request& request) {
     from.uid = 0;  // inetd, xinetd and systemd are root, and so is the superd that takes their place
     from.gid = 0;
     fit(import, from);
-    // What nothing can make good would keep everything else in the folder from being loaded.
+    // An error that nothing can fix would keep everything else in the folder from loading.
     std::erase_if(import.services, [&](const Imported& service) {
         return std::ranges::any_of(import.notes, [&](const Note& note) {
             return note.fate == Fate::error && !note.service.empty() && note.service == service.name;
@@ -101,7 +101,7 @@ int run(const Request& request) {
     std::vector<Target> targets;
     std::set<std::string> replaced;
     if (!request.output.empty()) {
-        // Those that stay keep their addresses.
+        // Definitions that stay keep their addresses.
         for (const Target& target : compare(import, request))
             if (target.change != Change::kept) replaced.insert(target.name);
     }
@@ -135,21 +135,21 @@ int run(const Request& request) {
 
 void add_import(Command& command) {
     auto request = std::make_shared<Request>();
-    Verb verb = command.arguments.verb("import", "make definitions of another super-server's files");
+    Verb verb = command.arguments.verb("import", "convert another super-server's files to definitions");
     verb.option("format", request->format, "inetd, xinetd, systemd or command")
         .required()
         .one_of({"inetd", "xinetd", "systemd", "command"})
         .type("FORMAT");
     verb.option("path", request->paths,
-                "inetd.conf, xinetd.conf, .socket units, or folders of them; after \"command --\" the words of one")
+                "inetd.conf, xinetd.conf, .socket units, or folders of them; after \"command --\" a command's words")
         .required()
         .type("PATH");
-    verb.option("--output", request->output, "write DIR/NAME.toml; else everything goes to stdout").type("DIR");
-    verb.option("--dialect", request->dialect, "whose inetd the files are for; else a guess that is told")
+    verb.option("--output", request->output, "write DIR/NAME.toml instead of stdout").type("DIR");
+    verb.option("--dialect", request->dialect, "the inetd that the files are for (default: a guess, reported)")
         .one_of({"bsd", "openbsd", "netbsd", "freebsd", "gnu"})
         .type("DIALECT");
-    verb.flag("--force", request->force, "replace files that are edited, or not of an import");
-    verb.flag("--dry-run", request->dry_run, "say what would change in DIR, and write nothing");
+    verb.flag("--force", request->force, "also replace files that were edited or not imported");
+    verb.flag("--dry-run", request->dry_run, "show what would change in DIR without writing");
     verb.act([&command, request] {
         request->json = command.json;
         command.status = run(*request);

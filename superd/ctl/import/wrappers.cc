@@ -13,7 +13,7 @@ namespace superd::ctl {
 
 namespace {
 
-/// Fields between colons, but not those in brackets or behind a backslash.
+/// Fields between colons, except colons in brackets or after a backslash.
 std::vector<std::string> fields_of(std::string_view line) {
     std::vector<std::string> out(1);
     bool bracket = false;
@@ -72,7 +72,7 @@ class Rules {
         list_.at = {std::move(file), 0};
     }
 
-    /// The first match counts over both files, so they are one list.
+    /// The first match over both files counts, so they form one list.
     void read(std::string_view text, bool in) {
         std::string whole;
         for (const std::string_view raw : split(text, '\n')) {
@@ -93,7 +93,7 @@ class Rules {
   private:
     bool names_daemon(const std::vector<std::string>& words) const {
         return std::ranges::any_of(words, [&](const std::string& word) {
-            // NAME@ADDRESS and EXCEPT may or may not mean it: then they are taken to.
+            // NAME@ADDRESS and EXCEPT may or may not match this daemon: assume that they do.
             return word == "ALL" || word == daemon_ || word == "EXCEPT" || word.starts_with(daemon_ + "@");
         });
     }
@@ -103,7 +103,7 @@ class Rules {
         if (fields.size() < 2) return;
         const std::vector<std::string> daemons = words_of(fields[0]);
         if (!names_daemon(daemons)) return;
-        bool replies = false;  // by a program or a file of its own
+        bool replies = false;  // by a program or a file
         for (std::size_t i = 2; i < fields.size(); ++i) {
             const std::vector<std::string> option = words_of(fields[i]);
             if (option.empty()) continue;

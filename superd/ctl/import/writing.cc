@@ -23,7 +23,7 @@ constexpr std::size_t largest_file = std::size_t{1} << 20;
 constexpr std::string_view first_words = "# Imported from ";
 constexpr std::string_view seal = "# Checksum of this import: ";
 
-/// FNV-1a: it tells an edit, and is to tell nobody's malice.
+/// FNV-1a: it detects edits, not malice.
 std::uint64_t checksum(std::string_view text) {
     std::uint64_t hash = 0xcbf29ce484222325;
     for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3;
@@ -48,7 +48,7 @@ std::vector<std::string> lines_of(const std::string& text) {
     return out;
 }
 
-/// In a definition the order of lines means nothing that an import changes.
+/// An import does not depend on the order of lines in a definition.
 std::vector<std::string> difference(const std::string& before, const std::string& after) {
     std::vector<std::string> out, gone = lines_of(before), added = lines_of(after);
     std::erase_if(added, [&](const std::string& line) {
@@ -72,7 +72,7 @@ Result<void> write_all(const sys::Fd& file, const std::string& path, std::string
     return {};
 }
 
-/// The file, there at once and whole. Without `replace` one that has come meanwhile is left as it is.
+/// Writes the file whole and at once. Without `replace`, a file that has appeared meanwhile is left alone.
 Result<void> write_file(const std::string& folder, const std::string& name, std::string_view text, bool replace) {
     const std::string path = fmt::format("{}/{}", folder, name),
                       hidden = fmt::format("{}/.{}.{}", folder, name, getpid());
@@ -127,7 +127,7 @@ std::vector<Target> compare(const Import& import, const Request& request) {
 
 void write_services(Import& import, const Request& request, std::vector<Target>& targets) {
     if (mkdir(request.output.c_str(), 0755) != 0 && errno != EEXIST) {
-        import.note({request.output, 0}, "", Fate::error, "cannot be made: " + std::string(errno_text(errno)));
+        import.note({request.output, 0}, "", Fate::error, "cannot be created: " + std::string(errno_text(errno)));
         targets.clear();
         return;
     }
@@ -135,11 +135,10 @@ void write_services(Import& import, const Request& request, std::vector<Target>&
         const auto service = std::ranges::find(import.services, target.name, &Imported::name);
         if (service == import.services.end()) return true;
         if (target.change == Change::kept) {
-            import.note(
-                service->at, target.name, Fate::error,
-                fmt::format("{} is there already, and edited or not of an import: not written (--force replaces "
-                            "it)",
-                            target.path));
+            import.note(service->at, target.name, Fate::error,
+                        fmt::format("{} exists, and was edited or not imported: not written (--force replaces "
+                                    "it)",
+                                    target.path));
         }
         if (target.change == Change::kept || target.change == Change::unchanged) return false;
         const auto done = write_file(request.output, target.name + ".toml", sealed(definition_text(*service)),
@@ -166,7 +165,7 @@ void note_stale(Import& import, const Request& request) {
         const std::string file = from.substr(0, from.rfind(", line "));
         if (files.contains(file))
             import.note({path, 0}, stem, Fate::changed,
-                        fmt::format("{} has no such service any more: left there", file));
+                        fmt::format("{} no longer has this service: file left in place", file));
     }
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// Imported services as files of a folder, which may hold those of an import before.
+// Imported services as files in a folder, which may contain those of an earlier import.
 
 #include <set>
 #include <string>
@@ -10,30 +10,30 @@
 
 namespace superd::ctl {
 
-/// What becomes of a service's file.
+/// What happens to a service's file.
 enum class Change {
     created,
-    unchanged,  ///< it is there as it would be written
-    replaced,   ///< it was there as an import had written it
-    forced,     ///< it was there otherwise, and --force replaces it
-    kept,       ///< it was there otherwise, and stays
+    unchanged,  ///< it is there exactly as it would be written
+    replaced,   ///< it was there as written by an import
+    forced,     ///< it was there in another form, and --force replaces it
+    kept,       ///< it was there in another form, and stays
 };
 const char* name_of(Change change);
 
 struct Target {
-    std::string name;  ///< of the service
+    std::string name;  ///< the service's name
     std::string path;
     Change change = Change::created;
     std::vector<std::string> lines;  ///< "- old" and "+ new"
 };
 
-/// Compares each service with what the folder has; touches nothing.
+/// Compares each service with the folder; touches nothing.
 std::vector<Target> compare(const Import& import, const Request& request);
 
-/// Writes what compare() says; what is kept or cannot be written is noted.
+/// Writes as compare() says; notes what is kept or cannot be written.
 void write_services(Import& import, const Request& request, std::vector<Target>& targets);
 
-/// Notes files of the folder that earlier imports of the same files wrote, for services that these have no more.
+/// Notes files in the folder from earlier imports of the same source whose services no longer exist in it.
 void note_stale(Import& import, const Request& request);
 
 }  // namespace superd::ctl

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The text of xinetd.conf: entries, defaults, includes. xinetd tells none of these words by their capitals.
+// The text of xinetd.conf: entries, defaults, includes. xinetd ignores the case of all these words.
 #include "ctl/import/xinetd.h"
 
 #include <fmt/format.h>
@@ -28,14 +28,14 @@ std::vector<std::string> words_of(std::string_view line) {
     return out;
 }
 
-/// What an entry has of the defaults from its beginning, so that those that come later in the file do not count.
+/// The defaults that an entry has at its beginning; defaults later in the file do not count.
 bool is_inherited_at_once(std::string_view name) {
     constexpr std::array<std::string_view, 6> names{"only_from", "no_access",      "passenv",
                                                     "banner",    "banner_success", "banner_fail"};
     return std::ranges::find(names, name) != names.end();
 }
 
-/// Whether two words of a set are one: "10.0.0.0" and "10.0.0.0/8" are.
+/// Whether two words of a set are the same: "10.0.0.0" and "10.0.0.0/8" are.
 bool is_same(const std::string& a, const std::string& b) {
     if (lower(a) == lower(b)) return true;
     std::vector<std::string> names;
@@ -95,7 +95,7 @@ class Reader {
         return line.words.size() == 1 && line.words[0] == brace;
     }
 
-    /// All to the next closing brace.
+    /// Everything up to the next closing brace.
     static void skip(const std::vector<Line>& lines, std::size_t& at) {
         while (at < lines.size() && !is_alone(lines[at], "}")) ++at;
         if (at < lines.size()) ++at;
@@ -109,21 +109,21 @@ class Reader {
         if (named && keyword == "includedir") return include_folder(line.words[1], line.at);
         if (keyword != "defaults" && (keyword != "service" || !named)) {
             complain(line.at,
-                     fmt::format("\"{}\" begins none of service, defaults, include, includedir: left out with all "
-                                 "to the next }}, as xinetd does",
+                     fmt::format("\"{}\" is not service, defaults, include or includedir: left out with everything "
+                                 "up to the next }}, as in xinetd",
                                  line.words[0]));
             return skip(lines, at);
         }
         if (at == lines.size() || !is_alone(lines[at], "{")) {
             complain(line.at,
-                     "is not followed by a line with { alone: left out with all to the next }, as xinetd does");
+                     "is not followed by a line with only {: left out with everything up to the next }, as in xinetd");
             if (at < lines.size()) ++at;
             return skip(lines, at);
         }
         ++at;
         if (keyword == "service") return entry(line, lines, at);
         if (has_defaults_) {
-            complain(line.at, "defaults are given a second time: left out, as xinetd does");
+            complain(line.at, "defaults appear a second time: left out, as in xinetd");
             return skip(lines, at);
         }
         has_defaults_ = true;
@@ -151,13 +151,13 @@ class Reader {
         const auto names = machine_.list(path);
         if (!names) return complain(at, fmt::format("{} cannot be read: {}", path, names.error().text));
         for (const std::string& name : *names) {
-            // xinetd.conf(5): so that packages' backups are not read.
+            // xinetd.conf(5): this skips packages' backups.
             if (name.find('.') != std::string::npos || name.ends_with('~')) continue;
             include(fmt::format("{}/{}", path, name), at);
         }
     }
 
-    /// NAME OP VALUE… up to the closing brace. `entry`: nullptr in defaults.
+    /// NAME OP VALUE… up to the closing brace. `entry`: nullptr for defaults.
     void body(const std::vector<Line>& lines, std::size_t& at, Attributes& to, Entry* entry) {
         std::set<std::string> given;
         for (; at < lines.size(); ++at) {
@@ -177,8 +177,8 @@ class Reader {
             assign(line, op, to, entry, given);
         }
         const Origin end = lines.back().at;
-        complain(end, "an entry is not closed by a line with } alone");
-        off(entry, end, "it is not closed by a line with } alone");
+        complain(end, "an entry is not closed by a line with only }");
+        off(entry, end, "it is not closed by a line with only }");
     }
 
     void assign(const Line& line, const std::string& op, Attributes& to, Entry* entry, std::set<std::string>& given) {
@@ -191,22 +191,22 @@ class Reader {
             (!is_default && (name == "enabled" || name == "disabled"))) {
             return lost(line.at, service,
                         fmt::format("{} = {}: {}", line.words[0], fmt::join(words, " "),
-                                    attribute == nullptr ? "no attribute that xinetd has"
-                                    : is_default         ? "xinetd takes it in services alone"
-                                                         : "xinetd takes it in defaults alone"));
+                                    attribute == nullptr ? "not an attribute of xinetd's"
+                                    : is_default         ? "xinetd takes it only in services"
+                                                         : "xinetd takes it only in defaults"));
         }
         const bool set = attribute->values == kSet || (is_default && name == "log_type");
-        if (!set && op != "=") return lost(line.at, service, fmt::format("{} {}: only = is possible there", name, op));
+        if (!set && op != "=") return lost(line.at, service, fmt::format("{} {}: only = is allowed here", name, op));
         if (!set && given.contains(name))
-            return lost(line.at, service, fmt::format("{} is given twice, and the first counts", name));
+            return lost(line.at, service, fmt::format("{} is given twice; the first counts", name));
         if (attribute->values > 0 && words.size() != static_cast<std::size_t>(attribute->values))
             return lost(line.at, service,
-                        fmt::format("{} = {}: xinetd passes over it, since it takes {}", name, fmt::join(words, " "),
+                        fmt::format("{} = {}: xinetd ignores it, since it takes {}", name, fmt::join(words, " "),
                                     counted(static_cast<std::size_t>(attribute->values), "value")));
         if (const std::string why = why_refused(name, op, words); !why.empty())
             return off(entry, line.at, fmt::format("{} {} {}: {}", name, op, fmt::join(words, " "), why));
         if (!is_default && name == "disable") {
-            // xinetd reads no further then. What stands there is read for whoever switches the service on.
+            // xinetd stops reading here. The rest is read for whoever switches the service on.
             if (lower(words[0]) == "no") return entry->off.clear();
             given.insert(name);
             return off(entry, line.at, "disable = yes");
@@ -230,7 +230,7 @@ class Reader {
         to.words.insert(to.words.end(), values.begin(), values.end());
     }
 
-    /// An entry that xinetd does not start; in defaults it starts nothing at all.
+    /// An entry that xinetd does not start; if it is in defaults, xinetd starts nothing at all.
     void off(Entry* entry, const Origin& at, const std::string& why) {
         if (entry == nullptr) {
             refused_ = fmt::format("xinetd does not start with these defaults: {}", why);
@@ -244,7 +244,7 @@ class Reader {
     const Machine& machine_;
     Notes& notes_;
     std::size_t files_ = 0;
-    std::set<std::string> open_;  ///< being read: those that include each other
+    std::set<std::string> open_;  ///< being read: detects files that include each other
     File file_;
     bool has_defaults_ = false;
     std::string refused_;  ///< what is wrong with the defaults

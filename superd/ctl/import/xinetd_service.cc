@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What each attribute of an xinetd entry comes to.
+// What each attribute of an xinetd entry becomes.
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -23,16 +23,16 @@ struct Without {
 };
 constexpr std::array<Without, 9> without{{
     {"log_type", "superd has one log for all services"},
-    {"banner", "superd sends nothing by itself to clients that it serves"},
-    {"banner_success", "superd sends nothing by itself to clients that it serves"},
+    {"banner", "superd itself sends nothing to clients that it serves"},
+    {"banner_success", "superd itself sends nothing to clients that it serves"},
     {"banner_fail",
      "superd sends nothing to clients that [access] denies; for those over a limit, see "
      "limits.reject_text"},
     {"deny_time", "superd has no SENSOR", "penalty", "touched"},
     {"rlimit_rss", "Linux does not enforce it"},
-    {"rpc_version", "superd knows no RPC"},
-    {"rpc_number", "superd knows no RPC"},
-    {"redirect", "superd forwards no connections"},
+    {"rpc_version", "superd does not support RPC"},
+    {"rpc_number", "superd does not support RPC"},
+    {"redirect", "superd does not forward connections"},
 }};
 
 class Mapper {
@@ -70,7 +70,7 @@ class Mapper {
         const Attribute* attribute = find(name);
         return attribute != nullptr && !attribute->words.empty() ? attribute->words[0] : "";
     }
-    /// `word` in lower case.
+    /// Whether the attribute contains `word`, in lower case.
     bool has(std::string_view name, std::string_view word) const {
         const Attribute* attribute = find(name);
         return attribute != nullptr &&
@@ -100,19 +100,19 @@ class Mapper {
             return "is served through TCPMUX (RFC 1078), which superd does not speak";
         if (has("flags", "sensor")) return "is a SENSOR, a trap for scanners, which superd does not have";
         if (find("redirect") != nullptr)
-            return fmt::format("redirects to {}, and superd forwards no connections", first("redirect"));
+            return fmt::format("redirects to {}, and superd does not forward connections", first("redirect"));
         if (const std::string type = lower(first("socket_type")); !type.empty() && type != "stream" && type != "dgram")
             return fmt::format("has socket_type \"{}\": superd serves stream and dgram", type);
         if (protocol() != (stream() ? "tcp" : "udp"))
             return fmt::format("has protocol \"{}\" on a {} socket, which superd does not serve", protocol(),
                                stream() ? "stream" : "dgram");
         if (internal() && shipped_handler(entry_.service).empty())
-            return "is inside of xinetd, and superd ships no handler for it";
+            return "is internal to xinetd, and superd ships no handler for it";
         if (!internal() && first("server").empty()) return "has no server";
         return "";
     }
 
-    /// What xinetd demands beside the values, each by itself.
+    /// What xinetd requires besides valid values.
     std::string why_not_started() const {
         for (const char* name : {"wait", "user"}) {
             if (find(name) == nullptr && (!internal() || std::string_view(name) == "wait"))
@@ -130,8 +130,7 @@ class Mapper {
 
     std::string why_no_port() const {
         const std::string port = first("port");
-        if (has("type", "unlisted"))
-            return port.empty() ? "is UNLISTED without a port, and xinetd does not start it" : "";
+        if (has("type", "unlisted")) return port.empty() ? "is UNLISTED without a port: xinetd does not start it" : "";
         const auto known = machine_.port(entry_.service, protocol());
         if (!known)
             return fmt::format("services(5) has no {}/{} here, and the type is not UNLISTED: xinetd does not start it",
@@ -144,8 +143,9 @@ class Mapper {
         return "";
     }
 
-    /// Where it listens, by xinetd's rules: without a flag IPv6 and IPv4 on one socket; an address of the other family
-    /// than the flag's counts as none; of a name's addresses the first of the flag's family, which is IPv6 without one.
+    /// Where it listens, by xinetd's rules. Without a family flag: IPv6 and IPv4 on one socket. An address of the other
+    /// family than the flag's counts as none. Of a name's addresses: the first of the flag's family, which is IPv6
+    /// without a flag.
     bool set_listen() {
         not_started_ = why_not_started();
         const std::string bind = first("bind");
@@ -162,8 +162,8 @@ class Mapper {
             }
             if (found.empty()) {
                 note(origin("bind"), Fate::changed,
-                     fmt::format("bind = {} is not of the family in flags: it listens on {}, as under xinetd", bind,
-                                 address == "*" ? "all addresses" : address));
+                     fmt::format("bind = {} does not match the family in flags: it listens on {}, as under xinetd",
+                                 bind, address == "*" ? "all addresses" : address));
             } else if (!literal) {
                 note(origin("bind"), Fate::changed, fmt::format("bind = {}: {} now", bind, found[0]));
             }
@@ -175,7 +175,7 @@ class Mapper {
         return true;
     }
 
-    /// The name that hosts.allow and hosts.deny are asked about; "": they are not.
+    /// The daemon name to look up in hosts.allow and hosts.deny; "": do not look.
     std::string set_program() {
         if (internal()) {
             const std::string shipped = shipped_handler(entry_.service);
@@ -194,7 +194,7 @@ class Mapper {
         const std::string name = argv[0].substr(argv[0].rfind('/') + 1);
         const std::string behind = set_handler(import_, out_, server, std::move(argv), origin("server"));
         out_.set("user", first("user").empty() ? "nobody" : first("user"), origin("user"));
-        // xinetd.conf(5): without groups = yes the handler has its primary group alone.
+        // xinetd.conf(5): without groups = yes the handler has only its primary group.
         if (!yes("groups")) out_.set("supplementary_groups", std::vector<std::string>{}, origin("user"));
         out_.set("stderr", "socket", entry_.at);
         if (has("flags", "nolibwrap")) return behind;
@@ -237,11 +237,11 @@ class Mapper {
         if (has("flags", "keepalive") && stream()) out_.set("socket.keepalive", true, attribute.at);
         if (has("flags", "nodelay") && stream()) out_.set("socket.nodelay", true, attribute.at);
         if (has("flags", "idonly"))
-            import_.disable(out_, attribute.at, "flags IDONLY: superd asks no ident server who its clients are");
+            import_.disable(out_, attribute.at, "flags IDONLY: superd does not ask ident servers about its clients");
         if (has("flags", "labeled"))
-            import_.disable(out_, attribute.at, "flags LABELED: superd sets no SELinux context");
+            import_.disable(out_, attribute.at, "flags LABELED: superd does not set an SELinux context");
         if (has("flags", "noretry"))
-            note(attribute.at, Fate::lost, "flags NORETRY: superd waits until there are processes again");
+            note(attribute.at, Fate::lost, "flags NORETRY: superd waits until a process can be started");
     }
 
     void set_group(const Attribute& attribute) {
@@ -257,7 +257,7 @@ class Mapper {
 
     void set_count(const char* name, const char* key, const Attribute& attribute) {
         const bool unlimited = lower(first(name)) == "unlimited";
-        constexpr int most = 1'000'000;  // of limits.instances
+        constexpr int most = 1'000'000;  // limit of limits.instances
         if (unlimited && std::string_view(key) == "limits.per_source") return;
         const int number = unlimited ? most : number_of(first(name));
         if (number > 0) return out_.set(key, std::min(number, most), attribute.at);
@@ -311,7 +311,7 @@ class Mapper {
         if (!attribute.words.empty()) out_.set("pass_environment", attribute.words, attribute.at);
     }
 
-    /// no_access before only_from: who is in both stays outside.
+    /// no_access before only_from: a client in both stays out.
     void set_lists(std::string daemon) {
         std::vector<AccessList> lists;
         AccessList own{"only_from", origin("only_from"), {}, find("only_from") == nullptr, {}, {}};
@@ -328,12 +328,12 @@ class Mapper {
         set_access(import_, out_, lists);
         if (yes("wait") && !lists.empty()) {
             note(lists[0].at, Fate::changed,
-                 fmt::format("{}: xinetd looks at it when it starts the handler{}; superd looks at each client",
+                 fmt::format("{}: xinetd checks it when it starts the handler{}; superd checks each client",
                              lists[0].name, stream() ? ", where it does not know the client yet and fails" : ""));
         }
     }
 
-    /// xinetd asks for a client's name. Over a socket of IPv6 127.0.0.1 has none.
+    /// xinetd looks up a client's name. On an IPv6 socket, 127.0.0.1 has none.
     std::vector<sys::Prefix> addresses_of(const Attribute& list, std::vector<std::string>& lost, bool deny) {
         std::vector<std::string> names;
         std::vector<sys::Prefix> out = prefixes_of(list.words, names);
@@ -347,8 +347,8 @@ class Mapper {
             if (!deny)
                 note(list.at, Fate::changed,
                      ipv4_alone() ? "localhost is 127.0.0.1 here"
-                                  : "localhost is ::1 here: xinetd does not know 127.0.0.1 by that name on a socket "
-                                    "that serves IPv6 as well");
+                                  : "localhost is ::1 here: on a socket that also serves IPv6, xinetd does not know "
+                                    "127.0.0.1 by that name");
         }
         return out;
     }
@@ -374,7 +374,8 @@ class Mapper {
     void set_log_on_failure(const Attribute& attribute) { report_userid("log_on_failure", attribute); }
     void report_userid(const char* name, const Attribute& attribute) {
         if (!has(name, "userid")) return;
-        note(attribute.at, Fate::lost, fmt::format("{} USERID: superd asks no ident server who its clients are", name));
+        note(attribute.at, Fate::lost,
+             fmt::format("{} USERID: superd does not ask ident servers about its clients", name));
     }
 
     void set_rlimit(const std::string& key, const Attribute& attribute) {
@@ -387,7 +388,7 @@ class Mapper {
         out_.set_toml(key, fmt::format("{}", *bytes), attribute.at);
     }
 
-    /// TOML takes no leading zeros.
+    /// TOML does not allow leading zeros.
     static std::string plain(const std::string& digits) {
         const std::size_t start = std::min(digits.find_first_not_of('0'), digits.size() - 1);
         return digits.substr(start);
@@ -397,7 +398,7 @@ class Mapper {
     const Machine& machine_;
     Import& import_;
     Imported out_;
-    std::string not_started_;  ///< why xinetd does not start it, beside its values
+    std::string not_started_;  ///< why xinetd does not start it, apart from its values
 };
 
 }  // namespace

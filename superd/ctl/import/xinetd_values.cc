@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Which attributes xinetd knows, and which of their values it takes: one that it does not switches the service off.
+// Which attributes xinetd knows, and which values it accepts: a value that it refuses switches the service off.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -120,7 +120,7 @@ bool is_interval(std::string_view text) {
     return from >= 0 && to >= from;
 }
 
-/// 10.0.0.{1,2}: what is wrong in the braces is wrong with the list; all else that is no address is passed over.
+/// 10.0.0.{1,2}: an error in the braces is an error in the list; anything else that is not an address is ignored.
 bool is_address_word(const std::string& word) {
     const std::size_t brace = word.find('{');
     if (brace == std::string::npos) return word.find(',') == std::string::npos;
@@ -147,7 +147,7 @@ bool is_log_type(const Words& words) {
             is_one_of(words[2], {"emerg", "alert", "crit", "err", "warning", "notice", "info", "debug"}));
 }
 
-/// Each attribute that has values it does not take.
+/// Every attribute that refuses some values.
 using Check = bool (*)(const Words& words);
 const std::map<std::string_view, Check>& checks() {
     constexpr Check yes_or_no = [](const Words& words) { return is_one_of(words[0], {"yes", "no"}); };
@@ -221,10 +221,10 @@ const Known* known(std::string_view name) {
 }
 
 std::string why_refused(std::string_view name, std::string_view op, const Words& words) {
-    if (name == "env" && op == "-=") return "-= does not work on it";
+    if (name == "env" && op == "-=") return "it does not take -=";
     const auto check = checks().find(name);
     if (check == checks().end() || check->second(words)) return "";
-    return words.empty() ? "it has no value" : "xinetd does not take this";
+    return words.empty() ? "it has no value" : "xinetd refuses this";
 }
 
 }  // namespace superd::ctl::xinetd

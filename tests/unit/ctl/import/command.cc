@@ -112,7 +112,7 @@ TEST_CASE("command: socat") {
     CHECK(value(service(system, "system"), "exec") == R"(["/bin/sh", "-c", "echo a"])");  // a comma ends it
     CHECK(value(service(system, "system"), "socket.mode") == R"("0660")");
     CHECK(notes(from({"socat", "TCP-LISTEN:7", "EXEC:/bin/a"}), 0, Fate::skipped, "without fork") == 1);
-    CHECK(notes(from({"socat", "TCP-LISTEN:7,fork", "TCP:host:80"}), 0, Fate::skipped, "forwards no") == 1);
+    CHECK(notes(from({"socat", "TCP-LISTEN:7,fork", "TCP:host:80"}), 0, Fate::skipped, "does not forward") == 1);
     CHECK_FALSE(service(from({"socat", "TCP-LISTEN:7,fork,sourceport=20", "EXEC:/bin/a"}), "a").enabled());
 }
 

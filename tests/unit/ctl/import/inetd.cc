@@ -164,7 +164,7 @@ TEST_CASE("inetd: of lines with one socket the last counts") {
         "/bin/c c\n");
     CHECK(value(service(import, "a"), "exec") == R"(["/bin/b"])");
     CHECK(import.services.size() == 2);
-    CHECK(notes(import, 1, Fate::skipped, "line 2 is about the same socket") == 1);
+    CHECK(notes(import, 1, Fate::skipped, "line 2 has the same socket") == 1);
 }
 
 TEST_CASE("inetd: a quoted argument is one word; a quote that is not closed is an error") {
@@ -256,7 +256,7 @@ TEST_CASE("inetd: lines that update-inetd switched off and IPsec policies are re
     CHECK(import.services.empty());
     CHECK(notes(import, 2, Fate::skipped, "\"telnet\" is switched off") == 1);
     CHECK(notes(import, 3, Fate::lost, "IPsec") == 1);
-    CHECK(notes(import, 4, Fate::error, "NetBSD's inetd alone") == 1);
+    CHECK(notes(import, 4, Fate::error, "only NetBSD's inetd") == 1);
     CHECK(notes(import, 5, Fate::error, "UTF-8") == 1);
     CHECK(notes(import, 6, Fate::error, "2 fields") == 1);
     CHECK(import.notes.size() == 5);

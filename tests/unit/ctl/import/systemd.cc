@@ -88,8 +88,8 @@ TEST_CASE("systemd: each form of address") {
     CHECK(uri("ListenStream", "vsock::80") == "vsock://*:80");
     CHECK(uri("ListenStream", "[fe80::1]:80%eth0") == "tcp://[fe80::1%eth0]:80");
     CHECK(uri("ListenStream", "[fe80::1%eth0]:80") == "tcp://[fe80::1%eth0]:80");
-    CHECK(uri("ListenSequentialPacket", "80") == "superd serves seqpacket on unix sockets alone");
-    CHECK(uri("ListenStream", "host:80") == "superd has no such sockets");
+    CHECK(uri("ListenSequentialPacket", "80") == "superd serves seqpacket only on unix sockets");
+    CHECK(uri("ListenStream", "host:80") == "superd does not support such sockets");
 }
 
 TEST_CASE("systemd: several connections' sockets are one service, several listening ones one each") {
@@ -110,7 +110,7 @@ TEST_CASE("systemd: a socket without a service, without sockets, or with instanc
                                 {"f.socket", "[Socket]\nListenStream=7\n"},
                                 {"f.service", "[Service]\nUser=x\n"}});
     CHECK(import.services.empty());
-    CHECK(notes(import, 0, Fate::skipped, "b.service, which is not among the files") == 1);
+    CHECK(notes(import, 0, Fate::skipped, "b.service, which is not among the given files") == 1);
     CHECK(notes(import, 0, Fate::skipped, "no socket left") == 1);
     CHECK(notes(import, 0, Fate::skipped, "template") == 1);
     CHECK(notes(import, 0, Fate::skipped, "sctp") == 1);

@@ -197,7 +197,7 @@ TEST_CASE("xinetd: times, limits, environment and what superd has nothing for") 
     CHECK(value(a, "listen") == R"("tcp://192.0.2.1:a")");
     CHECK(notes(import, 18, Fate::lost, "banner = /etc/motd") == 1);
     CHECK(notes(import, 19, Fate::lost, "log_type") == 1);
-    CHECK(notes(import, 20, Fate::lost, "no attribute that xinetd has") == 1);
+    CHECK(notes(import, 20, Fate::lost, "not an attribute of xinetd's") == 1);
     CHECK(notes(import, 21, Fate::lost, "USERID") == 1);
     CHECK(notes(import, 22, Fate::disabled, "nice = fast") == 1);
     CHECK_FALSE(a.enabled());
@@ -209,7 +209,7 @@ TEST_CASE("xinetd: what is no entry is an error with its line, and goes with all
     CHECK(notes(import, 1, Fate::error, "sercive") == 1);
     CHECK(notes(import, 16, Fate::error, "port=7") == 1);
     CHECK_FALSE(service(import, "b").enabled());
-    CHECK(notes(import, 18, Fate::error, "{ alone") == 1);
+    CHECK(notes(import, 18, Fate::error, "with only {") == 1);
     CHECK(notes(import, 23, Fate::error, "not closed") == 1);
     CHECK(std::ranges::find(import.services, "lost", &Imported::name) == import.services.end());
 }
@@ -275,7 +275,7 @@ TEST_CASE(
     CHECK(value(service(import, "a"), "umask") == R"("027")");
     CHECK(value(service(import, "b"), "access.allow") == R"(["10.0.0.1"])");
     CHECK(value(service(import, "b"), "nice").empty());
-    CHECK(notes(import, 12, Fate::lost, "services alone") == 1);
+    CHECK(notes(import, 12, Fate::lost, "only in services") == 1);
     const Import refused = from("defaults\n{\n\tinstances = many\n}\n" + entry("a", ""));
     CHECK_FALSE(service(refused, "a").enabled());
     CHECK(notes(refused, 3, Fate::disabled, "does not start with these defaults") == 1);
