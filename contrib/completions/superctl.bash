@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 # Completion of superctl(1) in bash.
 
-# Those of the words given that begin with what is being typed. compgen -W would expand them.
+# Offers the words that begin with what is being typed. compgen -W would expand them.
 _superctl_offer() {
     local word
     for word; do
@@ -14,7 +14,7 @@ _superctl_files() {
     mapfile -t COMPREPLY < <(compgen "$1" -- "$cur")
 }
 
-# The names of the daemon's services; none where there is no daemon.
+# The names of the daemon's services; none if there is no daemon.
 _superctl_services() {
     local names
     mapfile -t names < <(timeout 2 superctl "${control[@]}" --json list 2>/dev/null |

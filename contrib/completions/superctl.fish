@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 # Completion of superctl(1) in fish.
 
-# The names of the daemon's services; none where there is no daemon.
+# The names of the daemon's services; none if there is no daemon.
 function __superctl_services
     set -l words (commandline -opc)
     set -l control
@@ -11,7 +11,7 @@ function __superctl_services
     timeout 2 superctl $control --json list 2>/dev/null | grep -o '"name": *"[A-Za-z0-9._@-]*"' | cut -d '"' -f 4
 end
 
-# Is the argument being typed number PLACE, from 0, of one of these VERBS?
+# Is the argument being typed number PLACE, counting from 0, of one of these VERBS?
 function __superctl_at --argument-names place
     set -l plain
     set -l skip 1
@@ -41,15 +41,15 @@ complete -c superctl -n $first -a status -d 'each service, or one'
 complete -c superctl -n $first -a list -d 'all services and their addresses'
 complete -c superctl -n $first -a check -d 'check all definitions and print every error'
 complete -c superctl -n $first -a plan -d 'what a reload would change'
-complete -c superctl -n $first -a reload -d 'read the definitions anew'
+complete -c superctl -n $first -a reload -d 'read the definitions again'
 complete -c superctl -n $first -a pause -d 'take no more clients of a service'
-complete -c superctl -n $first -a resume -d 'take them again'
+complete -c superctl -n $first -a resume -d 'take clients again'
 complete -c superctl -n $first -a drain -d 'take no more clients and let handlers finish'
 complete -c superctl -n $first -a stop -d 'end superd'
-complete -c superctl -n $first -a upgrade -d 'go on as the superd that is on disk'
+complete -c superctl -n $first -a upgrade -d 'continue as the superd on disk'
 complete -c superctl -n $first -a kill -d 'send a signal to handlers'
 complete -c superctl -n $first -a top -d 'live table of services and connections'
-complete -c superctl -n $first -a explain -d 'what would decide about a client'
+complete -c superctl -n $first -a explain -d 'what would happen to a client'
 complete -c superctl -n $first -a metrics -d 'OpenMetrics text'
 complete -c superctl -n $first -a import -d "definitions from other super-servers' files"
 complete -c superctl -n $first -a schema -d "JSON Schema of a service's file"
@@ -66,10 +66,10 @@ complete -c superctl -n '__fish_seen_subcommand_from import; and not __superctl_
 complete -c superctl -n '__fish_seen_subcommand_from import' -l output -x -a '(__fish_complete_directories)' \
     -d 'where to write them'
 complete -c superctl -n '__fish_seen_subcommand_from import' -l dialect -x -a 'bsd openbsd netbsd freebsd gnu' \
-    -d 'whose inetd.conf'
-complete -c superctl -n '__fish_seen_subcommand_from import' -l force -d 'replace files that are edited'
-complete -c superctl -n '__fish_seen_subcommand_from import' -l dry-run -d 'say what would change'
+    -d 'the inetd that the files are for'
+complete -c superctl -n '__fish_seen_subcommand_from import' -l force -d 'also replace files that were edited or not imported'
+complete -c superctl -n '__fish_seen_subcommand_from import' -l dry-run -d 'show what would change without writing'
 complete -c superctl -n '__fish_seen_subcommand_from drain stop' -l no-wait -d 'return at once'
 complete -c superctl -n '__fish_seen_subcommand_from metrics' -l format -x -a 'prometheus openmetrics' \
     -d 'how counters are declared'
-complete -c superctl -n '__fish_seen_subcommand_from schema' -l drop-in -d 'of a drop-in, in which no key is required'
+complete -c superctl -n '__fish_seen_subcommand_from schema' -l drop-in -d 'for a drop-in, in which no key is required'

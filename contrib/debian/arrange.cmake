@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: MIT
-# Run by CPack on what is to be packed: moves what Debian keeps elsewhere than a plain installation does.
+# CPack runs this on the files to pack: it moves what Debian keeps in other places than a plain installation does.
 set(root ${CPACK_TEMPORARY_DIRECTORY})
 set(doc ${root}/usr/share/doc/superd)
 
 file(MAKE_DIRECTORY ${root}/etc/superd/conf.d ${root}/lib ${root}/usr/share/zsh ${doc})
 file(RENAME ${root}/usr/share/superd/superd.toml ${root}/etc/superd/superd.toml)
 file(RENAME ${root}/usr/share/zsh/site-functions ${root}/usr/share/zsh/vendor-completions)
-# The system's units are below /lib, users' below /usr/lib.
+# System units are below /lib, user units below /usr/lib.
 file(MAKE_DIRECTORY ${root}/lib/systemd)
 file(RENAME ${root}/usr/lib/systemd/system ${root}/lib/systemd/system)
 file(REMOVE ${doc}/LICENSE)

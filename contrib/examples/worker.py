@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: MIT
 """A worker of a superd pool, in Python: model = "prefork", handoff = "listen".
 
-It accepts on the listening socket that it finds on stdin, says on SUPERD_STATUS_FD when it takes a client and when it has
-room for one again, and leaves between two clients when superd closes its side of that descriptor."""
+It accepts on the listening socket on stdin, reports on SUPERD_STATUS_FD when it takes a client and when it has room for
+another, and exits between two clients when superd closes its side of that descriptor."""
 
 import os
 import select
@@ -32,7 +32,7 @@ def main():
     while True:
         ready, _, _ = select.select(waited_for, [], [])
         if status in ready:
-            return 0  # superd sends nothing: this is the end of it, so leave
+            return 0  # superd never sends: this is end-of-file, so leave
         try:
             client, _ = listener.accept()
         except BlockingIOError:

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # A worker of a superd pool, as a shell script: model = "prefork", handoff = "listen". A shell cannot accept a
-# connection; a line of Perl does it, and starts this script again with the connection on stdin and stdout.
+# connection; a line of Perl does that, and starts this script again with the connection on stdin and stdout.
 set -u
 
 report() {
@@ -14,8 +14,8 @@ if [ "${1-}" = --serve ]; then
     exit 0
 fi
 
-# superd asks by TERM those who do not watch their descriptor. Only the trap runs: who accepts goes on, so that a client
-# that it has is served; one that waits for nobody is ended with this script when stop_timeout is over.
+# superd sends TERM to workers that do not watch their descriptor. Only the trap runs here: Perl continues, so a client
+# that it has taken is served; if it still waits for one, it ends with this script after stop_timeout.
 trap 'leaving=yes' TERM
 leaving=no
 report idle

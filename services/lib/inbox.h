@@ -33,8 +33,7 @@ class Inbox {
     /// be answered.
     std::optional<Datagram> datagram(int index) const;
 
-    /// Replies to the sender of that datagram, from the address that received it, with the next send(). At most one
-    /// reply each.
+    /// Replies to that datagram's sender, from the address that received it, with the next send(). At most one each.
     void reply(int index, std::string data);
 
     /// Never waits: a reply without room is lost, as any datagram may be, because a receiver that has stopped must not

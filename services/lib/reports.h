@@ -2,10 +2,9 @@
 #pragma once
 // What a worker of a pool tells superd on SUPERD_STATUS_FD, and how superd tells it to leave.
 //
-// Each record is five bytes: "busy
-// " for each client taken, and "idle
-// " for room for one more. A worker starts with one "idle" for each thread, then sends one when each client is done. A
-// message holds one or more records and counts as a whole. superd closes its side to make the worker leave.
+// Each record is five bytes: "busy\n" for each client taken, and "idle\n" for room for one more. A worker starts with
+// one "idle" for each thread, then sends one when each client is done. A message holds one or more records and counts
+// as a whole. superd closes its side to make the worker leave.
 
 #include <atomic>
 #include <chrono>

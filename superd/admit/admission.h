@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// Who is let in: the counts and rates of a service and of each of its sources. Pure: no sockets, and `now` is a
-// parameter.
+// Who is let in: counts and rates of a service and of each of its sources. Pure: no sockets, and `now` is a parameter.
 
 #include <optional>
 #include <utility>

@@ -20,7 +20,8 @@ struct Datagram {
 /// Takes the next datagram without blocking. EAGAIN: none waits.
 Result<Datagram> receive(int fd, const sys::Address& bound);
 
-/// Identifies the next datagram: its sender, size and beginning. Empty if none waits or the socket is of another kind.
+/// Identifies the next datagram by its sender, size and beginning. Empty if none waits or the socket is of another
+/// kind.
 std::string peek(int fd);
 
 /// The reply's sender, if it is not superd's own user.

@@ -6,7 +6,8 @@
 // continues. Its first act is close_range(2) with CLOSE_RANGE_UNSHARE from just above the highest descriptor that it
 // needs, so it gets its own table with only the few below. A spawn thus costs the same with 10 listeners as with
 // 10,000, provided that connections have low numbers and everything else high ones (sys::Fd::lifted). Until then parent
-// and child share one table, and the parent keeps the child's descriptors open; an eventfd says when it may close them.
+// and child share one table, and the parent keeps the child's descriptors open.
+// An eventfd says when it may close them.
 
 #include <sys/types.h>
 

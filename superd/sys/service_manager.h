@@ -25,7 +25,8 @@ struct PassedSocket {
     Fd fd;
 };
 
-/// Takes over all passed sockets, lifted and CLOEXEC, and clears the variables. Closes anything else that was passed.
+/// Takes over all passed sockets, lifted and CLOEXEC, and clears the variables.
+/// Closes anything else that was passed.
 std::vector<PassedSocket> passed_sockets();
 
 /// Notifies whoever started superd, by NOTIFY_SOCKET; without that, all of this does nothing. Nothing here waits for
