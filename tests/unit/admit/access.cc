@@ -63,7 +63,7 @@ class Cases {
         return access;
     }
 
-    /// Often inside one of the lists' prefixes, or a bit beside it.
+    /// Often inside one of the lists' prefixes, or one bit outside it.
     sys::IpBytes source(const conf::Access& access) {
         auto address = this->address();
         const auto& list = below(2) == 0 ? access.allow : access.deny;
@@ -112,12 +112,12 @@ admit::Verdict model(const conf::Access& access, const sys::IpBytes& address) {
 
 }  // namespace
 
-TEST_CASE("without lists everybody is allowed") {
+TEST_CASE("without lists everyone is allowed") {
     CHECK(explained(AccessRules(), "192.0.2.1") == "allowed by none");
     CHECK(explained(rules({}, {}), "2001:db8::1") == "allowed by none");
 }
 
-TEST_CASE("an allow list denies the rest, of the other family too; a deny list alone allows it") {
+TEST_CASE("an allow list denies the rest, also of the other family; a deny list alone allows it") {
     CHECK(explained(rules({"10.0.0.0/8"}, {}), "11.0.0.1") == "denied by none");
     CHECK(explained(rules({"10.0.0.0/8"}, {}), "::1") == "denied by none");
     CHECK(explained(rules({}, {"10.0.0.0/8"}), "11.0.0.1") == "allowed by none");
@@ -143,7 +143,7 @@ TEST_CASE("IPv4-mapped addresses and prefixes are IPv4") {
     CHECK(explained(rules({}, {"::/0"}), "::ffff:192.0.2.7") == "allowed by none");
 }
 
-TEST_CASE("100,000 random cases are decided as by trying every rule") {
+TEST_CASE("100,000 random cases get the same decision as trying every rule") {
     const auto seed = std::random_device()();
     INFO("seed " << seed);
     Cases cases(seed);

@@ -56,7 +56,7 @@ conf::Limits limits(int instances) {
 
 }  // namespace
 
-TEST_CASE("a charge gives its place back once, wherever it was moved") {
+TEST_CASE("a charge gives its place back exactly once, wherever it is moved") {
     admit::Admission admission;
     admission.configure(limits(2), kStart);
     {
@@ -72,7 +72,7 @@ TEST_CASE("a charge gives its place back once, wherever it was moved") {
     CHECK(admission.in_use() == 0);
 }
 
-TEST_CASE("limits that change while clients are there count those who are") {
+TEST_CASE("limits that change while there are clients count these clients") {
     admit::Admission admission;
     auto all = limits(3);
     all.per_source = 2;
@@ -92,7 +92,7 @@ TEST_CASE("limits that change while clients are there count those who are") {
     CHECK(admission.sources().size() == 0);
 }
 
-TEST_CASE("per_source counts each source for itself") {
+TEST_CASE("per_source counts each source separately") {
     admit::Admission admission;
     auto all = limits(100);
     all.per_source = 1;
@@ -127,7 +127,7 @@ TEST_CASE("a rate lets its burst through, then one each interval, and is full ag
     CHECK(admission.rate_opens_at() > time);
 }
 
-TEST_CASE("a start that failed gives its tokens back as well as its place") {
+TEST_CASE("a failed start gives its tokens back as well as its place") {
     admit::Admission admission;
     auto all = limits(3);
     all.per_source = 2;
@@ -185,7 +185,7 @@ TEST_CASE("100,000 sources stay under the table's ceiling, and those with client
     CHECK(admission.refuses(source(1), kStart) == admit::Refusal::per_source);
 }
 
-TEST_CASE("rotating through addresses does not wipe out the record of one that used up its share") {
+TEST_CASE("rotating through addresses does not wipe out the record of an address that used up its share") {
     admit::Admission admission;
     auto all = limits(1000000);
     all.per_source_rate = conf::Rate{3600s, 5};

@@ -19,7 +19,7 @@ namespace {
 constexpr int kDay = 24 * 60;
 enum Day : unsigned { sun = 1, mon = 2, fri = 32, sat = 64 };
 
-/// Every minute of a week that a window holds, put down one by one from its beginning.
+/// Every minute of a week inside a window, marked one by one from its beginning.
 std::bitset<7 * kDay> model(const Windows& windows) {
     std::bitset<7 * kDay> open;
     if (windows.empty()) open.set();
@@ -41,7 +41,7 @@ std::bitset<7 * kDay> asked(const Windows& windows) {
     return open;
 }
 
-/// The process's zone for as long as this lives.
+/// Sets the process's time zone for as long as this lives.
 class Zone {
   public:
     explicit Zone(const char* rule) {
@@ -62,7 +62,7 @@ class Zone {
     std::optional<std::string> before_;
 };
 
-/// A rule instead of a name: it needs no zone files.
+/// A rule instead of a name: this needs no zone files.
 constexpr const char* kBerlin = "CET-1CEST,M3.5.0,M10.5.0/3";
 
 constexpr std::time_t utc(int year, unsigned month, unsigned day, int hour, int minute = 0) {
@@ -115,7 +115,7 @@ TEST_CASE("a window that ends where it begins lasts a day") {
     CHECK(asked({conf::TimeWindow()}).all());
 }
 
-TEST_CASE("every minute of a week is as marked by hand, for 300 random lists") {
+TEST_CASE("every minute of a week is decided as marked by hand, for 300 random lists") {
     const auto seed = std::random_device()();
     INFO("seed " << seed);
     std::mt19937 engine(seed);

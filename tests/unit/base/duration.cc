@@ -18,7 +18,7 @@ TEST_CASE("a duration is whole numbers with units, largest first") {
     CHECK(parse_duration("90m") == 90min);
 }
 
-TEST_CASE("what is not quite a duration is none") {
+TEST_CASE("a near miss is not a duration") {
     for (const char* text : {"",
                              "10",
                              "s",
@@ -50,7 +50,7 @@ TEST_CASE("a thousand days is the longest duration") {
     CHECK(parse_duration("999d24h") == 24000h);
 }
 
-TEST_CASE("a duration reads back as it was written out") {
+TEST_CASE("a duration that is written out reads back the same") {
     CHECK(format_duration(90min) == "1h30m");
     CHECK(format_duration(250ms) == "250ms");
     CHECK(format_duration(0s) == "0s");

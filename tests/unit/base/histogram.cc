@@ -16,7 +16,7 @@ TEST_CASE("bounds rise from 10 microseconds to 10,000 seconds, each at most 1.3 
     }
 }
 
-TEST_CASE("a quantile is the bound above the value that it is of") {
+TEST_CASE("a quantile is the bound above its value") {
     Histogram histogram;
     CHECK(!histogram.quantile(0.5));
     for (int i = 0; i < 98; ++i) histogram.add(3ms);
@@ -28,7 +28,7 @@ TEST_CASE("a quantile is the bound above the value that it is of") {
     CHECK(histogram.quantile(0.99) == 800ms);
 }
 
-TEST_CASE("a value on a bound belongs below it; what is past the last one is told as the last") {
+TEST_CASE("a value on a bound belongs below it; a value past the last one is reported as the last") {
     Histogram histogram;
     histogram.add(10us);
     CHECK(histogram.quantile(1) == 10us);

@@ -20,7 +20,7 @@ TEST_CASE("a record is a line in each style") {
           R"({"time":"T","level":"info","message":"it ended","service":"echo","peer":"[::1]:7","child_pid":42})");
 }
 
-TEST_CASE("what a client or handler wrote cannot start a line or reach a terminal") {
+TEST_CASE("text from a client or handler cannot start a line or control a terminal") {
     const std::string hostile = "a\nlevel=error \"x\" \x1b[2J\xff";
     for (const auto style : {LogStyle::text, LogStyle::logfmt, LogStyle::json}) {
         const auto line = format_record(style, "T", Level::info, hostile, {});

@@ -51,7 +51,7 @@ TEST_CASE("characters are counted, not bytes") {
     CHECK(count_characters("") == 0);
 }
 
-TEST_CASE("nothing that a terminal would obey is shown as it is") {
+TEST_CASE("nothing that a terminal would obey is shown unescaped") {
     CHECK(escape("a\x1b[31m") == "a\\x1b[31m");
     CHECK(escape("a\nb\tc\r") == "a\\nb\\tc\\r");
     CHECK(escape(std::string_view("\0", 1)) == "\\x00");
@@ -69,7 +69,7 @@ TEST_CASE("edit distance counts a swap of neighbours as one") {
     CHECK(edit_distance("kitten", "sitting") == 3);
 }
 
-TEST_CASE("a near word is taken for a slip, a far one is not") {
+TEST_CASE("a near word is taken as a slip, a distant one is not") {
     const std::vector<std::string> words{"fork", "prefork", "iterative", "delayed"};
     CHECK(closest("frok", words) == "fork");
     CHECK(closest("Delay", words) == "delayed");

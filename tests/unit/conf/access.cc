@@ -9,7 +9,7 @@ using namespace superd::conf::test;
 
 namespace {
 
-/// Errors in [access] with these lines, the first of which is line 5.
+/// Errors in [access] with these lines, which begin at line 5.
 std::string access_errors(const std::string& text) {
     return errors_of("[access]\n" + text);
 }
@@ -28,7 +28,7 @@ std::string on(const std::string& listen, const std::string& more) {
     return "listen = \"" + listen + "\"\nmodel = \"fork\"\nexec = [\"handler\"]\n[access]\n" + more + "\n";
 }
 
-/// `count` prefixes, each on a line of its own below the key's.
+/// `count` prefixes, each on its own line below the key's.
 std::string many(const std::string& key, int count) {
     std::string out = key + " = [\n";
     for (int i = 0; i < count; ++i) out += fmt::format("\"10.{}.{}.0/24\",\n", i / 256, i % 256);
@@ -110,7 +110,7 @@ TEST_CASE("each wrong time is an error at its own place") {
     }
 }
 
-TEST_CASE("prefixes are refused where no client has an IP address") {
+TEST_CASE("prefixes are refused if no client has an IP address") {
     const std::string why = " does not apply: the service listens on no IP address, so its clients have none\n";
     for (const char* listen : {"unix://@x", "unix-dgram://@x", "vsock://1:5"}) {
         INFO(listen);

@@ -57,7 +57,7 @@ TEST_CASE("a port may be a name from the services database") {
     CHECK(canonical("tcp://*:http") == "tcp://*:80");
 }
 
-TEST_CASE("each form tells what it stands for") {
+TEST_CASE("each form says what it stands for") {
     const auto vsock = parse_listen("vsock://*:5");
     REQUIRE(vsock);
     CHECK(vsock->cid == VMADDR_CID_ANY);
@@ -68,7 +68,7 @@ TEST_CASE("each form tells what it stands for") {
     CHECK(parse_listen("systemd:x")->socket_type() == std::nullopt);
 }
 
-TEST_CASE("an address that cannot be is refused with the reason") {
+TEST_CASE("an impossible address is refused with the reason") {
     const std::vector<std::pair<std::string, std::string>> cases{
         {"tcp://127.0.0.1", "has no port: write ADDRESS:PORT"},
         {"tcp://127.0.0.1:", "has no port: write a number, a service name, or 0 for any free one"},
@@ -139,7 +139,7 @@ TEST_CASE("addresses that the kernel would not bind side by side overlap") {
     CHECK(met("tcp://*:7", "tcp://*:7", eth0, {}) == Overlap::same);
 }
 
-TEST_CASE("each wrong address of a list is told at its own place, and nothing else is said about it") {
+TEST_CASE("each wrong address in a list is reported at its own place, and only once") {
     CHECK(errors_in("listen = [\"tcp://127.0.0.1:1\", \"tcp://x:1\",\n  \"udp:/\"]\nmodel = \"delayed\"\nhandoff = "
                     "\"listen\"\nexec = [\"handler\"]\n") ==
           "1:32: listen \"tcp://x:1\": \"x\" is neither an IP address nor \"*\"\n"
@@ -154,7 +154,7 @@ TEST_CASE("each wrong address of a list is told at its own place, and nothing el
           "1:24: listen contains a NUL byte\n");
 }
 
-TEST_CASE("all sockets of one service are of one type, none is given twice") {
+TEST_CASE("all sockets of one service are of one type, and none is given twice") {
     const std::string rest = "\nmodel = \"fork\"\nexec = [\"handler\"]\n";
     CHECK(errors_in("listen = [\"tcp://*:1\", \"udp://*:1\"]" + rest) ==
           "1:24: listen \"udp://*:1\": a datagram socket, but tcp://*:1 is a stream socket: all of one service must be "
@@ -186,7 +186,7 @@ TEST_CASE("two services on one address are an error that names the other") {
     CHECK(folder.errors().empty());
 }
 
-TEST_CASE("a group takes no streams, and an address of one link says of which") {
+TEST_CASE("a multicast group takes no streams, and a link-local address names its link") {
     const auto why = [](const std::string& uri, const std::string& device = "") {
         SocketOptions options;
         options.bind_to_device = device;

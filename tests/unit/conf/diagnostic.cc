@@ -9,7 +9,7 @@
 using namespace superd::conf;
 using namespace superd::conf::test;
 
-TEST_CASE("a wrong word is shown with file, line, column, caret and what would be right") {
+TEST_CASE("a wrong word is shown with file, line, column, caret and correction") {
     const Folder folder;
     folder.define("echo", "listen = \"tcp://127.0.0.1:7007\"\nexec = [\"handler\"]\nmodel = \"frok\"\n");
     CHECK(folder.shown() ==
@@ -36,7 +36,7 @@ TEST_CASE("thirty errors in ten files are all reported, each at its place, in or
     CHECK(folder.errors() == expected);
 }
 
-TEST_CASE("the caret stays under its word where tabs and other alphabets stand before it") {
+TEST_CASE("the caret stays under its word after tabs and other alphabets") {
     const Folder folder;
     folder.define("a", sound + "[environment]\n\tA\t=\t1\n\"\xc3\xa4\" = 2\n");
     CHECK(folder.shown() ==
@@ -56,7 +56,7 @@ TEST_CASE("control characters of a file reach the terminal escaped, and the care
           "      |           ^^^\n");
 }
 
-TEST_CASE("what is missing at the end of a line is pointed at there") {
+TEST_CASE("the caret points to the end of a line where something is missing") {
     CHECK(format(Diagnostic{{"f", 12345678, 5, 1, "a = "}, "m"}) ==
           "f:12345678:5: error: m\n12345678 | a = \n         |     ^\n");
 }
@@ -70,7 +70,7 @@ TEST_CASE("a value of many lines is underlined to the end of its first one") {
           "      |        ^^^\n");
 }
 
-TEST_CASE("an error that several services inherit from the defaults is told once") {
+TEST_CASE("an error that several services inherit from the defaults is reported once") {
     const Folder folder;
     folder.write("superd.toml", "[defaults]\nuser = \"no-such-user\"\nnice = 99\n");
     folder.define("a", sound);

@@ -24,14 +24,14 @@ TEST_CASE("no service at all is valid") {
     CHECK(folder.services().empty());
 }
 
-TEST_CASE("a folder that is not there is an error") {
+TEST_CASE("a missing folder is an error") {
     const Folder folder;
     Surroundings from = folder.surroundings();
     from.conf_dir = folder.path("elsewhere/");
     CHECK(folder.errors(from) == "elsewhere: cannot be read: No such file or directory\n");
 }
 
-TEST_CASE("backups, hidden files and what packagers leave behind are no definitions") {
+TEST_CASE("backups, hidden files and packagers' leftovers are not definitions") {
     const Folder folder;
     folder.define("echo", sound);
     for (const char* name : {".hidden.toml", "a.toml~", "a.toml.bak", "a.bak", "a.toml.dpkg-dist", "a.dpkg-old.toml",
@@ -57,7 +57,7 @@ TEST_CASE("the file's stem is the service's name, and not every stem is one") {
         "digit first\n");
 }
 
-TEST_CASE("what is no readable text is told apart") {
+TEST_CASE("each kind of unreadable file has its own error") {
     const Folder folder;
     folder.define("nul", std::string("a = 1\nb = \"x\0y\"\n", 16));
     folder.define("latin1", "a = 1\n# caf\xe9\n");
@@ -91,14 +91,14 @@ TEST_CASE("a file of exactly one MiB is read") {
     CHECK(folder.errors() == "conf.d/a.toml: is larger than 1M bytes\n");
 }
 
-TEST_CASE("a file that may not be read says so") {
+TEST_CASE("a file without read permission is reported") {
     if (geteuid() == 0) return;  // root may read all
     const Folder folder;
     folder.write("conf.d/a.toml", sound, 0);
     CHECK(folder.errors() == "conf.d/a.toml: cannot be read: Permission denied\n");
 }
 
-TEST_CASE("what is not TOML is one error, where it stops being so") {
+TEST_CASE("invalid TOML is one error, where it becomes invalid") {
     CHECK(
         errors_in("listen = [\n  \"tcp://*:1\"\n").starts_with("2:14: not valid TOML: array: encountered end-of-file"));
     CHECK(errors_in("model = fork\n").starts_with("1:10: not valid TOML: boolean: "));
@@ -115,12 +115,12 @@ TEST_CASE("names and values nested beyond reason do not end the program") {
     CHECK(errors_in("[" + dots + "]\n") == "1:1: a name of more than 64 parts\n");
     CHECK(errors_in("x = { " + dots + " = 1 }\n") == "1:1: a name of more than 64 parts\n");
     CHECK(errors_in("x = " + std::string(500'000, '[') + "\n").starts_with("1:"));
-    // Dots in texts and comments are just dots.
+    // Dots in strings and comments do not count.
     CHECK(errors_of("description = \"" + std::string(200, '.') + "\"  # " + dots).empty());
     CHECK(errors_of("description = \"\"\"\n" + std::string(200, '.') + "\"\"\"").empty());
 }
 
-TEST_CASE("an error in one file does not hide those of others, nor what it might have said") {
+TEST_CASE("an error in one file hides no errors of other files, and no missing keys") {
     const Folder folder;
     folder.define("a", "listen = \n");
     folder.write("conf.d/a.toml.d/x.toml", "nice = 99\n");
@@ -135,12 +135,12 @@ TEST_CASE("an error in one file does not hide those of others, nor what it might
     CHECK(std::count(errors.begin(), errors.end(), '\n') == 4);
 }
 
-TEST_CASE("a required key that is missing is missed once") {
+TEST_CASE("a missing required key is reported once") {
     CHECK(errors_in("") ==
           " exec is missing\n listen is missing\n model is missing: one of fork, prefork, iterative, delayed\n");
 }
 
-TEST_CASE("defaults lie under the file, drop-ins over it in name order") {
+TEST_CASE("the file overrides defaults, and drop-ins override the file in name order") {
     const Folder folder;
     folder.write("superd.toml",
                  "[defaults]\nnice = 1\nstop_timeout = \"1s\"\nenvironment = { A = \"default\", D = \"default\" }\n"
@@ -161,7 +161,7 @@ TEST_CASE("defaults lie under the file, drop-ins over it in name order") {
                                    "A=file", "B=early", "D=default", "SUPERD_SERVICE=a"});
 }
 
-TEST_CASE("an error points to the file that the offending value came from") {
+TEST_CASE("an error points to the file with the wrong value") {
     const Folder folder;
     folder.write("superd.toml", "[defaults.limits]\ninstances = 0\n");
     folder.define("a", sound + "\n\nnice = 1\n");
@@ -172,7 +172,7 @@ TEST_CASE("an error points to the file that the offending value came from") {
           "superd.toml:2:13: limits.instances 0 is out of range 1 to 1000000\n");
 }
 
-TEST_CASE("who writes a key of xinetd or systemd is told ours") {
+TEST_CASE("a key of xinetd or systemd gets a hint to ours") {
     const Folder folder;
     folder.define("a",
                   sound + "server_args = \"-v\"\nonly_from = \"10.0.0.0/8\"\nListenStream = 25\nUser = \"mail\"\n");
@@ -183,7 +183,7 @@ TEST_CASE("who writes a key of xinetd or systemd is told ours") {
           "conf.d/a.toml:7:1: unknown key \"User\" (did you mean \"user\"?)\n");
 }
 
-TEST_CASE("drop-ins without their file are an error, a file of such a name is not") {
+TEST_CASE("drop-ins without their file are an error; a file of such a name is not") {
     const Folder folder;
     folder.write("conf.d/gone.toml.d/10.toml", "nice = 1\n");
     folder.write("conf.d/other.toml.d", "text");
@@ -191,7 +191,7 @@ TEST_CASE("drop-ins without their file are an error, a file of such a name is no
     CHECK(folder.errors() == "conf.d/gone.toml.d: a folder of drop-ins without its gone.toml\n");
 }
 
-TEST_CASE("superd.toml may be absent unless it was asked for") {
+TEST_CASE("superd.toml may be absent unless it is named") {
     const Folder folder;
     Surroundings from = folder.surroundings();
     CHECK(folder.errors(from).empty());
@@ -199,7 +199,7 @@ TEST_CASE("superd.toml may be absent unless it was asked for") {
     CHECK(folder.errors(from) == "superd.toml: cannot be read: No such file or directory\n");
 }
 
-TEST_CASE("superd.toml has keys of its own, and knows no others") {
+TEST_CASE("superd.toml has its own keys and accepts no others") {
     const Folder folder;
     folder.write(
         "superd.toml",
@@ -218,7 +218,7 @@ TEST_CASE("superd.toml has keys of its own, and knows no others") {
           "superd.toml:11:1: unknown key \"nise\" (did you mean \"nice\"?)\n");
 }
 
-TEST_CASE("a broken superd.toml does not make handlers of sound services unfindable") {
+TEST_CASE("a broken superd.toml does not hide the handlers of sound services") {
     const Folder folder;
     folder.write("superd.toml", "handler_path = 5\n");
     folder.define("a", "listen = \"tcp://127.0.0.1:1\"\nmodel = \"fork\"\nexec = [\"only-there\"]\n");
@@ -232,6 +232,6 @@ TEST_CASE("a broken superd.toml does not make handlers of sound services unfinda
     CHECK(std::count(errors.begin(), errors.end(), '\n') == 1);
 }
 
-TEST_CASE("a definition that is not enabled is checked as well") {
+TEST_CASE("a disabled definition is also checked") {
     CHECK(errors_of("enabled = false\nnice = 99") == "5:8: nice 99 is out of range -20 to 19\n");
 }

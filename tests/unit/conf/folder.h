@@ -18,10 +18,10 @@
 
 namespace superd::conf::test {
 
-/// conf.d/, bin/handler and superd.toml under a folder that goes with the object.
+/// conf.d/, bin/handler and superd.toml in a folder that is removed with the object.
 class Folder {
   public:
-    /// Not in TMPDIR: "nobody" must be able to pass.
+    /// Not in TMPDIR: "nobody" must be able to reach it.
     explicit Folder(const std::string& place = "/tmp") {
         std::string name = place + "/superd-conf-XXXXXX";
         path_ = mkdtemp(name.data());
@@ -62,14 +62,14 @@ class Folder {
         return catalog->services;
     }
 
-    /// All errors as a person sees them, files relative to the folder; empty where there are none.
+    /// All errors as a person sees them, with files relative to the folder; empty if there are none.
     std::string shown() const { return shown(surroundings()); }
     std::string shown(const Surroundings& from) const {
         const auto catalog = load(from);
         return catalog ? "" : without_path(format(catalog.error()));
     }
 
-    /// The same, a line for each: "FILE:LINE:COL: MESSAGE", or "FILE: MESSAGE".
+    /// The same, one line for each: "FILE:LINE:COL: MESSAGE", or "FILE: MESSAGE".
     std::string errors() const { return errors(surroundings()); }
     std::string errors(const Surroundings& from) const {
         const auto catalog = load(from);
@@ -91,10 +91,10 @@ class Folder {
     std::string path_;
 };
 
-/// Three lines that make a sound definition.
+/// Three lines of a sound definition.
 inline const std::string sound = "listen = \"tcp://127.0.0.1:7007\"\nmodel = \"fork\"\nexec = [\"handler\"]\n";
 
-/// What is wrong with `text`, as "LINE:COL: MESSAGE" lines.
+/// The errors in `text`, as "LINE:COL: MESSAGE" lines.
 inline std::string errors_in(const std::string& text) {
     const Folder folder;
     folder.define("a", text);
@@ -114,19 +114,19 @@ inline std::string errors_in(const std::string& text) {
     return out;
 }
 
-/// What is wrong with a sound definition to which `text` is added, from line 4 on.
+/// The errors in a sound definition with `text` added from line 4 on.
 inline std::string errors_of(const std::string& text) {
     return errors_in(sound + text + "\n");
 }
 
-/// The service that comes of a sound definition to which `text` is added.
+/// The service from a sound definition with `text` added.
 inline Service service_of(const std::string& text) {
     const Folder folder;
     folder.define("a", sound + text + "\n");
     return folder.services().at("a");
 }
 
-/// The service that comes of a whole definition.
+/// The service from a whole definition.
 inline Service service_in(const std::string& text) {
     const Folder folder;
     folder.define("a", text);

@@ -66,7 +66,7 @@ TEST_CASE("a handler that cannot be started is an error at load time") {
           "3:8: exec: expected an array of strings, found a string\n");
 }
 
-TEST_CASE("a script's interpreter must be there, as the kernel looks for it") {
+TEST_CASE("a script's interpreter must exist where the kernel looks for it") {
     const Folder folder;
     const auto errors = [&](const std::string& first_line) {
         folder.write("bin/script", first_line, 0755);
@@ -91,7 +91,7 @@ TEST_CASE("a script's interpreter must be there, as the kernel looks for it") {
     CHECK(errors("#!/bin/sh\n").empty());
     CHECK(load(folder.surroundings(), &warnings).has_value());
     CHECK(warnings.empty());
-    if (geteuid() == 0) {  // else the files would be those of whoever runs this
+    if (geteuid() == 0) {  // otherwise the files would belong to the current user
         folder.write("private/sh", "#!/bin/true\n", 0755);
         chmod(folder.path("private").c_str(), 0700);
         CHECK(
@@ -108,7 +108,7 @@ TEST_CASE("a script's interpreter must be there, as the kernel looks for it") {
         folder.errors().ends_with("exec \"/script\": its interpreter \"/bin/sh\" does not exist in root_directory\n"));
 }
 
-TEST_CASE("argv0 is what the handler sees as its name") {
+TEST_CASE("the handler sees argv0 as its name") {
     const Folder folder;
     folder.define("a",
                   "listen = \"tcp://*:1\"\nmodel = \"fork\"\nexec = [\"handler\", \"-x\", \"\"]\nargv0 = \"in.x\"\n");
@@ -116,12 +116,12 @@ TEST_CASE("argv0 is what the handler sees as its name") {
     CHECK(folder.services().at("a").handler.path == folder.path("bin/handler"));
 }
 
-TEST_CASE("the folder that keeps a user from the handler is named") {
+TEST_CASE("an error names the folder that keeps a user from the handler") {
     const Folder folder;
     folder.write("closed/inner/handler", "", 0755);
     chmod(folder.path("closed").c_str(), 0700);
     folder.define("a", definition(folder.path("closed/inner/handler"), "user = \"nobody\""));
-    if (geteuid() != 0) return;  // the files would be those of whoever runs this
+    if (geteuid() != 0) return;  // the files would belong to the current user
     CHECK(folder.errors() == "conf.d/a.toml:3:9: exec \"closed/inner/handler\": user \"nobody\" may not pass closed\n");
     chmod(folder.path("closed").c_str(), 0711);
     CHECK(folder.errors().empty());
@@ -158,7 +158,7 @@ TEST_CASE("an unknown user or group is an error") {
     CHECK(errors_of("socket.group = \"no-such-group\"") == "4:16: socket.group \"no-such-group\": no such group\n");
 }
 
-TEST_CASE("without root a handler runs as superd does, and nothing else can be asked for") {
+TEST_CASE("without root a handler runs as superd's user, and no other can be set") {
     const Folder folder;
     const Surroundings from = unprivileged(folder);
     folder.define("a", sound);
@@ -180,7 +180,7 @@ TEST_CASE("without root a handler runs as superd does, and nothing else can be a
     CHECK(folder.errors().empty());
 }
 
-TEST_CASE("without root a handler may be nicer than superd, but not less nice") {
+TEST_CASE("without root a handler may be nicer than superd, but no less nice") {
     const Folder folder;
     const Surroundings from = unprivileged(folder);
     rlimit ceiling{};
@@ -202,7 +202,7 @@ TEST_CASE("without root a handler may be nicer than superd, but not less nice") 
     CHECK(folder.errors(from).starts_with("superd.toml:2:8: nice -20 is below "));
 }
 
-TEST_CASE("folders must be there, and what is inside a root directory is looked for there") {
+TEST_CASE("folders must exist, and paths inside a root directory are looked up there") {
     const Folder folder;
     folder.write("jail/bin/inside", "", 0755);
     std::filesystem::create_symlink("/bin/inside", folder.path("jail/bin/link"));
@@ -225,7 +225,7 @@ TEST_CASE("folders must be there, and what is inside a root directory is looked 
           "4:18: root_directory \"/nonexistent\" does not exist\n");
 }
 
-TEST_CASE("a handler gets the usual PATH, what is passed, what is set, and its service's name, each once") {
+TEST_CASE("a handler gets the usual PATH, passed and set variables, and its service's name, each once") {
     const Folder folder;
     folder.define("a", sound +
                            "pass_environment = [\"LANG\", \"NOT_SET\"]\nenvironment = { LANG = \"x\", PATH = \"/p\", "
@@ -245,7 +245,7 @@ TEST_CASE("a handler gets the usual PATH, what is passed, what is set, and its s
           std::vector<std::string>{"PATH=/opt/mine:/usr/bin", "SUPERD_SERVICE=a"});
 }
 
-TEST_CASE("names of variables must be names, and not those that superd sets") {
+TEST_CASE("names of variables must be valid, and none that superd sets") {
     const std::string no_name = " is not a variable's name: letters, digits and \"_\", no digit first\n";
     CHECK(errors_of("environment = { \"A=B\" = \"x\", \"\" = \"y\", 1A = \"z\" }") ==
           "4:17: environment: \"A=B\"" + no_name + "4:30: environment: \"\"" + no_name + "4:40: environment: \"1A\"" +

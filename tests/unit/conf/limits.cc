@@ -9,7 +9,7 @@ using namespace std::chrono_literals;
 
 namespace {
 
-/// Errors in [limits] with these lines, the first of which is line 5.
+/// Errors in [limits] with these lines, which begin at line 5.
 std::string limits_errors(const std::string& text) {
     return errors_of("[limits]\n" + text);
 }
@@ -45,7 +45,7 @@ TEST_CASE("every limit sets what it names") {
     CHECK(limits("wait_timeout = \"1h\"").wait_timeout == 1h);
 }
 
-TEST_CASE("a rate is a number in a unit of time, with a burst of that number unless another is given") {
+TEST_CASE("a rate is a number in a unit of time, and its burst is that number unless set") {
     CHECK(limits("rate = \"10/h\"").rate == Rate{6min, 10});
     CHECK(limits("rate = \"5/d\"").rate == Rate{288min, 5});
     CHECK(limits("rate = \"1000000/s\"").rate == Rate{1us, 1'000'000});
@@ -78,7 +78,7 @@ TEST_CASE("a burst needs its rate") {
     CHECK(limits_errors("rate = \"1/s\"\nburst = 0") == "6:9: limits.burst 0 is out of range 1 to 1000000\n");
 }
 
-TEST_CASE("limits have ranges, and the message tells them") {
+TEST_CASE("limits have ranges, and the message shows them") {
     CHECK(limits_errors("per_source = 0") == "5:14: limits.per_source 0 is out of range 1 to 1000000\n");
     CHECK(limits_errors("source_prefix_ipv4 = 33") == "5:22: limits.source_prefix_ipv4 33 is out of range 0 to 32\n");
     CHECK(limits_errors("source_prefix_ipv6 = 129") ==
@@ -96,7 +96,7 @@ TEST_CASE("limits have ranges, and the message tells them") {
     CHECK(limits_errors("max_load = \"4\"") == "5:12: limits.max_load: expected a number above 0, found a string\n");
 }
 
-TEST_CASE("a rejected client is told something, and nobody else is") {
+TEST_CASE("a rejected client gets a text, and nobody else does") {
     const std::string reject = "on_excess = \"reject\"\n";
     const std::string needs = "5:13: limits.on_excess \"reject\" needs a reject_text to tell clients\n";
     CHECK(limits(reject + "reject_text = \"" + std::string(4096, 'x') + "\"").reject_text.size() == 4096);
@@ -109,14 +109,15 @@ TEST_CASE("a rejected client is told something, and nobody else is") {
           "6:15: limits.reject_text has no effect without on_excess = \"reject\"\n");
 }
 
-TEST_CASE("where the handler has the listening socket, what needs to see clients is refused, each with the reason") {
+TEST_CASE(
+    "if the handler has the listening socket, limits that need to see clients are refused, each with the reason") {
     const std::string text =
         "[limits]\ninstances = 5\nmax_load = 2\nper_source = 1\nrate = \"1/s\"\nburst = 1\n"
         "per_source_rate = \"1/s\"\nper_source_burst = 1\nsource_prefix_ipv4 = 24\nsource_prefix_ipv6 = 56\n"
         "wait_timeout = \"1s\"\nreject_text = \"x\"\non_excess = \"reject\"\n[access]\non_deny = \"reset\"\n";
     const auto expected = [](const std::string& why) {
         std::string out;
-        int line = 7;  // from the third of the limits on
+        int line = 7;  // from the third limit on
         for (const char* key :
              {"14: limits.per_source", "8: limits.rate", "9: limits.burst", "19: limits.per_source_rate",
               "20: limits.per_source_burst", "22: limits.source_prefix_ipv4", "22: limits.source_prefix_ipv6",
@@ -142,7 +143,7 @@ TEST_CASE("where the handler has the listening socket, what needs to see clients
     CHECK(errors_in(definition("tcp://*:1", "iterative") + "handoff = \"listen\"\n" + fine).empty());
 }
 
-TEST_CASE("one datagram at a time has limits by source and rate, but no connection to hold or end") {
+TEST_CASE("single datagrams have limits by source and rate, but no connection to hold or end") {
     const std::string fork = definition("udp://*:1", "fork") + "[limits]\n";
     const std::string why = " cannot be enforced: a datagram has no connection to hold or end, and is dropped instead";
     CHECK(service_in(fork + "per_source = 1\nrate = \"1/s\"\nper_source_rate = \"2/s\"\nsource_prefix_ipv4 = 24\n"
@@ -154,7 +155,7 @@ TEST_CASE("one datagram at a time has limits by source and rate, but no connecti
           "5:16: limits.wait_timeout" + why + "\n7:11: access.on_deny" + why + ": only \"drop\" is possible\n");
 }
 
-TEST_CASE("a default that cannot apply to a service has no effect there, and is no error") {
+TEST_CASE("a default that cannot apply to a service has no effect there and is not an error") {
     const Folder folder;
     folder.write("superd.toml",
                  "[defaults.limits]\ninstances = 7\nper_source = 3\nrate = \"1/s\"\nper_source_burst = 9\n"
@@ -186,7 +187,7 @@ TEST_CASE("a default that cannot apply to a service has no effect there, and is 
           "accepts clients itself, and superd never sees them\n");
 }
 
-TEST_CASE("a default's own mistakes are told once, where it stands") {
+TEST_CASE("mistakes in a default are reported once, at its own place") {
     const Folder folder;
     folder.write("superd.toml", "[defaults.limits]\nrate = \"1/x\"\n[defaults.access]\ndeny = [\"::1\", \"x\"]\n");
     for (const bool used : {false, true}) {

@@ -19,7 +19,7 @@ Handoff handoff(const std::string& listen, const std::string& model, const std::
 
 }  // namespace
 
-TEST_CASE("what the handler is given follows from the socket's type and the model") {
+TEST_CASE("the socket's type and the model decide what the handler gets") {
     CHECK(handoff("tcp://*:1", "fork") == Handoff::connection);
     CHECK(handoff("tcp://*:1", "prefork") == Handoff::connection);
     CHECK(handoff("tcp://*:1", "prefork", "listen") == Handoff::listen);
@@ -33,7 +33,7 @@ TEST_CASE("what the handler is given follows from the socket's type and the mode
     CHECK(handoff("systemd:x", "iterative") == Handoff::connection);
 }
 
-TEST_CASE("a model that cannot serve the socket is refused where it or the handoff is written") {
+TEST_CASE("a model that cannot serve the socket is refused at the place of the model or the handoff") {
     const auto errors = [](const std::string& listen, const std::string& model, const std::string& given) {
         return errors_in(definition(listen, model, given));
     };
@@ -55,7 +55,7 @@ TEST_CASE("a model that cannot serve the socket is refused where it or the hando
           "gets the socket itself\n");
 }
 
-TEST_CASE("an inherited socket is judged once its type is known") {
+TEST_CASE("an inherited socket is checked once its type is known") {
     CHECK(handoff_for(Model::iterative, Handoff::connection, SocketType::datagram) == Handoff::listen);
     CHECK(handoff_for(Model::fork, Handoff::connection, SocketType::datagram) == Handoff::connection);
     CHECK(handoff_for(Model::prefork, Handoff::connection, SocketType::stream) == Handoff::connection);
@@ -64,7 +64,7 @@ TEST_CASE("an inherited socket is judged once its type is known") {
     CHECK_FALSE(cannot_serve(Model::fork, Handoff::connection, SocketType::seqpacket));
 }
 
-TEST_CASE("a pool's numbers must go together, and defaults give way to what is written") {
+TEST_CASE("a pool's numbers must be consistent, and explicit values override defaults") {
     const std::string pool = "listen = \"tcp://*:1\"\nmodel = \"prefork\"\nexec = [\"handler\"]\n";
     CHECK(errors_in(pool + "prefork.min_spare = 5\nprefork.max_spare = 4\n") ==
           "4:21: prefork.min_spare 5 is more than max_spare 4\n");
@@ -82,7 +82,7 @@ TEST_CASE("a pool's numbers must go together, and defaults give way to what is w
     CHECK(service_of("limits.instances = 5\n").prefork.max_spare == 8);  // no pool: nothing to fit
 }
 
-TEST_CASE("what a process that takes one connection cannot do is refused under prefork, and waits under other models") {
+TEST_CASE("keys that a one-connection process cannot obey are refused under prefork, and ignored under other models") {
     const std::string all =
         "[prefork]\nmax_requests = 9\nmax_age = \"1h\"\ngrow_after = \"1s\"\nmax_idle = \"1m\"\nmax_spare = 3\n";
     const std::string why =
@@ -106,7 +106,7 @@ TEST_CASE("what a process that takes one connection cannot do is refused under p
     CHECK(folder.errors() == "conf.d/a.toml.d/1.toml:1:19: prefork.max_age" + why);
 }
 
-TEST_CASE("workers that have the listening socket are as many as the sockets, at the least") {
+TEST_CASE("there are at least as many workers as listening sockets") {
     const auto pool = [](const std::string& scheme, const std::string& more) {
         return "listen = [\"" + scheme + "://*:1\", \"" + scheme +
                "://*:2\"]\nmodel = \"prefork\"\nexec = [\"handler\"]\n" + more;

@@ -34,7 +34,7 @@ PlanItem change(const std::string& before, const std::string& after) {
 
 }  // namespace
 
-TEST_CASE("a plan tells what comes, what goes and what stays, by name") {
+TEST_CASE("a plan lists what comes, goes and stays, by name") {
     const auto items =
         plan(catalog({{"stays", on(10)}, {"goes", on(11)}, {"off", on(12)}, {"never", on(13, "enabled = false")}}),
              catalog({{"stays", on(10)},
@@ -50,7 +50,7 @@ TEST_CASE("nothing against nothing is an empty plan") {
     CHECK(plan({}, {}).empty());
 }
 
-TEST_CASE("a change to a socket binds anew, any other renews what stands behind it") {
+TEST_CASE("a change to a socket rebinds it; any other change renews the handlers") {
     CHECK(change("", "nice = 1").change == Change::renew);
     CHECK(change("", "nice = 1").keys == std::vector<std::string>{"nice"});
     CHECK(change("", "socket.backlog = 5").change == Change::rebind);
@@ -61,7 +61,7 @@ TEST_CASE("a change to a socket binds anew, any other renews what stands behind 
     CHECK(moved[0].keys == std::vector<std::string>{"listen"});
 }
 
-TEST_CASE("limits and access are renewed without touching a socket, and a burst is told apart from its rate") {
+TEST_CASE("limits and access are renewed without touching a socket, and a burst is distinct from its rate") {
     const std::string rate = "limits.rate = \"10/s\"\n";
     CHECK(change("", rate + "access.deny = \"::1\"").change == Change::renew);
     CHECK(change(rate, rate + "limits.burst = 10").change == Change::unchanged);
@@ -73,7 +73,7 @@ TEST_CASE("limits and access are renewed without touching a socket, and a burst 
               .keys == std::vector<std::string>{"limits.reject_text"});
 }
 
-TEST_CASE("every kind of key is found when it differs") {
+TEST_CASE("a difference in any kind of key is found") {
     for (const auto& [text, key] : std::map<std::string, std::string>{
              {"user = \"root\"\ngroup = \"65534\"\nsupplementary_groups = [\"65534\"]", "user"},
              {"group = \"0\"\nsupplementary_groups = [\"65534\"]", "group"},

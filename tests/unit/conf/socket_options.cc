@@ -37,7 +37,7 @@ const std::string path_keys = "mode = \"0600\"\nuser = \"root\"\ngroup = \"7\"";
 
 }  // namespace
 
-TEST_CASE("what only TCP knows needs a TCP socket, or an inherited one that may be") {
+TEST_CASE("TCP options need a TCP socket, or an inherited one that may be TCP") {
     const std::string why = " does not apply: the service listens on no TCP socket\n";
     const std::string all = "5:11: socket.nodelay" + why + "6:13: socket.keepalive" + why +
                             "7:18: socket.keepalive_time" + why + "8:22: socket.keepalive_interval" + why +
@@ -62,7 +62,7 @@ TEST_CASE("a backlog needs connections") {
     CHECK(errors_on("'systemd:x'", "backlog = 9").empty());
 }
 
-TEST_CASE("what only IP knows needs an IP address") {
+TEST_CASE("IP options need an IP address") {
     const std::string why = " does not apply: the service listens on no IP address\n";
     for (const char* listen : {"'unix://@x'", "'unix-dgram:///run/x'", "'vsock://*:1'", "'unix://@x', 'vsock://*:1'"}) {
         INFO(listen);
@@ -97,7 +97,7 @@ TEST_CASE("owner and permissions need a path in the file system") {
     CHECK(socket.mode == 0600U);
     CHECK(socket.user == 0U);
     CHECK(socket.group == 7U);
-    // One mistake is told once.
+    // One mistake is reported once.
     CHECK(errors_on("'tcp://*:1'", "user = \"no-such-user\"") == "5:8: socket.user \"no-such-user\": no such user\n");
 }
 
@@ -111,7 +111,7 @@ TEST_CASE("keepalive's times need keepalive") {
           "5:13: socket.keepalive: expected true or false, found an integer\n");
 }
 
-TEST_CASE("a default for [socket] reaches the services that can take it, and leaves the others plain") {
+TEST_CASE("a default for [socket] applies to the services that can use it, and not to others") {
     const Folder folder;
     folder.write("superd.toml", "[defaults.socket]\nbacklog = 9\nsend_buffer = \"64K\"\n" + tcp_keys + "\n" + ip_keys +
                                     "\n" + path_keys + "\n");
@@ -155,7 +155,7 @@ TEST_CASE("a default for [socket] reaches the services that can take it, and lea
           "conf.d/unix.toml.d/1.toml:1:18: socket.nodelay does not apply: the service listens on no TCP socket\n");
 }
 
-TEST_CASE("what the kernel grants root alone is an error at load time for others") {
+TEST_CASE("options that the kernel allows only to root are errors at load time for others") {
     const Folder folder;
     const Surroundings from = unprivileged(folder);
     const std::string own = fmt::format("group = \"{}\"\npriority = 6\n", from.gid);
@@ -171,7 +171,7 @@ TEST_CASE("what the kernel grants root alone is an error at load time for others
           "in\n");
     CHECK(folder.errors().empty());
 
-    // A default is told once, where it stands, and not at all where no service has it.
+    // A default is reported once, at its own place, and not at all if no service uses it.
     folder.define("a", on("'unix:///run/x'", ""));
     folder.define("b", on("'unix:///run/y'", ""));
     folder.write("superd.toml", "[defaults.socket]\nuser = \"daemon\"\n");

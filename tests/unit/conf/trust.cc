@@ -10,7 +10,8 @@ namespace {
 
 constexpr uid_t kSomebody = 65534;
 
-/// The first of these on whose way nobody else may write; "" where there is none, and these tests show nothing.
+/// The first of these places on whose way nobody else may write; "" if there is none, and then these tests show
+/// nothing.
 std::string sound_place() {
     const char* const home = getenv("HOME");
     const char* const runtime = getenv("XDG_RUNTIME_DIR");
@@ -27,11 +28,11 @@ std::string sound_place() {
         }
         if (fine) return start;
     }
-    WARN("nobody else may write on the way to none of /run, /var/lib, XDG_RUNTIME_DIR, HOME and this folder");
+    WARN("others may write on the way to /run, /var/lib, XDG_RUNTIME_DIR, HOME and this folder");
     return "";
 }
 
-/// A folder in a sound place, whose definitions are judged as they are for whoever runs this.
+/// A folder in a sound place, whose definitions are checked on behalf of the current user.
 class Site {
   public:
     Site() : place_(sound_place()) {
@@ -60,7 +61,7 @@ class Site {
     Surroundings from_;
 };
 
-/// What is said of a folder or file with this mode.
+/// The error for a folder or file with this mode.
 std::string writable(const char* mode) {
     return std::string("may be written by others than its owner (mode ") + mode + "), but " +
            (geteuid() == 0 ? "superd is root" : "superd believes root and its own user alone") + ": ";
@@ -75,7 +76,7 @@ const std::string kSticky = "keep definitions elsewhere, since its sticky bit ke
 
 }  // namespace
 
-TEST_CASE("what others may write is refused, file, drop-in, settings and folders, each by its name") {
+TEST_CASE("files, drop-ins, settings and folders that others may write are refused by name") {
     Site site;
     if (!site) return;
     site.folder().define("a", sound);
@@ -96,7 +97,7 @@ TEST_CASE("what others may write is refused, file, drop-in, settings and folders
     CHECK(site.errors() == "conf.d/a.toml.d/1.toml:1:1: unknown key \"nise\" (did you mean \"nice\"?)\n");
 }
 
-TEST_CASE("a folder anywhere on the way is refused, once, and its sticky bit does not help") {
+TEST_CASE("an unsafe folder anywhere on the way is refused once, and its sticky bit does not help") {
     Site site;
     if (!site) return;
     site.make("above/conf.d/a.toml.d");
@@ -114,7 +115,7 @@ TEST_CASE("a folder anywhere on the way is refused, once, and its sticky bit doe
     CHECK(site.errors() == on_the_way("above", "above/conf.d", writable("0775") + "chmod go-w"));
 }
 
-TEST_CASE("a path from where superd stands is judged from the root") {
+TEST_CASE("a relative path is checked from the root") {
     Site site;
     if (!site) return;
     const auto before = std::filesystem::current_path();
@@ -129,7 +130,7 @@ TEST_CASE("a path from where superd stands is judged from the root") {
     std::filesystem::current_path(before);
 }
 
-TEST_CASE("links are followed, and the folder that holds one and the way of its target are judged") {
+TEST_CASE("links are followed, and both the folder of a link and the way to its target are checked") {
     Site site;
     if (!site) return;
     site.folder().write("far/real/a.toml", sound);
@@ -151,7 +152,7 @@ TEST_CASE("links are followed, and the folder that holds one and the way of its 
     CHECK(site.errors() == on_the_way("far/real", "linked.d", writable("0775") + "chmod go-w"));
     site.mode("far/real", 0755);
     CHECK(site.errors().empty());
-    // far is the folder that holds the links now, and their targets' way would be sound without it.
+    // far now holds the links, and the way to their targets would be sound without it.
     site.make("sound");
     std::filesystem::remove(site.path("far/next"));
     site.link(site.path("sound"), "far/next");
@@ -160,7 +161,7 @@ TEST_CASE("links are followed, and the folder that holds one and the way of its 
     CHECK(site.errors() == on_the_way("far", "linked.d", writable("0775") + "chmod go-w"));
 }
 
-TEST_CASE("a link that others may have made is not followed: nothing of what it leads to is shown") {
+TEST_CASE("a link that others may have made is not followed: nothing of its target is shown") {
     Site site;
     if (!site) return;
     site.folder().write("secret", "password = hunter2\n", 0600);
@@ -168,12 +169,12 @@ TEST_CASE("a link that others may have made is not followed: nothing of what it 
     CHECK(site.errors().find("not valid TOML") != std::string::npos);
     site.mode("conf.d", 0777);
     CHECK(site.errors() == "conf.d: " + writable("0777") + "chmod go-w\n");
-    // A file that stands there itself is no more than what they have written, and all that is wrong is told at once.
+    // A plain file there holds only what others have written, so all its errors are reported at once.
     site.folder().define("b", sound + "nise = 1\n");
     CHECK(site.errors().find("conf.d/b.toml:4:1: unknown key") != std::string::npos);
 }
 
-TEST_CASE("a link that leads nowhere, in a circle or to a FIFO is an error and waited for by nobody") {
+TEST_CASE("a link that leads nowhere, in a circle or to a FIFO is an error, and nothing waits for it") {
     Site site;
     if (!site) return;
     site.link("circle.toml", "conf.d/circle.toml");
@@ -191,9 +192,9 @@ TEST_CASE("a link that leads nowhere, in a circle or to a FIFO is an error and w
           "conf.d/pipe.toml: is a FIFO, not a file\n");
 }
 
-TEST_CASE("what belongs to another user than root is refused, whatever its mode: file, folder, link") {
+TEST_CASE("files, folders and links of another user than root are refused, whatever their mode") {
     Site site;
-    if (!site || geteuid() != 0) return;  // only root gives files away
+    if (!site || geteuid() != 0) return;  // only root can give files away
     const auto user = superd::sys::find_user(std::to_string(kSomebody));
     const std::string name = user && *user ? "user \"" + (*user)->name + "\"" : "user 65534";
     const std::string belongs = "belongs to " + name + ", but superd is root: chown root";
@@ -217,7 +218,7 @@ TEST_CASE("what belongs to another user than root is refused, whatever its mode:
     site.give("far/b.toml", kSomebody);
     site.mode("far/b.toml", 0666);
     CHECK(site.errors() == "far/b.toml: " + belongs + "\nfar/b.toml: " + writable("0666") + "chmod go-w\n");
-    // Whose plan may not ask the name service is told the number.
+    // A plan that may not ask the name service shows the number.
     site.mode("far/b.toml", 0644);
     site.from().names = {};
     site.from().names.ask_nobody();
@@ -225,9 +226,9 @@ TEST_CASE("what belongs to another user than root is refused, whatever its mode:
     CHECK(errors.find("far/b.toml: belongs to user 65534, but superd is root: chown root\n") != std::string::npos);
 }
 
-TEST_CASE("without root, root and superd's own user are believed, and nobody else") {
+TEST_CASE("without root, only root and superd's own user are trusted") {
     Site site;
-    if (!site || geteuid() != 0) return;  // only root gives files away
+    if (!site || geteuid() != 0) return;  // only root can give files away
     site.folder().define("a", sound);
     site.folder().define("b", sound + "enabled = false\n");
     site.from().uid = kSomebody;

@@ -134,13 +134,13 @@ connections = "all"
     CHECK(service.log_connections == LogConnections::all);
 }
 
-TEST_CASE("every key of the table is known to the parser, and its default is a value of its own type") {
+TEST_CASE("every key of the table is known to the parser, and its default has the key's type") {
     for (const Key& key : keys()) {
         INFO(key.full_name());
         CHECK_FALSE(key.description.empty());
         const std::string section = key.section.empty() ? "" : "[" + key.section + "]\n";
         const bool is_number = key.shape.type == Type::integer || key.shape.type == Type::boolean;
-        std::string text = "1979-05-27";  // no key is a date
+        std::string text = "1979-05-27";  // no key takes a date
         if (!key.fallback.empty()) text = is_number ? key.fallback : "\"" + key.fallback + "\"";
         const std::string errors =
             key.required || key.name == "exec" ? "" : errors_of(section + key.name + " = " + text);
@@ -149,7 +149,7 @@ TEST_CASE("every key of the table is known to the parser, and its default is a v
     }
 }
 
-TEST_CASE("an unknown key or section is an error with the near one") {
+TEST_CASE("an unknown key or section is an error with a suggestion") {
     check({{"nise = 1", "4:1: unknown key \"nise\" (did you mean \"nice\"?)"},
            {"banana = 1", "4:1: unknown key \"banana\""},
            {"instances = 5", "4:1: unknown key \"instances\" (did you mean \"limits.instances\"?)"},
@@ -181,7 +181,7 @@ TEST_CASE("a value of the wrong type says what was expected and what was found")
            {"description = 1979-05-27", "4:15: description: expected a string, found a date or time"}});
 }
 
-TEST_CASE("numbers have ranges, and the message tells them") {
+TEST_CASE("numbers have ranges, and the message shows them") {
     check({{"nice = 20", "4:8: nice 20 is out of range -20 to 19"},
            {"nice = -21", "4:8: nice -21 is out of range -20 to 19"},
            {"limits.instances = 0", "4:20: limits.instances 0 is out of range 1 to 1000000"},
@@ -196,7 +196,7 @@ TEST_CASE("numbers have ranges, and the message tells them") {
            {"argv0 = \"a\\u0000b\"", "4:9: argv0 contains a NUL byte"}});
 }
 
-TEST_CASE("a bare number where a unit is due is an error that shows the right spelling") {
+TEST_CASE("a number without its unit is an error that shows the right spelling") {
     check({{"stop_timeout = 10", "4:16: stop_timeout 10 has no unit: write a duration with its unit, such as \"10s\""},
            {"stop_timeout = \"10\"",
             "4:16: stop_timeout \"10\" has no unit: write a duration with its unit, such as \"10s\""},
@@ -247,7 +247,7 @@ TEST_CASE("a resource limit is a number, a pair or unlimited") {
            {"rlimits.bogus = 1", "4:9: unknown key \"rlimits.bogus\""}});
 }
 
-TEST_CASE("the rate of handlers' stderr and its burst go by themselves") {
+TEST_CASE("the rate of handlers' stderr and its burst are independent") {
     const auto of = [](const std::string& text) { return service_of(text).stderr_rate; };
     CHECK(of("") == Rate{1ms, 10'000});
     CHECK(of("[log]\nstderr_rate = \"10/s\"") == Rate{100ms, 10'000});

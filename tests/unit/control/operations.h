@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// A superd that only remembers what it was told.
+// A superd that only records what it is asked to do.
 
 #include "core/operations.h"
 

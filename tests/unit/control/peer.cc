@@ -18,7 +18,7 @@ using namespace superd;
 
 namespace {
 
-/// An abstract socket that this process listens on, and whom it has accepted from it.
+/// An abstract socket that this process listens on, and the peer that it has accepted.
 class Server {
   public:
     Server() : listener_(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
@@ -27,7 +27,7 @@ class Server {
         REQUIRE(getsockname(listener_.get(), address(), &size_) == 0);
         REQUIRE(listen(listener_.get(), 8) == 0);
     }
-    /// In a process that is to be asked about. It stays until the server has gone.
+    /// Connects from the process to ask about, which stays until the server has gone.
     int connect_from_here() {
         const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
         return connect(fd, address(), size_) == 0 ? fd : -1;
@@ -54,7 +54,7 @@ class Server {
 
 }  // namespace
 
-TEST_CASE("children, theirs, and what they have left behind are descendants") {
+TEST_CASE("children, their children, and processes that these leave behind are descendants") {
     REQUIRE(prctl(PR_SET_CHILD_SUBREAPER, 1) == 0);
     Server server;
     int start[2];
@@ -76,14 +76,14 @@ TEST_CASE("children, theirs, and what they have left behind are descendants") {
     kill(child, SIGKILL);
     REQUIRE(waitpid(child, nullptr, 0) == child);
     CHECK(control::is_descendant(of_grandchild.fd.get(), grandchild));
-    // Who has gone cannot be told from one: its number may be anybody's.
+    // A process that has gone cannot be identified: its number may belong to any process.
     kill(grandchild, SIGKILL);
     REQUIRE(waitpid(grandchild, nullptr, 0) == grandchild);
     CHECK(control::is_descendant(of_grandchild.fd.get(), grandchild));
     prctl(PR_SET_CHILD_SUBREAPER, 0);
 }
 
-TEST_CASE("a parent is none") {
+TEST_CASE("a parent is not a descendant") {
     Server server;
     const pid_t child = fork();
     if (child == 0) {
@@ -96,7 +96,7 @@ TEST_CASE("a parent is none") {
     CHECK(status == 0);
 }
 
-TEST_CASE("a number that the peer had once and another has now is not believed") {
+TEST_CASE("a pid that now belongs to another process is not trusted") {
     Server server;
     const pid_t child = fork();
     if (child == 0) {
@@ -111,5 +111,5 @@ TEST_CASE("a number that the peer had once and another has now is not believed")
     getsockopt(client.fd.get(), SOL_SOCKET, 77, &pidfd, &size);
     const bool told = errno != ENOPROTOOPT;
     if (pidfd >= 0) close(pidfd);
-    if (told) CHECK(control::is_descendant(client.fd.get(), getppid()));  // as if it were its number
+    if (told) CHECK(control::is_descendant(client.fd.get(), getppid()));  // as if it were its own number
 }

@@ -22,7 +22,7 @@ json ask(Pretended& superd, const std::string& line, Rights rights = Rights::com
 
 }  // namespace
 
-TEST_CASE("an answer repeats the version and says whether it is one") {
+TEST_CASE("an answer has the version and says whether the request succeeded") {
     Pretended superd;
     const json status = ask(superd, R"({"version":1,"verb":"status"})");
     CHECK(status["version"] == 1);
@@ -37,7 +37,7 @@ TEST_CASE("bytes that are not UTF-8 leave superd as UTF-8") {
     CHECK(ask(superd, R"({"version":1,"verb":"list"})")["services"][0]["description"] == "\"quoted\" \xef\xbf\xbd");
 }
 
-TEST_CASE("whoever may only look changes nothing") {
+TEST_CASE("a reader cannot change anything") {
     for (const char* verb : {"reload", "pause", "resume", "drain", "kill", "upgrade", "stop"}) {
         Pretended superd;
         const std::string line =
@@ -56,7 +56,7 @@ TEST_CASE("whoever may only look changes nothing") {
     }
 }
 
-TEST_CASE("a plan looks nobody up for whoever may only look") {
+TEST_CASE("a reader's plan looks up no names") {
     Pretended superd;
     const std::string line = R"({"version":1,"verb":"plan"})";
     CHECK(ask(superd, line)["ok"] == true);
@@ -65,7 +65,7 @@ TEST_CASE("a plan looks nobody up for whoever may only look") {
     CHECK_FALSE(superd.looked_up);
 }
 
-TEST_CASE("a signal is a name, with or without SIG, or a number; nothing else is one") {
+TEST_CASE("a signal is a name, with or without SIG, or a number; and nothing else") {
     Pretended superd;
     for (const char* signal : {"\"HUP\"", "\"SIGHUP\"", "\"1\"", "1"}) {
         superd.done.clear();
@@ -81,7 +81,7 @@ TEST_CASE("a signal is a name, with or without SIG, or a number; nothing else is
     CHECK(superd.done.empty());
 }
 
-TEST_CASE("a refused reload tells every error with its place") {
+TEST_CASE("a refused reload reports every error with its place") {
     Pretended superd;
     superd.refuses = true;
     const json refused = ask(superd, R"({"version":1,"verb":"reload"})");

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What is kept of children and of what goes wrong stays bounded.
+// What superd keeps of children and errors stays bounded.
 #include <set>
 
 #include "catch.h"
@@ -10,7 +10,7 @@ using namespace superd;
 using namespace superd::core;
 using namespace std::chrono_literals;
 
-TEST_CASE("deadlines of children that have ended are forgotten behind one that lives for long") {
+TEST_CASE("deadlines of children that have ended are forgotten, even behind a long-lived child") {
     auto loop = sys::Loop::create();
     REQUIRE(loop);
     std::set<pid_t> alive = {1};
@@ -26,7 +26,7 @@ TEST_CASE("deadlines of children that have ended are forgotten behind one that l
     CHECK(deadlines.entries().front().pid == 1);
 }
 
-TEST_CASE("deadlines of children that live are kept, in order") {
+TEST_CASE("deadlines of living children are kept, in order") {
     auto loop = sys::Loop::create();
     REQUIRE(loop);
     Deadlines deadlines(
@@ -38,7 +38,7 @@ TEST_CASE("deadlines of children that live are kept, in order") {
     CHECK(next == 1002);
 }
 
-TEST_CASE("an episode is told of once, with its count, when it has been quiet") {
+TEST_CASE("an episode is reported once, with its count, after it has been quiet") {
     auto loop = sys::Loop::create();
     REQUIRE(loop);
     std::uint64_t told = 0;
@@ -57,7 +57,7 @@ TEST_CASE("an episode is told of once, with its count, when it has been quiet") 
     CHECK(times == 1);
 }
 
-TEST_CASE("an episode goes on in another process") {
+TEST_CASE("an episode continues in another process") {
     auto loop = sys::Loop::create();
     REQUIRE(loop);
     std::uint64_t told = 0;

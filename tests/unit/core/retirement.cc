@@ -19,19 +19,19 @@ using std::chrono::seconds;
 
 namespace {
 
-/// Workers as the test wants them to look; time stands until it is moved.
+/// Workers as the test wants them to look; time stands still until the test moves it.
 struct World {
     struct Worker {
         Verdict verdict = Verdict::idle;
         bool stopped = false;
-        bool stops = true;     ///< when it is told to
-        bool is_busy = false;  ///< as is seen once it is stopped
+        bool stops = true;     ///< when it is sent a stop
+        bool is_busy = false;  ///< what is seen once it is stopped
     };
     std::map<pid_t, Worker> workers;
     std::vector<std::string> done;
     Instant time{seconds(100)};
     int looks = 0;
-    int fails = 0;  ///< so many signals
+    int fails = 0;  ///< how many signals fail
     sys::Loop loop = *sys::Loop::create();
     Retirement retirement{
         loop,
@@ -72,7 +72,7 @@ using Done = std::vector<std::string>;
 
 }  // namespace
 
-TEST_CASE("an idle worker is stopped, looked at again, signalled, and goes on to its end") {
+TEST_CASE("an idle worker is stopped, looked at again, signalled, and continued to its end") {
     World world;
     world.workers[1];
     world.retirement.add(1, 1);
@@ -82,7 +82,7 @@ TEST_CASE("an idle worker is stopped, looked at again, signalled, and goes on to
     CHECK_FALSE(world.retirement.due());
 }
 
-TEST_CASE("a busy worker is looked at ever more rarely, never stopped, and told of once") {
+TEST_CASE("a busy worker is looked at less and less often, never stopped, and reported once") {
     World world;
     world.workers[1].verdict = Verdict::busy;
     world.retirement.add(1, 1);
@@ -96,7 +96,7 @@ TEST_CASE("a busy worker is looked at ever more rarely, never stopped, and told 
     CHECK(world.until(seconds(10)) == Done{"stop 1", "end 1", "continue 1"});
 }
 
-TEST_CASE("a worker that took a client before it stopped goes on, and is not stopped again for ten seconds") {
+TEST_CASE("a worker that took a client before it stopped continues, and is not stopped again for ten seconds") {
     World world;
     world.workers[1].is_busy = true;
     world.retirement.add(1, 1);
@@ -105,7 +105,7 @@ TEST_CASE("a worker that took a client before it stopped goes on, and is not sto
     CHECK(world.until(milliseconds(100)) == Done{"stop 1", "end 1", "continue 1"});
 }
 
-TEST_CASE("a worker that does not stop goes on after a moment") {
+TEST_CASE("a worker that does not stop is continued after a moment") {
     World world;
     world.workers[1].stops = false;
     world.retirement.add(1, 1);
@@ -113,7 +113,7 @@ TEST_CASE("a worker that does not stop goes on after a moment") {
     CHECK(world.until(seconds(5)) == Done{"continue 1"});
 }
 
-TEST_CASE("where superd may not look, or may not stop, the worker is signalled unseen") {
+TEST_CASE("if superd may not look or may not stop, the worker is signalled without a look") {
     World world;
     world.workers[1].verdict = Verdict::unknown;
     world.retirement.add(1, 1);
@@ -124,7 +124,7 @@ TEST_CASE("where superd may not look, or may not stop, the worker is signalled u
     CHECK(world.until(seconds(1)) == Done{"end unseen 2"});
 }
 
-TEST_CASE("whoever somebody else has stopped is left so with a client, and ended without one") {
+TEST_CASE("a worker that someone else has stopped stays stopped with a client, and is ended without one") {
     World world;
     world.workers[1] = {Verdict::busy, true};
     world.retirement.add(1, 1);
@@ -133,7 +133,7 @@ TEST_CASE("whoever somebody else has stopped is left so with a client, and ended
     CHECK(world.until(seconds(10)) == Done{"end 1", "continue 1"});
 }
 
-TEST_CASE("after an upgrade nobody is stopped for ten seconds") {
+TEST_CASE("after an upgrade no worker is stopped for ten seconds") {
     World world;
     world.workers[1];
     world.retirement.add(1, 1);
@@ -142,13 +142,13 @@ TEST_CASE("after an upgrade nobody is stopped for ten seconds") {
     CHECK(world.until(milliseconds(100)) == Done{"stop 1", "end 1", "continue 1"});
 }
 
-TEST_CASE("before an upgrade whoever is stopped goes on, whatever the first try says") {
+TEST_CASE("before an upgrade a stopped worker continues, even if the first try fails") {
     World world;
     world.workers[1], world.workers[2];
     world.retirement.add(1, 1);
     world.retirement.add(2, 1);
     CHECK(world.until(Duration::zero()) == Done{"stop 1", "stop 2"});
-    world.workers.erase(2);  // it was killed, and its pid may be another's
+    world.workers.erase(2);  // it was killed, and its pid may belong to another process
     world.done.clear();
     world.fails = 1;
     world.retirement.let_go();
@@ -157,7 +157,7 @@ TEST_CASE("before an upgrade whoever is stopped goes on, whatever the first try 
     CHECK(world.until(milliseconds(20)) == Done{"stop 1", "end 1", "continue 1"});
 }
 
-TEST_CASE("many are looked at one at a time") {
+TEST_CASE("many workers are looked at one at a time") {
     World world;
     for (pid_t pid = 1; pid <= 5; ++pid) {
         world.workers[pid].verdict = Verdict::busy;

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The floor test finds what it is there to find."""
+"""The floor test finds each kind of breach."""
 
 import os
 import tempfile
@@ -45,7 +45,7 @@ class Floors(unittest.TestCase):
         self.assertEqual(len(self.breaches(services__echo_cc='#include "base/error.h"\n')), 1)
 
     def test_unknown_folders_are_found(self):
-        """A folder that is no floor, and an include that names none, are found."""
+        """A folder that is not a floor, and an include that names none, are found."""
         self.assertEqual(len(self.breaches(superd__util__a_h="", superd__net__b_h='#include "b.h"\n')), 2)
 
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// A world for models: clients are numbers in a queue, children are numbers, time stands until it is moved.
+// A world for models: clients are numbers in a queue, children are numbers, time stands still until it is moved.
 
 #include <deque>
 #include <set>
@@ -51,27 +51,27 @@ class FakeHost final : public Host {
     std::size_t listeners() const override { return listener_count; }
     bool others_running() const override { return others; }
 
-    /// Lets time pass until the model wants to be woken; the test wakes it.
+    /// Lets time pass until the model wants to wake up; the test wakes it.
     void pass_to_wake() {
         time = wake.value();
         wake.reset();
     }
-    /// The same, with what the loop does then.
+    /// The same, and then does what the loop does.
     void pass(Model& model) {
         pass_to_wake();
         model.woken();
         calm(model);
     }
-    /// The loop has nothing else to do.
+    /// Acts as a loop with nothing else to do.
     void calm(Model& model) {
         if (std::exchange(idle_asked, false)) model.refill();
     }
 
-    int clients = 0;  ///< that take() gives
-    int queue = 0;    ///< that workers are to accept
+    int clients = 0;  ///< for take() to return
+    int queue = 0;    ///< for workers to accept
     bool scarce = false, others = false, idle_asked = false;
-    bool refuses_hand_over = false;  ///< though the parked process lives
-    std::size_t places = 1000;       ///< for workers and parked processes; who leaves gives none back by itself
+    bool refuses_hand_over = false;  ///< although the parked process lives
+    std::size_t places = 1000;       ///< for workers and parked processes; leaving does not return one
     std::size_t listener_count = 1;
     std::set<std::size_t> absent;  ///< listeners without a socket
     pid_t last = 100;

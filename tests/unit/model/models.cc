@@ -58,7 +58,7 @@ TEST_CASE("iterative with handoff listen gives the socket away, and after a fail
     CHECK(iterative.wants(0));
 }
 
-TEST_CASE("iterative that could not start its handler wants its client still") {
+TEST_CASE("iterative that could not start its handler still wants its client") {
     FakeHost host;
     Iterative iterative(host, conf::Handoff::connection);
     host.clients = 1;
@@ -70,7 +70,7 @@ TEST_CASE("iterative that could not start its handler wants its client still") {
     CHECK(host.direct.size() == 1);
 }
 
-TEST_CASE("delayed holds the next client back for delay and not longer") {
+TEST_CASE("delayed holds the next client back for delay and no longer") {
     FakeHost host;
     Delayed delayed(host, 250ms);
     delayed.resume();
@@ -92,7 +92,7 @@ TEST_CASE("delayed holds the next client back for delay and not longer") {
     CHECK(delayed.wants(0));
 }
 
-TEST_CASE("delayed takes handlers of an earlier definition for young ones, once") {
+TEST_CASE("delayed treats handlers of an earlier definition as young, once") {
     FakeHost host;
     host.others = true;
     Delayed delayed(host, 250ms);

@@ -58,7 +58,7 @@ TEST_CASE("prefork shrinks to min_spare when no burst comes") {
     CHECK(host.retired.size() == 7);
 }
 
-TEST_CASE("prefork whose parked processes die at once tries again later and later") {
+TEST_CASE("prefork whose parked processes die at once retries at growing intervals") {
     FakeHost host;
     conf::Prefork settings;
     settings.min_spare = 1;
@@ -75,7 +75,7 @@ TEST_CASE("prefork whose parked processes die at once tries again later and late
     CHECK(*host.wake - host.time > wait);
 }
 
-TEST_CASE("a drained pool lets everybody go who has no client") {
+TEST_CASE("a drained pool lets every process without a client go") {
     FakeHost host;
     conf::Prefork settings;
     PreforkConnection pool(host, settings);
@@ -86,7 +86,7 @@ TEST_CASE("a drained pool lets everybody go who has no client") {
     CHECK(pool.spare() == 0);
 }
 
-TEST_CASE("a pool that cannot park goes on handing over, and tries again when it is woken") {
+TEST_CASE("a pool that cannot park continues to hand over, and tries again when it is woken") {
     FakeHost host;
     conf::Prefork settings;
     settings.min_spare = 4;
@@ -114,13 +114,13 @@ TEST_CASE("a pool that cannot park goes on handing over, and tries again when it
     host.places = 4;
     host.pass(pool);
     CHECK(pool.spare() == 4);
-    // What went well ends the back-off: the next time begins anew.
+    // Success ends the back-off: the next time starts afresh.
     host.places = 0;
     host.clients = 1;
     pool.ready(0);
     host.pass(pool);
     REQUIRE(host.wake);
-    CHECK(*host.wake - host.time < wait * 3 / 2);  // whatever chance adds
+    CHECK(*host.wake - host.time < wait * 3 / 2);  // whatever the jitter
 }
 
 TEST_CASE("a pool without places is filled when a handler gives its own back") {
@@ -146,7 +146,7 @@ TEST_CASE("a pool without places is filled when a handler gives its own back") {
     CHECK(pool.spare() == 2);
 }
 
-TEST_CASE("prefork serves a client directly that no parked process takes") {
+TEST_CASE("prefork directly serves a client that no parked process takes") {
     FakeHost host;
     conf::Prefork settings;
     PreforkConnection pool(host, settings);
@@ -164,7 +164,7 @@ TEST_CASE("prefork serves a client directly that no parked process takes") {
     CHECK(host.handed.size() == 1);
 }
 
-TEST_CASE("while clients come without a pause nobody is parked, whatever asks for it") {
+TEST_CASE("while clients come without a pause no process is parked, whatever asks for it") {
     FakeHost host;
     conf::Prefork settings;
     settings.min_spare = 2;

@@ -30,11 +30,11 @@ namespace {
 using Said = std::map<pid_t, Reports>;
 
 void report(Workers& pool, Said& said, pid_t pid, int busy, int idle) {
-    said[pid].add(busy, idle, busy > 0);  // together, "busy" comes first
+    said[pid].add(busy, idle, busy > 0);  // if they come together, "busy" comes first
     pool.reported(pid, said[pid]);
 }
 
-/// A pool of one listener whose workers say that they are ready as soon as they are started.
+/// A pool with one listener whose workers report ready as soon as they are started.
 struct Reporting {
     explicit Reporting(conf::Service with) : definition(std::move(with)), pool(host, definition) { pool.resume(); }
     void report(pid_t pid, int busy, int idle) { ::report(pool, said, pid, busy, idle); }
@@ -42,7 +42,7 @@ struct Reporting {
         for (const pid_t pid : host.workers)
             if (announced.insert(pid).second) report(pid, 0, 1);
     }
-    /// What the loop does: refills while that is asked for, and new workers get ready.
+    /// What the loop does: refills when asked to, and lets new workers get ready.
     void settle() {
         announce();
         while (host.idle_asked) {
@@ -81,7 +81,7 @@ conf::Service spares(int least, int most) {
 
 }  // namespace
 
-TEST_CASE("workers that report are spare by their own word, whether they said at first that they are idle or not") {
+TEST_CASE("workers that report decide themselves whether they are spare, whether or not they first report idle") {
     Reporting r(spares(2, 8));
     r.settle();
     CHECK(r.pool.spare() == 2);
@@ -90,7 +90,7 @@ TEST_CASE("workers that report are spare by their own word, whether they said at
     CHECK(r.pool.spare() == 1);
     r.report(worker, 0, 1);
     CHECK(r.pool.spare() == 2);
-    r.report(worker, 7, 7);  // much at once
+    r.report(worker, 7, 7);  // many at once
     CHECK(r.pool.spare() == 2);
 
     Said said;
@@ -107,7 +107,7 @@ TEST_CASE("workers that report are spare by their own word, whether they said at
     }
 }
 
-TEST_CASE("threads of a worker count each: one worker may be spare enough") {
+TEST_CASE("each thread of a worker counts: one worker may provide enough spares") {
     Said said;
     FakeHost host;
     Workers pool(host, spares(4, 8));
@@ -261,7 +261,7 @@ TEST_CASE(
     CHECK(r.pool.spare() == 2);
 }
 
-TEST_CASE("a busy worker is not let go for being one too many, nor anybody while a client waits") {
+TEST_CASE("a busy worker is not let go as surplus, and no worker is while a client waits") {
     auto definition = spares(1, 8);
     definition.prefork.max_idle = 10s;
     Reporting r(definition);
@@ -281,7 +281,7 @@ TEST_CASE("a busy worker is not let go for being one too many, nor anybody while
     CHECK(r.host.retired.front() != 101);
 }
 
-TEST_CASE("a worker that reports is renewed after max_requests, whether it counts itself or not") {
+TEST_CASE("a worker that reports is renewed after max_requests, whether or not it counts itself") {
     auto definition = spares(1, 8);
     definition.prefork.max_requests = 3;
     Reporting r(definition);
@@ -298,7 +298,7 @@ TEST_CASE("a worker that reports is renewed after max_requests, whether it count
     CHECK(r.host.workers.size() == 2);
 }
 
-TEST_CASE("min_spare = 0: the first client brings the first worker, and after max_idle there is none") {
+TEST_CASE("min_spare = 0: the first client brings the first worker, and after max_idle none is left") {
     auto definition = spares(0, 8);
     definition.prefork.max_idle = 10s;
     Reporting r(definition);
@@ -343,7 +343,7 @@ TEST_CASE(
     host.queue = 0;
     host.pass_to_wake();
     pool.woken();
-    CHECK(pool.wants(0));  // to hear of the next
+    CHECK(pool.wants(0));  // to notice the next client
     std::vector<std::size_t> left;
     while (host.wake) {
         const auto before = host.retired.size();
@@ -354,7 +354,8 @@ TEST_CASE(
     CHECK(left == std::vector<std::size_t>{8, 4, 2, 1});
 }
 
-TEST_CASE("a queue that empties in between is no reason to grow, nor are more workers started than clients wait") {
+TEST_CASE(
+    "a queue that empties in between does not make the pool grow, and no more workers are started than clients wait") {
     auto definition = spares(1, 8);
     definition.prefork.grow_after = 40ms;
     FakeHost host;
@@ -370,7 +371,7 @@ TEST_CASE("a queue that empties in between is no reason to grow, nor are more wo
         pool.woken();
     }
     CHECK(host.workers.size() == 1);
-    host.queue = 2;  // and nobody ever takes them
+    host.queue = 2;  // and no worker ever takes them
     pool.ready(0);
     for (const Instant begin = host.time; host.time - begin < 900ms;) {
         host.pass_to_wake();
@@ -427,7 +428,7 @@ TEST_CASE("a worker that dies at once is not replaced at once") {
     CHECK(host.workers.size() == 2);
 }
 
-TEST_CASE("a worker past max_age leaves once its successor has proved to live, and stays where that dies") {
+TEST_CASE("a worker past max_age leaves once its successor has proved to live, and stays if that dies") {
     FakeHost host;
     conf::Service definition;
     definition.prefork.min_spare = 1;
@@ -446,7 +447,7 @@ TEST_CASE("a worker past max_age leaves once its successor has proved to live, a
     CHECK(host.time - begin < 62s);
 }
 
-TEST_CASE("workers: each listener has one before any has two, when places are few") {
+TEST_CASE("workers: each listener has one before any has two, if places are few") {
     FakeHost host;
     host.listener_count = 3;
     host.places = 4;
@@ -462,7 +463,7 @@ TEST_CASE("workers: each listener has one before any has two, when places are fe
     CHECK(host.started_on == std::vector<std::size_t>{0, 1, 2, 0, 1});
 }
 
-TEST_CASE("workers: each listener has one before any has two, when instances are few") {
+TEST_CASE("workers: each listener has one before any has two, if instances are few") {
     FakeHost host;
     host.listener_count = 3;
     conf::Service definition;
@@ -473,7 +474,7 @@ TEST_CASE("workers: each listener has one before any has two, when instances are
     CHECK(host.started_on == std::vector<std::size_t>{0, 1, 2, 0});
 }
 
-TEST_CASE("a worker past max_age that frees its place only by leaving is replaced then, generation after generation") {
+TEST_CASE("a worker past max_age that frees its place only by leaving is then replaced, generation after generation") {
     FakeHost host;
     host.places = 2;
     conf::Service definition;
@@ -508,7 +509,7 @@ TEST_CASE("a listener that has lost its worker comes before one that wants anoth
     CHECK(host.started_on == std::vector<std::size_t>{0, 1, 1});
 }
 
-TEST_CASE("a listener whose address cannot be had holds up none of the others") {
+TEST_CASE("a listener whose address is not available does not hold up the others") {
     FakeHost host;
     host.listener_count = 2;
     host.absent = {1};
@@ -522,7 +523,8 @@ TEST_CASE("a listener whose address cannot be had holds up none of the others") 
     CHECK(host.started_on == std::vector<std::size_t>{0, 0, 1, 1});
 }
 
-TEST_CASE("many long clients at once: whoever waits has a worker on its way, however many have been started before") {
+TEST_CASE(
+    "many long clients at once: each waiting client has a worker on its way, however many have been started before") {
     FakeHost host;
     auto definition = spares(1, 8);
     definition.prefork.grow_after = 40ms;
@@ -540,7 +542,7 @@ TEST_CASE("many long clients at once: whoever waits has a worker on its way, how
     CHECK(host.time - begin < 400ms);
 }
 
-TEST_CASE("min_spare = 0, workers that report: each client that waits has one on its way") {
+TEST_CASE("min_spare = 0, workers that report: each waiting client has one on its way") {
     auto definition = spares(0, 8);
     Reporting r(definition);
     r.host.queue = 6;
@@ -552,7 +554,7 @@ TEST_CASE("min_spare = 0, workers that report: each client that waits has one on
     CHECK(r.alive() == 6);
 }
 
-TEST_CASE("workers that leave in haste have successors soon, ever as soon") {
+TEST_CASE("workers that leave early always have successors soon") {
     FakeHost host;
     auto definition = spares(1, 8);
     definition.prefork.max_requests = 1;
@@ -567,7 +569,7 @@ TEST_CASE("workers that leave in haste have successors soon, ever as soon") {
     }
 }
 
-TEST_CASE("what pools learn of early ends is forgotten when their workers work") {
+TEST_CASE("pools forget early ends once their workers work") {
     auto definition = spares(1, 8);
     Reporting r(definition);
     for (int i = 0; i < 12; ++i) {
@@ -580,14 +582,14 @@ TEST_CASE("what pools learn of early ends is forgotten when their workers work")
     }
 }
 
-TEST_CASE("nobody is let go for age or requests while no successor can be started") {
+TEST_CASE("no worker is let go for age or requests while no successor can be started") {
     auto definition = spares(2, 8);
     definition.prefork.max_age = 60s;
     definition.prefork.max_requests = 5;
     Reporting r(definition);
     r.settle();
     r.host.scarce = true;
-    r.pool.exited(102, End::well);  // and nobody can be started in its place
+    r.pool.exited(102, End::well);  // and none can be started in its place
     for (const Instant begin = r.host.time; r.host.time - begin < 120s;) r.pass();
     r.report(101, 9, 9);
     CHECK(r.host.retired.empty());

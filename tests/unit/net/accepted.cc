@@ -42,7 +42,7 @@ bool is_client(const sys::Address& where, const sys::Fd& fd, conf::SocketType ty
 
 }  // namespace
 
-TEST_CASE("of TCP sockets those are clients that were accepted at the port") {
+TEST_CASE("a TCP socket is a client if it was accepted at the port") {
     for (const char* host : {"127.0.0.1", "::1"}) {
         const auto address = sys::Address::inet(host, 0);
         if (const sys::Fd probe(socket(address->family(), SOCK_STREAM, 0));
@@ -59,7 +59,7 @@ TEST_CASE("of TCP sockets those are clients that were accepted at the port") {
     }
 }
 
-TEST_CASE("a client that has sent its end, or has been told the end, is one still") {
+TEST_CASE("a client that has sent or received end-of-file is still a client") {
     Served served(*sys::Address::inet("127.0.0.1", 0));
     shutdown(served.client.get(), SHUT_WR);
     CHECK(is_client(served.where, served.connection));
@@ -67,7 +67,7 @@ TEST_CASE("a client that has sent its end, or has been told the end, is one stil
     CHECK(is_client(served.where, served.connection));
 }
 
-TEST_CASE("a client by IPv4 of a socket for both kinds of IP is found") {
+TEST_CASE("an IPv4 client of a dual-stack socket is found") {
     const sys::Fd listener(socket(AF_INET6, SOCK_STREAM, 0));
     const auto any = sys::Address::inet("::", 0);
     const int off = 0;
@@ -83,7 +83,7 @@ TEST_CASE("a client by IPv4 of a socket for both kinds of IP is found") {
     CHECK_FALSE(is_client(where, client));
 }
 
-TEST_CASE("of unix sockets those are clients that have the listener's name") {
+TEST_CASE("a unix socket is a client if it has the listener's name") {
     for (const int type : {SOCK_STREAM, SOCK_SEQPACKET}) {
         const std::string name = "@superd-unit-accepted-" + std::to_string(getpid()) + "-" + std::to_string(type);
         const Served own(*sys::Address::local(name), type), other(*sys::Address::local(name + "x"), type);
@@ -97,7 +97,7 @@ TEST_CASE("of unix sockets those are clients that have the listener's name") {
     }
 }
 
-TEST_CASE("what cannot be told is taken for a client") {
+TEST_CASE("an unknown socket counts as a client") {
     const auto where = *sys::Address::inet("127.0.0.1", 99);
     const sys::Fd udp(socket(AF_INET, SOCK_DGRAM, 0));
     CHECK(is_client(where, udp, conf::SocketType::datagram));

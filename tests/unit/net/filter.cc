@@ -20,7 +20,7 @@ namespace filter = superd::net::filter;
 
 namespace {
 
-/// What the program says to a packet with this IP header, as the kernel would run it; a load outside drops.
+/// What the program decides about a packet with this IP header, run as the kernel would; a load out of bounds drops.
 std::uint32_t run(const filter::Program& program, const std::vector<std::uint8_t>& header) {
     std::uint32_t a = 0;
     std::array<std::uint32_t, BPF_MEMWORDS> memory{};
@@ -142,7 +142,7 @@ class Cases {
 
 }  // namespace
 
-TEST_CASE("100,000 random packets pass as the access rules say, from compiled programs that the kernel takes") {
+TEST_CASE("100,000 random packets pass as the access rules say, in compiled programs that the kernel accepts") {
     const auto seed = std::random_device()();
     INFO("seed " << seed);
     Cases cases(seed);
@@ -169,7 +169,7 @@ TEST_CASE("100,000 random packets pass as the access rules say, from compiled pr
     CHECK(denied < 80'000);
 }
 
-TEST_CASE("what is neither IPv4 nor IPv6, or cut short, is dropped") {
+TEST_CASE("packets that are truncated, or neither IPv4 nor IPv6, are dropped") {
     const auto one = sys::parse_prefix("192.0.2.1").value();
     const auto all_but_one = filter::compile({.allow = {}, .deny = {one}, .times = {}}).value();
     Cases cases(1);

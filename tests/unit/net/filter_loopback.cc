@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Filters in the kernel that runs this, with packets over the loopback.
+// Filters in the running kernel, with packets over the loopback.
 #include <netinet/in.h>
 #include <poll.h>
 #include <sys/socket.h>
@@ -43,7 +43,7 @@ bool has_ipv6() {
     return static_cast<bool>(bound(SOCK_DGRAM, "::1"));
 }
 
-/// A socket under test and what comes through to it over the loopback.
+/// A socket under test and what reaches it over the loopback.
 class Server {
   public:
     Server(int type, const std::string& host) : type_(type), fd_(bound(type, host)) {
@@ -52,7 +52,7 @@ class Server {
     }
     int fd() const { return fd_.get(); }
 
-    /// Sends or connects once from each source, and tells from which it came through within 200 ms.
+    /// Sends or connects once from each source, and returns those that came through within 200 ms.
     Sources reached_by(const Sources& sources) const {
         std::vector<sys::Fd> clients;
         for (const auto& source : sources) {
@@ -122,7 +122,7 @@ TEST_CASE("a dual-stack socket tells IPv4 from IPv6 packets") {
     CHECK(server.reached_by(all) == Sources{"127.0.0.2"});
 }
 
-TEST_CASE("a socket of IPv6 alone is filtered") {
+TEST_CASE("an IPv6-only socket is filtered") {
     if (!has_ipv6()) {
         WARN("no IPv6 here");
         return;
@@ -135,7 +135,7 @@ TEST_CASE("a socket of IPv6 alone is filtered") {
     CHECK(server.reached_by({"::1"}) == Sources{"::1"});
 }
 
-TEST_CASE("closed times drop everybody; without a filter all pass again") {
+TEST_CASE("closed times drop everything; without a filter everything passes again") {
     const int type = GENERATE(SOCK_DGRAM, SOCK_STREAM);
     const Server server(type, "127.0.0.1");
     REQUIRE(filter::attach(server.fd(), filter::deny_all()));
@@ -147,7 +147,7 @@ TEST_CASE("closed times drop everybody; without a filter all pass again") {
     CHECK(server.reached_by({"127.0.0.1"}) == Sources{"127.0.0.1"});
 }
 
-TEST_CASE("a new filter takes the old one's place with no packet between them") {
+TEST_CASE("a new filter replaces the old one with no packet between them") {
     const Server server(SOCK_DGRAM, "127.0.0.1");
     const auto one = program({}, {"127.0.0.2", "127.0.0.3"});
     const auto other = program({}, {"127.0.0.2", "127.0.0.4"});

@@ -42,7 +42,7 @@ struct Folder {
     std::string path;
 };
 
-/// As a handler has it.
+/// As a handler gets it.
 net::Listener given(const conf::Listen& where, const conf::SocketOptions& options = {}) {
     auto listener = net::Listener::open(where, options);
     REQUIRE(listener);
@@ -83,7 +83,7 @@ net::filter::Program program(std::uint32_t verdict) {
 
 }  // namespace
 
-TEST_CASE("what a holder does to a stream listener is seen, named and put right on the socket") {
+TEST_CASE("changes by a holder of a stream listener are seen, named and put right on the socket") {
     const std::pair<const char*, std::function<void(int)>> attacks[] = {
         {"not listening", [](int fd) { shutdown(fd, SHUT_RDWR); }},
         {"not listening",
@@ -119,7 +119,7 @@ TEST_CASE("what a holder does to a stream listener is seen, named and put right 
     }
 }
 
-TEST_CASE("a datagram socket that a holder has connected keeps its port and hears all again") {
+TEST_CASE("a datagram socket that a holder has connected keeps its port and again receives from everyone") {
     auto listener = given(loopback(conf::Transport::udp));
     const auto address = listener.address().text();
     const auto other = *sys::Address::inet("127.0.0.1", 9);
@@ -132,7 +132,7 @@ TEST_CASE("a datagram socket that a holder has connected keeps its port and hear
     CHECK(takes_clients(listener));
 }
 
-TEST_CASE("a filter that a holder has taken away is missed, and superd's own is not") {
+TEST_CASE("a filter that a holder has removed is noticed, and superd's own removal is not") {
     auto listener = given(loopback(conf::Transport::tcp));
     REQUIRE(listener.set_filter(program(0xffffffff)));
     CHECK(listener.examine().wrong.empty());
@@ -142,7 +142,7 @@ TEST_CASE("a filter that a holder has taken away is missed, and superd's own is 
     CHECK(health.wrong == "its filter was changed");
 }
 
-TEST_CASE("what cannot be put right on a socket is by a new one beside it, with its filter and those who waited") {
+TEST_CASE("a socket that cannot be put right is replaced by a new one, with its filter and its waiting clients") {
     auto old = given(loopback(conf::Transport::tcp));
     const sys::Fd holder = sys::Fd(dup(old.fd()));
     const sys::Fd waiting = dial(old);
@@ -158,16 +158,16 @@ TEST_CASE("what cannot be put right on a socket is by a new one beside it, with 
     CHECK(net::filter_print(next->fd()) != std::uint64_t{0});
     CHECK(old.lead_to(*next) == (geteuid() == 0));
     old.hand_on_to(&*next);
-    if (geteuid() == 0) {  // only then may it tell the kernel to move them
+    if (geteuid() == 0) {  // only then may it make the kernel move them
         CHECK(comes(*next));
         CHECK(sys::Fd(accept4(next->fd(), nullptr, nullptr, SOCK_CLOEXEC)));
     }
     for (int i = 0; i < 50; ++i) REQUIRE(takes_clients(*next));
-    // Who keeps the old one gets no share of them any more.
+    // The holder of the old one gets none of them any more.
     CHECK((listen(holder.get(), 5) != 0 || sys::Address::of_socket(holder.get()).port() != next->address().port()));
 }
 
-TEST_CASE("a datagram socket that was shut down is renewed, and its holder hears nothing") {
+TEST_CASE("a datagram socket that was shut down is renewed, and its holder receives nothing") {
     auto old = given(loopback(conf::Transport::udp));
     shutdown(old.fd(), SHUT_RDWR);
     const auto health = old.examine();
@@ -210,7 +210,7 @@ TEST_CASE("a unix path that was removed or replaced is taken again") {
     CHECK(next->examine().wrong.empty());
 }
 
-TEST_CASE("what stands in the place of a unix path and is no dead socket is left alone") {
+TEST_CASE("a file in place of a unix path is left alone unless it is a dead socket") {
     const Folder folder;
     auto old = given(folder.socket());
     const std::string path = folder.path + "/sock";
@@ -228,7 +228,7 @@ TEST_CASE("what stands in the place of a unix path and is no dead socket is left
     CHECK(old.renew(std::nullopt).error().code == EADDRINUSE);
 }
 
-TEST_CASE("options of a living socket that a reload changes are not taken for a holder's doing") {
+TEST_CASE("changes by a reload to a live socket's options are not blamed on a holder") {
     auto listener = given(loopback(conf::Transport::tcp));
     put(listener.fd(), IPPROTO_TCP, TCP_CORK, 1);
     conf::SocketOptions options;

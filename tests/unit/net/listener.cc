@@ -58,7 +58,7 @@ TEST_CASE("listeners are high in the descriptor table and closed on exec") {
     CHECK((fcntl(listener->fd(), F_GETFD) & FD_CLOEXEC) != 0);
 }
 
-TEST_CASE("an address that is taken is EADDRINUSE, named") {
+TEST_CASE("a taken address is EADDRINUSE, and named") {
     auto first = net::Listener::open(tcp("127.0.0.1"), {});
     REQUIRE(first);
     auto second = net::Listener::open(tcp("127.0.0.1", first->address().port()), {});
@@ -87,7 +87,7 @@ TEST_CASE("an address that overlaps an older one of ours can be bound before tha
     CHECK(net::Listener::open(tcp("127.0.0.1", port), options));
 }
 
-TEST_CASE("socket options reach the kernel, at once and on a living socket") {
+TEST_CASE("socket options reach the kernel, at creation and on a live socket") {
     conf::SocketOptions options;
     options.keepalive = true;
     options.receive_buffer = 32768;
@@ -129,7 +129,7 @@ TEST_CASE("a unix path has its mode, is removed with its socket, and a stale one
     CHECK(net::Listener::open(where, options));
 }
 
-TEST_CASE("a unix path that somebody serves is not stolen, nor is another's path removed") {
+TEST_CASE("a unix path in use is not stolen, and another's path is not removed") {
     const Folder folder;
     const auto where = folder.socket("sock");
     auto first = net::Listener::open(where, {});
@@ -145,7 +145,7 @@ TEST_CASE("a unix path that somebody serves is not stolen, nor is another's path
     CHECK(std::filesystem::exists(where.path));
 }
 
-TEST_CASE("a passed socket keeps what it is") {
+TEST_CASE("a passed socket keeps its settings") {
     const sys::Fd raw(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
     const auto any = *sys::Address::inet("127.0.0.1", 0);
     REQUIRE(bind(raw.get(), any.data(), any.size()) == 0);

@@ -17,7 +17,7 @@ bool waits(std::vector<long> calls, bool datagrams = false) {
 
 }  // namespace
 
-TEST_CASE("a worker waits for clients by the calls that tell of them") {
+TEST_CASE("a worker waits for clients in the calls that report them") {
     for (const long call : {SYS_accept4, SYS_ppoll, SYS_pselect6, SYS_epoll_pwait}) CHECK(waits({call}));
 #ifdef SYS_accept
     CHECK(waits({SYS_accept}));
@@ -31,7 +31,7 @@ TEST_CASE("a worker waits for clients by the calls that tell of them") {
         CHECK_FALSE(waits({call}));
 }
 
-TEST_CASE("every thread counts, and one that waits for another only beside one that waits for clients") {
+TEST_CASE("every thread counts, and one that waits for another thread needs one that waits for clients") {
     CHECK(waits({SYS_accept4, SYS_accept4, SYS_epoll_pwait}));
     CHECK_FALSE(waits({SYS_accept4, SYS_write}));
     CHECK_FALSE(waits({-1, SYS_accept4}));
@@ -40,7 +40,7 @@ TEST_CASE("every thread counts, and one that waits for another only beside one t
     CHECK_FALSE(waits({}));
 }
 
-TEST_CASE("of a worker that is not stopped no more is known than that it sleeps") {
+TEST_CASE("all that is known of a worker that is not stopped is that it sleeps") {
     const auto occupied = [](const char* states) {
         sys::ProcessView view;
         for (; *states != '\0'; ++states) view.threads.push_back({*states, *states == 'T' ? long{SYS_accept4} : -1L});
@@ -48,7 +48,7 @@ TEST_CASE("of a worker that is not stopped no more is known than that it sleeps"
     };
     CHECK_FALSE(occupied("S"));
     CHECK_FALSE(occupied("SS"));
-    CHECK_FALSE(occupied("ST"));  // on its way
+    CHECK_FALSE(occupied("ST"));  // about to stop
     for (const char* states : {"R", "SR", "SD", "t"}) CHECK(occupied(states));
 }
 
@@ -57,7 +57,7 @@ TEST_CASE("a worker for datagrams waits by receiving") {
     CHECK_FALSE(waits({SYS_sendto}, true));
 }
 
-TEST_CASE("a worker with a child, or one that was not seen whole, is not idle") {
+TEST_CASE("a worker with a child, or one that could not be fully examined, is not idle") {
     sys::ProcessView view;
     view.threads = {{'T', SYS_accept4}};
     CHECK(proc::occupation_of(view, false) == nullptr);

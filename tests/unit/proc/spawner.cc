@@ -27,7 +27,7 @@ struct World {
         sigprocmask(SIG_BLOCK, &set, nullptr);
         spawner = *proc::Spawner::create(loop, [](pid_t) {});
     }
-    /// What the child wrote to stdout until it left, and how it left.
+    /// What the child wrote to stdout until it exited, and how it exited.
     std::string run(const conf::Handler& what, proc::Environment environment = {}, bool listen_pid = false) {
         const rlimit nofile{256, 1024};
         const proc::ExecPlan plan(what, nofile);
@@ -65,7 +65,7 @@ TEST_CASE("a child runs with the words, variables and descriptors it was given, 
     proc::Environment extra;
     extra.set("CLIENT", "10.0.0.1");
     CHECK(world.run(handler({"/bin/sh", "-c", "echo $CLIENT $PATH; ls /proc/self/fd"}), extra) ==
-          "10.0.0.1 /usr/bin:/bin\n0\n1\n2\n3\n");  // 3 is ls's own
+          "10.0.0.1 /usr/bin:/bin\n0\n1\n2\n3\n");  // 3 belongs to ls itself
     CHECK_FALSE(world.failure);
     CHECK(world.status == 0);
 }
@@ -80,7 +80,7 @@ TEST_CASE("LISTEN_PID is the child's own") {
     CHECK(world.run(handler({"/bin/sh", "-c", "test $LISTEN_PID = $$ && echo same"}), {}, true) == "same\n");
 }
 
-TEST_CASE("a child leads a session of its own with an empty mask and default dispositions") {
+TEST_CASE("a child leads its own session with an empty mask and default dispositions") {
     World world;
     const auto text = world.run(
         handler({"/bin/sh", "-c", "cut -d' ' -f5,6 /proc/$$/stat; echo $$; grep -E 'Sig(Blk|Ign)' /proc/self/status"}));
@@ -97,7 +97,7 @@ TEST_CASE("umask, nice and working directory are set") {
     CHECK(world.run(h) == "0027\n5\n/tmp\n");
 }
 
-TEST_CASE("what keeps a child from its exec is told with its step") {
+TEST_CASE("the reason that keeps a child from its exec is reported with its step") {
     World world;
     world.run(handler({"/nonexistent/program"}));
     REQUIRE(world.failure);
@@ -123,7 +123,7 @@ TEST_CASE("credentials are dropped completely", "[root]") {
           "CapPrm:\t0000000000000000\nCapEff:\t0000000000000000\nCapAmb:\t0000000000000000\n");
 }
 
-TEST_CASE("a thousand children leave neither descriptor nor slot behind") {
+TEST_CASE("a thousand children leave no descriptor or slot behind") {
     World world;
     const int before = dup(0);
     close(before);

@@ -23,14 +23,14 @@ namespace {
 
 constexpr std::size_t kMost = QueuedSink::kMostPending;
 
-/// More lines than wait for a reader and than any buffer holds; how many.
+/// Writes more lines than wait for a reader and than any buffer holds; returns how many.
 std::size_t flood(QueuedSink& sink) {
     const std::string line(1000, 'x');
     for (int i = 0; i < 3000; ++i) sink.write(Level::info, line, {});
     return 3000;
 }
 
-/// All that comes while the sink has something left, and once more.
+/// Everything that comes while the sink has something left, plus one more read.
 std::string drain(QueuedSink& sink, int fd) {
     std::string all;
     std::string piece(1 << 16, '\0');
@@ -53,7 +53,7 @@ std::size_t count(const std::string& text, const std::string& word) {
     return found;
 }
 
-/// Nothing waits while nobody reads; then all that was kept comes, and the number of what was not.
+/// Nothing waits while nobody reads; then everything that was kept comes, with the number of lost lines.
 void check_slow_reader(int write_end, int read_end) {
     auto sink = sys::line_sink(write_end, LogStyle::logfmt);
     const std::size_t written = flood(*sink);
@@ -72,7 +72,7 @@ void check_slow_reader(int write_end, int read_end) {
     CHECK(sink->lost().all == lost.all);
 }
 
-/// A journal that is at a path of its own.
+/// A journal at its own path.
 struct Journal {
     std::string folder;
     std::string path;
@@ -95,7 +95,7 @@ struct Journal {
         path.copy(address.sun_path, sizeof address.sun_path - 1);
         REQUIRE(bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0);
     }
-    /// The next record, that in a file as well; "" where there is none.
+    /// The next record, also one in a file; "" if there is none.
     std::string next() const {
         std::string text(1 << 16, '\0');
         iovec part{text.data(), text.size()};
@@ -124,22 +124,22 @@ struct Journal {
 
 }  // namespace
 
-TEST_CASE("a pipe that nobody reads costs lines, which are counted and told") {
+TEST_CASE("a pipe that nobody reads loses lines, which are counted and reported") {
     int ends[2];
     REQUIRE(pipe2(ends, O_CLOEXEC) == 0);
     const Fd read_end(ends[0]), write_end(ends[1]);
     check_slow_reader(write_end.get(), read_end.get());
-    CHECK((fcntl(write_end.get(), F_GETFL) & O_NONBLOCK) == 0);  // it is shared with others
+    CHECK((fcntl(write_end.get(), F_GETFL) & O_NONBLOCK) == 0);  // others share it
 }
 
-TEST_CASE("a socket that nobody reads costs lines, which are counted and told") {
+TEST_CASE("a socket that nobody reads loses lines, which are counted and reported") {
     int ends[2];
     REQUIRE(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0);
     const Fd read_end(ends[0]), write_end(ends[1]);
     check_slow_reader(write_end.get(), read_end.get());
 }
 
-TEST_CASE("a terminal that nobody reads costs lines, which are counted and told") {
+TEST_CASE("a terminal that nobody reads loses lines, which are counted and reported") {
     const Fd master(posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC));
     REQUIRE(master);
     REQUIRE(grantpt(master.get()) == 0);
@@ -149,7 +149,7 @@ TEST_CASE("a terminal that nobody reads costs lines, which are counted and told"
     check_slow_reader(terminal.get(), master.get());
 }
 
-TEST_CASE("a stopped terminal does not hold up whoever logs") {
+TEST_CASE("a stopped terminal does not hold up logging") {
     const Fd master(posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC));
     REQUIRE(master);
     REQUIRE(grantpt(master.get()) == 0);
@@ -164,7 +164,7 @@ TEST_CASE("a stopped terminal does not hold up whoever logs") {
     CHECK(drain(*sink, master.get()).find("stopped") != std::string::npos);
 }
 
-TEST_CASE("records reach the journal in its own protocol, whatever their values hold") {
+TEST_CASE("records reach the journal in its own protocol, whatever their values contain") {
     Journal journal;
     journal.listen();
     auto sink = sys::journal_sink(journal.path);
@@ -185,7 +185,7 @@ TEST_CASE("a record larger than any message reaches the journal as a sealed file
     CHECK(journal.next() == "SYSLOG_IDENTIFIER=superd\nPRIORITY=3\nMESSAGE=" + large + "\n");
 }
 
-TEST_CASE("a journal that nobody reads costs records, which are counted and told") {
+TEST_CASE("a journal that nobody reads loses records, which are counted and reported") {
     Journal journal;
     journal.listen();
     auto sink = sys::journal_sink(journal.path);
@@ -210,7 +210,7 @@ TEST_CASE("a journal that nobody reads costs records, which are counted and told
     CHECK(read_all().find("MESSAGE=later") != std::string::npos);
 }
 
-TEST_CASE("a journal that is away and comes back, or is another, gets what waited") {
+TEST_CASE("a journal that goes away and comes back, or is replaced, gets what waited") {
     Journal journal;
     auto sink = sys::journal_sink(journal.path);
     sink->write(Level::info, "nobody is there", {});
@@ -227,7 +227,7 @@ TEST_CASE("a journal that is away and comes back, or is another, gets what waite
     CHECK(sink->lost().all == 0);
 }
 
-TEST_CASE("what was lost is known to who goes on, with what still waited") {
+TEST_CASE("a successor knows what was lost, including what still waited") {
     Journal journal;
     auto sink = sys::journal_sink(journal.path);
     sink->write(Level::info, "one", {});
@@ -245,7 +245,7 @@ TEST_CASE("what was lost is known to who goes on, with what still waited") {
     CHECK(next->lost().all == 2);
 }
 
-TEST_CASE("no more than the bound waits") {
+TEST_CASE("at most the bound waits") {
     Journal journal;
     auto sink = sys::journal_sink(journal.path);
     const std::size_t written = flood(*sink);

@@ -14,7 +14,7 @@
 using namespace superd;
 using namespace std::chrono_literals;
 
-TEST_CASE("an exception of a handler is told, and the loop goes on with the others") {
+TEST_CASE("an exception in a handler is reported, and the loop continues with the others") {
     auto loop = sys::Loop::create();
     REQUIRE(loop);
     std::string told;
@@ -28,7 +28,7 @@ TEST_CASE("an exception of a handler is told, and the loop goes on with the othe
     CHECK(told == "a fault");
 }
 
-TEST_CASE("a timer for which memory was short fires again") {
+TEST_CASE("a timer that ran short of memory fires again") {
     auto loop = sys::Loop::create();
     REQUIRE(loop);
     int calls = 0;
@@ -42,7 +42,7 @@ TEST_CASE("a timer for which memory was short fires again") {
     CHECK(calls == 3);
 }
 
-TEST_CASE("what is ready and cannot be dealt with does not take the whole processor") {
+TEST_CASE("a source that is ready but cannot be handled does not take the whole processor") {
     auto loop = sys::Loop::create();
     REQUIRE(loop);
     int ends[2];

@@ -5,7 +5,7 @@
 using namespace superd;
 using sys::Names;
 
-TEST_CASE("names are told from memory while nobody is to be asked") {
+TEST_CASE("names come from memory while look-ups are off") {
     Names names;
     const auto root = names.find_user("root");
     REQUIRE((root && *root));
@@ -24,7 +24,7 @@ TEST_CASE("names are told from memory while nobody is to be asked") {
     CHECK((names.find_group("7") && *names.find_group("7") == gid_t{7}));  // a number needs nobody
 }
 
-TEST_CASE("what is asked anew is not what was remembered") {
+TEST_CASE("a new look-up does not return the remembered answer") {
     Names names;
     REQUIRE(names.find_user("root"));
     names.ask();
@@ -33,7 +33,7 @@ TEST_CASE("what is asked anew is not what was remembered") {
     CHECK_FALSE(names.find_user("root"));
 }
 
-TEST_CASE("another goes on with what is known") {
+TEST_CASE("a successor continues with the known names") {
     Names first;
     REQUIRE(first.find_user("root"));
     REQUIRE(first.find_group("root"));

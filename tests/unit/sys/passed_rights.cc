@@ -18,7 +18,7 @@ namespace {
 
 constexpr int kLinger = 10;  // seconds
 
-/// A connection that lingers, with more to send than its other end, which stays open and does not read, will take.
+/// A lingering connection with more to send than its other end, which stays open and does not read, accepts.
 class Poison {
   public:
     Poison() {
@@ -40,7 +40,7 @@ class Poison {
         while (send(ours.get(), much.data(), much.size(), MSG_DONTWAIT) > 0) {
         }
     }
-    /// errno of passing it on; what is left here is closed.
+    /// The errno of passing it on; anything left here is closed.
     int pass(int to) {
         alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))]{};
         char byte = 'x';
@@ -57,7 +57,7 @@ class Poison {
         const int fd = ours.get();
         std::memcpy(CMSG_DATA(rights), &fd, sizeof fd);
         const int code = sendmsg(to, &message, 0) == 1 ? 0 : errno;
-        if (code == 0) ours.reset();  // not the last
+        if (code == 0) ours.reset();  // not the last one
         return code;
     }
     ~Poison() {
@@ -78,7 +78,7 @@ struct Pair {
     sys::Fd theirs;
 };
 
-/// Far from the sleep that it would have been, whatever else the machine does.
+/// Far shorter than the sleep, whatever else the machine does.
 bool soon(Instant since) {
     return now() - since < std::chrono::seconds(kLinger / 2);
 }
@@ -87,13 +87,13 @@ constexpr int kTypes[] = {SOCK_STREAM, SOCK_DGRAM, SOCK_SEQPACKET};
 
 }  // namespace
 
-TEST_CASE("what descriptors were passed with is not read, and goes without a sleep, alone or with its socket") {
+TEST_CASE("a message with descriptors is not read, and is dropped without a sleep, alone or with its socket") {
     for (const int type : kTypes) {
         std::vector<Poison> poison(4);
         Pair pair(type);
         REQUIRE(send(pair.theirs.get(), "ab", 2, 0) == 2);
         char bytes[16];
-        if (type == SOCK_STREAM)  // it shows what comes after too
+        if (type == SOCK_STREAM)  // it also shows what comes after
             CHECK(sys::receive_without_rights(pair.ours.get(), bytes, sizeof bytes) == 2);
         for (Poison& each : poison) REQUIRE(each.pass(pair.theirs.get()) == 0);
         const Instant begin = now();
@@ -118,7 +118,7 @@ TEST_CASE("what descriptors were passed with is not read, and goes without a sle
     }
 }
 
-TEST_CASE("a socket that its other owners made to linger closes without a sleep") {
+TEST_CASE("a socket on which other owners set linger closes without a sleep") {
     Poison poison;
     const Instant begin = now();
     {
@@ -133,7 +133,7 @@ TEST_CASE("a socket that its other owners made to linger closes without a sleep"
     CHECK(fcntl(number, F_GETFD) < 0);
 }
 
-TEST_CASE("nothing may be passed where the kernel can forbid it, until it is allowed again") {
+TEST_CASE("no descriptor can be passed where the kernel can forbid it, until superd allows it again") {
     for (const int type : kTypes) {
         Poison poison;
         Pair pair(type);
@@ -148,7 +148,7 @@ TEST_CASE("nothing may be passed where the kernel can forbid it, until it is all
     }
 }
 
-TEST_CASE("reading without rights never waits, and says by errno what is the matter") {
+TEST_CASE("reading without rights never waits, and reports the reason in errno") {
     Pair pair(SOCK_SEQPACKET);
     char byte = 0;
     CHECK(sys::receive_without_rights(pair.ours.get(), &byte, 1) == -1);
@@ -159,7 +159,7 @@ TEST_CASE("reading without rights never waits, and says by errno what is the mat
     CHECK(errno == EBADF);
 }
 
-TEST_CASE("an interruption goes on when one inside it has ended, and leaves nothing behind") {
+TEST_CASE("an interruption continues after a nested one ends, and leaves nothing behind") {
     struct sigaction before {};
     sigaction(SIGALRM, nullptr, &before);
     {

@@ -19,7 +19,7 @@ using namespace superd;
 
 namespace {
 
-/// A child that does `act` and ends with this.
+/// A child that does `act` and exits when this goes.
 struct Child {
     explicit Child(const std::function<void()>& act) : pid(fork()) {
         if (pid != 0) return;
@@ -53,7 +53,7 @@ ino_t inode_of(int fd) {
 
 }  // namespace
 
-TEST_CASE("a stopped process shows its call, its sockets, and that it stands still") {
+TEST_CASE("a stopped process shows its call, its sockets, and that it is stopped") {
     int ends[2];
     REQUIRE(socketpair(AF_UNIX, SOCK_STREAM, 0, ends) == 0);
     const Child child([&] {
@@ -75,7 +75,7 @@ TEST_CASE("a stopped process shows its call, its sockets, and that it stands sti
     close(ends[1]);
 }
 
-TEST_CASE("children count while they live, not once they have ended and nobody has waited for them") {
+TEST_CASE("children count while they live, and not once they are zombies") {
     int ends[2];
     REQUIRE(pipe(ends) == 0);
     const Child child([&] {
@@ -93,7 +93,7 @@ TEST_CASE("children count while they live, not once they have ended and nobody h
     while (seen(child.pid).children) usleep(1000);
 }
 
-TEST_CASE("a process that has ended, or never was, is not there") {
+TEST_CASE("a process that has ended, or never existed, is not found") {
     pid_t pid;
     {
         const Child child([] {});

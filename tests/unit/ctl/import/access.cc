@@ -29,7 +29,7 @@ using Pair = std::pair<std::string, std::string>;
 
 }  // namespace
 
-TEST_CASE("access: lists become the shortest that decide the same") {
+TEST_CASE("access: lists become the shortest lists with the same decisions") {
     CHECK(set({}) == Pair{"", ""});
     CHECK(set({list({}, true)}) == Pair{"", ""});
     CHECK(set({list({}, false)}) == Pair{"", R"(["0.0.0.0/0", "::/0"])"});
@@ -37,13 +37,13 @@ TEST_CASE("access: lists become the shortest that decide the same") {
     CHECK(set({list({{"10.0.0.0/8", false}}, true)}) == Pair{"", R"(["10.0.0.0/8"])"});
     CHECK(set({list({{"10.1.0.0/16", true}, {"10.0.0.0/8", false}}, true)}) ==
           Pair{R"(["10.1.0.0/16", "0.0.0.0/0", "::/0"])", R"(["10.0.0.0/8"])"});
-    // The first decides, and every list must let in.
+    // The first match decides, and every list must let the client in.
     CHECK(set({list({{"10.0.0.0/8", false}, {"10.1.0.0/16", true}}, true)}) == Pair{"", R"(["10.0.0.0/8"])"});
     CHECK(set({list({{"10.0.0.0/8", true}}, false), list({{"10.1.0.0/16", false}}, true)}) ==
           Pair{R"(["10.0.0.0/8"])", R"(["10.1.0.0/16"])"});
 }
 
-TEST_CASE("access: whom superd then lets in is whom all lists let in, for lists by chance") {
+TEST_CASE("access: superd lets in exactly the clients that all lists let in, for random lists") {
     std::mt19937 random(1);
     const auto below = [&](unsigned most) { return std::uniform_int_distribution<unsigned>(0, most - 1)(random); };
     const auto address = [&] {

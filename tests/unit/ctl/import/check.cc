@@ -23,7 +23,7 @@ Import fitted(std::string_view inetd) {
 
 }  // namespace
 
-TEST_CASE("a limit that superd cannot hold for a service goes, and is reported with its line") {
+TEST_CASE("a limit that superd cannot enforce for a service is removed, and reported with its line") {
     const Import import =
         fitted("7000\tstream\ttcp\twait.60\troot\t/bin/sh sh\n7001 dgram udp wait.9 root /bin/sh sh\n");
     CHECK(value(service(import, "7000"), "limits.rate").empty());
@@ -31,7 +31,7 @@ TEST_CASE("a limit that superd cannot hold for a service goes, and is reported w
     CHECK(value(service(import, "7001"), "limits.rate").empty());
 }
 
-TEST_CASE("of several variables only those go that superd would not take") {
+TEST_CASE("of several variables only those that superd refuses are removed") {
     Import import = import_inetd("inetd.conf", "7001 stream tcp nowait root /bin/sh sh\n", machine(), Dialect::bsd);
     import.services[0].set_environment({{"A", "1"}, {"REMOTE_HOST", "x"}, { "a b", "2" }}, {"x", 9});
     CHECK(definition_text(import.services[0]).find("environment.\"a b\" = \"2\"\n") != std::string::npos);
@@ -43,7 +43,7 @@ TEST_CASE("of several variables only those go that superd would not take") {
     CHECK(notes(import, 9, Fate::lost, "is not a variable's name") == 1);
 }
 
-TEST_CASE("what was said of a value goes with it, so that no two remarks contradict each other") {
+TEST_CASE("notes about a value are removed with it, so that no two notes contradict each other") {
     const std::string text =
         "defaults\n{\n\tcps = 25 30\n}\nservice a\n{\n\ttype = UNLISTED\n\tport = 7001\n\tsocket_type = stream\n\twait "
         "= yes\n"
@@ -63,7 +63,7 @@ TEST_CASE("what was said of a value goes with it, so that no two remarks contrad
     CHECK(value(service(import, "b"), "limits.rate") == R"("25/s")");
 }
 
-TEST_CASE("what is not on this machine stays in the file and is reported") {
+TEST_CASE("what this machine lacks stays in the file and is reported") {
     const Import import =
         fitted("7001 stream tcp nowait nosuchuser /no/such/program a\nnosuchport stream tcp nowait root /bin/sh sh\n");
     CHECK(notes(import, 1, Fate::missing, "\"/no/such/program\" does not exist") == 1);
@@ -83,7 +83,7 @@ TEST_CASE("access that superd cannot restrict in the same way switches the servi
     CHECK(notes(import, 9, Fate::disabled, "more clients would be let in") == 1);
 }
 
-TEST_CASE("the second service on an address is switched off, and so is one on an address of the folder's") {
+TEST_CASE("the second service on an address is switched off, and so is one on an address in use in the folder") {
     const conf::test::Folder folder;
     folder.define("b", "listen = \"tcp://127.0.0.1:7002\"\nmodel = \"fork\"\nexec = [\"/bin/sh\"]\n");
     folder.define("off",
@@ -104,7 +104,7 @@ TEST_CASE("the second service on an address is switched off, and so is one on an
         CHECK_FALSE(service(import, "7002").enabled());
         CHECK(notes(import, 3, Fate::disabled, "b.toml") == 1);
         CHECK(service(import, "7003").enabled());
-        CHECK(service(import, "7004").enabled() == replace);  // c.toml is written anew
+        CHECK(service(import, "7004").enabled() == replace);  // c.toml is written again
         CHECK(service(import, "7001-udp").enabled());
     }
 }

@@ -16,7 +16,7 @@ std::string number(std::uint32_t value) {
     return out;
 }
 
-/// A cdb of these records; its tables are empty, which nobody reads here.
+/// A cdb of these records; its tables are empty, since nothing reads them here.
 std::string cdb(const std::vector<std::pair<std::string, std::string>>& records) {
     std::string body;
     for (const auto& [key, value] : records)

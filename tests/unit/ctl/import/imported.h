@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// Questions that tests ask of an import.
+// Questions that tests ask about an import.
 
 #include <algorithm>
 #include <map>
@@ -17,7 +17,7 @@ inline const Imported& service(const Import& import, const std::string& name) {
     return *found;
 }
 
-/// As TOML; "" where it is not set.
+/// As TOML; "" if it is not set.
 inline std::string value(const Imported& service, const std::string& key) {
     const auto found = service.settings.find(key);
     return found != service.settings.end() ? found->second.toml : "";

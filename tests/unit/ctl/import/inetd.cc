@@ -7,12 +7,12 @@ using namespace superd;
 using namespace superd::ctl;
 
 namespace {
-/// 4.4BSD's, in which the fewest things are said twice.
+/// In 4.4BSD's dialect, which has the fewest duplicates.
 Import from(std::string_view text, Dialect dialect = Dialect::bsd, Answers answers = {}) {
     return import_inetd("inetd.conf", text, machine(std::move(answers)), dialect);
 }
 
-/// As the file shows.
+/// In the dialect that the file shows.
 Import guessed(std::string_view text) {
     return import_inetd("inetd.conf", text, machine());
 }
@@ -30,13 +30,13 @@ TEST_CASE("inetd: a plain line becomes a service with program, arguments, user a
     CHECK(import.notes.empty());
 }
 
-TEST_CASE("inetd: argv[0] is kept where it is not the program's own name") {
+TEST_CASE("inetd: argv[0] is kept if it is not the program's own name") {
     const Import import = from("a stream tcp nowait root /bin/busybox ftpd -w\n");
     CHECK(value(service(import, "a"), "exec") == R"(["/bin/busybox", "-w"])");
     CHECK(value(service(import, "a"), "argv0") == R"("ftpd")");
 }
 
-TEST_CASE("inetd: wait on a stream hands the listening socket over, wait on datagrams the socket") {
+TEST_CASE("inetd: wait on a stream hands over the listening socket, wait on datagrams the socket") {
     const Import import = from(
         "a stream tcp wait root /bin/a a\n"
         "b dgram udp wait root /bin/b b\n"
@@ -75,7 +75,7 @@ TEST_CASE("inetd: Debian's and GNU's nowait.60 is a rate, FreeBSD's nowait/10/30
     CHECK(import.services.size() == 8);
 }
 
-TEST_CASE("inetd: what a protocol listens on depends on whose inetd it is") {
+TEST_CASE("inetd: the sockets of a protocol depend on the inetd") {
     const auto listen = [](std::string_view protocol, Dialect dialect) {
         const std::string type = protocol.starts_with("tcp") ? "stream" : "dgram";
         const Import import = from(
@@ -100,7 +100,7 @@ TEST_CASE("inetd: what a protocol listens on depends on whose inetd it is") {
     CHECK(listen("udp6", Dialect::openbsd) == R"("udp://*:a")");       // measured: one socket of both
 }
 
-TEST_CASE("inetd: whose file it is is guessed by what only one of them knows, and told where it matters") {
+TEST_CASE("inetd: the dialect is guessed from what only one inetd knows, and reported where it matters") {
     const auto told = [](std::string_view text) {
         const Import import = guessed(text);
         for (const Note& note : import.notes)
@@ -145,7 +145,7 @@ TEST_CASE("inetd: addresses before the colon, in lists, and on a line of their o
     CHECK(notes(import, 10, Fate::skipped, "no address for tcp6") == 1);
 }
 
-TEST_CASE("inetd: where each socket has a handler of its own, it has a service of its own") {
+TEST_CASE("inetd: if each socket has its own handler, it has its own service") {
     const Import import = from(
         "a stream tcp wait root:daemon /bin/a a\nb dgram udp wait root /bin/b b\nc stream tcp nowait root /bin/c c\n",
         Dialect::openbsd);
@@ -158,7 +158,7 @@ TEST_CASE("inetd: where each socket has a handler of its own, it has a service o
     CHECK(import.services.size() == 5);
 }
 
-TEST_CASE("inetd: of lines with one socket the last counts") {
+TEST_CASE("inetd: of several lines with the same socket the last counts") {
     const Import import = from(
         "a stream tcp nowait root /bin/a a\na stream tcp nowait root /bin/b b\n127.0.0.1:a stream tcp nowait root "
         "/bin/c c\n");
@@ -178,7 +178,7 @@ TEST_CASE("inetd: a quoted argument is one word; a quote that is not closed is a
     CHECK(notes(import, 2, Fate::error, "not closed") == 1);
 }
 
-TEST_CASE("inetd: a line that begins with a blank goes on with the one before, a comment does not") {
+TEST_CASE("inetd: a line that begins with a blank continues the one before; a comment does not") {
     const Import import = from(
         "a stream tcp nowait root /bin/a a one\n"
         "\ttwo\n"
@@ -202,7 +202,7 @@ TEST_CASE("inetd: user.group, user:group, and a login class, which is reported")
     CHECK(notes(import, 3, Fate::lost, "login class \"daemon\"") == 1);
 }
 
-TEST_CASE("inetd: what inetd serves by itself is served by superd's handlers, or reported") {
+TEST_CASE("inetd: superd's handlers serve inetd's internal services, or these are reported") {
     const Import import = from(
         "echo stream tcp nowait root internal\n"
         "echo dgram udp wait root internal\n"
@@ -226,7 +226,7 @@ TEST_CASE("inetd: what inetd serves by itself is served by superd's handlers, or
     CHECK(import.services.size() == 3);
 }
 
-TEST_CASE("inetd: a handler is taken out of tcpd, and whom hosts.deny keeps out stays outside") {
+TEST_CASE("inetd: tcpd is removed from a handler, and clients that hosts.deny keeps out stay out") {
     const std::string text =
         "a stream tcp nowait root /usr/sbin/tcpd /usr/sbin/in.a -x\n"
         "b stream tcp nowait root /usr/sbin/tcpd in.b\n";
@@ -245,7 +245,7 @@ TEST_CASE("inetd: a handler is taken out of tcpd, and whom hosts.deny keeps out 
     CHECK(service(names, "b").enabled());
 }
 
-TEST_CASE("inetd: lines that update-inetd switched off and IPsec policies are reported, broken ones are errors") {
+TEST_CASE("inetd: lines switched off by update-inetd and IPsec policies are reported; broken lines are errors") {
     const Import import = from(
         "# only a comment \xe4\n"
         "#<off># telnet\tstream\ttcp\tnowait\troot\t/usr/sbin/tcpd\t/usr/sbin/telnetd\n"
@@ -262,7 +262,7 @@ TEST_CASE("inetd: lines that update-inetd switched off and IPsec policies are re
     CHECK(import.notes.size() == 5);
 }
 
-TEST_CASE("inetd: NetBSD includes files by a pattern, with the address that sticks, and goes round in no circle") {
+TEST_CASE("inetd: NetBSD includes files by a pattern, with the sticky address, and detects circles") {
     const Answers answers{.files = {{"d/one.conf", "a stream tcp nowait root /bin/a a\n.include one.conf\n"},
                                     {"d/two.conf", "*:\nb stream tcp nowait root /bin/b b\n"},
                                     {"d/three", "c stream tcp nowait root /bin/c c\n"}}};
@@ -276,7 +276,7 @@ TEST_CASE("inetd: NetBSD includes files by a pattern, with the address that stic
     CHECK(errors(import) == 2);
 }
 
-TEST_CASE("inetd: NetBSD's key-values notation, over lines, with comments and quotes, several on a line") {
+TEST_CASE("inetd: NetBSD's key-values notation, over several lines, with comments and quotes, several on a line") {
     const Import import = from(
         "[::1]:a on protocol = tcp, wait = no, user = www, # a comment; with all signs\n"
         "\texec = /bin/a, args = a \"b, c\" 'd\\n;',\n"
@@ -308,7 +308,7 @@ TEST_CASE("inetd: NetBSD's key-values notation, over lines, with comments and qu
     CHECK(std::ranges::find(import.services, "g", &Imported::name) == import.services.end());
 }
 
-TEST_CASE("inetd: unix sockets as each makes them, buffer sizes, and names that superd would not take") {
+TEST_CASE("inetd: each inetd's unix sockets, buffer sizes, and names that superd refuses") {
     const Import import = from(
         "/run/a:b/c\xc3\xa4.sock stream unix nowait root /bin/a a\n"
         "/run/d dgram unix wait root /bin/d d\n"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What an import writes passes check, but for programs, users, groups and ports' names that are not here: files made
-// from the grammar of each reader, with sound and unsound values in all places.
+// What an import writes passes check, except for programs, users, groups and port names that this machine lacks. Files
+// are made from the grammar of each reader, with sound and unsound values in all places.
 #include <fmt/format.h>
 
 #include <random>
@@ -14,7 +14,7 @@ using namespace superd::ctl;
 
 namespace {
 
-constexpr int kRounds = 1000;  // of each reader
+constexpr int kRounds = 1000;  // for each reader
 
 class Dice {
   public:
@@ -22,7 +22,7 @@ class Dice {
     std::size_t below(std::size_t most) { return std::uniform_int_distribution<std::size_t>(0, most - 1)(random_); }
     bool one_in(std::size_t number) { return below(number) == 0; }
     std::string pick(const std::vector<std::string>& words) { return words[below(words.size())]; }
-    /// Some of them, in that order.
+    /// Some of them, in order.
     std::string some(const std::vector<std::string>& words, const char* between) {
         std::string out;
         for (const std::string& word : words)
@@ -225,14 +225,14 @@ Words command(Dice& dice) {
     }
 }
 
-/// What only another machine may have, or root.
+/// What only another machine may have, or only root.
 bool is_of_this_machine(const std::string& message) {
     for (const char* words : {"does not exist", "no such user", "no such group", "services database", "is in none of"})
         if (message.find(words) != std::string::npos) return true;
     return false;
 }
 
-/// Writes what was imported and has check read it.
+/// Writes what was imported and runs check on it.
 void passes_check(Import import, const std::string& source) {
     conf::test::Folder folder;
     conf::Surroundings from = folder.surroundings();

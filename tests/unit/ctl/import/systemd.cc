@@ -19,7 +19,7 @@ Import from(const std::map<std::string, std::string>& files,
     return import_systemd(units);
 }
 
-/// A socket and its instance service, with these lines more.
+/// A socket and its instance service, with these additional lines.
 Import accepting(const std::string& socket, const std::string& service) {
     return from({{"a.socket", "[Socket]\nAccept=yes\nListenStream=7\n" + socket},
                  {"a@.service", "[Service]\nExecStart=/bin/a\nStandardInput=socket\n" + service}});
@@ -51,7 +51,7 @@ TEST_CASE("systemd: Accept=yes is a handler for each connection, run as root unl
     CHECK(import.notes.empty());
 }
 
-TEST_CASE("systemd: Accept=no hands the listening socket over until the handler leaves") {
+TEST_CASE("systemd: Accept=no hands over the listening socket until the handler exits") {
     const Import import = listening("ListenStream=7\n", "ExecStart=/bin/a\nUser=www\nGroup=web\n");
     CHECK(value(service(import, "a"), "model") == R"("iterative")");
     CHECK(value(service(import, "a"), "handoff") == R"("listen")");
@@ -63,7 +63,7 @@ TEST_CASE("systemd: Accept=no hands the listening socket over until the handler 
     CHECK(value(service(datagrams, "a"), "handoff").empty());
 }
 
-TEST_CASE("systemd: a handler that looks for its connection at descriptor 3 is written switched off") {
+TEST_CASE("systemd: a handler that expects its connection at descriptor 3 is written switched off") {
     const Import import = from({{"a.socket", "[Socket]\nAccept=yes\nListenStream=7\n"},
                                 {"a@.service", "[Service]\nExecStart=/bin/a\nStandardInput=null\n"}});
     CHECK_FALSE(service(import, "a").enabled());
@@ -92,7 +92,7 @@ TEST_CASE("systemd: each form of address") {
     CHECK(uri("ListenStream", "host:80") == "superd does not support such sockets");
 }
 
-TEST_CASE("systemd: several connections' sockets are one service, several listening ones one each") {
+TEST_CASE("systemd: several sockets with connections are one service, several listening sockets one service each") {
     const Import one = accepting("ListenStream=127.0.0.1:8\nListenStream=/run/a\n", "");
     CHECK(value(service(one, "a"), "listen") == R"(["tcp://*:7", "tcp://127.0.0.1:8", "unix:///run/a"])");
     const Import two = listening("ListenStream=8\nListenDatagram=8\nListenFIFO=/run/f\n", "ExecStart=/bin/a\n");
@@ -102,7 +102,7 @@ TEST_CASE("systemd: several connections' sockets are one service, several listen
     CHECK(notes(two, 4, Fate::lost, "ListenFIFO=/run/f") == 1);
 }
 
-TEST_CASE("systemd: a socket without a service, without sockets, or with instances of its own is reported") {
+TEST_CASE("systemd: a socket without a service, without sockets, or with its own instances is reported") {
     const Import import = from({{"a.socket", "[Socket]\nListenStream=7\nService=b.service\n"},
                                 {"c.socket", "[Socket]\nListenFIFO=/run/f\n"},
                                 {"d@.socket", "[Socket]\nListenStream=7\n"},
@@ -130,7 +130,7 @@ TEST_CASE("systemd: drop-ins add, replace, and take back by an empty value") {
     CHECK(import.notes.empty());
 }
 
-TEST_CASE("systemd: socket options are carried, and what superd has nothing for is reported") {
+TEST_CASE("systemd: socket options are carried over, and those without an equivalent are reported") {
     const Import import = accepting(
         "KeepAlive=yes\nKeepAliveTimeSec=2min\nKeepAliveIntervalSec=75\nKeepAliveProbes=9\nNoDelay=1\n"
         "DeferAcceptSec=5\nReusePort=true\nFreeBind=on\nBindToDevice=eth0\nReceiveBuffer=8M\nSendBuffer=1000\n"
@@ -165,7 +165,7 @@ TEST_CASE("systemd: socket options are carried, and what superd has nothing for 
     CHECK(import.notes.size() == 3);
 }
 
-TEST_CASE("systemd: service settings are carried, and what superd has nothing for is reported") {
+TEST_CASE("systemd: service settings are carried over, and those without an equivalent are reported") {
     const Import import = accepting(
         "",
         "WorkingDirectory=-/srv\nUMask=0077\nNice=-5\nKillSignal=SIGINT\nTimeoutStopSec=1min 30s\nRuntimeMaxSec=1h\n"
@@ -197,10 +197,10 @@ TEST_CASE("systemd: service settings are carried, and what superd has nothing fo
     CHECK(import.notes.size() == 6);
 }
 
-TEST_CASE("systemd: IPAddressAllow and IPAddressDeny decide for each address as they did") {
+TEST_CASE("systemd: IPAddressAllow and IPAddressDeny decide the same for each address") {
     const Import any = accepting("", "IPAddressDeny=any\nIPAddressAllow=localhost\n");
     CHECK(value(service(any, "a"), "access.allow") == R"(["127.0.0.0/8", "::1"])");
-    // What is in neither list is let in, and what is in both as well.
+    // An address in neither list is let in, and so is one in both.
     const Import some = accepting("", "IPAddressDeny=10.0.0.0/8\nIPAddressAllow=10.1.0.0/16\n");
     CHECK(value(service(some, "a"), "access.allow") == R"(["10.1.0.0/16", "0.0.0.0/0", "::/0"])");
     CHECK(value(service(some, "a"), "access.deny") == R"(["10.0.0.0/8"])");
@@ -211,7 +211,7 @@ TEST_CASE("systemd: IPAddressAllow and IPAddressDeny decide for each address as 
     CHECK(notes(allow, 4, Fate::changed, "denies nobody") == 1);
 }
 
-TEST_CASE("systemd: whom the socket's list, the service's or a slice's keeps out stays outside") {
+TEST_CASE("systemd: clients that the socket's, the service's or a slice's list keeps out stay out") {
     const Import socket = accepting("IPAddressDeny=10.0.0.0/8\n", "IPAddressDeny=192.168.0.0/16\n");
     CHECK(value(service(socket, "a"), "access.deny") == R"(["10.0.0.0/8", "192.168.0.0/16"])");
     const Import slices = from({{"a.socket", "[Socket]\nAccept=yes\nListenStream=7\nSlice=x-y.slice\n"},
@@ -223,7 +223,7 @@ TEST_CASE("systemd: whom the socket's list, the service's or a slice's keeps out
     const Import broken = accepting("IPAddressDeny=somewhere\n", "");
     CHECK_FALSE(service(broken, "a").enabled());
     CHECK(notes(broken, 4, Fate::disabled, "somewhere") == 1);
-    // The default slice counts too.
+    // The default slice also counts.
     const Import system = from({{"a.socket", "[Socket]\nListenStream=7\n"},
                                 {"a.service", "[Service]\nExecStart=/bin/a\n"},
                                 {"system.slice", "[Slice]\nIPAddressDeny=10.0.0.0/8\n"}});
@@ -242,8 +242,7 @@ TEST_CASE("systemd: instances of a template, and specifiers in addresses and com
     CHECK(notes(import, 0, Fate::skipped, "template") == 1);
 }
 
-TEST_CASE(
-    "systemd: a setting with a counterpart is carried by that key's type, and what does not fit is told as lost") {
+TEST_CASE("systemd: a setting with a counterpart is carried over by that key's type, or reported as lost") {
     const Import import = accepting(
         "Mark=7\nPriority=six\nReceiveBuffer=100\nKeepAliveTimeSec=soon\nNoDelay=perhaps\nIPTOS=low-delay\n",
         "Nice=-5\nUMask=0027\nKillSignal=SIGINT\nTimeoutStopSec=1min 30s\nRuntimeMaxSec=infinity\nLimitNOFILE=64:128\n"
@@ -278,7 +277,7 @@ TEST_CASE(
     CHECK(lost("RuntimeMaxSec") == 0);
 }
 
-TEST_CASE("systemd: what confines a handler is carried once superd has a key for it, and told as lost until then") {
+TEST_CASE("systemd: confinement is carried over once superd has a key for it, and reported as lost until then") {
     const Import import =
         accepting("Symlinks=/run/b\nFlushPending=yes\n",
                   "NoNewPrivileges=yes\nMemoryMax=1G\nSystemCallFilter=@system-service\nSystemCallFilter=read\n"
@@ -317,7 +316,7 @@ TEST_CASE("systemd: command lines: prefixes, quotes, escapes, variables") {
     }
 }
 
-TEST_CASE("systemd: lines are joined by a backslash, over comments; what is no assignment is an error") {
+TEST_CASE("systemd: a backslash joins lines, also over comments; a line without an assignment is an error") {
     const Import import =
         from({{"a.socket", "[Socket]\nAccept=yes\n# no\nListenStream=7\nnonsense\n"},
               {"a@.service", "[Service]\nExecStart=/bin/a one \\\n# not this\n  two\nStandardInput=socket\n"}});

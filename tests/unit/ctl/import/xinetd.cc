@@ -14,7 +14,7 @@ Import from(std::string_view text, Answers answers = {}) {
     return import_xinetd("xinetd.conf", text, machine(std::move(answers)));
 }
 
-/// An entry with what xinetd demands, and these lines from line 7 on.
+/// An entry with what xinetd requires, and these lines from line 7 on.
 std::string entry(const std::string& name, const std::string& lines) {
     return "service " + name + "\n{\n\tsocket_type = stream\n\twait = no\n\tuser = root\n\tserver = /bin/a\n" + lines +
            "}\n";
@@ -44,7 +44,7 @@ TEST_CASE("xinetd: an entry becomes a service; the handler's only group is its p
     CHECK(errors(import) == 0);
 }
 
-TEST_CASE("xinetd: flags choose family, socket options and argv[0]; those that kept clients out switch it off") {
+TEST_CASE("xinetd: flags choose family, socket options and argv[0]; flags that kept clients out switch it off") {
     const Import import = from(entry("a", "\tflags = IPv4 KEEPALIVE NODELAY REUSE NOLIBWRAP\n\tgroups = yes\n") +
                                entry("b", "\tflags = IPv6 NAMEINARGS\n\tserver_args = ftpd -l\n\tv6only = yes\n") +
                                entry("c", "\tflags = IDONLY\n") + entry("d", "\tflags = INTERCEPT WHAT\n") +
@@ -64,7 +64,7 @@ TEST_CASE("xinetd: flags choose family, socket options and argv[0]; those that k
     CHECK(import.services.size() == 4);
 }
 
-TEST_CASE("xinetd: defaults lie under each entry; = replaces, += adds, -= takes away") {
+TEST_CASE("xinetd: each entry starts from the defaults; = replaces, += adds, -= removes") {
     const Import import = from(
         "defaults\n{\n\tinstances = 5\n\tonly_from = 10.0.0.1\n\tonly_from = 10.0.0.2\n\tumask = 27\n"
         "\tlog_on_success = PID\n\tcps = 25 30\n\tper_source = 3\n}\n" +
@@ -89,13 +89,13 @@ TEST_CASE("xinetd: defaults lie under each entry; = replaces, += adds, -= takes 
     CHECK(notes(import, 46, Fate::lost, "instances +=") == 1);
 }
 
-TEST_CASE("xinetd: of an attribute that is given twice the first counts, as xinetd has it") {
+TEST_CASE("xinetd: of an attribute given twice the first counts, as in xinetd") {
     const Import import = from(entry("a", "\tnice = 4\n\tnice = 5\n"));
     CHECK(value(service(import, "a"), "nice") == "4");
     CHECK(notes(import, 8, Fate::lost, "twice") == 1);
 }
 
-TEST_CASE("xinetd: include and includedir are read in order, without names that have a dot; a circle is an error") {
+TEST_CASE("xinetd: include and includedir are read in order, skipping names with a dot; a circle is an error") {
     const Import import = from("include /one\nincludedir /d\ninclude /missing\n",
                                {.files = {{"/one", entry("one", "") + "include /one\n"},
                                           {"/d/b", entry("b", "")},
@@ -120,7 +120,7 @@ TEST_CASE("xinetd: disable, disabled and enabled switch services off by their id
     CHECK_FALSE(service(import, "d").enabled());
 }
 
-TEST_CASE("xinetd: two entries of one name are two services") {
+TEST_CASE("xinetd: two entries of the same name are two services") {
     const Import import = from(
         "service echo\n{\n\ttype = INTERNAL\n\tsocket_type = stream\n\twait = no\n\tuser = root\n}\n"
         "service echo\n{\n\ttype = INTERNAL\n\tsocket_type = dgram\n\twait = yes\n\tuser = root\n}\n");
@@ -130,7 +130,7 @@ TEST_CASE("xinetd: two entries of one name are two services") {
     CHECK(value(service(import, "echo-udp"), "model") == R"("iterative")");
 }
 
-TEST_CASE("xinetd: RPC, TCPMUX, redirections and what has no handler in superd are left out and reported") {
+TEST_CASE("xinetd: RPC, TCPMUX, redirections and services without a handler in superd are left out and reported") {
     const Import import =
         from(entry("a", "\ttype = RPC\n") + entry("b", "\ttype = TCPMUX\n") + entry("c", "\tredirect = 10.0.0.1 80\n") +
              "service services\n{\n\ttype = INTERNAL UNLISTED\n\tsocket_type = stream\n\twait = no\n\tport = 9098\n}\n"
@@ -160,7 +160,7 @@ TEST_CASE("xinetd: addresses in all their forms") {
                 "name 1.2.3.4.5"});
 }
 
-TEST_CASE("xinetd: a list that cannot be carried never lets more clients in") {
+TEST_CASE("xinetd: a list that cannot be carried over never lets more clients in") {
     const Import import = from(entry("nobody", "\tonly_from =\n") + entry("names", "\tonly_from = a.example.org\n") +
                                entry("some", "\tonly_from = a.example.org 10.0.0.1\n") +
                                entry("deny", "\tno_access = a.example.org 10.0.0.1\n"));
@@ -175,7 +175,7 @@ TEST_CASE("xinetd: a list that cannot be carried never lets more clients in") {
     CHECK(notes(import, 31, Fate::disabled, "a.example.org") == 1);
 }
 
-TEST_CASE("xinetd: times, limits, environment and what superd has nothing for") {
+TEST_CASE("xinetd: times, limits, environment and attributes without an equivalent") {
     const Import import = from(
         entry("a",
               "\taccess_times = 2:00-9:5 12:00-23:59\n\tenv = A=1 B=x=y\n\tenv += C=3\n\tpassenv = TZ LANG\n"
@@ -203,7 +203,8 @@ TEST_CASE("xinetd: times, limits, environment and what superd has nothing for") 
     CHECK_FALSE(a.enabled());
 }
 
-TEST_CASE("xinetd: what is no entry is an error with its line, and goes with all to the next brace, as xinetd has it") {
+TEST_CASE(
+    "xinetd: anything but an entry is an error with its line, and is skipped up to the next brace, as in xinetd") {
     const Import import = from("sercive a\n{\n" + entry("lost", "") + entry("b", "\tport=7\n") +
                                "service c {\n\twait = no\n}\n" + "service d\n{\n\twait = no\n");
     CHECK(notes(import, 1, Fate::error, "sercive") == 1);
@@ -214,7 +215,7 @@ TEST_CASE("xinetd: what is no entry is an error with its line, and goes with all
     CHECK(std::ranges::find(import.services, "lost", &Imported::name) == import.services.end());
 }
 
-TEST_CASE("xinetd: capitals mean nothing in its own words, and all in names") {
+TEST_CASE("xinetd: case does not matter in xinetd's own words, but it does in names") {
     const Import import = from(
         "Service a\n{\n\tSOCKET_TYPE = Stream\n\tWait = NO\n\tUser = Root\n\tserver = /bin/A\n"
         "\tFlags = nodelay ipv4\n\tInstances = unlimited\n\tType = unlisted\n\tPort = 7\n\tDisable = No\n}\n");
@@ -227,7 +228,7 @@ TEST_CASE("xinetd: capitals mean nothing in its own words, and all in names") {
     CHECK(value(a, "exec") == R"(["/bin/A"])");
 }
 
-TEST_CASE("xinetd: a value that it does not take, or what it misses, switches the service off") {
+TEST_CASE("xinetd: a value that xinetd refuses, or a missing one, switches the service off") {
     for (const char* line : {"disable = True",
                              "flags = FASTER",
                              "flags =",
@@ -252,7 +253,7 @@ TEST_CASE("xinetd: a value that it does not take, or what it misses, switches th
         const Import import = from(entry("a", "\t" + std::string(line) + "\n"));
         CHECK_FALSE(service(import, "a").enabled());
     }
-    // What has another number of values than it takes is passed over.
+    // An attribute with the wrong number of values is ignored.
     for (const char* line : {"instances = 2 3", "cps = 50", "nice =", "nice += 5", "colour = red"}) {
         INFO(line);
         const Import import = from(entry("a", "\t" + std::string(line) + "\n"));
@@ -281,14 +282,14 @@ TEST_CASE(
     CHECK(notes(refused, 3, Fate::disabled, "does not start with these defaults") == 1);
 }
 
-TEST_CASE("xinetd: who is in both lists stays outside, whichever is longer") {
+TEST_CASE("xinetd: a client in both lists stays out, whichever is longer") {
     const Import import =
         from(entry("a", "\tonly_from = 10.0.0.2 192.168.0.0\n\tno_access = 10.0.0.0/8 192.168.0.1\n"));
     CHECK(value(service(import, "a"), "access.allow") == R"(["192.168.0.0/16"])");
     CHECK(value(service(import, "a"), "access.deny") == R"(["192.168.0.1"])");
 }
 
-TEST_CASE("xinetd: hosts.allow and hosts.deny are asked as well, by the server's name, and not with NOLIBWRAP") {
+TEST_CASE("xinetd: hosts.allow and hosts.deny also count, under the server's name, unless NOLIBWRAP is set") {
     const Answers answers{
         .files = {{"/etc/hosts.deny", "a: 10.0.0. EXCEPT 10.0.0.1\nb, other : 192.168.0.0/255.255.0.0\n"},
                   {"/etc/hosts.allow", "b: 192.168.1.\n"}}};
