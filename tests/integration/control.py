@@ -51,7 +51,7 @@ SHAPES = {
 }
 
 
-class Control(SuperdCase):  # no tests of its own
+class Control(SuperdCase):  # has no tests itself
     def superctl(self, daemon, *words, status=0, user=None, environment=None):
         """What superctl printed on stdout and stderr; its exit status is checked."""
         identity = {} if user is None else {"user": user, "group": user, "extra_groups": []}

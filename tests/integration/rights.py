@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Descriptors that strangers pass to superd: a TCP socket that lingers for half a minute with data that nobody reads,
-so that whoever drops its last reference sleeps as long."""
+"""Descriptors that strangers pass to superd: a TCP socket that lingers for half a minute with unread data, so that the
+process that drops its last reference sleeps as long."""
 
 import contextlib
 import os
@@ -18,7 +18,7 @@ SO_PASSRIGHTS = 83
 LINGER = 30
 
 # As a module of handlers, and as the program of an attacker: KIND ADDRESS COUNT leave|stay [REQUEST]. superd is stopped
-# while any are sent, so that the sender's own close is not the last.
+# while any are sent, so that the sender's own close is not the last one.
 POISON = f"""import os, pathlib, socket, struct, sys, time
 KINDS = {{"unix": socket.SOCK_STREAM, "unix-dgram": socket.SOCK_DGRAM, "unix-seqpacket": socket.SOCK_SEQPACKET}}
 peers = []
@@ -86,8 +86,8 @@ def kernel_forbids():
 
 
 def attack(test, daemon, uri, count=3, leave=True, request=""):
-    """What became of each descriptor that user nobody sent to `uri`, while superd is stopped, which it is left. The
-    attacker keeps the other ends until the test ends."""
+    """What happened to each descriptor that user nobody sent to `uri` while superd is stopped; superd stays stopped.
+    The attacker keeps the other ends until the test ends."""
     pause(daemon)
     kind, address = uri.split("://")
     words = [python(), daemon.write("poison.py", POISON), kind, address, str(count), "leave" if leave else "stay"]
@@ -110,7 +110,7 @@ def pause(daemon):
 
 
 def occupy(test, uri):
-    """A connection of user nobody to a service of cat, and its handler is there."""
+    """A connection of user nobody to a service of cat, whose handler has started."""
     kind, address = uri.split("://")
     assert kind in ("unix", "unix-seqpacket")
     words = "import socket, sys\ns = socket.socket(socket.AF_UNIX, socket.SOCK_" + \
@@ -128,8 +128,8 @@ def as_nobody():
 
 @contextlib.contextmanager
 def others(uri):
-    """Asks another service all the time. Yields a list; at the end its one item is how long a client has waited at
-    most, in seconds."""
+    """Keeps sending requests to another service. Yields a list; at the end its one item is the longest time that a
+    client has waited, in seconds."""
     worst, end = [0.0], threading.Event()
 
     def ask():

@@ -13,7 +13,7 @@ NEEDED = ("sshd", "ssh", "ssh-keygen", "unshare")
 MISSING = [name for name in NEEDED if shutil.which(name, path=PATH) is None]
 
 
-class SshdCase(SuperdCase):  # no tests of its own
+class SshdCase(SuperdCase):  # has no tests itself
     """The user to log in as is one of the test's own, in a copy of passwd that only this superd sees."""
 
     UID = 61234

@@ -43,7 +43,7 @@ class ParkedProcesses(SuperdCase):
     """A parked process runs as its handler's user, and waits for a connection."""
 
     def parked(self, daemon):
-        """The processes that wait, once they have got to where they do."""
+        """The waiting processes, once they have reached the place where they wait."""
         def waiting():
             pids = [child.pid for child in daemon.children() if child.name == "superd-exec"]
             return len(pids) == 2 and pids
@@ -64,11 +64,11 @@ class ParkedProcesses(SuperdCase):
                 prefork={"min_spare": 2, "max_spare": 2})
 
     def test_nobody_takes_its_connection(self):
-        """Others of its user can neither take its descriptors nor trace it, and it serves."""
+        """Other processes of its user can neither take its descriptors nor trace it, and it serves."""
         self.check_pool(self.superd({"it": self.KEYS}))
 
     def test_a_program_that_its_user_owns(self):
-        """Nor where the user owns superd-exec and so may read it."""
+        """The same holds if the user owns superd-exec and so may read it."""
         daemon = self.prepare()
         programs = daemon.path("programs")
         shutil.copytree(installation().directory, programs)
@@ -99,15 +99,15 @@ class ParkedProcessesAsUser(ParkedProcesses):
     as_user = "nobody"
 
     def test_superd_is_out_of_reach(self):
-        """superd itself too where it is of its handlers' user."""
+        """The same holds for superd itself if it runs as its handlers' user."""
         daemon = self.superd({"it": self.KEYS})
         self.assertEqual(self.intrude(daemon.pid), ["EPERM", "EPERM"])
 
 
 class Keyrings(SuperdCase):
     def test_none_of_superd_s_keys(self):
-        """Each handler has a session keyring of its own, in which a key of superd's is not found: as root, as another
-        user, parked, and as a worker."""
+        """Each handler has its own session keyring, in which a key of superd's is not found: as root, as another user,
+        parked, and as a worker."""
         daemon = self.prepare()
         daemon.prefix = [python(), daemon.write("login.py", LOGIN.format(**NUMBERS))]
         seeker = daemon.write("seeker.py", SEEKER.format(**NUMBERS))
@@ -131,7 +131,7 @@ class Keyrings(SuperdCase):
 
 
 class Commands(SuperdCase):
-    """Where superd is of its handlers' user, that user may command; its handlers may not."""
+    """If superd runs as its handlers' user, that user may command; its handlers may not."""
 
     as_user = "nobody"
 
@@ -150,7 +150,7 @@ class Commands(SuperdCase):
         return daemon.start(), superctl
 
     def test_handlers_only_look(self):
-        """A handler, and what it has left behind, may ask and is refused what it commands; the user outside is not."""
+        """A handler, and what it leaves behind, may look, and may not command; the user outside may."""
         daemon, superctl = self.services()
         for name in ("handler", "orphan"):
             answers = [json.loads(line) for line in exchange(daemon.address(name)).decode().splitlines()
@@ -170,7 +170,8 @@ class Commands(SuperdCase):
         self.assertIn(b"may only look", exchange(daemon.address("orphan")))
 
     def test_the_user_commands_without_descriptors(self):
-        """The user is told from a handler even when clients hold every descriptor that superd may have."""
+        """superd distinguishes the user from a handler even when clients hold every descriptor that superd may
+        have."""
         daemon, superctl = self.services()
         daemon.service("held", listen="tcp://127.0.0.1:0", model="fork", exec=["cat"],
                        limits={"per_source": 1, "wait_timeout": "10m"})

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""superctl against the real daemon: what each verb does, prints and exits with."""
+"""superctl against the real daemon: what each verb does and prints, and its exit status."""
 
 import os
 import socket
@@ -25,7 +25,7 @@ class Verbs(Control):
         return client
 
     def test_status(self):
-        """status tells state, counts and processes of each service, to people and to programs."""
+        """status shows state, counts and processes of each service, to people and to programs."""
         begun, clock = int(time.time()), time.monotonic()
         daemon = self.cat(description="says it again")
         uri = daemon.address("cat")
@@ -66,7 +66,7 @@ class Verbs(Control):
         self.assertLess(times["sum"], service["handler_seconds"]["sum"] + 60)
 
     def test_list(self):
-        """list names every service, those that are not enabled as well."""
+        """list names every service, including disabled ones."""
         daemon = self.superd({"on": dict(listen=TCP, model="fork", exec=["cat"], description="is on"),
                               "off": dict(listen=TCP, model="fork", exec=["cat"], enabled=False)})
         services = self.ask(daemon, "list", shape="list")["services"]
@@ -75,7 +75,7 @@ class Verbs(Control):
         self.assertRegex(self.superctl(daemon, "list")[0], r"(?m)^on +listening +tcp://\S+ +is on$")
 
     def test_plan_and_reload(self):
-        """plan says what a reload would do and changes nothing; reload prints the same when it is done."""
+        """plan shows what a reload would do and changes nothing; reload prints the same when it is done."""
         daemon = self.superd({"same": dict(listen=TCP, model="fork", exec=["cat"]),
                               "new-handler": dict(listen=TCP, model="fork", exec=["cat"]),
                               "moved": dict(listen=TCP, model="fork", exec=["cat"]),
@@ -99,7 +99,7 @@ class Verbs(Control):
         self.assertEqual(self.ask(daemon, "status", shape="status")["superd"]["reloads"], {"done": 2, "refused": 0})
 
     def test_refused_reload(self):
-        """A mistake in the files, or a port that cannot be had: reload exits 1, says where, and changes nothing."""
+        """A mistake in the files, or an unavailable port: reload exits 1, says where, and changes nothing."""
         daemon = self.cat()
         uri = daemon.address("cat")
         daemon.service("cat", 'listen = "tcp://127.0.0.1:0"\nmodel = "frok"\nexec = ["cat"]\n')
@@ -120,7 +120,7 @@ class Verbs(Control):
         self.assertEqual(self.converse(uri), b"hello")
 
     def test_pause_and_resume(self):
-        """Clients of a paused service wait in the backlog, over a reload as well, and are served on resume."""
+        """Clients of a paused service wait in the backlog, also over a reload, and are served on resume."""
         daemon = self.cat()
         uri = daemon.address("cat")
         before = self.served(uri)
@@ -137,7 +137,7 @@ class Verbs(Control):
         self.assertEqual(Reader(waiting).line(), b"waits")
 
     def test_pause_of_a_pool_that_accepts(self):
-        """The workers of a paused pool leave, those with a client after it; resume brings new ones."""
+        """The workers of a paused pool leave, those with a client after serving it; resume brings new ones."""
         daemon = self.superd({"pool": dict(listen=TCP, model="prefork", handoff="listen", exec=["superd-echo"])})
         uri = daemon.address("pool")
         client = self.served(uri)
@@ -192,7 +192,7 @@ class Verbs(Control):
         self.assertEqual(exits["killed"], 0)
 
     def test_kill_spares_others(self):
-        """A pid that is not superd's child is never signalled, and neither is what is no signal."""
+        """A pid that is not superd's child is never signalled, and an invalid signal is never sent."""
         daemon = self.cat()
         other = subprocess.Popen(["sleep", "60"])
         self.addCleanup(other.wait)
@@ -231,7 +231,7 @@ class Verbs(Control):
         self.assertRegex(text, r"(?m)^  access +refused +deny 127\.1\.0\.0/16 decides$")
 
     def test_cannot_start(self):
-        """A service whose handler cannot be started since it was checked says so in status and explain, until one starts."""
+        """If a handler can no longer be started after its check, status and explain say so until one starts."""
         daemon = self.prepare()
         script = daemon.script("handler", "#!/bin/sh\necho hello\n")
         daemon.service("lost", listen="tcp://127.0.0.1:0", model="fork", exec=[script], limits={"on_excess": "close"})
@@ -254,7 +254,7 @@ class Verbs(Control):
         self.eventually(lambda: reason() == "", "status says nothing more")
 
     def test_explain_agrees(self):
-        """What explain foretells under on_excess = "close" is what becomes of the client."""
+        """Under on_excess = "close", the client is treated as explain predicts."""
         daemon = self.cat(limits={"per_source": 1, "on_excess": "close"})
         uri = daemon.address("cat")
         self.served(uri)
@@ -275,7 +275,7 @@ class Verbs(Control):
         self.assertEqual(second.wait(), 0)
 
     def test_errors(self):
-        """Refusals exit 1, wrong usage 2; where superd does not run, one line says so and what to do."""
+        """Refusals exit 1, wrong usage 2; if superd does not run, one line says so and what to do."""
         daemon = self.cat()
         for words in (["status", "cta"], ["pause", "cta"], ["resume", "cta"], ["drain", "cta"], ["kill", "cta"],
                       ["explain", "cta", "::1"]):
@@ -298,8 +298,8 @@ class Verbs(Control):
                 self.ask(daemon, *verb, shape="error", status=1)
 
     def test_check(self):
-        """check tells how many services there are, or every error, without a daemon."""
-        daemon = self.prepare(user=None)  # superctl believes whoever runs it, which is this process
+        """check prints how many services there are, or every error, without a daemon."""
+        daemon = self.prepare(user=None)  # superctl trusts the user who runs it, which is this process's
         daemon.service("a", listen=TCP, model="fork", exec=["cat"])
         words = ["check", "--config", daemon.config, "--conf-dir", daemon.conf_dir]
         self.assertEqual(self.superctl(daemon, *words)[0], "1 service, no errors\n")
@@ -330,7 +330,7 @@ class VerbsUnprivileged(Verbs):
 
 class Places(Control):
     def test_stale_and_live_sockets(self):
-        """A socket that nobody listens on is replaced; a second superd on a live one does not start, and says why."""
+        """A socket on which nobody listens is replaced; a second superd on a live one does not start, and says why."""
         daemon = self.prepare()
         stale = socket.socket(socket.AF_UNIX)
         stale.bind(daemon.control)
@@ -346,7 +346,7 @@ class Places(Control):
         second.process = None
 
     def test_folder_is_made_and_removed(self):
-        """The folder of the socket is made where it is missing, and goes with it."""
+        """The socket's folder is created if it is missing, and removed with the socket."""
         daemon = self.prepare()
         path = daemon.path("run/control.sock")
         daemon.arguments = ["--control", path]
@@ -356,7 +356,7 @@ class Places(Control):
         self.assertFalse(os.path.exists(os.path.dirname(path)))
 
     def test_default_that_cannot_be_had(self):
-        """Without --control superd runs without its socket and warns; a path that was asked for must be had."""
+        """Without --control superd runs without its socket and warns; with --control the socket is required."""
         daemon = self.prepare(environment={"SUPERD_CONTROL": "/proc/none/control.sock"})
         daemon.service("cat", listen=TCP, model="fork", exec=["cat"])
         daemon.start()
@@ -375,7 +375,7 @@ class Readers(Control):
             self.skipTest("needs root to ask as other users")
 
     def test_who_may_look_and_who_may_command(self):
-        """Members of [control] readers look and do not command; others may do neither, before and after a reload."""
+        """Members of [control] readers may look but not command; others may do neither, before and after a reload."""
         daemon = self.superd({"cat": dict(listen=TCP, model="fork", exec=["cat"])})
         self.superctl(daemon, "status", user="daemon", status=1)
         daemon.write("superd.toml", '[control]\nreaders = ["daemon"]\n')
@@ -404,7 +404,7 @@ class Readers(Control):
         self.superctl(daemon, "plan", user="daemon")
 
     def test_supplementary_group(self):
-        """A supplementary group counts as well as the primary one."""
+        """A supplementary group counts like the primary one."""
         daemon = self.superd({}, config='[control]\nreaders = ["adm"]\n')
         done = subprocess.run([SUPERCTL, "status"], env=daemon.environment, user="bin", group="bin",
                               extra_groups=["games", "adm"], stdout=subprocess.DEVNULL, check=False)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The control socket among people who mean no good, or do not know what they say: services go on, and so does it."""
+"""The control socket under attack and misuse: services continue, and so does the socket."""
 
 import json
 import os
@@ -18,7 +18,7 @@ class ControlSocket(Control):
         self.daemon = self.superd({"cat": dict(listen=TCP, model="fork", exec=["cat"])})
 
     def still_well(self):
-        """It serves, and answers whoever asks properly."""
+        """It serves, and answers valid requests."""
         self.assertEqual(self.converse(self.daemon.address("cat")), b"hello")
         self.ask(self.daemon, "status", shape="status")
 
@@ -33,7 +33,7 @@ class ControlSocket(Control):
         return [json.loads(line) for line in lines]
 
     def test_garbage(self):
-        """Whatever is no request is refused as one, and the connection goes on to the next."""
+        """An invalid request is refused, and the connection continues with the next one."""
         for line in (b"", b"{", b"[]", b"null", b"GET / HTTP/1.1", b"\xff\xfe\0", b'{"version":1}', b'{"verb":"status"}',
                      b'{"version":2,"verb":"status"}', b'{"version":1,"verb":5}', b'{"version":1,"verb":"nosuch\\u001b[2J"}',
                      b'{"version":1,"verb":"status","service":{}}', b'{"version":1,"verb":"kill","target":""}',
@@ -49,7 +49,8 @@ class ControlSocket(Control):
         self.still_well()
 
     def test_half_messages(self):
-        """A request may come in pieces; one without its end is never carried out; one too long ends the connection."""
+        """A request may come in pieces; an incomplete one is never carried out; one that is too long ends the
+        connection."""
         sock = self.raw(self.daemon)
         for byte in b'{"version":1,"verb":"list"}\n':
             sock.sendall(bytes([byte]))
@@ -69,18 +70,18 @@ class ControlSocket(Control):
         self.assertEqual([("changes" in answer) for answer in answers], [False, True] * 500)
 
     def test_thousand_idle_connections(self):
-        """1,000 connections that say nothing keep nobody from the control socket, and cost superd few descriptors."""
+        """1,000 silent connections keep nobody from the control socket, and cost superd few descriptors."""
         idle = []
         self.addCleanup(lambda: [sock.close() for sock in idle])
         for _ in range(1000):
             sock = socket.socket(socket.AF_UNIX)
             idle.append(sock)
-            sock.connect(self.daemon.control)  # waits where the backlog is full
+            sock.connect(self.daemon.control)  # waits if the backlog is full
         self.still_well()
         self.assertLess(len(os.listdir(f"/proc/{self.daemon.pid}/fd")), 200)
 
     def test_answers_that_nobody_reads(self):
-        """Clients that ask and never read are no burden: the loop does not wait, and what is kept is bounded."""
+        """Clients that ask and never read do no harm: the loop does not wait, and what is kept is bounded."""
         before = process.resident(self.daemon.pid)
         for _ in range(70):
             sock = self.raw(self.daemon)

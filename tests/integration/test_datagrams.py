@@ -73,7 +73,7 @@ class Fork(SuperdCase):
         self.assertEqual(client.recv(1000), b"two\n")
 
     def test_a_handler_that_writes_much_and_leaves(self):
-        """fork: 200 writes of a handler that ends at once after them all reach the client, over udp and unix-dgram."""
+        """fork: a handler ends right after 200 writes, and all of them reach the client, over udp and unix-dgram."""
         daemon = self.prepare()
         script = daemon.script("many", TWO_HUNDRED)
         daemon.service("udp", listen="udp://127.0.0.1:0", model="fork", exec=[script])
@@ -219,7 +219,7 @@ class Prefork(SuperdCase):
         self.assertNotIn(ask().pid, old)
 
     def test_shipped_handlers(self):
-        """superd-echo, -daytime, -time and -chargen answer datagrams under each model, -discard none."""
+        """superd-echo, -daytime, -time and -chargen answer datagrams under each model; -discard answers none."""
         services = {}
         for model in ("fork", "iterative", "prefork"):
             for name in ("echo", "discard", "daytime", "time", "chargen"):
@@ -284,7 +284,8 @@ class UnixDatagram(SuperdCase):
                 self.assertEqual(client.recv(100).split()[0].decode(), hashlib.md5(data).hexdigest())
 
     def test_descriptors_of_a_sender_are_not_kept(self):
-        """fork: 20 datagrams with 20 descriptors each, if the kernel lets them through, leave none of them in superd."""
+        """fork: 20 datagrams with 20 descriptors each, if the kernel lets them through, leave no descriptor in
+        superd."""
         daemon = self.cats("cat", "cat")
         client = self.client(daemon.address("cat"))
 
@@ -294,7 +295,7 @@ class UnixDatagram(SuperdCase):
             self.eventually(lambda: not daemon.children(), "the handler has left")
 
         def count():
-            # superd may begin to watch the socket's file meanwhile.
+            # superd may start to watch the socket's file meanwhile.
             return sum(what != "anon_inode:inotify" for what in process.descriptors(daemon.pid).values())
 
         def pass_some():

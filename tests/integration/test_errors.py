@@ -11,7 +11,7 @@ from harness.loopback import own_loopback
 
 ERROR = re.compile(r"^(?:.*/)?([^/\n]+):(\d+):(\d+): error: (.+)$", re.MULTILINE)
 
-# § stands before the place of each error and is taken out.
+# § marks the place of each error and is removed.
 THIRTY = {
     "types": """listen = §42
 model = §7
@@ -117,7 +117,7 @@ class Check(SuperdCase):
         self.assertEqual(len(found), 30)
 
     def test_the_caret(self):
-        """An error shows the line, and carets under exactly what is wrong."""
+        """An error shows the line, with carets under exactly the wrong part."""
         daemon = self.prepare()
         daemon.service("echo", 'listen = "tcp://127.0.0.1:7007"\nexec = ["cat"]\nmodel = "frok"\n')
         status, output = daemon.check()
@@ -128,14 +128,14 @@ class Check(SuperdCase):
                       '      |         ^^^^^^\n', output)
 
     def test_valid(self):
-        """--check of valid files, of disabled ones and of none at all ends with 0 and listens on nothing."""
+        """--check of valid files, of disabled ones and of none at all exits with 0 and listens on nothing."""
         daemon = self.prepare()
         self.assertEqual(daemon.check()[0], 0)
         daemon.service("cat", listen=f"tcp://{own_loopback()}:7800", model="fork", exec=["cat"])
         daemon.service("off", listen=f"tcp://{own_loopback()}:7801", model="fork", exec=["cat"], enabled=False)
         self.assertEqual(daemon.check()[0], 0)
         daemon.start()
-        self.assertEqual(daemon.check()[0], 0)  # beside a running one
+        self.assertEqual(daemon.check()[0], 0)  # next to a running one
 
     def test_disabled_files_are_checked(self):
         """A file with enabled = false is still checked."""
@@ -144,7 +144,7 @@ class Check(SuperdCase):
         self.assertEqual(daemon.check()[0], 1)
 
     def test_skipped_files(self):
-        """Hidden files, backups and what does not end in .toml are not read."""
+        """Hidden files, backups and names that do not end in .toml are skipped."""
         daemon = self.prepare()
         for name in (".hidden.toml", "a.toml~", "a.toml.bak", "a.toml.dpkg-new", "a.toml.rpmsave", "README"):
             daemon.write("conf.d/" + name, "not toml [")
@@ -152,7 +152,7 @@ class Check(SuperdCase):
         self.assertEqual(status, 0, output)
 
     def test_a_service_name_that_is_none(self):
-        """A file whose stem is no service name is an error that says so."""
+        """A file whose stem is not a valid service name is an error that says so."""
         daemon = self.prepare()
         daemon.service("-dash", listen="tcp://127.0.0.1:0", model="fork", exec=["cat"])
         status, output = daemon.check()
@@ -240,7 +240,7 @@ def world_writable(daemon):
 
 
 class BadInput(SuperdCase):
-    """Each row: what is done to conf.d, and what the error must say."""
+    """Each row: a change to conf.d, and the text that the error must contain."""
 
     CASES = {
         "unknown key": (with_line("colour = 1"), r"bad\.toml:4:1: error: .*colour"),
@@ -282,7 +282,7 @@ class BadInput(SuperdCase):
         return found
 
     def test_at_load(self):
-        """Each bad input: --check and a start say what it is, and end with 1."""
+        """Each bad input: --check and a start report it, and exit with 1."""
         for name, (spoil, pattern) in self.cases().items():
             with self.subTest(name):
                 daemon = self.prepare()
@@ -341,7 +341,7 @@ class Program(SuperdCase):
                 self.assertEqual(done.returncode, 2, done.stdout)
 
     def test_help(self):
-        """--help tells the options and ends with 0."""
+        """--help shows the options and exits with 0."""
         status, output = self.prepare().run("--help")
         self.assertEqual(status, 0)
         for option in ("--config", "--conf-dir", "--log-format", "--log-level", "--check", "--daemon",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Handlers, and users who own what superd works with, that wish it ill: it serves all others and stops in time."""
+"""Handlers, and users who own what superd works with, attack it: it serves all others and stops in time."""
 
 import os
 import pwd
@@ -14,8 +14,8 @@ from harness import process
 from harness.installation import python
 from harness.loopback import own_loopback
 
-# It shares the file description of the listening socket with superd, and so its flags: with O_NONBLOCK gone, whoever
-# was told of a client that another has taken meanwhile waits in accept(2).
+# It shares the listening socket's file description with superd, and so its flags. Without O_NONBLOCK, a process that
+# was told of a client which another has taken meanwhile waits in accept(2).
 THIEF = """import os, signal, socket, threading
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 listener = socket.socket(fileno=3)
@@ -48,7 +48,7 @@ def take_status(daemon, timeout):
 
 
 class StoppedProcesses(SuperdCase):
-    """The user of a parked process may stop it, and then it sees neither its pair closing nor a signal."""
+    """The user of a parked process may stop it; it then sees neither its pair closing nor a signal."""
 
     def stopped_pool(self):
         daemon = self.superd({
@@ -100,7 +100,7 @@ class OldWorkers(SuperdCase):
         stolen = 0
         for _ in range(300):
             with self.client(it) as client:
-                # While that client is on its way, and after whoever had it has had it.
+                # While that client is on its way, and after the process that had it is done.
                 for _ in range(2):
                     with self.client(cat, timeout=10) as other:
                         other.sendall(b"hello\n")
@@ -116,8 +116,8 @@ class OldWorkers(SuperdCase):
 class Paths(SuperdCase):
     @unittest.skipUnless(os.geteuid() == 0, "what superd may change as root is at stake")
     def test_a_path_replaced_by_a_link(self):
-        """A unix path that the owner of its folder replaces by a symbolic link: what it points at keeps its mode and
-        owner when a reload changes those of the path."""
+        """The owner of a folder replaces a unix path by a symbolic link: the link's target keeps its mode and owner
+        when a reload changes those of the path."""
         nobody = pwd.getpwnam("nobody")
         for name, keys in (("mode", {"mode": "0666"}), ("owner", {"user": "nobody", "group": "mail"})):
             with self.subTest(name):
@@ -145,10 +145,10 @@ class Paths(SuperdCase):
 
 
 class LeftBehind(SuperdCase):
-    """A handler leaves a process behind that fills the stream of errors for ever."""
+    """A handler leaves behind a process that fills the error stream for ever."""
 
     def noisy(self):
-        """A daemon, and where it serves: a service that has left such a process behind, and another one."""
+        """A daemon and its addresses: a service that has left such a process behind, and another one."""
         # Nobody else could read that log: it would be the pace of the reader that is tested.
         daemon = self.prepare(prefix=["/bin/sh", "-c", 'exec "$@" 2>/dev/null', "sh"])
         script = daemon.script("noise", NOISE)
@@ -177,7 +177,7 @@ class LeftBehind(SuperdCase):
                 self.assertEqual(Reader(client).line(), b"hello")
 
     def test_superd_serves_others_and_lets_the_service_go(self):
-        """superd serves others meanwhile, lets the service go in a reload, serves others after it, and stops."""
+        """Meanwhile superd serves others, drops the service in a reload, serves others after it, and stops."""
         daemon, noise, cat = self.noisy()
         self.serves(cat)
         daemon.remove("noise")

@@ -59,7 +59,7 @@ class Stop(SuperdCase):
         self.assertEqual(client.recv(1), b"")
 
     def test_stop_signal(self):
-        """stop_signal = "USR1" is what the handler gets."""
+        """With stop_signal = "USR1" the handler gets USR1."""
         daemon = self.prepare()
         script = daemon.script("trap", "#!/bin/sh\ntrap 'echo got usr1; exit 0' USR1\ntrap 'echo got term' TERM\n"
                                        "echo ready\nwhile :; do sleep 0.05; done\n")
@@ -131,7 +131,7 @@ class MaxLifetime(SuperdCase):
         daemon = self.superd({"pool": dict(listen="tcp://127.0.0.1:0", model="prefork", exec=["cat"],
                                            max_lifetime="500ms", prefork={"min_spare": 1, "max_spare": 1})})
         self.eventually(lambda: daemon.children(), "parked")
-        time.sleep(0.7)  # the passing of time is what is tested
+        time.sleep(0.7)  # this tests the passing of time
         begin = time.monotonic()
         client = self.client(daemon.address("pool"))
         client.sendall(b"x\n")
@@ -192,7 +192,7 @@ class Failures(SuperdCase):
             return b""
 
     def test_bad_interpreter(self):
-        """A script whose interpreter has gone fails at exec and is reported."""
+        """A script whose interpreter has disappeared fails at exec and is reported."""
         daemon = self.prepare()
         interpreter = daemon.script("interpreter", "#!/bin/sh\n")
         script = daemon.script("handler", f"#!{interpreter}\n")
@@ -237,7 +237,7 @@ class Failures(SuperdCase):
                                      and r["level"] != "debug"))
 
     def test_few_descriptors(self):
-        """With 48 descriptors superd serves 200 clients at the same time, and ends and spins for none of them."""
+        """With 48 descriptors superd serves 200 clients at the same time, and neither ends nor spins."""
         daemon = self.superd({"cat": dict(listen="tcp://127.0.0.1:0", model="fork", exec=["cat"],
                                           limits={"instances": 1000})}, prefix=["prlimit", "--nofile=48:48"])
         uri = daemon.address("cat")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Addresses: families, unix sockets in their kinds, vsock, port 0, and what is missing or taken at start."""
+"""Addresses: families, kinds of unix sockets, vsock, port 0, and addresses missing or taken at start."""
 
 import os
 import pwd
@@ -40,7 +40,7 @@ class Addresses(SuperdCase):
             self.assertEqual(self.converse(uri), b"hello")
 
     def test_wildcards(self):
-        """* serves both families, 0.0.0.0 IPv4 alone."""
+        """* serves both families, 0.0.0.0 only IPv4."""
         daemon = self.superd({"all": cat("tcp://*:0"), "four": cat("tcp://0.0.0.0:0")})
         port = daemon.address("all").rsplit(":", 1)[1]
         self.assertEqual(self.converse(f"tcp://127.0.0.1:{port}"), b"hello")
@@ -190,7 +190,7 @@ class Unix(SuperdCase):
             self.assertEqual(self.converse(daemon.address(name)), b"hello", name)
 
     def test_a_stale_path_is_replaced(self):
-        """A socket file that nobody listens on, as a crash leaves it, is replaced."""
+        """A socket file on which nobody listens, left by a crash, is replaced."""
         daemon = self.prepare()
         path = daemon.path("cat.sock")
         with socket.socket(socket.AF_UNIX) as stale:
@@ -261,7 +261,7 @@ def vsock_loopback():
 
 class Vsock(SuperdCase):
     def test_listening(self):
-        """vsock://*:PORT is listened on where the kernel has vsock at all."""
+        """superd listens on vsock://*:PORT if the kernel has vsock."""
         try:
             socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM).close()
         except OSError as error:

@@ -61,12 +61,12 @@ class Formats(SuperdCase):
         self.assertIn('quote " backslash \\ equals a=b', record["message"].replace("\\\\", "\\").replace('\\"', '"'))
 
     def clean(self, daemon):
-        """No control character reaches whoever reads the log, and nothing that is not UTF-8."""
+        """No control character reaches a reader of the log, and no invalid UTF-8."""
         for line in daemon.lines:
             self.assertNotRegex(line, "[\x00-\x08\x0b-\x1f\x7f\x80-\x9f\udc80-\udcff]")
 
     def test_level(self):
-        """--log-level error leaves out what is only information."""
+        """--log-level error omits mere information."""
         daemon = self.prepare(log_level="error", log_format="text")
         uri = f"tcp://{own_loopback()}:7831"
         daemon.service("cat", listen=uri, model="fork", exec=["cat"])
@@ -99,7 +99,7 @@ class Formats(SuperdCase):
 
 class Stderr(SuperdCase):
     def test_log(self):
-        """stderr = "log": each line is a record with the service's name; the connection sees none of it."""
+        """stderr = "log": each line is a record with the service's name; the connection gets none of it."""
         for model in ("fork", "prefork"):
             with self.subTest(model=model):
                 daemon = self.prepare()
@@ -110,7 +110,7 @@ class Stderr(SuperdCase):
                 daemon.wait_for(lambda r: "to the log" in r["message"], service="talk")
 
     def test_unfinished_lines(self):
-        """What a handler leaves without a newline is logged soon, and not joined to what the next one says."""
+        """Output of a handler without a newline is logged soon, and not joined to the next handler's output."""
         daemon = self.prepare()
         script = daemon.script("talk", "#!/bin/sh\nprintf unfinished >&2\necho done\n")
         daemon.service("talk", listen="tcp://127.0.0.1:0", model="fork", exec=[script])
@@ -141,7 +141,7 @@ class Stderr(SuperdCase):
         self.assertFalse([line for line in daemon.lines if "complaint" in line])
 
     def test_inherit(self):
-        """stderr = "inherit": it goes where superd's own goes, as it is."""
+        """stderr = "inherit": output goes unchanged where superd's own goes."""
         daemon = self.prepare()
         script = daemon.script("talk", "#!/bin/sh\necho as it is >&2\n")
         daemon.service("talk", listen="tcp://127.0.0.1:0", model="fork", exec=[script], stderr="inherit")
@@ -165,7 +165,7 @@ class Stderr(SuperdCase):
         self.assertLess(max(len(record["message"]) for record in daemon.records), 65536)
 
     def test_a_flood_does_not_stop_the_rest(self):
-        """A handler that floods its stderr takes neither superd's memory nor other services' time."""
+        """A handler that floods its stderr costs neither superd's memory nor other services' time."""
         daemon = self.superd({
             "flood": dict(listen="tcp://127.0.0.1:0", model="fork", exec=["sh", "-c", "exec yes flooding >&2"]),
             "cat": dict(listen="tcp://127.0.0.1:0", model="fork", exec=["cat"]),

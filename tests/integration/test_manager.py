@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The service manager: sockets it passes, and what superd tells it."""
+"""The service manager: the sockets that it passes, and what superd reports to it."""
 
 import os
 import signal
@@ -74,7 +74,7 @@ class Activation(SuperdCase):
         self.assertEqual(report.environment["TCPLOCALPORT"], str(sock.getsockname()[1]))
 
     def test_a_name_that_was_not_passed(self):
-        """A systemd: name that no socket has is told, and other services serve."""
+        """A systemd: name without a socket is reported, and other services serve."""
         daemon = self.prepare()
         daemon.service("web", listen="systemd:web", model="fork", exec=["cat"])
         daemon.service("cat", listen=f"tcp://{own_loopback()}:7851", model="fork", exec=["cat"])
@@ -128,7 +128,7 @@ class Notify(SuperdCase):
         self.assertEqual(self.message_with("STOPPING")["STOPPING"], "1")
 
     def test_ready_after_a_refused_reload(self):
-        """A refused reload ends with READY=1 as well, so that the manager does not wait for ever."""
+        """A refused reload also ends with READY=1, so that the manager does not wait for ever."""
         daemon = self.started()
         self.message_with("READY")
         daemon.service("bad", "listen = [\n")
@@ -158,7 +158,7 @@ class Notify(SuperdCase):
         daemon.soft_limit("nofile", 3)
         since = daemon.mark()
         daemon.process.send_signal(signal.SIGHUP)
-        daemon.wait_for(message="reload refused", since=since)  # so it is out of them
+        daemon.wait_for(message="reload refused", since=since)  # so it has none left
         self.assertIn("Reload refused", self.message_with("STATUS")["STATUS"])
         for _ in range(2):
             self.assertEqual(self.message_with("WATCHDOG")["WATCHDOG"], "1")
@@ -178,8 +178,8 @@ class Unread(SuperdCase):
         return daemon
 
     def test_a_manager_that_does_not_read(self):
-        """With no room in the manager's queue superd starts, serves and reloads; once there is room the manager
-        hears the last of each, and has the sockets."""
+        """Without room in the manager's queue superd starts, serves and reloads; once there is room the manager hears
+        the last of each, and has the sockets."""
         self.manager.pause()
         daemon = self.prepared().start()
         uri = daemon.address("stays")
@@ -195,7 +195,7 @@ class Unread(SuperdCase):
         daemon.stop()
 
     def test_a_socket_that_goes_meanwhile(self):
-        """A socket whose service goes while there is no room leaves the store when there is, after an upgrade too."""
+        """A socket whose service goes while there is no room leaves the store once there is, also after an upgrade."""
         daemon = self.prepared().start()
         self.eventually(lambda: len(self.manager.store) == 2, "the sockets in the store")
         self.manager.pause()
@@ -216,7 +216,7 @@ class Crash(SuperdCase):
         self.addCleanup(self.manager.stop)
 
     def stored(self, count):
-        """The inodes of what is in the store, once it is so many."""
+        """The inodes of the stored sockets, once there are that many."""
         self.eventually(lambda: len(self.manager.store) == count, f"{count} sockets in the store")
         return {os.fstat(kept.fileno()).st_ino for kept in self.manager.store.values()}
 
@@ -230,7 +230,7 @@ class Crash(SuperdCase):
 
     @staticmethod
     def forget(daemon):
-        """What the process before said and was passed."""
+        """What the previous process reported and was passed."""
         daemon.records.clear()
         daemon.ended = False
         daemon.sockets = []
@@ -244,8 +244,8 @@ class Crash(SuperdCase):
         return daemon
 
     def test_sockets_come_back_and_who_waited_is_served(self):
-        """After SIGKILL every socket is the same one, on any free port as well, clients who came meanwhile are
-        served, and a path is removed at the end."""
+        """After SIGKILL every socket is the same, also on any free port; clients that came meanwhile are served, and a
+        path is removed at the end."""
         daemon = self.prepared().start()
         inodes = self.stored(4)
         uris = [daemon.address("path"), daemon.address("fixed"), *daemon.addresses("any")]
@@ -266,9 +266,9 @@ class Crash(SuperdCase):
         self.assertFalse(os.path.exists(self.path))
 
     def test_a_socket_made_anew_waits_for_nobody(self):
-        """A socket that takes the place of another goes into the store, the old one leaves it, and superd does not wait
-        for the manager meanwhile: no handler can hold the loop up that way. While no new one can be had, the manager
-        is told that an address is waited for."""
+        """A socket that replaces another goes into the store, the old one leaves it, and superd does not wait for the
+        manager meanwhile: no handler can hold the loop up that way. While no new one is available, the manager hears
+        that superd waits for an address."""
         daemon = self.prepared().start()
         self.stored(4)
         os.unlink(self.path)
@@ -284,8 +284,8 @@ class Crash(SuperdCase):
         daemon.stop()
 
     def test_sockets_of_services_that_went_are_given_back(self):
-        """A socket whose service goes is closed and leaves the store, by a reload and by a start after a crash; a
-        path with it, unless somebody else's socket stands there now."""
+        """A socket whose service goes is closed and leaves the store, by a reload and by a start after a crash; so
+        does its path, unless somebody else's socket is there now."""
         daemon = self.prepared()
         other = os.path.join(os.path.dirname(self.path), "other")
         daemon.service("other", listen=f"unix://{other}", model="fork", exec=["cat"])
@@ -310,7 +310,8 @@ class Crash(SuperdCase):
         self.assertEqual(daemon.find(lambda r: "passed" in r["message"]), [])
 
     def test_what_only_a_new_socket_can_have_is_bound_anew(self):
-        """A definition that was changed meanwhile so that the old socket does not do holds after the start."""
+        """If a definition changed meanwhile so that the old socket no longer fits, the new definition is in force
+        after the start."""
         daemon = self.prepared().start()
         self.stored(4)
         uri = daemon.address("fixed")
@@ -323,7 +324,7 @@ class Crash(SuperdCase):
         self.assertEqual(len(self.manager.removed), 1)
 
     def test_names_are_not_a_unit_s(self):
-        """systemd:NAME is not served on a socket from the store, and none without a store is sent."""
+        """systemd:NAME is not served on a socket from the store, and without a store no socket is sent."""
         daemon = self.prepared().start()
         self.stored(4)
         for name in self.manager.store:

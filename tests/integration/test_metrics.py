@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""superd's metrics: what promtool and an OpenMetrics parser think of them, and that they tell the truth."""
+"""superd's metrics: promtool and an OpenMetrics parser accept them, and they are true."""
 
 import os
 import shutil
@@ -46,7 +46,7 @@ class Metrics(Control):
         return daemon
 
     def test_they_tell_the_truth(self):
-        """Counters, gauges and histograms are those of what has just been done."""
+        """Counters, gauges and histograms show what has just been done."""
         daemon = self.used()
 
         def now():
@@ -82,7 +82,7 @@ class Metrics(Control):
 
     @unittest.skipIf(text_string_to_metric_families is None, "needs python3-prometheus-client")
     def test_openmetrics(self):
-        """--format openmetrics is what a strict parser takes, with the same families and types."""
+        """A strict parser accepts --format openmetrics, with the same families and types."""
         daemon = self.used()
         text, _ = self.superctl(daemon, "metrics", "--format", "openmetrics")
         families = {family.name: family for family in text_string_to_metric_families(text)}
@@ -126,14 +126,14 @@ class Metrics(Control):
         self.assertEqual(text.count(b"# EOF\n"), 2)
 
     def test_what_is_no_scrape(self):
-        """Other paths, other methods, bodies and what is no HTTP are answered for what they are."""
+        """Other paths, other methods, bodies and input that is not HTTP each get the right answer."""
         _, uri = self.scraped('[control]\nreaders = ["nogroup"]\n')
         for head, status in (("GET / HTTP/1.1\r\n", "404"), ("POST /metrics HTTP/1.1\r\nContent-Length: 1\r\n", "405"),
                              ("hello\r\n", "400"), ("GET /metrics?x=1 HTTP/1.1\r\n", "200")):
             self.assertIn(f"HTTP/1.1 {status} ", self.get(uri, head)[0])
 
     def test_not_allowed_to_look(self):
-        """Where superd is root and no reader is named, the answer is 503 and says what to do."""
+        """If superd is root and no reader is named, the answer is 503 and says what to do."""
         if not self.root:
             self.skipTest("superd's own user may always look")
         _, uri = self.scraped()

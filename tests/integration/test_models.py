@@ -29,7 +29,7 @@ fi
 
 
 def all_at_once(uri, count):
-    """`count` clients started together; what each of them read, with the time at which it had it."""
+    """`count` clients started together; what each of them read, and when it got it."""
     answers = []
 
     def one():
@@ -45,7 +45,7 @@ def all_at_once(uri, count):
 
 class Fork(SuperdCase):
     def test_serves_500_at_once(self):
-        """fork: 500 clients are connected at the same time and each is answered by a process of its own."""
+        """fork: 500 clients are connected at the same time and each is answered by its own process."""
         daemon = self.superd({"cat": dict(listen="tcp://127.0.0.1:0", model="fork", exec=["cat"],
                                           limits={"instances": 600})})
         uri = daemon.address("cat")

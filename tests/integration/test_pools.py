@@ -61,7 +61,7 @@ class PreforkConnection(SuperdCase):
         clients = [self.client(uri) for _ in range(8)]
         for client in clients:
             self.assertTrue(client.recv(1))
-        self.eventually(lambda: 3 <= len(parked_of(daemon)) <= 5, "min_spare ready beside eight busy ones")
+        self.eventually(lambda: 3 <= len(parked_of(daemon)) <= 5, "min_spare ready next to eight busy ones")
         for client in clients:
             client.close()
         self.eventually(lambda: 3 <= len(daemon.children()) <= 5, "only the spare ones left")
@@ -118,7 +118,7 @@ class PreforkConnectionAsUser(PreforkConnection):
 
 @unittest.skipUnless(shutil.which("prlimit"), "needs prlimit of util-linux")
 class Scarcity(SuperdCase):
-    """superd's own limits are lowered once its pool stands: those who are ready need nothing more of it."""
+    """superd's own limits are lowered once its pool stands: the ready processes need nothing more from it."""
 
     def pool(self):
         daemon = self.superd({"pool": dict(listen="tcp://127.0.0.1:0", model="prefork", exec=["cat"],
@@ -143,7 +143,7 @@ class Scarcity(SuperdCase):
         self.eventually(lambda: len(parked_of(daemon)) == 4, "four parked again")
 
     def test_no_more_processes(self):
-        """prefork: where no further process can be started, parked ones still get their clients."""
+        """prefork: while no further process can be started, parked ones still get their clients."""
         if self.root:
             self.skipTest("root is not bound by RLIMIT_NPROC")
         self.served_by_the_parked(self.pool(), "nproc", lambda: 1)
@@ -198,7 +198,7 @@ class PreforkListen(SuperdCase):
         self.assertEqual(report.numbers("uid"), [self.handler_uid] * 3)
 
     def test_a_worker_that_ends_is_replaced(self):
-        """prefork, listen: killed workers are replaced and the service goes on."""
+        """prefork, listen: killed workers are replaced and the service continues."""
         daemon = self.pool()
         first = self.eventually(lambda: len(daemon.children()) == 3 and daemon.children(), "three workers")
         for worker in first:
@@ -225,7 +225,7 @@ class PreforkListen(SuperdCase):
         self.eventually(eight_of_them, "four generations of two workers")
 
     def test_every_address_has_a_worker(self):
-        """prefork, listen: where not all wanted workers fit, they are shared out among the addresses."""
+        """prefork, listen: if not all wanted workers fit, the addresses share them."""
         daemon = self.pool(listen=["tcp://127.0.0.1:0", "tcp://127.0.0.2:0", "tcp://[::1]:0"],
                            limits={"instances": 4}, prefork={"min_spare": 2})
         uris = daemon.addresses("pool")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""SIGHUP: everything is checked and bound, then swapped at once; nobody loses a connection."""
+"""SIGHUP: everything is checked and bound, then swapped at once; no client loses a connection."""
 
 import errno
 import os
@@ -287,7 +287,7 @@ class ReloadAsUser(Reload):
 
 
 class Overlap(SuperdCase):
-    """A new socket may need to be bound beside the one that it replaces."""
+    """A new socket may have to be bound next to the one that it replaces."""
 
     def setUp(self):
         super().setUp()
@@ -307,14 +307,15 @@ class Overlap(SuperdCase):
         self.assertEqual(caught.exception.errno, errno.EADDRINUSE)
 
     def test_a_refused_reload_opens_no_port_to_others(self):
-        """A reload that could not bind beside the old socket: nobody else of the same user may share its port."""
+        """After a reload that could not bind next to the old socket, no other process of the same user may share its
+        port."""
         daemon = self.superd({"it": dict(listen=f"tcp://{self.host}:7711", model="fork", exec=["cat"])})
         self.block("127.0.0.1", 7711)
         daemon.service("it", listen="tcp://*:7711", model="fork", exec=["cat"])
         self.refused(daemon)
 
     def test_nor_does_one_that_is_refused_for_another_service(self):
-        """The same where the new socket was bound, and the reload is refused for a later one."""
+        """The same if the new socket was bound, and the reload is refused because of a later one."""
         daemon = self.superd({"it": dict(listen=f"tcp://{self.host}:7711", model="fork", exec=["cat"])})
         self.block(self.host, 7712)
         daemon.service("it", listen=f"tcp://{self.host}:7711", model="fork", exec=["cat"], socket={"freebind": True})

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Descriptors that are passed over unix sockets: handlers get theirs, and superd wants none, so that nobody makes it
-sleep by one. Once as the kernel has it, and once without SO_PASSRIGHTS."""
+"""Descriptors passed over unix sockets: handlers get theirs, and superd wants none, so nobody can make it sleep with
+one. Tested once as the kernel is, and once without SO_PASSRIGHTS."""
 
 import contextlib
 import ctypes
@@ -33,7 +33,7 @@ descriptors = socket.recv_fds(sock, 100, 1)[1]
 os.write(descriptors[0], b"taken")
 """
 
-# A handler of a datagram: poison on stdout, then an answer. A worker: poison where it reports, then clients.
+# A handler of a datagram: poison on stdout, then an answer. A worker: poison on its status descriptor, then clients.
 ANSWERER = """import os, signal, socket, poison
 poison.send_on_cue(socket.socket(fileno=os.dup(1)), b"poison")
 os.write(1, b"answer")
@@ -124,7 +124,7 @@ class PassedToHandlers(SuperdCase):
         uri = "unix://" + path
 
         def waiting():
-            """May who waits in the backlog pass one?"""
+            """May clients in the backlog pass one?"""
             with contextlib.closing(socket.socket(socket.AF_UNIX)) as sock, open(os.devnull, "rb") as file:
                 sock.connect(path)
                 try:
@@ -151,8 +151,8 @@ class PassedToHandlers(SuperdCase):
 
 
 class PassedToSuperd(SuperdCase):
-    """Every socket by which a stranger may pass superd a descriptor whose last close sleeps for half a minute. Others
-    are served meanwhile, and superd stops in time."""
+    """Every socket over which a stranger may pass superd a descriptor whose last close sleeps for half a minute.
+    Others are served meanwhile, and superd stops in time."""
 
     allowed = False  # may descriptors be passed at all?
 
@@ -180,7 +180,7 @@ class PassedToSuperd(SuperdCase):
             yield
         print(f"\nfigure: {self.id().split('.', 1)[1]}: another client waited {1000 * worst[0]:.0f} ms at most",
               flush=True)
-        self.assertLess(worst[0], LINGER / 10)  # 100 ms where nobody else uses the machine
+        self.assertLess(worst[0], LINGER / 10)  # 100 ms if nobody else uses the machine
 
     def stops(self, daemon):
         begin = time.monotonic()
@@ -197,7 +197,7 @@ class PassedToSuperd(SuperdCase):
         self.assertEqual(set(outcomes), {"sent" if self.passes() else "EPERM"})
 
     def refused(self, daemon, name):
-        """By what superd tells of itself, how many clients it has let go."""
+        """How many clients superd has let go, by its own report."""
         status = daemon.status()[name]
         return sum(count for key, count in status.items() if key.startswith("refused_"))
 
@@ -205,7 +205,7 @@ class PassedToSuperd(SuperdCase):
         self.eventually(lambda: self.refused(daemon, name) == count, "all let go")
 
     def cue(self, daemon):
-        """Has the handler that waits for it send its descriptor, with superd stopped. What became of it."""
+        """Has the handler that waits for this send its descriptor, with superd stopped. Returns the outcome."""
         folder = daemon.path("cues")
         self.eventually(lambda: os.path.exists(os.path.join(folder, "ready")), "a handler that is ready")
         pause(daemon)
@@ -216,7 +216,7 @@ class PassedToSuperd(SuperdCase):
             return outcome.read()
 
     def test_refused_clients(self):
-        """Of clients who are refused, however that is done, with the descriptor read away or left in the queue."""
+        """From clients that are refused, in every way, with the descriptor read away or left in the queue."""
         limits = {"per_source": 1}
         daemon = self.attacked({
             "close": dict(model="fork", exec=["cat"], limits={**limits, "on_excess": "close"}),
@@ -236,7 +236,7 @@ class PassedToSuperd(SuperdCase):
         self.stops(daemon)
 
     def test_held_clients(self):
-        """Of clients who are held for their source's turn, and leave, or whose time is over."""
+        """From clients that are held for their source's turn, and leave or time out."""
         daemon = self.attacked({"it": dict(model="fork", exec=["cat"],
                                            limits={"per_source": 1, "wait_timeout": "500ms"})})
         occupy(self, daemon.address("it"))
@@ -249,7 +249,7 @@ class PassedToSuperd(SuperdCase):
         self.stops(daemon)
 
     def test_backlog(self):
-        """Of clients whom nobody has accepted when the service goes, and when superd stops."""
+        """From clients that nobody has accepted when the service goes, and when superd stops."""
         full = dict(model="fork", exec=["cat"], limits={"instances": 1}, stop_timeout="1s")
         daemon = self.attacked({"gone": full, "it": full})
         for name in ("gone", "it"):
@@ -282,7 +282,7 @@ class PassedToSuperd(SuperdCase):
         self.stops(daemon)
 
     def test_datagrams_from_before(self):
-        """Of datagrams that came for handlers with a socket of their own, and are superd's to receive now."""
+        """From datagrams that came for handlers with their own socket, and that superd now has to receive."""
         daemon = self.attacked({
             "it": lambda daemon: dict(listen="unix-dgram://" + daemon.path("it"), model="iterative",
                                       exec=["sleep", "1000"])})
@@ -298,7 +298,7 @@ class PassedToSuperd(SuperdCase):
 
     @unittest.skipUnless(os.geteuid() == 0, "readers of the control socket are others than superd's user")
     def test_control_socket(self):
-        """Of who may look and who may not, in requests and behind them."""
+        """From users who may look and users who may not, in requests and after them."""
         for group in ("nogroup", "daemon"):
             daemon = self.attacked({}, config=f'[control]\nreaders = ["{group}"]\n')
             uri = "unix://" + daemon.control
@@ -338,7 +338,7 @@ class PassedToSuperd(SuperdCase):
 
     @unittest.skipUnless(os.geteuid() == 0, "nobody else gets at a parked process")
     def test_pair_of_a_parked_process(self):
-        """Of whoever has the other end of a parked process's pair, which takes root."""
+        """From the holder of the other end of a parked process's pair, which takes root."""
         daemon = self.attacked({"it": dict(model="prefork", exec=["cat"], prefork={"min_spare": 1})})
         parked = self.eventually(lambda: [child.pid for child in daemon.children()
                                           if process.executable(child.pid) == "superd-exec"], "one parked")[0]
@@ -360,7 +360,7 @@ class PassedToSuperd(SuperdCase):
 
 @unittest.skipUnless(shutil.which("strace") and os.geteuid() == 0, "needs strace, and root for it")
 class PassedToSuperdWithoutTheOption(PassedToSuperd):
-    """The same where the kernel does not know SO_PASSRIGHTS: setsockopt(2) fails in superd, whatever is asked."""
+    """The same if the kernel does not know SO_PASSRIGHTS: in superd, setsockopt(2) always fails for it."""
 
     allowed = True
 
@@ -373,14 +373,14 @@ class PassedToSuperdWithoutTheOption(PassedToSuperd):
 @unittest.skipUnless(shutil.which("strace") and os.geteuid() == 0, "needs strace, and root for it")
 class Lingering(SuperdCase):
     def test_a_handler_that_has_gone(self):
-        """A handler that makes its connection linger, and has gone before superd closes its own copy, keeps superd from
-        nothing."""
+        """A handler that sets linger on its connection, and exits before superd closes its own copy, does not hold
+        superd up."""
         daemon = self.prepare(environment={"ASAN_OPTIONS": "detect_leaks=0"})
         script = daemon.write("lingerer.py", LINGERER)
         daemon.service("cat", listen="unix://" + daemon.path("cat"), model="fork", exec=["cat"])
         daemon.service("it", listen="tcp://127.0.0.1:0", model="fork", exec=[python(), script])
         daemon.start()
-        # superd is late to read that the child has a table of descriptors of its own.
+        # superd is late to read that the child has its own descriptor table.
         strace = subprocess.Popen(["strace", "-o", "/dev/null", "-e", "signal=none", "-e", "trace=read",
                                    "-e", "inject=read:delay_enter=1000000:when=1", "-p", str(daemon.pid)],
                                   stderr=subprocess.PIPE, text=True)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Listening sockets stay what they were: whatever a handler that has one does to it, and whatever becomes of the path
-or the interface that it is bound to."""
+"""Listening sockets stay what they were, whatever a handler does to its socket, and whatever happens to the path or
+the interface that it is bound to."""
 
 import json
 import os
@@ -71,7 +71,7 @@ ALLOWED = {"allow": ["127.0.0.1"]}
 
 class Attacked(SuperdCase):
     def ask(self, uri, line, timeout=5, source=None):
-        """The answer, or b"" where there is none."""
+        """The answer, or b"" if there is none."""
         scheme, _, rest = uri.partition("://")
         host, _, port = rest.rpartition(":")
         kind = socket.SOCK_DGRAM if scheme == "udp" else socket.SOCK_STREAM
@@ -116,7 +116,7 @@ class Attacked(SuperdCase):
         return daemon
 
     def each(self, attacks, listen, model, access=True):
-        # What unprivileged processes of a machine may have of filters in all is bounded, and may be used up by others.
+        # All filters of a machine's unprivileged processes share a limit, which others may use up.
         access = access and self.root
         for name, mended in attacks.items():
             if name == "detach" and not access:
@@ -128,8 +128,8 @@ class Attacked(SuperdCase):
     DATAGRAM = {"detach": 1, "lock": 1, "shutdown": 1, "connect": 1, "buffer": 1}
 
     def test_pool_on_a_stream(self):
-        """prefork: whatever one of two workers does to the TCP listener, clients are served after its end, the denied
-        are not, it is told and counted once."""
+        """prefork: whatever one of two workers does to the TCP listener, clients are served after its end, denied ones
+        are not, and the change is reported and counted once."""
         self.each(self.STREAM, "tcp://127.0.0.1:0", "prefork")
 
     def test_pool_of_datagrams(self):
@@ -152,11 +152,11 @@ class Attacked(SuperdCase):
             self.each({"shutdown": 1}, f"unix://{path}", model, access=False)
 
     def test_abstract(self):
-        """One of an abstract name, which no two sockets can have, is closed first and bound anew."""
+        """A socket with an abstract name, which two sockets cannot share, is closed first and bound again."""
         self.each({"shutdown": 1}, f"unix://@superd-attacked-{os.getpid()}", "iterative", access=False)
 
     def test_a_program_that_does_not_block_by_habit(self):
-        """A pool whose workers poll keeps its socket as they made it when one of them leaves."""
+        """A pool whose workers poll keeps its socket as the workers set it when one of them leaves."""
         daemon = self.prepare()
         script = daemon.write("poller.py", """import os, select, socket
 listener = socket.socket(fileno=os.dup(0))
@@ -190,8 +190,8 @@ while True:
         self.assertEqual(daemon.status()["poller"]["sockets_mended"], 0)
 
     def test_a_program_that_does_not_block_is_left_alone_whatever_it_does(self):
-        """A reload finds the one worker asleep with a client: its listener goes on not blocking, under the same program
-        with another limit as well. Its successor, alone, gets one that blocks."""
+        """A reload finds the one worker asleep with a client: its listener stays non-blocking, also under the same
+        program with another limit. Its successor alone gets one that blocks."""
         daemon = self.prepare()
         script = daemon.write("loop.py", """import os, select, socket, time
 listener = socket.socket(fileno=os.dup(0))
@@ -287,7 +287,8 @@ class Paths(Control):
         return daemon, path, uri
 
     def test_removed_and_renamed(self):
-        """A path that somebody removes or renames is there again, told and counted once; nobody has to come first."""
+        """A path that somebody removes or renames is restored, reported and counted once; this does not need a
+        client."""
         for change in (os.unlink, lambda path: os.rename(path, path + ".away"),
                        lambda path: shutil.rmtree(os.path.dirname(path)),
                        lambda path: os.rename(os.path.dirname(path), os.path.dirname(path) + ".away")):
@@ -303,7 +304,7 @@ class Paths(Control):
         self.assertEqual(daemon.status()["cat"]["sockets_mended"], 1)
 
     def test_replaced_by_a_dead_socket(self):
-        """A path that leads to another socket, behind which nobody is, is superd's again."""
+        """A path that leads to another, dead socket becomes superd's again."""
         def replace(path):
             with socket.socket(socket.AF_UNIX) as dead:
                 dead.bind(path + ".new")
@@ -314,7 +315,7 @@ class Paths(Control):
         self.eventually(lambda: self.served(uri), "served again")
 
     def test_a_folder_in_its_place(self):
-        """Where a folder stands in its place the service waits, says why, and serves once it has gone."""
+        """While a folder is in its place the service waits, says why, and serves once the folder has gone."""
         def replace(path):
             os.unlink(path)
             os.mkdir(path)
@@ -333,7 +334,7 @@ class Paths(Control):
                                          and "not as it should" in r["message"])), 1)
 
     def test_idle(self):
-        """Nobody wakes superd where nothing changes: files beside the path come and go."""
+        """superd does not wake up if nothing changes: other files next to the path come and go."""
         daemon, path, _ = self.lost(lambda path: None)
         time.sleep(0.5)  # what it does after its start
 
@@ -389,7 +390,7 @@ while True:
         self.eventually(lambda: os.readlink(f"/proc/{self.far.pid}/ns/net") != mine, "the far network is there")
 
     def start(self, services):
-        """superd in a network of its own, in which the pair of interfaces is made before it is ready."""
+        """superd in its own network namespace, in which the pair of interfaces is made before it is ready."""
         daemon = self.prepare(prefix=["unshare", "-n", "sh", "-c", "ip link set lo up; exec \"$@\"", "sh"])
         for name, keys in services.items():
             daemon.service(name, **keys)
@@ -422,8 +423,8 @@ while True:
         self.eventually(lambda: self.ask(*question) == expected, f"{question} is answered")
 
     def test_an_interface_made_anew(self):
-        """bind_to_device, and a link-local address: a pair of interfaces that is removed and made anew is served on,
-        by superd and by workers who have the socket; meanwhile the service waits and says why."""
+        """bind_to_device, and a link-local address: after a pair of interfaces is removed and recreated, superd, and
+        workers that have the socket, serve on it again; meanwhile the service waits and says why."""
         device = {"bind_to_device": "v0"}
         daemon = self.start({
             "device": dict(listen="tcp://*:7900", model="fork", exec=["cat"], socket=device),
@@ -466,8 +467,8 @@ while True:
             self.address(near, "add", "v0", 1)
 
     def test_broadcast(self):
-        """A datagram to a broadcast address on udp://* is answered from the address that the kernel names; so is one to
-        an address of its own."""
+        """A datagram to a broadcast address on udp://* is answered from the address that the kernel names; so is one
+        to an address of the machine."""
         daemon = self.start({
             "superd": dict(listen="udp://*:7900", model="fork", exec=["cat"]),
             "four": dict(listen="udp://0.0.0.0:7901", model="fork", exec=["cat"])})
@@ -481,8 +482,8 @@ while True:
                     self.answers("hello 198.51.100.1", "AF_INET", "SOCK_DGRAM", host, port)
 
     def test_multicast(self):
-        """A multicast address joins its group: by its zone, by bind_to_device, or where the kernel's routes lead; the
-        answer comes from an address of the machine, also after its interface was made anew."""
+        """A multicast address joins its group: by its zone, by bind_to_device, or by the kernel's routes; the answer
+        comes from an address of the machine, also after its interface is recreated."""
         daemon = self.start({
             "zone": dict(listen="udp://[ff02::1234%v0]:7900", model="fork", exec=["cat"]),
             "device": dict(listen="udp://239.1.2.3:7901", model="fork", exec=["cat"], socket={"bind_to_device": "v0"}),

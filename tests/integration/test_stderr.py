@@ -6,7 +6,7 @@ import unittest
 
 from harness import SuperdCase, exchange
 
-# What a client is told: whether it can be written to, and whether it can be opened for reading.
+# What the client gets back: whether stderr can be written to, and whether it can be opened for reading.
 SCRIPT = ('echo "said by $(id -u)" > /dev/stderr && echo written; '
           '( exec 3>&2 2> /dev/null; : < /dev/fd/3 ) && echo readable; echo done')
 MODELS = ("fork", "iterative", "delayed", "prefork")
@@ -21,14 +21,14 @@ def service(**more):
 class DevStderr(SuperdCase):
     @property
     def expected(self):
-        """Who may read what superd's own user reads cannot be kept from reading the pipe."""
+        """A user who may read the files of superd's own user can also read the pipe."""
         return WRITABLE if self.root else READABLE
 
     def said(self, daemon, name, since=0):
         return daemon.wait_for(lambda r: r.get("stream") == "stderr" and r.get("service") == name, since=since)["message"]
 
     def test_it_is_written_to_by_every_model_and_read_by_no_other_user(self):
-        """A handler writes to it and it stands in the log; what other handlers say cannot be read there."""
+        """A handler's output to it is in the log; other handlers' output cannot be read there."""
         daemon = self.superd({model: service(model=model) for model in MODELS})
         for model in MODELS:
             with self.subTest(model):
@@ -48,7 +48,7 @@ class DevStderr(SuperdCase):
 
     @unittest.skipUnless(os.geteuid() == 0, "only root may choose users")
     def test_it_is_every_user_s_over_reloads_and_an_upgrade(self):
-        """The pipe is one for all users that a service has in its life."""
+        """A service has one pipe for all the users in its life."""
         if not self.root:
             self.skipTest("only root may choose users")
         daemon = self.superd({"one": service()})
@@ -82,7 +82,7 @@ class DevStderrAsUser(DevStderr):
 
 @unittest.skipUnless(os.geteuid() == 0, "only root may mount, and is warned")
 class SuidDumpable(SuperdCase):
-    """fs.suid_dumpable is the machine's: a file is put over it where this superd alone sees it."""
+    """fs.suid_dumpable belongs to the machine: only this superd sees a file that is mounted over it."""
 
     def warnings(self, value, **options):
         daemon = self.prepare(**options)
@@ -95,7 +95,7 @@ class SuidDumpable(SuperdCase):
         return found
 
     def test_superd_warns_of_1_and_2_and_says_why(self):
-        """1 lets a handler's user trace a child that has superd's memory, 2 has it dumped; 0 is as it should be."""
+        """With 1, a handler's user can trace a child that has superd's memory; with 2, have it dumped; 0 is right."""
         self.assertEqual(self.warnings(0), [])
         for value, why in ((1, "trace it"), (2, "dump core")):
             (warning,) = self.warnings(value)

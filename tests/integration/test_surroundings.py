@@ -21,7 +21,7 @@ UDP = {"PROTO", "UDPLOCALIP", "UDPLOCALPORT", "UDPREMOTEIP", "UDPREMOTEPORT", "R
        "REMOTE_HOST"}
 
 
-class Probed(SuperdCase):  # no tests of its own
+class Probed(SuperdCase):  # has no tests itself
     """One service `probe` and its report."""
 
     def probe(self, listen="tcp://127.0.0.1:0", words=(), superd=None, **keys):
@@ -109,7 +109,7 @@ class Environment(Probed):
                     self.assertEqual(report.environment[name], value, name)
 
     def test_environment_and_pass_environment(self):
-        """`environment` is set, `pass_environment` passed on where it is set, and no other of superd's own."""
+        """`environment` is set, `pass_environment` is passed on if it is set, and nothing else of superd's own."""
         daemon = self.probe(superd={"environment": {"GIVEN": "from superd", "SECRET": "kept"}},
                             environment={"LANG": "C.UTF-8", "EMPTY": "", "ODD": "a=b \"c\" $d\\"},
                             pass_environment=["GIVEN", "ABSENT"])
@@ -120,7 +120,7 @@ class Environment(Probed):
         self.assertEqual(report.environment["ODD"], "a=b \"c\" $d\\")
 
     def test_defaults_lie_under_every_service(self):
-        """[defaults] of superd.toml gives what a service does not say, and drop-ins lie over its file."""
+        """superd.toml's [defaults] apply where a service's file says nothing, and drop-ins override the file."""
         daemon = self.prepare(config='[defaults]\numask = "077"\nnice = 13\n')
         daemon.service("probe", listen="tcp://127.0.0.1:0", model="fork", exec=[handler("probe")], nice=14)
         os.mkdir(daemon.path("conf.d/probe.toml.d"))
@@ -150,7 +150,7 @@ class Descriptors(Probed):
                 self.assertNotEqual(report.descriptors[2], report.descriptors[0])
 
     def test_nothing_leaks_from_a_busy_superd(self):
-        """Beside twenty services of all kinds and open connections, a handler still finds three descriptors."""
+        """Next to twenty services of all kinds and open connections, a handler still finds three descriptors."""
         daemon = self.prepare()
         for number in range(10):
             daemon.service(f"tcp{number}", listen="tcp://127.0.0.1:0", model="prefork", exec=["cat"])
@@ -163,7 +163,7 @@ class Descriptors(Probed):
             self.assertEqual(set(self.report(daemon).descriptors), {0, 1, 2})
 
     def test_what_superd_inherited_goes_no_further(self):
-        """Descriptors that were open in superd when it was started reach no handler, whatever the model."""
+        """Descriptors that were open in superd when it was started do not reach any handler, whatever the model."""
         with open("/dev/null", "rb") as null:
             inherited = [fcntl.fcntl(null, fcntl.F_DUPFD, number) for number in (5, 60)]
         for number in inherited:
@@ -186,7 +186,7 @@ class Descriptors(Probed):
         self.assertEqual(report.descriptors[2], report.descriptors[0])
 
     def test_stderr_null(self):
-        """stderr = "null": what is written there goes nowhere."""
+        """stderr = "null": output there disappears."""
         report = self.report(self.probe(stderr="null"))
         self.assertEqual(report.descriptors[2][0], "character")
 
@@ -200,7 +200,7 @@ class Descriptors(Probed):
 
 class Identity(Probed):
     def test_default_user(self):
-        """The default user is nobody where superd is root, superd's own otherwise; real, effective and saved."""
+        """The default user is nobody if superd is root, superd's own otherwise; real, effective and saved."""
         for model in ("fork", "prefork"):
             with self.subTest(model=model):
                 report = self.report(self.probe(model=model))
@@ -209,7 +209,7 @@ class Identity(Probed):
 
     @unittest.skipUnless(os.geteuid() == 0, "only root may choose users")
     def test_user_group_and_supplementary_groups(self):
-        """user, group and supplementary_groups are what the handler has, and no group of root's besides."""
+        """The handler has user, group and supplementary_groups as set, and no group of root's besides."""
         for model in ("fork", "prefork"):
             with self.subTest(model=model):
                 report = self.report(self.probe(model=model, user="daemon", group="mail",
@@ -288,7 +288,7 @@ class Surroundings(Probed):
                 self.assertEqual(report.arguments, ["-probe", "two words", "", "ünï", "*"])
 
     def test_rlimits(self):
-        """[rlimits]: one number, a pair and "unlimited" where superd may; the rest as superd was started."""
+        """[rlimits]: one number, a pair, and "unlimited" if superd may; the rest as superd was started."""
         for model in ("fork", "prefork"):
             with self.subTest(model=model):
                 report = self.report(self.probe(model=model, rlimits={"nofile": [100, 200], "core": 0, "fsize": "1M",
@@ -303,7 +303,8 @@ class Surroundings(Probed):
 
     @unittest.skipUnless(shutil.which("prlimit"), "needs prlimit of util-linux")
     def test_descriptor_limit_is_given_back(self):
-        """superd raises its own descriptor limit to the hard one; handlers get the soft one it was started with."""
+        """superd raises its own descriptor limit to the hard one; handlers get the soft limit with which it was
+        started."""
         daemon = self.probe(superd={"prefix": ["prlimit", "--nofile=400:3000"]})
         with open(f"/proc/{daemon.pid}/limits", encoding="ascii") as limits:
             row = next(line for line in limits if line.startswith("Max open files"))

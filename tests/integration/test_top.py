@@ -26,7 +26,7 @@ class Top(Control):
                               stdout=subprocess.PIPE, env={**self.daemon.environment, "TERM": "screen", "LC_ALL": "C.UTF-8"}).stdout
 
     def terminal(self, width, height):
-        """top in a terminal of this size, and a shell behind it that tells how it ended."""
+        """top in a terminal of this size, and a shell behind it that reports how it ended."""
         self.daemon = self.superd({
             "cat": dict(listen=TCP, model="fork", exec=["cat"]),
             "busy": dict(listen=TCP, model="fork", exec=["sh", "-c", "read x; echo x; while :; do :; done"]),
@@ -71,7 +71,7 @@ class Top(Control):
         return [(match[1], int(match[2])) for match in found if match]
 
     def restored(self):
-        """The terminal is as it was, and so is what was on it."""
+        """The terminal is restored, and so is its content."""
         self.see("left with 0")
         before, after = (pathlib.Path(self.daemon.path(name)) for name in ("before", "after"))
         self.eventually(lambda: after.exists() and after.read_text().endswith("\n"), "stty")
@@ -124,7 +124,7 @@ class Top(Control):
         self.eventually(lambda: len(self.rows()) >= 3, "connections")
         lines = self.screen()
         self.assertLessEqual(len("\n".join(lines).rstrip("\n").split("\n")), 16)
-        # With -J, what the terminal had to wrap is one line again.
+        # With -J, a line that the terminal had to wrap is one line again.
         for line in self.tmux("capture-pane", "-p", "-J").split("\n"):
             self.assertLessEqual(len(line.rstrip()), 60, line)
         self.assertRegex("\n".join(lines), r"(?m)^SERVICE.*PID.*PEER.*AGE.*CPU%.*MEMORY")

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Definitions are believed only where nobody but root and superd's own user could have changed them, or the way there.
-tests/unit/conf/trust.cc goes through the cases; here are the programs."""
+"""Definitions are trusted only if nobody but root and superd's own user could have changed them, or the way there.
+tests/unit/conf/trust.cc goes through the cases; this tests the programs."""
 
 import os
 import shutil
@@ -16,7 +16,7 @@ CAT = dict(listen="tcp://127.0.0.1:0", model="fork", exec=["cat"])
 
 class Trust(SuperdCase):
     def test_a_reload_by_way_of_a_folder_that_others_may_write_is_refused_and_superd_goes_on(self):
-        """The error names the folder, wherever on the way it is, and all is well again once its mode is."""
+        """The error names the folder, wherever on the way it is, and disappears once the folder's mode is right."""
         daemon = self.superd({"good": CAT})
         uri = daemon.address("good")
         for folder, mode in ((daemon.conf_dir, 0o775), (daemon.directory, 0o1777)):
@@ -58,7 +58,8 @@ class TrustOfUsers(Control):
         return done.returncode, done.stdout
 
     def test_an_ordinary_user_checks_root_s_definitions_and_drafts_of_his_own_but_no_others(self):
-        """Files are judged for whoever runs the program: root's are sound for everybody, a user's for him alone."""
+        """Files are checked on behalf of the user who runs the program: root's are sound for everyone, a user's only
+        for that user."""
         daemon = self.prepare()
         file = daemon.service("good", **CAT)
         self.assertEqual(self.check(daemon, "nobody"), (0, "1 service, no errors\n"))

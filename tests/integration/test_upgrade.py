@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Upgrade in place: another superd goes on in the same process and nobody notices."""
+"""Upgrade in place: another superd continues in the same process and no client notices."""
 
 import json
 import os
@@ -59,7 +59,7 @@ class Upgrades(UpgradeCase):
         for sock in (full[2], held, waits, stays_out):
             self.assertEqual(Reader(sock).line(), b"x")
         self.assertEqual(daemon.status()["rated"]["accepted"], 1)
-        for _ in range(200):  # an age that began anew each time would not be reached
+        for _ in range(200):  # an age that restarted each time would not be reached
             if select.select([aged], [], [], 0)[0]:
                 break
             self.upgrade(daemon)
@@ -68,8 +68,8 @@ class Upgrades(UpgradeCase):
         self.assertGreaterEqual(time.monotonic() - born, 1)
 
     def test_former_definitions(self):
-        """Handlers of a changed and of a removed service go on under the definition they began with, over an upgrade;
-        the definitions in force are kept, whatever the files say, until the next reload."""
+        """Handlers of a changed and of a removed service continue under the definition that they began with, over an
+        upgrade; the definitions in force are kept, whatever the files say, until the next reload."""
         daemon = self.superd({"changed": dict(listen="tcp://127.0.0.1:0", model="iterative", exec=["cat"]),
                               "removed": dict(listen="tcp://127.0.0.1:0", model="fork", exec=["cat"])})
         changed, removed = (Session(self.client(daemon.address(name))) for name in ("changed", "removed"))
@@ -116,8 +116,8 @@ class Upgrades(UpgradeCase):
         self.assertFalse(os.path.exists(path))
 
     def test_counters_go_on(self):
-        """Every counter, gauge and histogram of superctl metrics is after an upgrade what it was before, but for the
-        one that counts upgrades; one that was refused is counted as such."""
+        """After an upgrade, every counter, gauge and histogram of superctl metrics is as before, except the one that
+        counts upgrades; a refused upgrade is counted as such."""
         cat = dict(listen="tcp://127.0.0.1:0", model="fork", exec=["cat"])
         daemon = self.superd({"cat": cat, "bad": cat | {"exec": ["sh", "-c", "exit 1"]},
                               "denied": cat | {"access": {"deny": ["127.0.0.1"]}}})
@@ -184,8 +184,8 @@ class Upgrades(UpgradeCase):
         self.assertEqual(drain.wait(), 0)
 
     def test_superctl_asks_again(self):
-        """Whose connection is cut without an answer, as by an upgrade, asks again, but for what must not be done
-        twice."""
+        """If a connection is cut without an answer, as by an upgrade, superctl asks again, except for what must not be
+        done twice."""
         daemon = self.prepare()
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind(daemon.control)
@@ -218,8 +218,8 @@ class Upgrades(UpgradeCase):
 
 class Backoffs(UpgradeCase):
     def test_an_address_is_tried_again_in_its_time(self):
-        """The tries to get an address that is taken go on while upgrades follow upon one another, each of them shorter
-        than the pause between two tries; once it is free, it is had."""
+        """superd keeps trying to get a taken address while upgrades follow each other faster than the pause between
+        two tries; once the address is free, superd gets it."""
         taken = socket.create_server(("127.0.0.1", 0))
         self.addCleanup(taken.close)
         uri = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
@@ -235,12 +235,12 @@ class Backoffs(UpgradeCase):
         self.assertEqual(exchange(uri), b"hello\n")
 
     def test_handlers_that_fail(self):
-        """A service that is slowed down because its handlers fail as they start stays so, is tried in its time, and
-        says it once; when one works again, that is said once as well."""
+        """A service that is slowed down because its handlers fail as they start stays so, tries again in due time, and
+        is reported once; when a handler works again, that is also reported once."""
         daemon = self.prepare()
         interpreter = daemon.path("interpreter")
         os.symlink("/bin/sh", interpreter)
-        daemon.service("bad", listen="tcp://127.0.0.1:0", model="iterative",  # so that they are tried one by one
+        daemon.service("bad", listen="tcp://127.0.0.1:0", model="iterative",  # tries them one by one
                        exec=[daemon.script("handler", f"#!{interpreter}\necho hello\n")])
         daemon.start()
         os.unlink(interpreter)
@@ -265,8 +265,8 @@ class Backoffs(UpgradeCase):
         self.assertEqual((said("handlers fail as soon as they start"), said("handlers start again")), (1, 1))
 
     def test_refusals_are_logged_no_more_often(self):
-        """Of many refusals five have a line of their own, over an upgrade as well; the rest are summed up when their
-        ten seconds are over."""
+        """Of many refusals, five have their own line, also over an upgrade; the rest are summed up after ten
+        seconds."""
         daemon = self.superd({"shut": dict(listen="tcp://127.0.0.1:0", model="fork", exec=["cat"],
                                            access={"deny": ["127.0.0.1"]})})
         uri = daemon.address("shut")
@@ -285,8 +285,8 @@ class Backoffs(UpgradeCase):
 
 class Refusals(UpgradeCase):
     def test_bad_programs(self):
-        """A program that is missing, is text, crashes, fails, or says yes without having read the state: refused
-        with the reason, and nobody is lost."""
+        """A program that is missing, is text, crashes, fails, or says yes without having read the state: refused with
+        the reason, and no client is lost."""
         daemon = self.superd({"echo": dict(listen="tcp://127.0.0.1:0", model="fork", exec=["cat"])})
         session = Session(self.client(daemon.address("echo")))
         bad = [
@@ -309,8 +309,8 @@ class Refusals(UpgradeCase):
         self.assertEqual(daemon.status()["echo"]["handlers"], 1)
 
     def test_a_program_that_hangs(self):
-        """One that starts and never answers, with a child of its own: refused once its time is over, with both ended;
-        clients are served and operators answered meanwhile and afterwards, and a second upgrade is told to wait."""
+        """A program that starts and never answers, with its own child: refused after a time limit, with both ended;
+        clients are served and operators answered meanwhile and afterwards, and a second upgrade must wait."""
         daemon = self.superd({"echo": dict(listen="tcp://127.0.0.1:0", model="fork", exec=["cat"])})
         session = Session(self.client(daemon.address("echo")))
         session.goes_on(self, b"before")
@@ -335,8 +335,8 @@ class Refusals(UpgradeCase):
         self.assertEqual(exchange(daemon.address("echo"), b"hello"), b"hello")
 
     def test_other_version(self):
-        """A state of another version, older or newer, is refused by name of both, and the program that was to take it
-        over has done nothing."""
+        """A state of another version, older or newer, is refused with both versions, and the program that was to take
+        it over has done nothing."""
         daemon = self.superd({"echo": dict(listen="unix://" + self.prepare().path("s"), model="fork", exec=["cat"])})
         for version in (b"0", b"1", b"900"):
             done = self.offer(daemon, b'{"state":[],"superd":%s}' % version)

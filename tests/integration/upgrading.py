@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Upgrading a daemon, and a session that goes on meanwhile, as tests use them."""
+"""Upgrading a daemon, and a session that continues meanwhile, as tests use them."""
 
 import os
 import signal
@@ -9,7 +9,7 @@ from harness import Reader, SuperdCase, installation
 
 
 class Session:
-    """A client of cat, who says something now and then."""
+    """A client of cat that sends something now and then."""
 
     def __init__(self, sock):
         self.sock = sock
@@ -20,15 +20,15 @@ class Session:
         case.assertEqual(self.reader.line(), word)
 
 
-class UpgradeCase(SuperdCase):  # no tests of its own
+class UpgradeCase(SuperdCase):  # has no tests itself
     SUPERCTL = os.path.join(os.path.dirname(os.environ["SUPERD_BINARY"]), "..", "bin", "superctl")
 
     def prepare(self, **options):
-        """A daemon whose programs are its own, so that they can be replaced."""
+        """A daemon with its own programs, so that they can be replaced."""
         return installation().of_its_own(super().prepare(**options))
 
     def replace(self, daemon, text):
-        """Puts another program where superd was; bytes, or None for nothing. What undoes that."""
+        """Puts another program in superd's place; bytes, or None for nothing. Returns what undoes that."""
         binary = daemon.installation.superd
         kept = binary + ".kept"
         os.rename(binary, kept)

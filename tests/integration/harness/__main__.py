@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""python3 -m harness MODULE.CLASS...: unittest that shows the daemons' logs of failed tests, and ends with
-77 where all tests were skipped."""
+"""python3 -m harness MODULE.CLASS...: unittest that shows the daemons' logs of failed tests, and exits with 77 if all
+tests are skipped."""
 
 import sys
 import unittest

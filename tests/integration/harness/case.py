@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What every test class here has: daemons that are always ended and looked after, and waiting with a deadline."""
+"""What every test class here has: daemons that are always ended and checked, and waiting with a deadline."""
 
 import os
 import pwd

@@ -68,7 +68,7 @@ class Superd:
         self.process = None
         self.pid = None
         self.records = []
-        self.lines = []   # what is not a JSON record
+        self.lines = []   # lines that are not JSON records
         self.ended = False
         self.arrival = threading.Condition()
         if user is not None:
@@ -98,7 +98,7 @@ class Superd:
         return self.write(name, text, 0o755)
 
     def shared(self, name):
-        """A folder that handlers of any user may write to."""
+        """A folder that handlers of every user may write to."""
         path = self.path(name)
         os.mkdir(path)
         os.chmod(path, 0o777)
@@ -117,7 +117,7 @@ class Superd:
         return [self.installation.superd, "--config", self.config, "--conf-dir", self.conf_dir, *more]
 
     def run(self, *more, timeout=PATIENCE):
-        """superd with other arguments, to its end: (exit status, all that it wrote)."""
+        """Runs superd with other arguments to its end: (exit status, all output)."""
         done = subprocess.run(self.command(*more), env=self.environment, timeout=timeout, text=True,
                               errors="surrogateescape", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                               stderr=subprocess.STDOUT, check=False, **self._identity())
@@ -183,7 +183,7 @@ class Superd:
             return [record for record in self.records[since:] if match(record)]
 
     def wait_for(self, match=None, *, since=0, timeout=PATIENCE, message=None, **fields):
-        """The first record that fits: `message` is what its message begins with, `fields` are equal as text."""
+        """The first record that matches: its message begins with `message`, and `fields` are equal as text."""
         def fits(record):
             if message is not None and not str(record.get("message", "")).startswith(message):
                 return False
@@ -226,7 +226,7 @@ class Superd:
         with self.arrival:
             return "\n".join(self.lines + [json.dumps(record)[:2000] for record in self.records[-last:]])
 
-    # -- what it says of itself ------------------------------------------------------------------
+    # -- its own reports -------------------------------------------------------------------------
 
     def addresses(self, service, since=0):
         return [record["address"] for record in
@@ -247,7 +247,7 @@ class Superd:
         return found
 
     def reload(self, refused=False):
-        """HUP; returns the record that ends the reload and fails where it is the other one."""
+        """Sends HUP; returns the record that ends the reload, and fails if the result is the other one."""
         since = self.mark()
         self.process.send_signal(signal.SIGHUP)
         record = self.wait_for(lambda r: r["message"].startswith(("reloaded", "reload refused")), since=since)
@@ -274,7 +274,7 @@ class Superd:
     # -- the end ---------------------------------------------------------------------------------
 
     def wait(self, timeout=PATIENCE):
-        """The exit status, once all that it wrote has been read."""
+        """The exit status, once all its output has been read."""
         status = self.process.wait(timeout)
         deadline = time.monotonic() + PATIENCE
         with self.arrival:
@@ -283,7 +283,7 @@ class Superd:
         return status
 
     def stop(self, expected=0):
-        """TERM, then everything that must hold at the end of any daemon: status, processes, sanitizers."""
+        """Sends TERM, then checks what must hold at the end of every daemon: status, processes, sanitizers."""
         if self.process is None:
             return
         if self.process.poll() is None:
@@ -317,8 +317,8 @@ def process_group(user):
 
 
 def leftovers(patience=5.0):
-    """Processes that outlived their superd. They are this process's children (it is the subreaper) in a session
-    of their own; zombies among them are reaped, what has not ended in `patience` is killed and returned."""
+    """Processes that outlived their superd. They are this process's children (it is the subreaper) in their own
+    session. Zombies among them are reaped; any that have not ended within `patience` are killed and returned."""
     own_session = os.getsid(0)
     deadline = time.monotonic() + patience
     while True:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Copies of the programs under test where every user may run them, made once for each test process."""
+"""Copies of the programs under test in a place where every user may run them, made once for each test process."""
 
 import atexit
 import os
@@ -16,7 +16,7 @@ class Installation:
         binary = os.environ.get("SUPERD_BINARY")
         libexec = os.environ.get("SUPERD_LIBEXEC")
         if not binary or not libexec:
-            raise RuntimeError("SUPERD_BINARY and SUPERD_LIBEXEC must name what is tested (ctest sets them)")
+            raise RuntimeError("SUPERD_BINARY and SUPERD_LIBEXEC must name the programs under test (ctest sets them)")
         self.directory = new_folder("superd-programs-")
         atexit.register(shutil.rmtree, self.directory, ignore_errors=True)
         self.superd = os.path.join(self.directory, "sbin", "superd")
@@ -67,5 +67,5 @@ def handler(name):
 
 
 def python():
-    """A Python that every user may run: the distribution's, not one in somebody's home."""
+    """A Python that every user may run: the distribution's, not one in a home folder."""
     return "/usr/bin/python3" if os.access("/usr/bin/python3", os.X_OK) else shutil.which("python3")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""An address of 127/8 that is this test process's own, so that fixed ports do not meet those of other tests."""
+"""An address in 127/8 for this test process only, so that fixed ports do not collide with other tests."""
 
 import os
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Where tests put their folders. superd believes definitions only where nobody else may write on the way to them, so
-that rules /tmp out, and a build folder that others may write to."""
+"""Where tests put their folders. superd trusts definitions only where nobody else may write on the way to them. That
+rules out /tmp, and a build folder that others may write to."""
 
 import functools
 import os
@@ -8,9 +8,9 @@ import pwd
 import stat
 import tempfile
 
-LONGEST = 48  # a path of a unix socket in one of these folders has to fit into 107 bytes
+LONGEST = 48  # the path of a unix socket in one of these folders must fit into 107 bytes
 
-# A folder that a test makes is to be as the test says, also where this user's files are their group's to write.
+# A folder has the mode that the test sets, even if this user's umask makes files group-writable.
 os.umask(0o022)
 
 
@@ -55,12 +55,12 @@ def base():
         if not wrong[folder]:
             return os.path.realpath(folder)
     raise RuntimeError("tests need a folder for definitions that only root and this user may change; name one by "
-                       "SUPERD_TEST_FOLDER, since these will not do: " +
+                       "SUPERD_TEST_FOLDER, since these are unsuitable: " +
                        "; ".join(f"{folder}: {why}" for folder, why in wrong.items()))
 
 
 def new_folder(prefix):
-    """A folder that every user may pass."""
+    """A folder that every user may enter."""
     folder = tempfile.mkdtemp(prefix=prefix, dir=base())
     os.chmod(folder, 0o755)
     return folder

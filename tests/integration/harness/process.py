@@ -8,7 +8,7 @@ PR_SET_CHILD_SUBREAPER = 36
 
 
 def become_subreaper():
-    """What superd leaves behind becomes a child of this process, where it is found."""
+    """Processes that superd leaves behind become children of this process, which finds them."""
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
@@ -53,7 +53,7 @@ def status(pid):
 
 
 def executable(pid):
-    """Base name of what a process runs, "" where it may not be seen."""
+    """Base name of a process's program, "" if it may not be seen."""
     try:
         return os.path.basename(os.readlink(f"/proc/{pid}/exe").removesuffix(" (deleted)"))
     except OSError:
@@ -77,7 +77,7 @@ def alive(pid):
 
 
 def descriptors(pid):
-    """Descriptor numbers to what they are, of a process that may be looked at."""
+    """Descriptor numbers and what they refer to, for a process that may be inspected."""
     found = {}
     for entry in os.listdir(f"/proc/{pid}/fd"):
         try:

@@ -41,10 +41,10 @@ def proxies():
 
 
 def archive():
-    """A tar of a minimal system with systemd and what the package depends on, but without the package. Skips the test
-    with a reason where that cannot be had."""
+    """A tar of a minimal system with systemd and the package's dependencies, but without the package. Skips the test
+    with a reason if that is not possible."""
     if os.geteuid() != 0:
-        raise unittest.SkipTest("needs root to make a root of its own")
+        raise unittest.SkipTest("needs root to make a separate root")
     source = mirror()
     if not shutil.which("debootstrap") or source is None:
         raise unittest.SkipTest("needs debootstrap, and a system whose apt knows its own suite")
@@ -53,7 +53,7 @@ def archive():
     needed = re.findall(r"(?:^|, )([^ ,|]+)", field("Depends")) + ["systemd-sysv"]
     kept = FOLDER / f"root-{source[1]}-{'-'.join(needed)}.tar"
     with open(FOLDER / "root.lock", "w", encoding="utf-8") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # two tests may want it at once
+        fcntl.flock(lock, fcntl.LOCK_EX)  # two tests may want it at the same time
         if not kept.exists():
             make(kept, source, needed)
     return kept

@@ -21,7 +21,7 @@ def uri_parts(uri):
 
 
 def connect(uri, timeout=PATIENCE, source=None):
-    """A socket connected to `uri`; datagram sockets as well, so that answers from elsewhere are not taken."""
+    """A socket connected to `uri`, also for datagrams, so that answers from elsewhere are ignored."""
     parts = uri_parts(uri)
     scheme = parts[0]
     if scheme in ("tcp", "udp"):
@@ -41,7 +41,7 @@ def connect(uri, timeout=PATIENCE, source=None):
         if source is not None:
             client.bind(source)
         elif scheme == "unix-dgram":
-            client.bind("")  # an abstract name of the kernel's choice, so that an answer finds the way back
+            client.bind("")  # an abstract name chosen by the kernel, so that an answer can come back
         client.connect(address)
     except BaseException:
         client.close()
@@ -57,7 +57,7 @@ class Reader:
         self.buffer = b""
 
     def line(self):
-        """The next line without its end; what is left at the end of the stream; b"" after it."""
+        """The next line without its newline; at the end of the stream the rest; then b""."""
         while b"\n" not in self.buffer:
             data = self.client.recv(65536)
             if not data:
@@ -76,7 +76,7 @@ class Reader:
 
 
 def exchange(uri, data=b"", timeout=PATIENCE):
-    """Connects, sends, says that it is done, and returns all that comes back."""
+    """Connects, sends, shuts down writing, and returns everything that comes back."""
     with connect(uri, timeout) as client:
         if data:
             client.sendall(data)
