@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the benchmarks share: where things are, and the load program's figures."""
+"""What the benchmarks share: paths, and the load program's figures."""
 
 import os
 import subprocess

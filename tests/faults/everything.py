@@ -10,9 +10,9 @@ from harness import handler
 from harness.wire import Reader, connect, uri_parts
 
 REFUSED = b"too many of you\n"
-AGAIN = 1.0  # seconds after which a datagram is sent again: it may be dropped on its way as any may
+AGAIN = 1.0  # seconds after which a datagram is sent again: like any datagram, it may be dropped on its way
 
-# Those whose handlers superd does not start for each client by itself.
+# Services whose handlers superd does not start for each client.
 POOLS = ("pool", "later", "datagram-pool", "threads")
 OWNERS = ("owner",)
 
@@ -45,13 +45,13 @@ def services(folder):
     return {name: {"stop_timeout": "1s", **keys} for name, keys in found.items()}
 
 
-# A service whose handler does not start: it is neither a script nor a program.
+# A service whose handler does not start: the file is neither a script nor a program.
 BROKEN = dict(listen="tcp://127.0.0.1:0", model="fork", limits={"on_excess": "close"})
 
 
 def exchange(uri, data, patience, came=lambda: None):
     """One client: sends `data` and compares the answer. Returns "served", "refused", "closed" (without an answer), or
-    what went wrong. `came` is called for each connection and each datagram that superd has to see."""
+    what went wrong. `came` is called for each connection and each datagram that superd must see."""
     if uri_parts(uri)[0] in ("udp", "unix-dgram"):
         return exchange_datagram(uri, data, patience, came)
     try:
@@ -85,7 +85,7 @@ def exchange_datagram(uri, data, patience, came):
 
 
 class Control:
-    """superd's control socket, spoken to as superctl does. Raises OSError where superd does not answer."""
+    """superd's control socket, used as superctl does. Raises OSError if superd does not answer."""
 
     def __init__(self, path, patience=30.0):
         self.path, self.patience = path, patience
@@ -127,8 +127,8 @@ LOSING = ("instances", "max_load", "denied", "time", "per_source", "per_source_r
 
 
 def imbalance(name, service, unaccepted=0):
-    """What is wrong with the counters of one service that nobody is at, as text; "" if they agree. `unaccepted`: so
-    many of those that are gone could not be accepted, rather than that they left."""
+    """What is wrong with the counters of an idle service, as text; "" if they agree. `unaccepted`: this many of the
+    clients counted as gone could not be accepted, rather than left."""
     started, exits, refused = service["started"], service["exits"], service["refused"]
     wrong = []
     ended = sum(exits.values()) + service["spawn_failures"]
@@ -136,7 +136,7 @@ def imbalance(name, service, unaccepted=0):
         wrong.append(f"started {started} != ended {ended} + running {service['handlers']}")
     if name not in POOLS + OWNERS:
         lost = sum(refused[reason] for reason in LOSING)
-        # Whoever did not reach the program is among those started and among those refused.
+        # A process that did not reach its program counts both as started and as refused.
         served = started - service["spawn_failures"]
         rest = service["accepted"] - served - lost - service["held"] - service["stalled"]
         if rest != refused["gone"] - unaccepted:
@@ -151,8 +151,8 @@ def imbalance(name, service, unaccepted=0):
 
 def write_all(daemon, **more):
     """Every service's definition into the daemon's folder, with `more` in each environment."""
-    # LeakSanitizer stops its process by ptrace. The SIGCONT that a worker gets when superd dies undoes such a stop, and
-    # the worker would wait for it for ever.
+    # LeakSanitizer stops its process by ptrace. A worker gets SIGCONT when superd dies, which undoes that stop, and the
+    # worker would wait for it for ever.
     more["ASAN_OPTIONS"] = "detect_leaks=0"
     path = daemon.script("broken", "neither\n") if not os.path.exists(daemon.path("broken")) \
         else daemon.path("broken")

@@ -39,7 +39,7 @@ def wake_ups(pid):
 
 
 class Load:
-    """A running load program; `options` are those at the top of load.cc."""
+    """A running load program; `options` are described at the top of load.cc."""
 
     def __init__(self, uri, prefix=(), **options):
         _, address, port = uri_parts(uri)
@@ -107,7 +107,7 @@ class FaultCase(SuperdCase):
 
     @contextlib.contextmanager
     def flood(self, uri, **options):
-        """Clients that go on for as long as the block does; after it `.figures` is what became of them."""
+        """Clients that continue for as long as the block does; afterwards `.figures` has their outcomes."""
         load = self.load(uri, **options)
         yield load
         load.figures = load.end()

@@ -12,11 +12,11 @@ from injection import Case, Strace, available
 from syscalls import TABLE
 
 ALL = os.environ.get("SUPERD_FAULTS_INJECTED") == "all"
-ONLY = os.environ.get("SUPERD_FAULTS_CALLS", "").split()  # of a sweep: these calls alone
+ONLY = os.environ.get("SUPERD_FAULTS_CALLS", "").split()  # of a sweep: only these calls
 WHEN = (1, 2, 10) if ALL else (1,)
 
 
-class InjectedCase(SuperdCase):  # no tests of its own
+class InjectedCase(SuperdCase):  # has no tests itself
     def setUp(self):
         super().setUp()
         if why := available():
@@ -34,18 +34,18 @@ class InjectedCase(SuperdCase):  # no tests of its own
 
     @staticmethod
     def some(cases, of=2):
-        """One of so many of them, where each takes long and not all are run."""
+        """One in this many of them, if each takes long and not all are run."""
         return cases if ALL else cases[::of]
 
     @staticmethod
     def fits(call):
-        """Is it to be made to fail, and may it in this build?"""
+        """Should it be made to fail, and may it in this build?"""
         return (not ONLY or call in ONLY) and (not SANITIZED or TABLE[call].sanitized)
 
     @staticmethod
     def cases(counts, skip=None, when=WHEN, every=ALL, parts=()):
-        """Every case of the calls that a trace has, as far as they came often enough to be hit; without `every`, of
-        each call the first errno alone. `parts`: beside `when`, those calls after so large a part of all."""
+        """Every case of the calls in a trace, as far as they came often enough to be hit; without `every`, only the
+        first errno for each call. `parts`: besides `when`, the calls after these fractions of all."""
         found = []
         for call in sorted(counts):
             faults = TABLE[call]

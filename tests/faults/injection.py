@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""superd under strace(1): what it calls, and calls that fail. superd's own thread alone is traced, never its children,
-which strace does not follow unless told."""
+"""superd under strace(1): its calls, and calls that fail. Only superd's own thread is traced, never its children,
+which strace follows only when asked."""
 
 import collections
 import os
@@ -21,8 +21,8 @@ MAIN_BEGINS = re.compile(r'open(?:at)?\((?:AT_FDCWD[^,]*, )?"/dev/null", O_RDWR'
 
 
 class Case:
-    """One system call that goes wrong once: `fault` is an errno's name or "delay", `when` counts calls from 1, those on
-    `path` alone if there is one."""
+    """One system call that goes wrong once: `fault` is an errno's name or "delay", `when` counts calls from 1, only
+    those on `path` if there is one."""
 
     def __init__(self, call, fault, when=1, skip=0, path=None):
         self.call, self.fault, self.when, self.skip, self.path = call, fault, when, skip, path
@@ -62,7 +62,7 @@ class Strace:
         return self
 
     def detach(self):
-        """superd goes on by itself from here."""
+        """From here on superd runs without strace."""
         if self.process is not None and self.process.returncode is None:
             self.process.send_signal(signal.SIGTERM)
             try:
@@ -88,7 +88,8 @@ class Strace:
         return collections.Counter(names)
 
     def before_main(self):
-        """Call to how often before superd's own first one; what comes before is the loader's and the sanitizers'."""
+        """For each call, how often it comes before superd's own first call; earlier ones belong to the loader and the
+        sanitizers."""
         seen = collections.Counter()
         for line in self.lines():
             if MAIN_BEGINS.search(line):
@@ -124,7 +125,7 @@ def available():
 
 
 class Clients:
-    """Several at once over all services, each in turn; by service what became of them, and how many `came`."""
+    """Several clients at once over all services, each in turn; by service their outcomes, and how many `came`."""
 
     def __init__(self, uris, each, exchange, parallel=8):
         self.ends = collections.defaultdict(collections.Counter)
@@ -152,7 +153,7 @@ class Clients:
             self.came[name] += 1
 
     def join(self, hopeless=lambda: False):
-        """What became of them; `hopeless` is asked now and then, and may see to it that they end."""
+        """Their outcomes; `hopeless` is called now and then, and may make them end."""
         for thread in self._threads:
             while thread.is_alive():
                 thread.join(0.1)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""What the attacks of tests/faults/neighbours share: a service beside the attacked one whose clients are watched, a
-control beside superd that meets the same machine, attackers of another user, and what holds after them."""
+"""What the attacks of tests/faults/neighbours share: another service whose clients are watched, a control server on
+the same machine, attackers with another user, and what must hold after them."""
 
 import contextlib
 import functools
@@ -20,27 +20,27 @@ from harness.wire import uri_parts
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROUNDS = int(os.environ.get("SUPERD_FAULTS_ROUNDS", "1"))
-LINGER = int(os.environ.get("SUPERD_FAULTS_LINGER", "4"))  # seconds that an attack takes where it succeeds
+LINGER = int(os.environ.get("SUPERD_FAULTS_LINGER", "4"))  # seconds that a successful attack takes
 
-# Seconds that a client of another service may wait beyond one of the control; sanitizers slow superd down.
+# Seconds that a client of another service may wait longer than one of the control; sanitizers slow superd down.
 MOST = 0.3 if SANITIZED else 0.1
 AGAIN = 1.0  # seconds from an attacker's end until the attacked service serves
 TCP = "tcp://127.0.0.1:0"
 NOBODY = {"user": "nobody", "group": "nogroup", "extra_groups": []} if os.geteuid() == 0 else {}
 
-# A kernel that does not know SO_PASSRIGHTS, for superd and all that it starts.
+# A kernel that does not know SO_PASSRIGHTS, for superd and everything that it starts.
 OLDER_KERNEL = (python(), os.path.join(HERE, "neighbours_older_kernel.py"))
 
 needs_root = unittest.skipUnless(os.geteuid() == 0, "needs root: attackers are of another user than superd")
 
 
 class Disturbed(AssertionError):
-    """A time that may be the machine's fault as well as superd's."""
+    """A time that the machine may have caused as well as superd."""
 
 
 def attack(test):
-    """A test that is made ROUNDS times, each time from the start. One that took too long is made again, at most twice:
-    what an attack does it does each time, what the machine does to a test it does not."""
+    """A test that runs ROUNDS times, each time from the start. A round that took too long is repeated, at most twice:
+    an attack has its effect each time, a slow machine does not."""
     @functools.wraps(test)
     def rounds(self):
         for _ in range(ROUNDS):
@@ -82,7 +82,7 @@ class Bare:
         NeighbourCase.end(self.process)
 
 
-class NeighbourCase(FaultCase):  # no tests of its own
+class NeighbourCase(FaultCase):  # has no tests itself
     prefix = ()       # words before superd's own
 
     def start_afresh(self):
@@ -93,7 +93,7 @@ class NeighbourCase(FaultCase):  # no tests of its own
         return ".".join(self.id().split(".")[-2:])
 
     def neighbours(self, services, files=(), wait=True, config=None, **options):
-        """A daemon with `services`, a function of it or a dictionary, and one beside them whose clients are watched."""
+        """A daemon with `services`, a function of it or a dictionary, and another one whose clients are watched."""
         daemon = self.prepare(config=config, **options)
         daemon.prefix += self.prefix(daemon) if callable(self.prefix) else self.prefix
         for file in files:
@@ -121,7 +121,7 @@ class NeighbourCase(FaultCase):  # no tests of its own
         askers = [Asker(host, port), Asker("127.0.0.1", bare.port)]
         try:
             yield
-            time.sleep(0.2)  # what is on its way still
+            time.sleep(0.2)  # still on its way
         finally:
             ours, control = [asker.end() for asker in askers]
             bare.end()
@@ -130,14 +130,14 @@ class NeighbourCase(FaultCase):  # no tests of its own
                    f"of them; those of a control {control['most'] * 1000:.0f} ms")
         if ours["most"] > MOST + control["most"]:
             if ours["most"] >= LINGER / 3 and daemon.process is not None:
-                daemon.process.kill()  # it may be busy for long with ending
+                daemon.process.kill()  # ending may keep it busy for long
             raise Disturbed(f"{what}: a client of another service waited {ours['most'] * 1000:.0f} ms, of a control "
                             f"{control['most'] * 1000:.0f} ms", ours["most"])
         self.assertEqual(ours["failed"], [])
 
     def serves_again(self, ask, what="", since=None, grace=0.0, quiet=False):
-        """`ask` says True within a second of the attacker's end, `since`; how long that took. `grace`: what the
-        handler's own start may take."""
+        """`ask` returns True within a second of the attacker's end, `since`; returns how long that took. `grace`: time
+        for the handler's own start."""
         begin = time.monotonic() if since is None else since
         self.eventually(ask, f"{what or 'the attacked service'} serves again")
         took = time.monotonic() - begin
@@ -194,7 +194,7 @@ class NeighbourCase(FaultCase):  # no tests of its own
         return everything.Control(daemon.control)
 
     def balances(self, daemon, accepted=None, names=None):
-        """Each client and each handler has been counted once, and nothing is left of them. `accepted`: by service."""
+        """Each client and each handler has been counted once, and none of them is left. `accepted`: by service."""
         def unrest():
             services = self.control(daemon).services()
             wrong = {}

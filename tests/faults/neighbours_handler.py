@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Handlers that reach for what is not theirs; each answers in one line what became of it.
+"""Handlers that reach for what is not theirs; each answers in one line with the outcome.
 
     keys NAME                what it finds of a session keyring in which there is a key of that name
     clear                    throws its user's keys away

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""neighbours_older_kernel.py PROGRAM ARGUMENTS...: as on a kernel that does not know SO_PASSRIGHTS, for the program and
-whatever it starts. A filter on system calls says so, at no cost that could be measured."""
+"""neighbours_older_kernel.py PROGRAM ARGUMENTS...: acts as a kernel without SO_PASSRIGHTS, for the program and all
+that it starts, by a filter on system calls, at no measurable cost."""
 
 import ctypes
 import errno
@@ -17,7 +17,7 @@ ALLOW, ERRNO = 0x7FFF0000, 0x00050000
 
 
 def instructions(calls):
-    """BPF: the option is argument 3, whose lower half is 32 bytes into what the filter sees."""
+    """BPF: the option is argument 3, whose lower half is 32 bytes into the filter's data."""
     yield LOAD, 0, 0, 0
     yield EQUAL, 1, 0, calls[0]
     yield EQUAL, 0, 3, calls[1]

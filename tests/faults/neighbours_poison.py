@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Passes descriptors whose last close sleeps for LINGER seconds: TCP sockets with data that nobody reads.
+"""Passes descriptors whose last close sleeps for LINGER seconds: TCP sockets with unread data.
 
     large LINGER ADDRESS                                     a file, over datagrams, that takes long to be freed
     connect LINGER KIND ADDRESS COUNT stay|leave [REQUEST]   by a stranger, over connections or datagrams of his own
@@ -7,7 +7,7 @@
     answer LINGER                                            as a datagram's handler, over its stdout
     report LINGER                                            as a worker, over SUPERD_STATUS_FD; then it echoes
 
-Each prints what became of what it sent, "sent" or an error, and "done"; a stranger stays until stdin ends."""
+Each prints the outcome of each send, "sent" or an error, and "done"; a stranger stays until stdin ends."""
 
 import array
 import ctypes
@@ -87,7 +87,7 @@ def connect(kind, address, count, how, request=""):
 
 
 def large(address):
-    """Nobody sleeps over this one; whoever drops it last works for as long, and no signal ends that."""
+    """Nobody sleeps over this one; the process that drops it last is busy for as long, and no signal ends that."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
         sock.connect(address)
         file = os.memfd_create("large")
@@ -128,7 +128,7 @@ def answer():
     out = socket.socket(fileno=os.dup(1))
     outcomes = [send(out, shape, text, b"ahead") for shape in SHAPES for text in (b"", b"poisoned")]
     out.send(" ".join(outcomes).encode())
-    time.sleep(2 * linger)  # our end of what was sent would end its sleep
+    time.sleep(2 * linger)  # our end of the pair would end the sleep
 
 
 def report():

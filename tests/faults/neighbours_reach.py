@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""neighbours_reach.py PID: all the ways by which a process gets at another one of its user; prints one line for each,
+"""neighbours_reach.py PID: all the ways for a process to get at another one of its user; prints one line for each,
 "NAME taken" or "NAME ERRNO", then "done".
 
 neighbours_reach.py race PARENT SECONDS: the same to every new child of a process, as soon as it is seen; prints those
@@ -78,7 +78,7 @@ def reach(pid):
 
 
 def race(parent, seconds):
-    """A process that has not come to its exec has superd's memory."""
+    """A process that has not reached its exec has superd's memory."""
     deadline = time.monotonic() + seconds
     known, tried = set(), 0
     while time.monotonic() < deadline:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""neighbours_silent.py KIND: a worker that reports nothing and knows no signal. It says its pid to each client, waits
-for a line, says "answer" and waits for the end; by one thread, a thread or a child for each client, or a loop; or it
-is one that nobody can stop, or look at in a moment."""
+"""neighbours_silent.py KIND: a worker that reports nothing and handles no signal. It sends its pid to each client,
+waits for a line, sends "answer" and waits for the end; with one thread, a thread or a child for each client, or a
+loop; or it is one that cannot be stopped, or inspected quickly."""
 
 import ctypes
 import os
@@ -30,7 +30,7 @@ def converse(client, meanwhile=lambda: None):
 
 
 def compute():
-    """A client's answer is on its way all the time, without a system call."""
+    """A client's answer is always on its way, without a system call."""
     deadline = time.monotonic() + 4
     while time.monotonic() < deadline:
         sum(range(10000))
@@ -70,7 +70,7 @@ def by_child(client):
 
 def spoil(kind):
     """What keeps a process from being stopped or looked at."""
-    if kind == "vfork":  # sleeps where no signal is looked at
+    if kind == "vfork":  # sleeps in a place that ignores signals
         while True:
             if libc.syscall(CLONE, CLONE_VFORK | signal.SIGCHLD, 0, 0, 0, 0) == 0:
                 time.sleep(60)
@@ -88,7 +88,7 @@ def spoil(kind):
         if os.fork() == 0:
             libc.syscall(PTRACE, SEIZE, parent, 0, 0)
             while True:
-                time.sleep(60)  # whatever comes to the other stays with this one
+                time.sleep(60)  # anything that comes to the other stays with this one
     while True:
         time.sleep(60)
 

@@ -16,7 +16,7 @@ PIDFD_OPEN, PIDFD_GETFD = 434, 438
 SO_GET_FILTER, SO_LOCK_FILTER = 26, 44
 SOL, TCP, IP = socket.SOL_SOCKET, socket.IPPROTO_TCP, socket.IPPROTO_IP
 
-# What a client would notice, or whoever is given the socket next: inherited by connections, or decides about them.
+# What a client or the next holder of the socket would notice: connections inherit it, or it decides about them.
 OPTIONS = {
     "keepalive": (SOL, socket.SO_KEEPALIVE), "receive buffer": (SOL, socket.SO_RCVBUF),
     "send buffer": (SOL, socket.SO_SNDBUF), "priority": (SOL, socket.SO_PRIORITY),
@@ -47,8 +47,8 @@ def taken(pid, number):
 
 @contextlib.contextmanager
 def bound(pid, uri):
-    """Copies of all sockets of a process that are bound to an address. One at a path may go by a longer name: it has
-    been bound beside another and renamed."""
+    """Copies of all sockets of a process that are bound to an address. A path may have a longer name: such a socket
+    was bound next to another and renamed."""
     address = uri_parts(uri)[1:]
     wanted = address[0] if len(address) == 1 else address
     found = []
@@ -80,8 +80,8 @@ def filter_of(sock):
 
 
 def state(sock):
-    """All that a worker can change of it, but O_NONBLOCK and how long to wait for a client, which are for whoever is
-    given it next."""
+    """Everything that a worker can change on it, except O_NONBLOCK and the time to wait for a client, which concern
+    only the next holder."""
     watch = select.poll()
     watch.register(sock, select.POLLRDHUP)
     found = {"filter": filter_of(sock), "shut down": bool(watch.poll(0)),

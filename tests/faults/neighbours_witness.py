@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""neighbours_witness.py ADDRESS PORT: a client who comes all the time, one request each few milliseconds, until stdin
+"""neighbours_witness.py ADDRESS PORT: a client that keeps coming, one request every few milliseconds, until stdin
 ends. Prints {"asked": how many, "failed": [...], "most": the longest wait in seconds}."""
 
 import json
@@ -13,7 +13,7 @@ PATIENCE = 45.0
 
 
 def ask(address):
-    """One request, from connect to the end of the answer; what is wrong with it."""
+    """One request, from connect to the end of the answer; returns what is wrong with it."""
     try:
         with socket.create_connection(address, PATIENCE) as sock:
             answer = b""

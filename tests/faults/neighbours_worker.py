@@ -50,14 +50,14 @@ def lock_open(sock):
 
 
 def unconnect(sock):
-    """connect(2) to no address: a listening socket listens no more, a bound one may lose its address."""
+    """connect(2) to no address: a listening socket stops listening, a bound one may lose its address."""
     nowhere = ctypes.create_string_buffer(16)
     if ctypes.CDLL(None, use_errno=True).connect(sock.fileno(), nowhere, 16) != 0:
         raise OSError("connect")
 
 
 def shutdown(sock):
-    """Of a datagram socket without a peer this is an error, and done all the same."""
+    """On a datagram socket without a peer this is an error, and has its effect nevertheless."""
     try:
         sock.shutdown(socket.SHUT_RDWR)
     except OSError:
@@ -66,7 +66,7 @@ def shutdown(sock):
 
 
 def connect(sock):
-    """A datagram socket takes datagrams of its peer alone from then on."""
+    """From then on a datagram socket takes datagrams only from its peer."""
     sock.connect(sock.getsockname() if sock.family == socket.AF_UNIX else ("127.0.0.1", 9))
 
 
@@ -85,7 +85,7 @@ ACTS = {
 
 
 def storm(sock):
-    """All but what a program cannot undo itself, for a start; then that as well."""
+    """First everything that a program can undo itself; then the rest."""
     begin = time.monotonic()
     while time.monotonic() < begin + 1:
         for name in ("detach", "deny", "shutdown", "unconnect", "backlog", "nonblock", "block", "options", "connect"):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A superd with every service at once, and what it is like when nobody asks anything of it."""
+"""A superd with every service at once, and its state when nobody uses it."""
 
 import collections
 import re
@@ -16,7 +16,7 @@ from injection import Clients, until
 
 CLIENT_PATIENCE = 30.0
 UNACCEPTED = re.compile(r"accept4\(.*(ECONNABORTED|EPROTO|EPERM)")  # counted as gone, while it waits in the backlog
-UNHEARD = re.compile(r"sendmsg\(.*FDSTOREREMOVE.* = -1 (EPERM|EPIPE)")  # which the manager is not told again
+UNHEARD = re.compile(r"sendmsg\(.*FDSTOREREMOVE.* = -1 (EPERM|EPIPE)")  # which is not sent to the manager again
 
 
 def exchange(uri, data, came):
@@ -24,8 +24,8 @@ def exchange(uri, data, came):
 
 
 class Sockets:
-    """The sockets of a superd: the names of those that are not the end of a pair of SOCK_SEQPACKET without a name, by
-    which it speaks to a worker, a parked process or a datagram's handler; and how many of those there are."""
+    """The sockets of a superd: their names, except those of nameless SOCK_SEQPACKET pairs, over which it speaks to a
+    worker, a parked process or a datagram's handler; and how many of those pairs there are."""
 
     OWN = 2  # both ends of the pair by which a connection comes back from an exec that failed
 
@@ -72,10 +72,9 @@ class Sockets:
 
 
 def measure(control, pid):
-    """Descriptors of a superd, by what they are; of sockets their names, and of pairs only those past one for each
-    process that may have one: it closes its pair before superd has reaped it, and may be long in between. The
-    connection that asks for the processes is open all the time, so that it counts each time; those before it are
-    closed, since superd has answered again since they were."""
+    """Descriptors of a superd by kind: sockets by name, and pairs only beyond one for each process that may have one,
+    since superd reaps a process some time after it has closed its pair. The connection that asks for the processes is
+    open all the time, so it counts each time; earlier ones are closed, since superd has answered again since then."""
     with control.connected() as ask:
         children = ask("processes")["processes"]
         ask("list")
@@ -89,8 +88,8 @@ def measure(control, pid):
 
 
 class Subject:
-    """A superd with every service, and what it is like when nobody asks anything of it. `exact`: all its clients are
-    those of `visit`, so that each of its counters can be told beforehand."""
+    """A superd with every service, and its state when nobody uses it. `exact`: all its clients come from `visit`, so
+    that each of its counters can be predicted."""
 
     def __init__(self, test, prefix=(), leaks=True, exact=False):
         self.manager = Manager()
@@ -106,7 +105,7 @@ class Subject:
         self.uris, self.rest = {}, None
         self.came = collections.Counter()
         self.ends = collections.defaultdict(collections.Counter)
-        self.forgiven = collections.Counter()  # clients that a fault may have cost, by service
+        self.forgiven = collections.Counter()  # clients that a fault may have lost, by service
         self.unaccepted = collections.Counter()
         self.kept_by_manager = 0
 
@@ -116,7 +115,8 @@ class Subject:
         return self
 
     def find(self):
-        """Where everything listens, once it does. The log may have lost a line, and the control socket be missing."""
+        """Where everything listens, once it does. The log may have lost a line, and the control socket may be
+        missing."""
         def listeners():
             try:
                 found = {name: self.control.services()[name]["listeners"][0] for name in self.names}
@@ -129,7 +129,7 @@ class Subject:
             self.uris = {name: self.daemon.address(name) for name in self.names}
 
     def ready(self):
-        """True too where it will never be."""
+        """Also True if it will never be."""
         if not self.alive() or self.daemon.find(lambda record: record["message"].startswith("ready")):
             return True
         try:
@@ -138,7 +138,7 @@ class Subject:
             return False
 
     def fallible(self, verb, **words):
-        """Asked twice: a fault may end the first connection to the control socket."""
+        """Asks twice: a fault may end the first connection to the control socket."""
         for last in (False, True):
             try:
                 return self.control.ask(verb, **words)
@@ -147,7 +147,7 @@ class Subject:
                     raise
 
     def visit(self, each=1, meanwhile=lambda: None, hopeless=lambda: False):
-        """Clients of every service; who of them was not served, by service."""
+        """Clients of every service; returns those that were not served, by service."""
         clients = Clients(self.uris, each, exchange)
         try:
             meanwhile()
@@ -159,7 +159,8 @@ class Subject:
         return unserved(ends)
 
     def round(self, each=2, hopeless=lambda: False):
-        """Clients of every service while superd is reloaded, asked and told; who of them was not served."""
+        """Clients of every service while superd is reloaded, asked and commanded; returns those that were not
+        served."""
         return self.visit(each, self.meddle, hopeless)
 
     def meddle(self):
@@ -186,7 +187,7 @@ class Subject:
         return None
 
     def note_fault(self, line):
-        """A call went wrong, which may count for a service."""
+        """A call went wrong, which may affect a service's counters."""
         if UNACCEPTED.search(line):
             self.unaccepted[self.service_of(line)] += 1
         self.kept_by_manager += UNHEARD.search(line) is not None
@@ -195,7 +196,7 @@ class Subject:
         return measure(self.control, self.daemon.pid)
 
     def settle(self):
-        """What is made once is made, and what is left when all have gone is what `unrest` compares with."""
+        """Allocates what is allocated once, and records the idle state for `unrest` to compare with."""
         self.rest = None
         self.round()
         self.round()
@@ -212,7 +213,7 @@ class Subject:
         self.rest = seen[-1]
 
     def unrest(self):
-        """What is not as it is to be once all clients have left; "" if all is."""
+        """What differs from the idle state once all clients have left; "" if nothing does."""
         try:
             services = self.control.services()
             wrong = [f"{name}: {text}" for name, service in services.items()
@@ -265,7 +266,7 @@ class Subject:
         return self.daemon.process is not None and self.daemon.process.poll() is None
 
     def verdict(self, patience=PATIENCE):
-        """After the fault: what is wrong; "" if superd does all that it did before."""
+        """After the fault: what is wrong; "" if superd does everything that it did before."""
         if not self.alive():
             return f"superd ended with status {self.daemon.process.returncode}"
         try:
@@ -280,7 +281,7 @@ class Subject:
 
 
 def unserved(ends):
-    """Of what became of clients: who did not get what the service is for."""
+    """Outcomes of clients: those that did not get what the service is for."""
     lost = {}
     for name, counts in ends.items():
         fine = {"broken": ("closed",), "turned-away": ("served", "refused")}.get(name, ("served",))

@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: MIT
-"""What each system call of superd is made to fail with. A call that a trace finds and that is not here fails the test,
-so that whoever uses a new one says what can become of it."""
+"""The errors with which each system call of superd is made to fail. A call that a trace finds and that is missing here
+fails the test, so that a new one gets its entry."""
 
 import re
 
 
 class Faults:
-    """`errnos`: the most telling first. `only`: strace's line must match it, else what was hit is a use of the call
-    that the kernel does not fail so, and what superd makes of it does not count. `own`: why the one client that the
-    call was for may be lost, if strace's line matches `takes`. `why`: why there is no errno; then the call is delayed
-    alone. `sanitized`: may it fail where AddressSanitizer makes the call as well?"""
+    """`errnos`: the most telling first. `only`: strace's line must match it, otherwise the hit was a use of the call
+    that the kernel does not fail so, and does not count. `own`: why the one client that the call was for may be lost,
+    if strace's line matches `takes`. `why`: why there is no errno; the call is then only delayed. `sanitized`: may it
+    fail where AddressSanitizer makes the call as well?"""
 
     def __init__(self, *errnos, only=None, own="", takes="", why="", delay=True, sanitized=True):
         assert errnos or why

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Whoever does not read, and whoever speaks or comes without end: the clients of other services do not notice."""
+"""Peers that do not read, and peers that send or come without end: the clients of other services do not notice."""
 
 import os
 import signal
@@ -15,12 +15,12 @@ from harness import Reader, connect, exchange, installation
 from injection import Case, Strace, available
 
 TCP = "tcp://127.0.0.1:0"
-SOON = 5.0  # seconds; what hangs hangs for ever, and the figure is what counts
+SOON = 5.0  # seconds; a hang is for ever, and the figure is what counts
 LOUD = 3000  # lines of 1,000 bytes: far more than any queue holds
 
 
-class Witness(threading.Thread):  # no tests of its own
-    """Asks a service of its own again and again, and knows how long it waited."""
+class Witness(threading.Thread):  # has no tests itself
+    """Keeps sending requests to a service of its own, and records how long it waited."""
 
     def __init__(self, uri):
         super().__init__(daemon=True)
@@ -55,7 +55,7 @@ class Witness(threading.Thread):  # no tests of its own
         test.assertLess(waits[-1], SOON)
 
 
-class BoundsCase(FaultCase):  # no tests of its own
+class BoundsCase(FaultCase):  # has no tests itself
     def witnessed(self, services, **options):
         """A daemon with these services and one for the witness."""
         daemon = self.prepare(**options)
@@ -65,7 +65,7 @@ class BoundsCase(FaultCase):  # no tests of its own
         return daemon
 
     def address(self, daemon, name):
-        """By the control socket, since the log may be lost."""
+        """Over the control socket, since the log may be lost."""
         control = Control(daemon.control)
 
         def listening():
@@ -88,7 +88,7 @@ class Journals(BoundsCase):
             self.skipTest("needs to be allowed to unshare mounts")
 
     def with_journal(self):
-        """A daemon that logs to a journal, of which this is the socket; and what a client of "loud" makes it say."""
+        """A daemon that logs to a journal with this socket, and what a client of "loud" makes it log."""
         daemon = self.witnessed({"loud": dict(exec=["sh", "-c", f"yes {'x' * 1000} | head -{LOUD} >&2; echo done"])},
                                 log_format="journal")
         folder = daemon.shared("journal")
@@ -127,7 +127,8 @@ class Journals(BoundsCase):
         return sum(b"MESSAGE=" + b"x" * 1000 in record for record in records)
 
     def test_one_that_is_never_read(self):
-        """Nobody reads the journal's socket: clients are served, what is lost is counted, and told once it is read."""
+        """Nobody reads the journal's socket: clients are served; lost records are counted, and reported once it is
+        read."""
         daemon, _ = self.with_journal()
         loud = self.address(daemon, "loud")
         with Witness(self.address(daemon, "witness")) as witness:
@@ -136,7 +137,7 @@ class Journals(BoundsCase):
             time.sleep(1)
         witness.verdict(self, "a journal that is never read")
         records = self.records()
-        daemon.process.send_signal(signal.SIGUSR1)  # what is logged next tells
+        daemon.process.send_signal(signal.SIGUSR1)  # the next record reports it
         records += self.records()
         lost = self.superd_says(daemon)["log_lines_lost"]
         self.assertEqual(self.lost(records), lost)
@@ -179,7 +180,7 @@ class Journals(BoundsCase):
         self.assertGreater(self.loud_lines(records), 100)
 
     def test_an_upgrade_beside_one_that_is_never_read(self):
-        """An upgrade does not wait for the journal: what it has not taken is counted as lost by the superd after it."""
+        """An upgrade does not wait for the journal: the next superd counts as lost what the journal has not taken."""
         daemon, _ = self.with_journal()
         self.assertEqual(exchange(self.address(daemon, "loud")), b"done\n")
         self.eventually(lambda: self.superd_says(daemon)["log_lines_lost"] > 0, "lines are lost")
@@ -193,7 +194,7 @@ class Journals(BoundsCase):
                 return False
         self.eventually(upgraded, "it is upgraded", timeout=60)
         after = self.superd_says(daemon)["log_lines_lost"]
-        self.assertGreater(after, before + 500)  # a mebibyte of them waited
+        self.assertGreater(after, before + 500)  # one mebibyte of them waited
         records = self.records()
         daemon.process.send_signal(signal.SIGHUP)
         records += self.records()
@@ -229,8 +230,8 @@ class Stderr(BoundsCase):
         return len(daemon.find(lambda record: record.get("stream") == "stderr"))
 
     def test_stderr_rate(self):
-        """Past log.stderr_rate lines of handlers are dropped, counted, and told once: each line is either logged or
-        counted, and the handler never waits."""
+        """Above log.stderr_rate lines of handlers are dropped, counted, and reported once: each line is either logged
+        or counted, and the handler never waits."""
         daemon, uri, control = self.loud_service(20000, stderr_rate="1/m", stderr_burst=50)
         self.assertEqual(exchange(uri), b"done\n")
         told = daemon.wait_for(lambda record: "dropped" in record, service="loud")
@@ -240,13 +241,13 @@ class Stderr(BoundsCase):
         self.assertEqual(len(daemon.find(lambda record: "dropped" in record)), 1)
 
     def test_the_default_rate(self):
-        """Unless told otherwise 10,000 lines at once are logged."""
+        """By default 10,000 lines at once are logged."""
         daemon, uri, _ = self.loud_service(10000)
         self.assertEqual(exchange(uri), b"done\n")
         self.eventually(lambda: self.logged(daemon) == 10000, "all are logged")
 
     def test_stderr_rate_over_an_upgrade(self):
-        """What was used up stays so, and the count goes on."""
+        """The burst stays used up, and the count continues."""
         daemon, uri, control = self.loud_service(100, stderr_rate="1/d", stderr_burst=50)
         installation().of_its_own(daemon)
         self.assertEqual(exchange(uri), b"done\n")
@@ -276,7 +277,7 @@ class Floods(BoundsCase):
             with open(ended, encoding="ascii") as lines:
                 return len(lines.readlines()) >= 8
         with Witness(daemon.address("witness")) as witness:
-            self.eventually(all_ended, "two workers have exited, and who flooded for them with them")
+            self.eventually(all_ended, "two workers have exited, and so have the flooders that they started")
         witness.verdict(self, what)
 
     def test_a_status_descriptor(self):
@@ -285,7 +286,7 @@ class Floods(BoundsCase):
         self.flooded_status("four processes that flood a status descriptor")
 
     def test_a_status_descriptor_that_is_faster_than_superd(self):
-        """The same where they write faster than superd reads, since it is traced: it does not read for ever."""
+        """The same if they write faster than superd, which is traced, can read: it does not read for ever."""
         if why := available():
             self.skipTest(why)
         strace = Strace("recvfrom")
@@ -310,7 +311,7 @@ class Floods(BoundsCase):
         self.assertEqual(int(status["refused_exec_failed"]), figures["begun"])
 
     def test_a_socket_that_goes(self):
-        """Clients flood an address that a reload takes away: the reload comes to an end."""
+        """Clients flood an address that a reload removes: the reload comes to an end."""
         daemon = self.witnessed({"flooded": dict(exec=["true"], limits={"on_excess": "close", "instances": 1})})
         daemon.start()
         load = self.load(daemon.address("flooded"), parallel=100, total=0)
@@ -331,7 +332,7 @@ class Provers(BoundsCase):
         return installation().of_its_own(super().prepare(**options))
 
     def refused(self, text):
-        """Why an upgrade to this program was refused, and whom the witness saw."""
+        """Why an upgrade to this program was refused, and what the witness saw."""
         daemon = self.witnessed({})
         daemon.start()
         binary = daemon.installation.superd
@@ -346,7 +347,7 @@ class Provers(BoundsCase):
         return record["message"], witness
 
     def test_one_that_prints_without_end(self):
-        """The program that is to prove prints and prints: it is ended in time, and nobody waits for it."""
+        """The program that must prove itself prints without end: it is ended in time, and nothing waits for it."""
         why, witness = self.refused("#!/bin/sh\nexec yes it goes on and on\n")
         self.assertIn("has not proved within 10s", why)
         witness.verdict(self, "a prover that prints without end")
@@ -421,7 +422,7 @@ class Answers(BoundsCase):
         self.assertIn('superd_reply_failures_total{service="answers"} 1', control.ask("metrics")["text"])
 
     def test_askers_that_are_gone(self):
-        """Answers to those who have gone are counted by service, and told once, however many they are."""
+        """Answers to clients that have gone are counted by service, and reported once, however many there are."""
         daemon, control, path = self.answering("read line; sleep 0.3; echo late")
         for _ in range(10):
             sock = self.asker(daemon)

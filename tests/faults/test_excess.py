@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a client over a limit, or denied, sees; and what is counted for it."""
+"""What a client over a limit, or a denied client, sees; and what is counted for it."""
 
 import contextlib
 import datetime
@@ -18,13 +18,13 @@ DENIED, OTHER = "127.0.7.7", "127.0.7.8"
 HELD_OF_ONE_SOURCE = 16
 
 
-class ExcessCase(FaultCase):  # no tests of its own
+class ExcessCase(FaultCase):  # has no tests itself
     def outcome(self, sock, data=b""):
         """What comes, and how it ends: b"" for FIN, the name of the error, or "nothing" in a second."""
         try:
             if data:
                 sock.sendall(data)
-        except ConnectionResetError:  # told once, by whichever call comes first
+        except ConnectionResetError:  # reported once, by whichever call comes first
             return b"", "ECONNRESET"
         except BrokenPipeError:
             pass
@@ -44,14 +44,14 @@ class ExcessCase(FaultCase):  # no tests of its own
             return text, errno.errorcode[error.errno]
 
     def outcome_of(self, uri, data=b"", **options):
-        """The same for a client of its own, which may be reset before its connect(2) has returned."""
+        """The same for a new client, which may be reset before its connect(2) has returned."""
         try:
             return self.outcome(self.client(uri, **options), data)
         except ConnectionResetError:
             return b"", "ECONNRESET"
 
     def refusals(self, daemon):
-        """The service's refusals by reason, without those that there were none of."""
+        """The service's refusals by reason, without the zeros."""
         state = daemon.status()["fault"]
         return {name.removeprefix("refused_"): int(value) for name, value in state.items()
                 if name.startswith("refused_") and int(value) > 0}
@@ -95,12 +95,12 @@ class PerSource(ExcessCase):
         """Past the number that is held for one source, clients are ended and counted; other sources are held."""
         daemon, uri, first = self.occupied(limits={"per_source": 1, "wait_timeout": "5m"})
         others = [self.client(uri) for _ in range(20)]
-        self.eventually(lambda: self.count(daemon, "accepted") == 21, "all are looked at")
+        self.eventually(lambda: self.count(daemon, "accepted") == 21, "all are examined")
         held = self.count(daemon, "held")
         self.assertEqual(held, HELD_OF_ONE_SOURCE)
         self.assertEqual(self.refusals(daemon), {"per_source": 20 - held})
         theirs = [self.client(uri, source=(OTHER, 0)) for _ in range(3)]
-        self.eventually(lambda: self.count(daemon, "held") == held + 2, "others are held as well")
+        self.eventually(lambda: self.count(daemon, "held") == held + 2, "others are held, too")
         daemon.write("go", "")
         ends = [self.outcome(sock) for sock in [first, *others, *theirs]]
         self.assertEqual(ends.count((b"answer\n", "FIN")), 1 + held + 3)
@@ -216,13 +216,13 @@ class InstancesFull(ExcessCase):
         self.turned_away((b"", "ECONNRESET"), on_excess="reset")
 
     def test_reject(self):
-        """Clients are taken, told, and ended with FIN."""
+        """Clients are accepted, sent a text, and ended with FIN."""
         self.turned_away((b"busy\n", "FIN"), on_excess="reject", reject_text="busy\n")
 
 
 class Rates(ExcessCase):
     def test_rate(self):
-        """A tripped rate pauses the service until the next token: nobody is lost, and it is as fast as it says."""
+        """A tripped rate pauses the service until the next token: no client is lost, and the rate is as set."""
         daemon, uri = self.serving("wait", "0", limits={"rate": "20/s", "burst": 5})
         figures = self.load(uri, parallel=10, total=30).finish()
         self.all_served(figures, 30)
@@ -277,7 +277,7 @@ class Access(ExcessCase):
         return self.outcome_of(uri, b"x" * 1000, source=(DENIED, 0))
 
     def dropped(self, uri):
-        """A connection attempt from there is not answered."""
+        """A connection attempt from there gets no answer."""
         with socket.socket(socket.AF_INET if "[" not in uri else socket.AF_INET6) as sock:
             sock.bind((DENIED, 0))
             sock.settimeout(0.5)

@@ -21,7 +21,7 @@ class Flood(FaultCase):
         return self.load(uri, source=ASKER, rate=RATE, seconds=SECONDS).finish()
 
     def compare(self, name, uri, flood, begun=lambda: True):
-        """The asker's figures without the flood and within it, once that has begun: all served, and about as fast."""
+        """The asker's figures without the flood and during it: all served, and about as fast."""
         calm = self.ask(uri)
         self.all_served(calm, RATE * SECONDS)
         with flood as load:
@@ -38,7 +38,7 @@ class Flood(FaultCase):
         return load
 
     def test_per_source(self):
-        """A source that keeps 8 connections in flight under per_source = 4 delays nobody, and is served itself."""
+        """A source that keeps 8 connections in flight under per_source = 4 delays nobody, and is itself served."""
         daemon, uri = self.serving("wait", "20", limits={"per_source": 4, "instances": 64})
         load = self.compare("per_source", uri, self.flood(uri, source=FLOODER, parallel=8))
         self.all_served(load.figures)
@@ -57,7 +57,7 @@ class Flood(FaultCase):
         self.assertLessEqual(ends["served"], 100 + 100 * (load.figures["microseconds"] / 1e6) + 1)
 
     def test_slow_per_source_rate(self):
-        """20 a second for each source: the same, where those who ask 50 times a second are ten."""
+        """20 a second for each source: the same, with ten clients that each ask 50 times a second."""
         daemon, uri = self.serving("wait", "20", limits={"per_source_rate": "20/s", "on_excess": "close"})
         with self.flood(uri, source=FLOODER, parallel=8) as flood:
             asked = self.load(uri, source=ASKER, sources=10, rate=RATE, seconds=SECONDS).finish()
@@ -69,22 +69,22 @@ class Flood(FaultCase):
                f"{ends['served']} served, {ends['closed']} closed in {flood.figures['microseconds'] / 1e6:.1f} s")
 
     def test_a_dropped_source(self):
-        """A source denied under on_deny = "drop" floods with connection attempts: nobody else notices."""
+        """A source denied under on_deny = "drop" floods with connection attempts: no other client notices."""
         daemon, uri = self.serving("wait", "20", access={"deny": [f"{FLOODER}/32"], "on_deny": "drop"})
         load = self.compare("drop", uri, self.flood(uri, source=FLOODER, parallel=8, abandon=5))
         self.assertEqual(set(load.figures["ends"]), {"abandoned"})
         self.assertEqual(self.count(daemon, "accepted"), 2 * RATE * SECONDS)
 
     def test_a_thousand_sources_within_their_share(self):
-        """A thousand sources, 200 connections in flight in all, none past any limit: each is served, and all wait for
-        the processors alike. This is no flood by any limit; the figure is what the machine can do."""
+        """A thousand sources, 200 connections in flight in all, none over any limit: each is served, and all wait
+        equally for the processors. No limit counts this as a flood; the figure is what the machine can do."""
         _, uri = self.serving("wait", "20", limits={"per_source": 4})
         load = self.compare("1,000 sources within their share", uri,
                             self.flood(uri, source=MANY, sources=1000, parallel=200))
         self.all_served(load.figures)
 
     def test_a_thousand_sources_of_four_networks(self):
-        """The same thousand where a source is a /24: per_source = 4 holds them to their share."""
+        """The same thousand if a source is a /24: per_source = 4 holds them to their share."""
         daemon, uri = self.serving("wait", "20", limits={"per_source": 4, "source_prefix_ipv4": 24})
         load = self.compare("1,000 sources of four /24 past their share", uri,
                             self.flood(uri, source=MANY, sources=1000, parallel=200))

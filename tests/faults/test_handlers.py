@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Handlers that do not work: the port stays open, superd does not spin, and what is mended serves again."""
+"""Broken handlers: the port stays open, superd does not spin, and a repaired handler serves again."""
 
 import os
 import threading
@@ -33,10 +33,10 @@ class FaultyHandlers(FaultCase):
                         return time.monotonic() - began
             except ConnectionResetError:
                 pass  # its handler crashed
-        self.fail(f"not served in {timeout} s after the mend")
+        self.fail(f"not served in {timeout} s after the repair")
 
     def suffer(self, what, daemon, uri, mend):
-        """Clients come and come while the handler is broken; then it is mended."""
+        """Clients keep coming while the handler is broken; then it is repaired."""
         over, refused = threading.Event(), []
         knocking = threading.Thread(target=self.knock, args=(uri, over, refused))
         knocking.start()
@@ -75,7 +75,7 @@ class FaultyHandlers(FaultCase):
         self.assertGreater(self.count(daemon, "failures"), 0)
 
     def test_vanishes(self):
-        """A handler whose binary is gone, and comes back."""
+        """A handler whose binary disappears, and comes back."""
         daemon, uri = self.serving("wait", "0")
         self.assertEqual(self.converse(uri), b"answer")
         program, hidden = daemon.path("handler"), daemon.path("hidden")
@@ -84,7 +84,7 @@ class FaultyHandlers(FaultCase):
         self.assertGreater(self.count(daemon, "refused_exec_failed"), 0)
 
     def test_vanishes_from_a_pool(self):
-        """The same where processes are ready before their clients come."""
+        """The same if processes are ready before their clients come."""
         daemon, uri = self.serving("wait", "0", model="prefork")
         self.assertEqual(self.converse(uri), b"answer")
         program, hidden = daemon.path("handler"), daemon.path("hidden")

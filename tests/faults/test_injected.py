@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Every system call of superd fails once, under load: superd lives and serves on, nobody is lost and nothing leaks; or,
-at its start, it says what failed and exits 1. tests/faults/injected runs all cases; here are the most telling."""
+"""Every system call of superd fails once, under load: superd continues to serve, loses no client and leaks nothing;
+or, at its start, it says what failed and exits with 1. tests/faults/injected runs all cases; these are the most
+telling."""
 
 import collections
 import os
@@ -13,12 +14,12 @@ from injection import Case, until
 from subject import Subject
 from syscalls import TABLE
 
-ROUNDS = 3  # in which a call has to come
-TRIES = 3 if ALL else 1  # where the call that was hit was of a kind that the kernel does not fail
+ROUNDS = 3  # within which a call must come
+TRIES = 3 if ALL else 1  # if the hit call was of a kind that the kernel does not fail
 UNFAIR = "no fault of the kernel's"
-GROUPS = 4  # cases at one time where not all are run
-ALONE = ("epoll_ctl", "read", "fcntl")  # may hit what does not count, so that the rest of a group would not either
-HOPELESS = 2.0  # seconds that clients get after such a hit, which may have taken superd's sense of them
+GROUPS = 4  # cases at a time, if not all are run
+ALONE = ("epoll_ctl", "read", "fcntl")  # a hit may not count, and then spoils the rest of its group
+HOPELESS = 2.0  # seconds for clients after such a hit, which may have cost superd its track of them
 
 
 class Running(InjectedCase):
@@ -37,8 +38,8 @@ class Running(InjectedCase):
         return counts
 
     def test_while_it_serves(self):
-        """A call fails while clients of every service come, superd is reloaded and asked for its state: it goes on,
-        loses no client but the one that the call was for, leaks nothing and counts right."""
+        """A call fails while clients of every service come, and superd is reloaded and asked for its state: it
+        continues, loses no client except the one that the call was for, leaks nothing and counts correctly."""
         began = time.monotonic()
         subject = self.subject()
         cases = self.cases(self.trace(subject))
@@ -56,7 +57,7 @@ class Running(InjectedCase):
         self.conclude("while it serves", began)
 
     def replace(self, subject):
-        """What went wrong has been noted; a sanitizer's report is told here alone."""
+        """The fault has been noted; only a sanitizer's report is reported here."""
         try:
             subject.daemon.stop()
         except AssertionError as error:
@@ -65,7 +66,7 @@ class Running(InjectedCase):
 
     @staticmethod
     def fair(group, hits):
-        """Is one of the hits a fault that the kernel may have made?"""
+        """Is one of the hits a fault that the kernel could cause?"""
         return any(TABLE[case.call].counts(line) for case in group for line in hits if f"{case.call}(" in line)
 
     def run_group(self, subject, group):
@@ -107,7 +108,7 @@ class Running(InjectedCase):
 
     @staticmethod
     def strangers(subject, group, hits, lost):
-        """Who was lost, of those whom the call was not for; "" if nobody."""
+        """The lost clients, except those that the call was for; "" if there are none."""
         for line in hits:
             case = next(case for case in group if f"{case.call}(" in line)
             if TABLE[case.call].takes_client(line):
@@ -120,7 +121,8 @@ class Running(InjectedCase):
 
 class Starting(InjectedCase):
     def test_at_its_start(self):
-        """A call fails while superd starts: it says what failed and exits 1, or goes on and serves everything."""
+        """A call fails while superd starts: it says what failed and exits with 1, or continues and serves
+        everything."""
         began = time.monotonic()
         strace = self.strace()
         subject = Subject(self, prefix=strace.prefix(), leaks=False).start()
@@ -133,7 +135,7 @@ class Starting(InjectedCase):
 
     @staticmethod
     def of_files(strace):
-        """No descriptor for one file that superd opens; of those in a folder, one in its place."""
+        """No descriptor for one file that superd opens; for several in a folder, one of them."""
         opened = collections.Counter(path for line in strace.after_main()
                                      if (path := "".join(re.findall(r'^openat\([^"]*"(.+?)"', line))))
         chosen = {os.path.dirname(path): path for path in opened if "conf.d/" in path}
@@ -206,7 +208,7 @@ class Stopping(InjectedCase):
         return subject, self.strace(*arguments).attach(subject.daemon.pid)
 
     def test_while_it_stops(self):
-        """A call fails while superd stops with clients on it: it ends all the same, with status 0, and leaves no
+        """A call fails while superd stops with clients on it: it ends nevertheless, with status 0, and leaves no
         process behind."""
         began = time.monotonic()
         subject, strace = self.serving()

@@ -19,7 +19,7 @@ CALL = re.compile(r"^(\w+)\(")
 
 
 class Detached:
-    """A superd that is started with --daemon under strace, which follows it to where it goes."""
+    """A superd that is started with --daemon under strace, which follows it into the background."""
 
     def __init__(self, test, case=None):
         self.daemon = test.prepare(environment={"ASAN_OPTIONS": "detect_leaks=0"})  # it cannot look while strace does
@@ -33,7 +33,7 @@ class Detached:
                                             stdout=subprocess.PIPE, stderr=log, start_new_session=True)
 
     def wait(self):
-        """The starter's exit status; strace has left superd alone then."""
+        """The starter's exit status; by then strace has let superd go."""
         try:
             status = self.starter.wait(PATIENCE)
         except subprocess.TimeoutExpired:
@@ -46,7 +46,7 @@ class Detached:
         return status
 
     def pid(self):
-        """superd's, by its file; 0 if nobody is there."""
+        """superd's pid, from its file; 0 if there is none."""
         try:
             with open(self.pid_file, encoding="ascii") as file:
                 pid = int(file.read() or 0)
@@ -72,8 +72,8 @@ class Detached:
 class Detaching(InjectedCase):
     @staticmethod
     def detaching(strace):
-        """The calls of both processes from the pipe for the outcome on: of the child until it has left the terminal,
-        and the one that tells the starter. Each with its number among those of its process."""
+        """The calls of both processes from the pipe for the outcome on: the child's until it has left the terminal,
+        and the one that informs the starter. Each with its number among its process's calls."""
         numbers, found, pipe, starter, left = collections.Counter(), [], None, None, False
         for line in strace.lines():
             pid, text = NUMBERED.match(line).groups()

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Each service by itself: two of its clients, one after the other and side by side, so that superd makes the same calls
-in the same order each time, and each place in it that makes a call can be hit."""
+"""Each service separately: two of its clients, one after the other and side by side, so that superd makes the same
+calls in the same order each time, and each place in it that makes a call can be hit."""
 
 import collections
 import contextlib
@@ -15,19 +15,20 @@ from injection import LINE, Case, until
 from subject import CLIENT_PATIENCE, Subject
 from syscalls import TABLE
 
-TELLING = ("held", "datagram")  # where not all are run
-OFTEN = ("EINTR", "EAGAIN")  # what passes by itself, tried wherever a call may fail with it
+TELLING = ("held", "datagram")  # if not all are run
+OFTEN = ("EINTR", "EAGAIN")  # temporary errors, tried wherever a call may fail with them
 
 
 def shape(line):
-    """A call without what differs from one time to the next."""
+    """A call without the parts that differ from run to run."""
     line = re.sub(r'"(\\.|[^"\\])*"\.*', '""', line.split(" = ")[0])
     line = re.sub(r"<[^()]*?>(?=[,)\]} ]|$)", "<>", line)
     return re.sub(r"0x[0-9a-f]+|\d+(?=<)|\d{4,}", "N", line)
 
 
 class Pair:
-    """Two clients of one service, the second there before the first has left; it has said all when it has asked."""
+    """Two clients of one service, the second there before the first has left; each has sent everything when it has
+    asked."""
 
     def __init__(self, subject, name):
         self.subject, self.name, self.uri = subject, name, subject.uris[name]
@@ -96,7 +97,7 @@ class Each(InjectedCase):
         return strace.lines()
 
     def cases_of(self, lines):
-        """The first of each kind of call, with what it may fail with."""
+        """The first of each kind of call, with its possible errors."""
         seen, numbers, found = set(), collections.Counter(), []
         for line in lines:
             if not (match := LINE.match(line)) or "resumed" in line.split("(")[0]:
@@ -112,8 +113,8 @@ class Each(InjectedCase):
         return found
 
     def test_each_service(self):
-        """A call of superd for one of two clients fails: both are served as if nothing had been, but the one that the
-        call was for, and everything is counted right."""
+        """A call of superd for one of two clients fails: both are served as usual, except the one that the call was
+        for, and everything is counted correctly."""
         began = time.monotonic()
         subject = self.subject()
         for name in subject.names if ALL else TELLING:
@@ -168,7 +169,7 @@ signal.pause()
 
 class Replies(InjectedCase):
     def test_an_empty_reply_that_may_be_the_end(self):
-        """superd cannot ask whether an empty reply of a datagram's handler was the end: what follows is sent on."""
+        """superd cannot ask whether an empty reply of a datagram's handler was the end: later replies are sent on."""
         daemon = self.prepare()
         daemon.service("answers", listen="udp://127.0.0.1:0", model="fork", exec=[daemon.script("answers", ANSWERS)])
         daemon.start()

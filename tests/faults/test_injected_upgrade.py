@@ -17,7 +17,7 @@ from syscalls import TABLE
 SESSIONS = ("fork", "unix", "iterative", "delayed", "parked", "held", "held")
 ENDS = ("upgraded", "upgrade refused", "no upgrade")
 
-# Stands where superd was: becomes it, with strace on it from then on.
+# In superd's place: becomes superd, with strace on it from then on.
 SUCCESSOR = """#!/usr/bin/python3 -IS
 import os, signal, sys
 if ("--prove" in sys.argv) == {proves}:
@@ -49,7 +49,7 @@ class Session:
         subject.came[name] += 1
 
     def goes_on(self):
-        """Superd's part in it is over, so this goes on whatever has become of superd."""
+        """superd's part in it is over, so this continues whatever has happened to superd."""
         try:
             said = self.reader.line()
             self.sock.sendall(b"and on\n")
@@ -86,7 +86,7 @@ class Upgrading(InjectedCase):
             os.rename(binary + ".kept", binary)
 
     def upgrade(self, subject):
-        """Begins one and waits for its end; "" where nothing tells of one."""
+        """Starts an upgrade and waits for its end; "" if nothing reports one."""
         daemon, since, told = subject.daemon, subject.daemon.mark(), len(subject.manager.said)
         daemon.process.send_signal(signal.SIGUSR2)
 
@@ -100,7 +100,7 @@ class Upgrading(InjectedCase):
         return until(over, pause=0.02)
 
     def try_with(self, subject, begin, end):
-        """An upgrade with clients of every kind: what is wrong, and what became of it."""
+        """An upgrade with clients of every kind: returns what is wrong, and the outcome."""
         sessions = [Session(self, subject, name) for name in SESSIONS]
         until(lambda: subject.control.ask("status", service="held")["services"][0]["held"] == 1)
         before = subject.control.ask("status")["superd"]["upgrades"]
@@ -154,7 +154,8 @@ class Upgrading(InjectedCase):
         return self.subject()
 
     def test_before_the_exec(self):
-        """superd itself cannot make one of the calls that an upgrade takes: it is refused or done, and all goes on."""
+        """superd itself cannot make one of the calls for an upgrade: the upgrade is refused or done, and everything
+        continues."""
         began = time.monotonic()
         subject = self.subject()
         strace = self.strace()
@@ -162,7 +163,7 @@ class Upgrading(InjectedCase):
                                        strace.detach)
         self.assertEqual((wrong, outcome), ([], "upgraded"))
         self.known(strace.counts(), "while it is upgraded")
-        # What is written down at the end, once the proof is there, is hit as well.
+        # This also hits what is written at the end, after the proof.
         for case in self.some(self.cases(strace.counts(), parts=(0.6, 0.8, 1.0)), of=4):
             strace = self.strace(case.call, [case])
             wrong, outcome = self.try_with(subject, lambda: strace.attach(subject.daemon.pid, "-b", "execve"),
@@ -174,12 +175,12 @@ class Upgrading(InjectedCase):
         self.conclude("before the exec of an upgrade", began)
 
     def test_the_proof(self):
-        """A call of the program that proves fails: the upgrade is refused or done, and all goes on."""
+        """A call of the proving program fails: the upgrade is refused or done, and everything continues."""
         self.successors(proves=True, when=(1,), every=False)
 
     def test_after_the_exec(self):
-        """A call of the program that takes over fails: it goes on with all that was there, or it says what failed and
-        ends with 1, as after a crash; handlers go on with their clients."""
+        """A call of the program that takes over fails: it continues with everything that was there, or it says what
+        failed and ends with 1, as after a crash; handlers continue with their clients."""
         self.successors(proves=False, when=(1, 10) if ALL else (1,), every=ALL)
 
     def successors(self, proves, when, every):

@@ -66,8 +66,8 @@ class CountsSurvive(FaultCase):
     """What is counted stays counted over reloads that change the limits."""
 
     def test_instances_up_and_down(self):
-        """Handlers that run count under a new limit: lowered, nobody comes in until enough have left; raised, at
-        once."""
+        """Running handlers count under a new limit: after lowering it, no client comes in until enough have left;
+        after raising it, clients come in at once."""
         daemon, uri = self.serving("until", "DIR/go", limits={"instances": 4})
         load = self.load(uri, parallel=10, total=10)
         self.eventually(lambda: self.count(daemon, "handlers") == 4, "four run")

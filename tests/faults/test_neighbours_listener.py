@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Workers that spoil the listening socket that they were given: it is what it was once they have ended, or at a reload,
-and lets in nobody whom its lists keep out. Point 3 of hostile neighbours."""
+"""Workers that spoil the listening socket that they were given: it is restored once they have ended, or at a reload,
+and lets in no client that its lists keep out. Point 3 of hostile neighbours."""
 
 import os
 import time
@@ -22,7 +22,7 @@ LOCAL = {"unix": ("shutdown", "backlog", "deny", "lock", "options"),
 
 
 def attacker(daemon, name, *good):
-    """The first process of a service is the attacker, all others the program."""
+    """The first process of a service is the attacker, all others run the program."""
     theirs = daemon.path("theirs")
     script = f'mkdir {theirs}/{name}.taken 2>/dev/null && exec {python()} {daemon.path(WORKER)} {theirs} {name}; ' \
              'exec "$@"'
@@ -49,11 +49,11 @@ class SpoiltListeners(NeighbourCase):
         """The attacker has the socket."""
         theirs = daemon.path(f"theirs/{action}")
         if not os.path.exists(theirs + ".ready"):
-            self.echoed(daemon.address(action), patience=0.05)  # the first client brings it, where none is there
+            self.echoed(daemon.address(action), patience=0.05)  # the first client brings it, if none is there
         return os.path.exists(theirs + ".ready")
 
     def act(self, daemon, action):
-        """Has the attacker of a service do it; "done", or "not permitted" where the kernel has refused it."""
+        """Makes the attacker of a service act; "done", or "not permitted" if the kernel has refused it."""
         theirs = daemon.path(f"theirs/{action}")
         self.eventually(lambda: self.ready(daemon, action), f"{action}: the attacker is there")
         with open(theirs + ".ready", encoding="ascii") as ready:
@@ -68,7 +68,7 @@ class SpoiltListeners(NeighbourCase):
         return said
 
     def denied(self, uri):
-        """Is a client whom the lists keep out not answered, several times over?"""
+        """Does a client that the lists keep out get no answer, several times over?"""
         for _ in range(3):
             try:
                 with connect(uri, timeout=0.2, source=(DENIED, 0)) as sock:
@@ -128,7 +128,8 @@ class SpoiltListeners(NeighbourCase):
 
     @staticmethod
     def told(daemon, action, since):
-        """Has superd said that it put something right? A backlog may be: programs call listen(2) by habit."""
+        """Has superd reported that it put something right? It may do so for a backlog: programs call listen(2) by
+        habit."""
         return daemon.find(lambda r: r.get("service") == action and r.get("level") in ("notice", "warning", "error") and
                            r.get("pid") is None, since)
 
@@ -179,7 +180,7 @@ class SpoiltListeners(NeighbourCase):
 
     @attack
     def test_a_reload(self):
-        """The attacker stays, beside a worker that serves; a reload puts the socket right."""
+        """The attacker stays, next to a worker that serves; a reload puts the socket right."""
         def reload(daemon, _action):
             daemon.reload()
         for scheme, actions in (("tcp", STREAM), ("udp", DATAGRAM)):
@@ -198,7 +199,7 @@ class SpoiltListeners(NeighbourCase):
 
     @attack
     def test_blocking(self):
-        """Whoever is given the socket next finds it blocking, whatever the one before it did."""
+        """The next process that gets the socket finds it blocking, whatever the one before did."""
         keys = dict(model="prefork", handoff="listen", listen="tcp://127.0.0.1:0",
                     prefork={"min_spare": 1, "max_spare": 1})
         daemon = self.neighbours(lambda daemon: {
@@ -218,8 +219,8 @@ class SpoiltListeners(NeighbourCase):
 
     @attack
     def test_an_orphan_that_goes_on(self):
-        """A process that a worker left behind goes on spoiling the socket: others do not notice, superd does not spin,
-        and once it is gone a reload is enough."""
+        """A process that a worker left behind continues to spoil the socket: others do not notice, superd does not
+        spin, and once the process is gone a reload is enough."""
         daemon = self.start(dict(model="prefork", prefork={"min_spare": 1, "max_spare": 1}), ("orphan",))
         uri = daemon.address("orphan")
         with self.nobody_waits(daemon):

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Whoever reads superd's log, or does not, and whoever fills it: no client waits for a log. Points 2 and 7 of hostile
-neighbours."""
+"""Processes that read superd's log, or do not, and those that fill it: no client waits for a log. Points 2 and 7 of
+hostile neighbours."""
 
 import os
 import re
@@ -25,8 +25,8 @@ print("answer", flush=True)
 """
 LOST = re.compile(rb"(\d+) [a-z' ]*(?:lost|dropped)")
 
-# In a namespace of its own, "journal" of the daemon's folder is where the journal's socket is; whatever of it and of
-# the programs lies in /run stays in its place.
+# In a separate mount namespace, "journal" of the daemon's folder replaces the journal's socket folder; everything else
+# of the journal and the programs in /run stays in its place.
 OWN_JOURNAL = """exec 7<"$1" 8<"$2" && mount -t tmpfs none /run && mkdir -p "$1" "$2" /run/systemd/journal &&
 mount -c --bind /proc/self/fd/7 "$1" && mount -c --bind /proc/self/fd/8 "$2" &&
 mount --bind "$1/journal" /run/systemd/journal && shift 2 && exec 7<&- 8<&- && exec "$@\""""
@@ -94,7 +94,7 @@ class StuckLogs(NeighbourCase):
         return f"tcp://{own_loopback()}:{self.port}"
 
     def start(self, kind):
-        """A daemon whose log has such a reader, which reads nothing by itself."""
+        """A daemon whose log has such a reader, which reads only when told to."""
         def prefix(daemon):
             self.log = kind(daemon)
             self.addCleanup(self.log.close)
@@ -127,7 +127,7 @@ class StuckLogs(NeighbourCase):
         deadline = time.monotonic() + PATIENCE
         while lines + lost < LINES and time.monotonic() < deadline:
             if not (record := self.log.read()):
-                self.answered(f"tcp://{own_loopback()}:{self.port + 2}")  # what was lost is told with what comes next
+                self.answered(f"tcp://{own_loopback()}:{self.port + 2}")  # the next record reports what was lost
                 self.made += 1
             elif b"noise-" in record:
                 lines += 1
@@ -136,7 +136,7 @@ class StuckLogs(NeighbourCase):
         figure(f"{self.name()}: of {LINES} lines {lines} were logged; {lost} records told as lost")
         self.assertLess(lines, LINES)
         self.assertLessEqual(LINES - lines, lost)
-        self.assertLessEqual(lost, LINES - lines + 2 * self.made)  # and those of the clients that are logged
+        self.assertLessEqual(lost, LINES - lines + 2 * self.made)  # and the lines of logged clients
         made = {"noise": 1, "logged": self.made}
         self.balances(daemon, made, made)
 
@@ -165,7 +165,7 @@ class StuckLogs(NeighbourCase):
 
     @attack
     def test_a_journal_that_is_never_read(self):
-        """Nobody reads the journal's socket: nobody waits, what is lost is counted and told, and superd stops."""
+        """Nobody reads the journal's socket: nobody waits, lost records are counted and reported, and superd stops."""
         self.never_read(Journal)
 
     @attack
@@ -209,7 +209,7 @@ class FloodOfErrors(NeighbourCase):
         return logged, dropped, lost
 
     def floods(self, count, rate, burst, slack, **keys):
-        """So many lines by one handler: what is logged is bounded, and what is not is told."""
+        """This many lines from one handler: what is logged is bounded, and the rest is reported."""
         daemon = self.start(NOISE, str(count), "20", **keys)
         begin = time.monotonic()
         with self.nobody_waits(daemon):
@@ -241,8 +241,8 @@ class FloodOfErrors(NeighbourCase):
 
     @attack
     def test_floods_without_end(self):
-        """Ten handlers that write without end, lines or one line that never ends, and what they leave behind: others
-        are served, and superd's memory and log stay as they are."""
+        """Ten handlers that write without end, lines or one endless line, and what they leave behind: others are
+        served, and superd's memory and log stay as they are."""
         daemon = self.start("import os, subprocess\n"
                             "subprocess.Popen(['sh', '-c', 'yes noise- >&2'], start_new_session=True)\n"
                             "print('answer', flush=True)\n"

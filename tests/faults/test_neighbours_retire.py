@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Workers that say nothing and have to go: none with a client in hand, and none that can keep superd from anything
-meanwhile. Point 13 of hostile neighbours."""
+"""Workers that report nothing and have to go: none is ended with a client, and none can hold superd up meanwhile.
+Point 13 of hostile neighbours."""
 
 import os
 import signal
@@ -106,8 +106,8 @@ class SilentWorkers(NeighbourCase):
 
     @attack
     def test_ones_that_cannot_be_looked_at(self):
-        """Workers that sleep where no signal reaches them, have 20,000 descriptors or 300 threads, are stopped, or held
-        by a tracer of their own, have to go: nobody waits for that, and their successors serve."""
+        """Workers that sleep where no signal reaches them, have 20,000 descriptors or 300 threads, are stopped, or
+        held by a tracer, have to go: nobody waits for that, and their successors serve."""
         def services(daemon):
             found = {}
             for kind in HOSTILE:

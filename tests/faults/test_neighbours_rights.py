@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Descriptors passed to superd over every unix socket that a stranger, a handler or a worker may write to, whose last
-close sleeps: whoever drops them stands still for as long as the attacker has said. Point 1 of hostile neighbours."""
+"""Descriptors whose last close sleeps, passed to superd over every unix socket that a stranger, a handler or a worker
+may write to: a process that drops them stands still for as long as the attacker wants. Point 1 of hostile
+neighbours."""
 
 import collections
 import os
@@ -40,7 +41,7 @@ class PassedDescriptors(NeighbourCase):
 
     @attack
     def test_refused_clients(self):
-        """Clients who are refused, in each way and on both kinds of stream, pass some in front of it."""
+        """Refused clients, in each way and on both kinds of stream, pass some before their request."""
         ways = {"close": "unix", "reset": "unix", "reject": "unix", "packets": "unix-seqpacket"}
         daemon = self.start(lambda daemon: {
             name: dict(listen=self.unix(daemon, name, scheme), model="fork", exec=[self.answer],
@@ -53,7 +54,7 @@ class PassedDescriptors(NeighbourCase):
                 self.end(self.strike(daemon, daemon.address(name), what=f"{name}, {how}", how=how))
                 if name != "packets":
                     self.serves_again(lambda name=name: self.answered_or_refused(daemon, name), name)
-        # Root, who is another source, has been served once; of nobody's all but one were refused.
+        # Root, a different source, has been served once; all but one of nobody's were refused.
         services = self.control(daemon).services()
         for name in ways:
             self.assertEqual(services[name]["refused"]["per_source_rate"],
@@ -71,7 +72,7 @@ class PassedDescriptors(NeighbourCase):
 
     @attack
     def test_held_clients(self):
-        """Clients who are held for their source's turn leave, or their time is over."""
+        """Clients that are held for their source's turn leave, or time out."""
         daemon = self.start(lambda daemon: {
             "held": dict(listen=self.unix(daemon, "held"), model="fork", exec=["sleep", "1"],
                          limits={"per_source": 1, "wait_timeout": "300ms"})})
@@ -111,7 +112,7 @@ class PassedDescriptors(NeighbourCase):
 
     @attack
     def test_backlog(self):
-        """Clients whom nobody has accepted when their service is removed, and when superd stops."""
+        """Clients that nobody has accepted when their service is removed, and when superd stops."""
         daemon = self.start(lambda daemon: {
             name: dict(listen=self.unix(daemon, name), model="fork", exec=["sleep", "1000"], stop_timeout="1s",
                        limits={"instances": 1}) for name in ("removed", "last")})
@@ -150,7 +151,7 @@ class PassedDescriptors(NeighbourCase):
 
     @attack
     def test_datagrams(self):
-        """Datagrams that superd receives, and such as it finds on a socket that handlers had before."""
+        """Datagrams that superd receives, and those that it finds on a socket that handlers had before."""
         daemon = self.start(lambda daemon: {
             "fork": dict(listen=self.unix(daemon, "fork", "unix-dgram"), model="fork", exec=["cat"])})
         attacker = self.strike(daemon, daemon.address("fork"))
@@ -160,7 +161,7 @@ class PassedDescriptors(NeighbourCase):
 
     @attack
     def test_a_large_file(self):
-        """A file in memory that nobody else has: it is freed by whoever drops it, and that takes its time."""
+        """A file in memory that nobody else has: the process that drops it frees it, and that takes time."""
         if os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") < 4 << 30:
             self.skipTest("needs memory for a file of 1.5 GiB")
         daemon = self.start(lambda daemon: {
@@ -191,7 +192,7 @@ class PassedDescriptors(NeighbourCase):
 
     @attack
     def test_control_socket(self):
-        """Who may look and who may not, in front of requests, behind them, and without any."""
+        """Users who may look and users who may not, before requests, after them, and without any."""
         for group in ("nogroup", "daemon"):
             daemon = self.start({}, config=f'[control]\nreaders = ["{group}"]\n')
             who = "a reader" if group == "nogroup" else "a stranger"
@@ -240,8 +241,8 @@ class PassedDescriptors(NeighbourCase):
 
     @attack
     def test_the_pair_of_a_parked_process(self):
-        """Whoever has taken the other end of a parked process's pair: another process of its user, if it can be had by
-        that one, or root."""
+        """A holder of the other end of a parked process's pair: another process of its user, if it can get that, or
+        root."""
         daemon = self.start(lambda daemon: {
             "parked": dict(listen=self.unix(daemon, "parked"), model="prefork", exec=[self.answer],
                            prefork={"min_spare": 1, "max_spare": 1})})
@@ -259,7 +260,7 @@ class PassedDescriptors(NeighbourCase):
 
 @needs_root
 class PassedDescriptorsOnAnOlderKernel(PassedDescriptors):
-    """The same where the kernel cannot forbid to pass any."""
+    """The same if the kernel cannot forbid passing descriptors."""
 
     prefix = OLDER_KERNEL
 

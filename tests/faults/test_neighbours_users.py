@@ -38,8 +38,8 @@ class ParkedProcesses(NeighbourCase):
 
     @attack
     def test_others_of_their_user(self):
-        """Another process of its user cannot take a parked process's connection, trace it, or look into it; nor does it
-        gain by the attempt."""
+        """Another process of its user cannot take a parked process's connection, trace it, or look into it; nor does
+        it gain anything by trying."""
         daemon = self.start()
         with self.nobody_waits(daemon):
             for pid in self.parked(daemon):
@@ -52,7 +52,7 @@ class ParkedProcesses(NeighbourCase):
 
     @attack
     def test_before_the_exec(self):
-        """No new child of superd's is to be had before it runs its handler, by whoever tries it on each."""
+        """Nothing that tries it on every new child of superd's can take the child before it runs its handler."""
         daemon = self.start()
         attackers = [self.attacker(daemon, REACH, "race", daemon.pid, 2) for _ in range(2)]
         made = 0
@@ -120,7 +120,7 @@ class Definitions(NeighbourCase):
     """A definition, or the way to one, that an ordinary user may change."""
 
     def evil(self, daemon):
-        """What nobody would have root run."""
+        """A program that nobody should run as root."""
         return definition(listen=f"unix://{daemon.path('evil.sock')}", model="prefork", handoff="listen", user="root",
                           exec=["touch", daemon.path("owned")], prefork={"min_spare": 1, "max_spare": 1})
 
@@ -142,7 +142,7 @@ class Definitions(NeighbourCase):
         return path, lambda: os.unlink(path)
 
     def a_link(self, daemon):
-        """To a file of root's in a folder of everybody's."""
+        """To a file of root's in a folder that everyone may write to."""
         target = self.theirs(daemon, "evil.toml", self.evil(daemon))
         path = daemon.path("conf.d/evil.toml")
         os.symlink(target, path)
@@ -184,7 +184,8 @@ class Definitions(NeighbourCase):
 
     @attack
     def test_a_reload_believes_none(self):
-        """Each is refused, the error says what spoils it, nothing of it runs, and all goes on as it was."""
+        """Each is refused, the error says what is wrong with it, nothing of it runs, and everything continues as it
+        was."""
         daemon = self.neighbours({})
         wrong = {}
         with self.nobody_waits(daemon):
@@ -213,7 +214,7 @@ class Definitions(NeighbourCase):
 
 @needs_root
 class CommandingHandlers(NeighbourCase):
-    """superd runs as the user of its handlers, who may command it otherwise."""
+    """superd runs as the user of its handlers, who may otherwise command it."""
 
     as_user = "nobody"
     VERBS = ("stop", "pause", "kill", "reload", "upgrade")
@@ -221,8 +222,8 @@ class CommandingHandlers(NeighbourCase):
 
     @attack
     def test_none_is_obeyed(self):
-        """A handler, an orphan of one, one whose peer has ended, and one in a namespace of its own command nothing; the
-        same user from outside does; and all may look."""
+        """A handler, its orphan, one whose peer has ended, and one in a separate namespace command nothing; the same
+        user from outside may; and all may look."""
         def services(daemon):
             command = [python(), daemon.path(HANDLER), "command", daemon.control]
             found = {f"{verb}-{how}": dict(listen=TCP, model="fork", exec=[*command, verb, how, "victim"])

@@ -20,7 +20,7 @@ SECONDS = float(os.environ.get("SUPERD_FAULTS_RELOADING", "4"))
 CLIENTS = 8
 
 
-class PoolCase(FaultCase):  # no tests of its own
+class PoolCase(FaultCase):  # has no tests itself
     def pool(self, daemon, silent=False, pause=0, arguments=(), **keys):
         """Writes the service of this folder's worker."""
         with open(os.environ["SUPERD_FAULTS_WORKER"], "rb") as program:
@@ -48,7 +48,7 @@ class PoolCase(FaultCase):  # no tests of its own
         return clients
 
     def answered(self, clients):
-        """Waits until each has its answer. The pids of those who gave them."""
+        """Waits until each has its answer. Returns the pids of the processes that gave them."""
         pids = set()
         for client in clients:
             reader = Reader(client)
@@ -60,7 +60,7 @@ class PoolCase(FaultCase):  # no tests of its own
 
 class Growth(PoolCase):
     def ramp(self, name, **keys):
-        """200 clients at once for handlers of 100 ms, where two are spare."""
+        """200 clients at once for handlers of 100 ms, with two spare workers."""
         daemon, uri = self.serving_pool(pause=100, limits={"instances": 256}, prefork={"min_spare": 2}, **keys)
         self.eventually(lambda: self.count(daemon, "spare") >= 2, "ready")
         begin = time.monotonic()
@@ -76,7 +76,7 @@ class Growth(PoolCase):
         self.eventually(lambda: 2 <= len(self.workers(daemon)) <= 8, "no more than max_spare are kept")
 
     def test_workers_that_do_not_report(self):
-        """The same where nothing is known of the workers but their queue."""
+        """The same if only the workers' queue is known."""
         self.ramp("workers that do not report", silent=True)
 
     def test_parked_processes(self):
@@ -129,7 +129,7 @@ class Growth(PoolCase):
             with self.subTest(silent=silent):
                 daemon, uri = self.serving_pool(silent=silent, model="delayed", delayed={"delay": "100ms"},
                                                 prefork={"max_idle": "300ms"})
-                self.answered(self.many(uri, 1))  # slow to start, the first may have got a second beside it
+                self.answered(self.many(uri, 1))  # slow to start, the first may have got a second one beside it
                 self.eventually(lambda daemon=daemon: len(self.workers(daemon)) == 1, "one")
                 first = self.client(uri)
                 one = int(Reader(first).line())
@@ -145,7 +145,7 @@ class Growth(PoolCase):
                 self.answered(self.many(uri, 1))
 
     def test_reports_are_shown(self):
-        """The status tells who is spare and how many clients workers have taken."""
+        """The status shows which workers are spare and how many clients workers have taken."""
         daemon, uri = self.serving_pool(prefork={"min_spare": 2, "max_spare": 2})
         for _ in range(30):
             self.answered(self.many(uri, 1))
@@ -154,7 +154,7 @@ class Growth(PoolCase):
 
 class Quiet(PoolCase):
     def test_an_idle_pool_wakes_nobody(self):
-        """Over ten seconds superd has nothing to do for pools that nobody uses, of whichever kind."""
+        """For ten seconds superd has nothing to do for pools of each kind that nobody uses."""
         daemon = self.prepare()
         for name, keys in {"reporting": {}, "threads": {"arguments": ["--threads", "16"]}, "parked": {"handoff": "connection"}, "silent": {"silent": True},
                            "later": {"model": "delayed"}, "none": {"prefork": {"min_spare": 0}}}.items():
@@ -171,8 +171,8 @@ class Quiet(PoolCase):
             if now != last[0]:
                 last[:] = now, time.monotonic()
             return time.monotonic() - last[1] > 2
-        self.eventually(at_rest, "superd has come to rest", timeout=30)
-        time.sleep(10)  # what is to be shown is that nothing happens
+        self.eventually(at_rest, "superd is idle", timeout=30)
+        time.sleep(10)  # this shows that nothing happens
         woken = wake_ups(daemon.pid) - last[0]
         figure(f"six idle pools: superd woke up {woken} times in 10 s")
         self.assertEqual(woken, 0)
@@ -231,7 +231,7 @@ class Renewal(PoolCase):
             threads[0].join(0.05)
         for thread in threads:
             thread.join()
-        # Who was killed before it could say its pid cannot be told from another.
+        # A process that was killed before it could send its pid cannot be identified.
         self.assertEqual([end for end in ends if end[0] is not None and end[0] not in killed], [])
         self.assertLessEqual(len(ends), len(killed))
         self.assertGreater(len(pids), REQUESTS // 100)
@@ -290,8 +290,8 @@ class Renewal(PoolCase):
                f"{served[0]} clients, none failed")
 
     def test_worker_that_dies_before_its_first_client(self):
-        """Workers that end at once are started ever more rarely, the port stays open, and who waits is served by the
-        one that works again."""
+        """Workers that end at once are started less and less often, the port stays open, and the one that works again
+        serves the waiting clients."""
         daemon = self.prepare()
         self.pool(daemon, prefork={"min_spare": 1})
         with open(daemon.path("worker"), "rb") as file:
@@ -328,15 +328,15 @@ class FewPlaces(PoolCase):
                 self.answered(self.many(uri, 1))
 
     def test_an_address_that_is_not_there(self):
-        """A pool with one address that cannot be had serves and grows on the other."""
+        """A pool with one unavailable address serves and grows on the other."""
         daemon, _ = self.serving_pool(silent=True, pause=300, prefork={"min_spare": 1},
                                       listen=["tcp://127.0.0.1:0", "tcp://192.0.2.55:7999"])
         self.assertGreater(len(self.answered(self.many(daemon.addresses("fault")[0], 6))), 1)
         self.assertEqual(daemon.status()["fault"]["state"], "waiting")
 
     def test_successors_are_there_at_once(self):
-        """One place, a worker that leaves after each client: its successor starts when it goes, not by a timer; the
-        same where superd does not know what became of it."""
+        """One place, and a worker that leaves after each client: its successor starts when it goes, not by a timer;
+        the same if superd does not know its fate."""
         for silent in (False, True):
             with self.subTest(silent=silent):
                 daemon, uri = self.serving_pool(silent=silent, limits={"instances": 1},
@@ -384,14 +384,14 @@ class Unruly(PoolCase):
             clients = [self.client(uri) for _ in range(6)]
             for client in clients:
                 Reader(client).line()
-            self.eventually(lambda: self.count(daemon, "spare") >= 2, "spare beside the busy ones")
+            self.eventually(lambda: self.count(daemon, "spare") >= 2, "spare next to the busy ones")
             for client in clients:
                 client.close()
         daemon.reload()
         self.answered(self.many(uri, 1))
 
     def test_told_to_leave_it_may_close_first(self):
-        """A worker that closes its descriptor when it is told to leave still finishes its client."""
+        """A worker that closes its descriptor when it is asked to leave still finishes its client."""
         daemon = self.prepare()
         worker = ("import os, select, socket, sys\n"
                   "status = int(os.environ['SUPERD_STATUS_FD'])\n"
@@ -417,7 +417,7 @@ class Unruly(PoolCase):
         self.assertEqual(reader.line(), b"hello")
         daemon.reload()
         self.assertEqual(reader.line(), b"told")
-        time.sleep(2.5)  # longer than superd would leave it, were it taken for idle
+        time.sleep(2.5)  # longer than superd would leave it, if it looked idle
         client.sendall(b"x\n")
         self.assertEqual(reader.line(), b"bye")
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Workers that say nothing and have to go: none is ended with a client in hand, and each that has none leaves.
-tests/faults/retire makes as many changes and connections as there are to be."""
+"""Workers that report nothing and have to go: none is ended with a client, and each without one leaves.
+tests/faults/retire makes more changes and connections."""
 
 import os
 import signal
@@ -17,7 +17,7 @@ CHANGES = int(os.environ.get("SUPERD_FAULTS_CHANGES", "9"))
 CONNECTIONS = int(os.environ.get("SUPERD_FAULTS_CONNECTIONS", "3000"))
 AGAIN = 10.0  # seconds until a worker that was stopped with a client may be stopped again
 
-# What somebody would write who has never heard of superd: no status, no signals.
+# What somebody who has never heard of superd would write: no status, no signals.
 LOOP = """
 import socket, time
 listener = socket.socket(fileno=0)
@@ -108,7 +108,7 @@ while True:
 }
 
 
-class RetireCase(FaultCase):  # no tests of its own
+class RetireCase(FaultCase):  # has no tests itself
     def setUp(self):
         super().setUp()
         self.changes = 0
@@ -136,7 +136,7 @@ class RetireCase(FaultCase):  # no tests of its own
         return {child.pid for child in daemon.children()}
 
     def session(self, uri):
-        """A client that a worker has: its socket, what it reads by, and who it is."""
+        """A client that a worker has: its socket, its reader, and the worker's pid."""
         client = self.client(uri, timeout=60)
         reader = Reader(client)
         return client, reader, int(reader.line())
@@ -161,8 +161,8 @@ class LiveChanges(RetireCase):
                            exec=[self.install(daemon), "wait", "2"])
 
     def test_nobody_is_lost(self):
-        """Changes between fork, parked processes and workers that are a bare accept loop, while clients come all the
-        time: each has its answer, and the workers of before leave."""
+        """Changes between fork, parked processes and workers with a bare accept loop, while clients keep coming: each
+        gets its answer, and the earlier workers leave."""
         daemon = self.prepare()
         self.change(daemon, "fork")
         daemon.start()
@@ -183,17 +183,17 @@ class LiveChanges(RetireCase):
             self.all_served(figures, CONNECTIONS)
         self.fork(daemon)
         daemon.reload()
-        self.eventually(lambda: not self.workers(daemon), "all workers of before have left", timeout=3 * AGAIN)
+        self.eventually(lambda: not self.workers(daemon), "all earlier workers have left", timeout=3 * AGAIN)
 
 
 class InHand(RetireCase):
     """Each kind of worker, with a client and then without."""
 
     def keeps(self, name, prefix=(), **keys):
-        """A worker of this kind finishes the client that it has, although it has to go."""
+        """A worker of this kind finishes its client, although it has to go."""
         daemon, uri = self.serving_pool(name, prefix, **keys)
         client, reader, worker = self.session(uri)
-        self.pool(daemon, name, **keys)  # where superd accepts, a bare loop ends by itself: accept(2) says EAGAIN
+        self.pool(daemon, name, **keys)  # where superd accepts, a bare loop ends by itself: accept(2) returns EAGAIN
         daemon.reload()
         for _ in range(3):
             time.sleep(0.4)  # it is looked at meanwhile
@@ -218,7 +218,7 @@ class InHand(RetireCase):
                 figure(f"{name}: gone {seconds:.2f} s after its client")
 
     def test_idle_workers_leave(self):
-        """A worker that has had a client, and has none, leaves, whatever connections of its own it has open."""
+        """A worker that has had a client, and has none now, leaves, whatever other connections it has open."""
         for name in WORKERS:
             with self.subTest(name), socket.create_server(("127.0.0.1", 0)) as database:
                 daemon, uri = self.serving_pool(name, arguments=[str(database.getsockname()[1])])
@@ -240,7 +240,7 @@ class InHand(RetireCase):
         return process.Process(worker).state == "S"
 
     def test_other_sockets(self):
-        """The same on a unix socket, and on one for both kinds of IP whose client comes by IPv4."""
+        """The same on a unix socket, and on a dual-stack one whose client comes over IPv4."""
         daemon, client, worker = self.keeps("loop", listen="unix://@superd-test-retire-%d" % os.getpid())
         client.close()
         self.leaves(daemon, worker, within=3 * AGAIN)
@@ -298,10 +298,10 @@ while True:
 
 
 class Stopped(RetireCase, UpgradeCase):
-    """superd stops workers to look at them; nobody stays so."""
+    """superd stops workers to look at them; none stays stopped."""
 
     def test_superd_dies(self):
-        """A worker that is stopped when superd is killed goes on."""
+        """A worker that is stopped when superd is killed continues."""
         daemon, uri = self.serving_pool("loop")
         client, reader, worker = self.session(uri)
         os.kill(worker, signal.SIGSTOP)
@@ -315,8 +315,8 @@ class Stopped(RetireCase, UpgradeCase):
         daemon.stop(expected=-signal.SIGKILL)
 
     def test_upgrades_meanwhile(self):
-        """Upgrades while workers with and without clients have to go: none of them is left standing, and those with
-        a client leave after it."""
+        """Upgrades while workers with and without clients have to go: none of them is left stopped, and those with a
+        client leave after it."""
         daemon, uri = self.serving_pool("loop", prefork={"min_spare": 8})
         sessions = [self.session(uri) for _ in range(3)]
         for _ in range(5):
@@ -337,7 +337,7 @@ class Stopped(RetireCase, UpgradeCase):
         self.eventually(lambda: not self.workers(daemon), "and the others after it", timeout=3 * AGAIN)
 
     def test_stopped_by_somebody_else(self):
-        """A worker that somebody else has stopped with its client is left so."""
+        """A worker that somebody else has stopped with its client stays stopped."""
         daemon, uri = self.serving_pool("loop")
         client, reader, worker = self.session(uri)
         os.kill(worker, signal.SIGSTOP)
@@ -352,7 +352,7 @@ class Stopped(RetireCase, UpgradeCase):
 
     @unittest.skipIf(os.geteuid() != 0, "needs root, which can do without a capability")
     def test_not_allowed_to_look(self):
-        """Where superd may not look at a worker, it is sent stop_signal at once."""
+        """If superd may not look at a worker, it sends stop_signal at once."""
         daemon, _ = self.serving_pool("loop", prefix=["setpriv", "--bounding-set=-sys_ptrace", "--inh-caps=-sys_ptrace"])
         before = self.workers(daemon)
         self.assertTrue(before)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The kernel has no more processes, descriptors or memory: everybody waits, and everybody is served."""
+"""The kernel has no more processes, descriptors or memory: everyone waits, and everyone is served."""
 
 import os
 import resource
@@ -9,20 +9,20 @@ import unittest
 from faults import SANITIZED, FaultCase, Use, figure
 from harness import process
 
-UID = 64123  # nobody's, so that no other process counts
+UID = 64123  # belongs to nobody, so that no other process counts
 AT_ONCE = 100
 IN_ALL = 1000
-WAIT = 2.0  # seconds for which everybody waits
+WAIT = 2.0  # seconds for which everyone waits
 
 
 class Scarcity(FaultCase):
     def of_log(self, daemon, since=0):
-        """(times that it was said that clients cannot be taken, times that they can again)."""
+        """(how often the log says that clients cannot be taken, how often that they can again)."""
         return tuple(len(daemon.find(lambda r, text=text: r["message"].startswith(text), since))
                      for text in ("cannot start as many handlers", "starts handlers as clients need them again"))
 
     def everybody_waits(self, daemon, uri, what, **sources):
-        """All that there is is taken, and 100 clients wait: superd does next to nothing, and says so once."""
+        """Everything available is taken, and 100 clients wait: superd does next to nothing, and says so once."""
         load = self.load(uri, parallel=AT_ONCE, total=AT_ONCE, patience=20, **sources)
         self.addCleanup(self.let_go, daemon)
         daemon.wait_for(message="cannot start as many handlers")
@@ -31,7 +31,7 @@ class Scarcity(FaultCase):
         def settled():
             seen.append(len(daemon.children()))
             return len(seen) > 30 and len(set(seen[-30:])) == 1
-        self.eventually(settled, "all that there is is taken")
+        self.eventually(settled, "everything available is taken")
         running, since = seen[-1], daemon.mark()
         with Use(daemon) as use:
             deadline = time.monotonic() + WAIT
@@ -51,7 +51,7 @@ class Scarcity(FaultCase):
 
     @staticmethod
     def most_said(seconds):
-        """Lines about an episode that goes on for so long: its beginning, and no more than one a second."""
+        """Lines about an episode that lasts this long: its beginning, and at most one a second."""
         return 2 + seconds
 
     @staticmethod
@@ -60,7 +60,7 @@ class Scarcity(FaultCase):
             daemon.write("go", "")
 
     def none_lost(self, daemon, uri, what, **sources):
-        """1,000 clients, 100 at once: everybody is served in the end."""
+        """1,000 clients, 100 at once: everyone is served in the end."""
         since = daemon.mark()
         with Use(daemon) as use:
             load = self.load(uri, parallel=AT_ONCE, total=IN_ALL, **sources).finish()
@@ -75,9 +75,9 @@ class Scarcity(FaultCase):
         return state
 
     def limited(self, *words):
-        """A prefix that runs superd as a user of its own under limits."""
+        """A prefix that runs superd as a separate user under limits."""
         if os.geteuid() != 0:
-            self.skipTest("needs root: a limit of processes counts all that the user runs")
+            self.skipTest("needs root: a process limit counts everything that the user runs")
         return ["prlimit", *words, "--", "setpriv", f"--reuid={UID}", f"--regid={UID}", "--clear-groups", "--"]
 
     def test_processes_all_taken(self):
@@ -94,14 +94,14 @@ class Scarcity(FaultCase):
         self.assertEqual(int(state["refused_exec_failed"]), 0)
 
     def test_descriptors_all_taken(self):
-        """40 descriptors, all taken by clients who wait for their own source's turn: superd waits with them."""
+        """40 descriptors, all taken by clients that wait for their own source's turn: superd waits with them."""
         daemon, uri = self.serving("until", "DIR/go", prefix=["prlimit", "--nofile=40:40", "--"],
                                    limits={"per_source": 2, "wait_timeout": "5m"})
         self.everybody_waits(daemon, uri, "40 descriptors", source="127.0.9.1", sources=10)
         self.assertGreater(self.count(daemon, "refused_no_descriptors"), 0)
 
     def test_descriptors(self):
-        """40 descriptors, 100 clients at once of ten sources, 1,000 in all: none is lost."""
+        """40 descriptors, 100 clients at once from ten sources, 1,000 in all: none is lost."""
         daemon, uri = self.serving("wait", "20", prefix=["prlimit", "--nofile=40:40", "--"],
                                    limits={"per_source": 2, "wait_timeout": "5m"})
         before = len(process.descriptors(daemon.pid))
@@ -115,7 +115,7 @@ class Scarcity(FaultCase):
         self.none_lost(daemon, uri, "40 descriptors, nobody held")
 
     def test_a_pool_that_cannot_be_filled(self):
-        """More spare processes are asked for than there are descriptors: those that fit serve, and so do others."""
+        """More spare processes are wanted than there are descriptors: those that fit serve, and so do others."""
         daemon, uri = self.serving("wait", "20", prefix=["prlimit", "--nofile=40:40", "--"], model="prefork",
                                    prefork={"min_spare": 60, "max_spare": 80})
         seen = []
@@ -123,12 +123,12 @@ class Scarcity(FaultCase):
         def settled():
             seen.append(self.count(daemon, "spare"))
             return len(seen) > 20 and seen[-1] > 0 and len(set(seen[-20:])) == 1
-        self.eventually(settled, "the pool has taken what there is")
+        self.eventually(settled, "the pool has taken everything available")
         self.assertEqual(self.load(uri, total=1, patience=10).finish()["ends"], {"served": 1}, "the first client")
         self.none_lost(daemon, uri, "40 descriptors, a pool that wants 60")
 
     def test_memory(self):
-        """No address space beyond what it has: clients are held or wait, none is lost, and it goes on."""
+        """No address space beyond the present: clients are held or wait, none is lost, and superd continues."""
         if SANITIZED:
             self.skipTest("AddressSanitizer takes terabytes of address space: for a build without it")
         daemon, uri = self.serving("wait", "20", limits={"per_source": 2, "wait_timeout": "5m"},

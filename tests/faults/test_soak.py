@@ -28,7 +28,7 @@ FLOOD = 20  # clients of one burst
 KEPT = 2000  # log records
 MEMORY = 1024  # KiB
 
-# Floods go to these alone, so that whoever behaves is refused by none but its own.
+# Floods go only to these, so that a well-behaved client is refused only by its own service.
 FLOODED = {
     "rated": dict(limits={"rate": "100/s", "burst": 5}),
     "denied": dict(access={"deny": ["127.0.0.66"]}),
@@ -70,7 +70,7 @@ class Soak(SuperdCase):
                 self.wrong.append(wrong)
 
     def act(self, what, pause=0.0):
-        """A thread that does it until the end; what it raises is wrong."""
+        """A thread that does it until the end; an exception in it is an error."""
         def run():
             dice = random.Random(what.__name__ + str(threading.get_ident()))
             while not self.over.is_set():
@@ -84,7 +84,7 @@ class Soak(SuperdCase):
         thread.start()
         return thread
 
-    # -- who does what ---------------------------------------------------------------------------
+    # -- the actors -------------------------------------------------------------------------------
 
     def behaves(self, dice):
         """Sends a line and reads it again."""
@@ -134,7 +134,7 @@ class Soak(SuperdCase):
         pass
 
     def floods(self, dice):
-        """A burst of one source at a service that keeps some of it out."""
+        """A burst from one source at a service that keeps some of it out."""
         name = dice.choice(list(FLOODED))
         _, *address = uri_parts(self.subject.uris[name])
         socks = []
@@ -192,7 +192,7 @@ class Soak(SuperdCase):
         self.count("upgrades")
 
     def control(self, verb, **words):
-        """Asks until it is answered: nobody answers during an upgrade."""
+        """Asks until it is answered: during an upgrade nothing answers."""
         deadline = time.monotonic() + PATIENCE
         while True:
             try:
@@ -244,13 +244,13 @@ class Soak(SuperdCase):
         return len(self.control("processes")["processes"])
 
     def test_everything_at_once(self):
-        """After it all: accepted = served + refused + left; started = ended, by how; the same descriptors, processes
-        and memory; and no client was lost but by those who killed its handler."""
+        """Afterwards: accepted = served + refused + left; started = ended, by kind of end; the same descriptors,
+        processes and memory; and no client was lost except by the killers of its handler."""
         self.subject = Subject(self)
         self.write()
         self.subject.names = {**self.subject.names, **FLOODED, "threads": THREADS}
         self.subject.start()
-        self.go_on_for(max(SECONDS / 5, 2))  # what is allocated once is allocated before the count
+        self.go_on_for(max(SECONDS / 5, 2))  # allocate what is allocated once before the count
         self.come_to_rest()
         self.subject.note_rest()
         before = (self.children(), process.resident(self.subject.daemon.pid))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What is remembered of sources is bounded. tests/faults/sources goes through more of them."""
+"""What superd remembers of sources is bounded. tests/faults/sources goes through more of them."""
 
 import os
 import shutil
@@ -14,7 +14,7 @@ NETWORK = "2001:db8::/32"
 
 
 class ManySources(FaultCase):
-    """In a network of the test's own, where every address of the documentation prefix is here."""
+    """In the test's own network namespace, where every address of the documentation prefix is local."""
 
     LIMITS = {"per_source": 4, "per_source_rate": "1/h", "on_excess": "close"}
 
@@ -35,12 +35,12 @@ class ManySources(FaultCase):
             timeout=3600)
 
     def test_memory(self):
-        """Many IPv6 networks, a client each: all served, and superd grows by less than the table's ceiling; who had
-        used up its share before them has still used it up."""
+        """Many IPv6 networks, one client each: all served, and superd grows by less than the table's ceiling; a source
+        that had used up its share before them still has no share."""
         daemon, uri = self.serving("wait", "0", listen="tcp://[::1]:0", limits=self.LIMITS, prefix=self.prefix)
         one = self.from_many(daemon, uri, source="2001:db8:ffff::1", parallel=1, total=3)
         self.assertEqual(one["ends"], {"served": 1, "closed": 2})
-        # The same source over and over: what is allocated once is there before the count.
+        # The same source over and over: allocates what is allocated once before the count.
         self.from_many(daemon, uri, source="2001:db8:ffff::1", parallel=50, total=200)
         warm = self.from_many(daemon, uri, source="2001:db8:fffe::1", sources=200, parallel=50, total=200)
         self.all_served(warm, 200)

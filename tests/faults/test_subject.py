@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The probe of the other fault tests: it takes nobody's pace for a leak, and names what is one."""
+"""The probe of the other fault tests: it mistakes no slow process for a leak, and names real leaks."""
 
 import socket
 
@@ -18,7 +18,7 @@ time.sleep(600)
 
 class Probe(SuperdCase):
     def test_a_worker_that_has_closed_its_pair(self):
-        """A worker that has closed its pair and is still there is no socket less."""
+        """A worker that has closed its pair and still runs does not count as a missing socket."""
         daemon = self.prepare()
         control = Control(daemon.control)
         keys = dict(listen="tcp://127.0.0.1:0", model="prefork", handoff="listen",
@@ -45,7 +45,7 @@ class Probe(SuperdCase):
             self.assertEqual(measure(control, daemon.pid), first)
 
     def test_a_socket_has_a_name(self):
-        """What a socket is can be told from its name."""
+        """A socket's name shows what it is."""
         daemon = self.superd({"tcp": dict(listen="tcp://127.0.0.1:0", model="fork", exec=["cat"]),
                               "unix": dict(listen="unix://@superd-probe", model="fork", exec=["cat"])})
         names = Sockets(daemon.pid).others

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Upgrades in place, one after the other, under load. tests/faults/upgrades makes as many as there are to be."""
+"""Upgrades in place, one after the other, under load. tests/faults/upgrades makes more of them."""
 
 import collections
 import hashlib
@@ -25,7 +25,7 @@ BEAT = 0.1  # seconds from one upgrade to the next
 PATIENCE = 60.0
 SIZE = 4 << 20  # of the file that is fetched meanwhile
 
-# Those that refuse clients by what they are for.
+# Services that are meant to refuse clients.
 LEFT_OUT = ("turned-away",)
 TCP = "tcp://127.0.0.1:0"
 
@@ -40,7 +40,7 @@ class Shell:
         case.addCleanup(self.end)
 
     def answers(self):
-        """Types a command and waits for what it prints."""
+        """Types a command and waits for its output."""
         self.typed += 1
         self.process.stdin.write(b"echo said $((7 * %d))\n" % self.typed)
         deadline = time.monotonic() + PATIENCE
@@ -61,8 +61,8 @@ class Shell:
 
 
 class Load:
-    """Clients of every service, each after the other, until they are told that it is over. None is quicker than its
-    share of CONNECTIONS over all of the upgrades asks for, or pools would leave nothing to the others."""
+    """Clients of every service, one after the other, until told that it is over. None is quicker than its share of
+    CONNECTIONS over all upgrades requires, or pools would leave nothing to the others."""
 
     def __init__(self, visits):
         self.pause = UPGRADES * BEAT / CONNECTIONS * len(visits)
@@ -96,7 +96,7 @@ class Load:
 @unittest.skipIf(sshd.MISSING, f"not installed: {', '.join(sshd.MISSING)}")
 class Upgrades(sshd.SshdCase, UpgradeCase, FaultCase):
     def serve_everything(self):
-        """Every model and kind of socket, and what is to last."""
+        """Every model and kind of socket, with sessions that last."""
         daemon, login = self.prepare_login()
         daemon.log_level = "info"
         names = {name: keys for name, keys in everything.services(daemon.directory).items() if name not in LEFT_OUT}
@@ -127,13 +127,13 @@ class Upgrades(sshd.SshdCase, UpgradeCase, FaultCase):
 
     @staticmethod
     def datagram(uri, data):
-        """Sent once: what a superd lost would be missed."""
+        """Sent once: anything that a superd lost would be missed."""
         with connect(uri, timeout=PATIENCE) as sock:
             sock.send(data)
             return "served" if sock.recv(100) == data else "another's answer"
 
     def fetch(self, daemon, uri):
-        """rsync, as slow as to last for all of it."""
+        """rsync, so slow that it lasts for all of it."""
         target = daemon.shared("fetched")
         rate = max(1, int(SIZE / 1024 / (UPGRADES * BEAT)))
         return subprocess.Popen(["rsync", f"--bwlimit={rate}", f"rsync://127.0.0.1:{uri.rsplit(':', 1)[1]}/data/blob",
@@ -156,15 +156,15 @@ class Upgrades(sshd.SshdCase, UpgradeCase, FaultCase):
                 return True
 
     def test_nobody_notices(self):
-        """Upgrades one after the other while clients come to every model and kind of socket: each has its answer and
-        is counted, instances, per_source and max_lifetime hold, and sessions that span them all go on: of handlers
-        under four models and of a pool's worker, a shell behind sshd -i, a file that rsync fetches."""
+        """Upgrades one after the other while clients come to every model and kind of socket: each gets its answer and
+        is counted, instances, per_source and max_lifetime hold, and sessions that span all upgrades continue: handlers
+        under four models and a pool's worker, a shell behind sshd -i, a file that rsync fetches."""
         daemon, login, uris = self.serve_everything()
         control = everything.Control(daemon.control)
         self.eventually(lambda: control.services()["pool"]["spare"] >= 2, "workers are there")
         sessions = {name: Session(self.client(uris[name])) for name in ("fork", "parked", "unix", "delayed", "pool")}
         sessions["pool"].goes_on(self, b"there")
-        busy = self.eventually(lambda: self.busy_workers(control), "the worker of a session has said so")
+        busy = self.eventually(lambda: self.busy_workers(control), "the worker of a session has answered")
         shares = [Session(self.client(uris["each"])) for _ in range(2)]
         shell = Shell(self, self.ssh(daemon, daemon.address("sshd"), login))
         shell.answers()
@@ -237,9 +237,9 @@ class Upgrades(sshd.SshdCase, UpgradeCase, FaultCase):
 
 
 class Scarcity(FaultCase, UpgradeCase):
-    """An upgrade for which there is too little of something is refused with the reason, or done; nothing between."""
+    """An upgrade that lacks some resource is refused with the reason, or done; nothing in between."""
 
-    UID = 64123  # nobody's, so that no other process counts
+    UID = 64123  # belongs to nobody, so that no other process counts
     NEEDS_DESCRIPTORS = "UndefinedBehaviorSanitizer looks at memory by a pipe, and ends superd where it cannot have one"
 
     def attempt(self, daemon):
@@ -258,8 +258,8 @@ class Scarcity(FaultCase, UpgradeCase):
 
     @unittest.skipIf(SANITIZED, NEEDS_DESCRIPTORS)
     def test_descriptors_all_taken(self):
-        """All descriptors are taken by clients, most of whom superd holds: nobody is lost by upgrades, done or not,
-        and that something is scarce is said once, before them."""
+        """All descriptors are taken by clients, most of which superd holds: upgrades, done or not, lose no client, and
+        the scarcity is reported once, before them."""
         daemon, uri = self.serving("until", "DIR/go", prefix=["prlimit", "--nofile=60:60", "--"],
                                    limits={"per_source": 2, "wait_timeout": "5m"})
         load = self.crowd(daemon, uri, source="127.0.9.1", sources=10)
@@ -273,7 +273,7 @@ class Scarcity(FaultCase, UpgradeCase):
 
     @unittest.skipIf(SANITIZED, NEEDS_DESCRIPTORS)
     def test_descriptors_ever_fewer(self):
-        """The limit of descriptors comes down one by one: upgrades are done, then refused, and a session goes on."""
+        """The limit of descriptors comes down one by one: upgrades are done, then refused, and a session continues."""
         daemon = self.superd({"cat": dict(listen=TCP, model="fork", exec=["cat"]),
                               "parked": dict(listen=TCP, model="prefork", exec=["cat"])})
         sessions = [Session(self.client(daemon.address(name))) for name in ("cat", "parked")]
@@ -293,7 +293,7 @@ class Scarcity(FaultCase, UpgradeCase):
     @unittest.skipIf(os.geteuid() != 0, "needs root: a limit of processes counts all that the user runs")
     def test_processes_all_taken(self):
         """An ordinary user's superd that has as many processes as it may: refused, since none is left for the proof;
-        nobody is lost, and once there is one the upgrade is done."""
+        no client is lost, and once there is a free one the upgrade is done."""
         user = ["setpriv", f"--reuid={self.UID}", f"--regid={self.UID}", "--clear-groups", "--"]
         daemon, uri = self.serving("until", "DIR/go", prefix=["prlimit", "--nproc=30:30", "--", *user])
         load = self.crowd(daemon, uri)
@@ -305,8 +305,8 @@ class Scarcity(FaultCase, UpgradeCase):
 
     @unittest.skipIf(SANITIZED, "AddressSanitizer takes terabytes of address space: for a build without it")
     def test_memory(self):
-        """From far too little address space to enough, in pages around the least that will do: an upgrade is refused
-        or done, and a session goes on."""
+        """From far too little address space to enough, in pages around the minimum: an upgrade is refused or done, and
+        a session continues."""
         daemon = self.superd({"cat": dict(listen=TCP, model="fork", exec=["cat"])})
         session = Session(self.client(daemon.address("cat")))
         outcomes, hard = collections.Counter(), resource.prlimit(daemon.pid, resource.RLIMIT_AS)[1]

@@ -23,13 +23,13 @@ class Table:
 
 
 def common(t, dialect):
-    """What all inetds that run here know; they differ in what they make of it."""
+    """What all inetds that run here know; they differ in how they use it."""
     line = "PORT stream tcp nowait root PROBE probe -x"
     t.add("plain", line, shows=("served",))
     t.add("tcp4", line.replace("tcp", "tcp4"), shows=("served", "closed"))
     t.add("tcp6", line.replace("tcp", "tcp6"), shows=("served",))
     t.add("tcp46", line.replace("tcp", "tcp46"))
-    other = 'has protocol "' if dialect == "openbsd" else None  # it takes what it does not know for what it knows
+    other = 'has protocol "' if dialect == "openbsd" else None  # it confuses unknown entries with known ones
     t.add("tcp6only", line.replace("tcp", "tcp6only"), says=other)
     t.add("udp", "PORT dgram udp wait root PROBE probe --receive 0 --idle 200", ("udp",), shows=("served",))
     t.add("udp4", "PORT dgram udp4 wait root PROBE probe --receive 0 --idle 200", ("udp",), shows=("served", "closed"))

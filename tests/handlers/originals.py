@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""The daemons whose files superctl imports, each in a network namespace with clients of many addresses, and superd in
-its place with the imported definitions: who is served there, and what its handler finds."""
+"""The daemons whose files superctl imports, each in a network namespace with clients from many addresses, and superd
+in its place with the imported definitions: who is served, and what the handler finds."""
 
 import concurrent.futures
 import ctypes
@@ -23,13 +23,13 @@ SUPERCTL = os.environ.get("SUPERD_CTL", "")
 SUPERD = os.environ.get("SUPERD_BINARY", "")
 PROBE = os.environ.get("SUPERD_PROBE", "")
 
-# Whom they ask, and as whom.
+# Which clients they ask as, and how.
 CLIENTS = [("127.0.0.1", "127.0.0.1"), ("10.0.0.1", "10.0.0.2"), ("10.0.0.1", "10.1.0.2"), ("10.0.0.1", "192.168.0.1"),
            ("10.0.0.1", "192.168.1.2"), ("::1", "::1"), ("fd00::1", "fd00::2"), ("fd00::1", "fd00:1::2")]
 ADDRESSES = sorted({address for pair in CLIENTS for address in pair} - {"127.0.0.1", "::1"} | {"10.0.0.9"})
 FACTS = ("uid", "gid", "groups", "umask", "nice", "arg", "rlimit as", "rlimit cpu", "rlimit data", "rlimit nofile",
          "rlimit stack", "env A=", "env B=", "env C=", "env PASSED=")
-GRACE = 0.5  # how long datagrams, and clients of a socket on which nobody accepts, wait
+GRACE = 0.5  # how long to wait for datagrams, and for clients of a socket on which nobody accepts
 
 
 def program(package, path):
@@ -46,7 +46,7 @@ def program(package, path):
 
 
 def enter_namespace():
-    """A network of this process's own, with all the addresses, and mounts of its own."""
+    """A network of this process's own, with all the addresses, and its own mounts."""
     if os.geteuid() != 0:
         raise unittest.SkipTest("needs root for a network namespace")
     libc = ctypes.CDLL(None, use_errno=True)
@@ -60,11 +60,11 @@ def enter_namespace():
 
 
 def facts_of(answer):
-    """What the handler found. superd's argv[0] is the path where the original's is the name at its end."""
+    """What the handler found. superd's argv[0] is the path; the original's is the name at its end."""
     found = [line for line in answer.decode("utf-8", "replace").splitlines() if line.startswith(FACTS)]
     if answer.startswith(b"pid ") is False:
         found.append("something before it")
-    # Group 0 beside uid 0 says nothing: it is whatever started the daemon that has it.
+    # Group 0 next to uid 0 says nothing: it comes from whatever started the daemon.
     if "uid 0 0 0" in found:
         found = ["groups" if line == "groups 0" else line for line in found]
     first = next((at for at, line in enumerate(found) if line.startswith("arg ")), None)
@@ -74,8 +74,8 @@ def facts_of(answer):
 
 
 def ask(kind, server, client, port):
-    """(outcome, facts): "served", "refused" (taken, and closed without a word), "closed", "silent". Silence is asked
-    again: a busy machine is slow, and a datagram may come between two handlers."""
+    """(outcome, facts): "served", "refused" (accepted, and closed without a word), "closed", "silent". Silence is
+    asked again: a busy machine is slow, and a datagram may come between two handlers."""
     for _ in range(3):
         outcome, facts = ask_once(kind, server, client, port)
         if outcome != "silent":
@@ -121,7 +121,7 @@ def ask_all(ports):
         return dict(zip(ports, pool.map(one, ports)))
 
 
-class Case(TestCase):  # no tests of its own
+class Case(TestCase):  # has no tests itself
     """Folders, daemons and their ends."""
 
     @classmethod
@@ -142,7 +142,7 @@ class Case(TestCase):  # no tests of its own
         return self.path(name)
 
     def mount(self, name, text):
-        """A file of /etc with this text, until the end of the test; it must be there."""
+        """A file of /etc with this text, until the end of the test; it must exist."""
         source = self.write("etc" + name.replace("/", "-"), text)
         subprocess.run(["mount", "--bind", source, name], check=True)
         self.addCleanup(subprocess.run, ["umount", name], check=True)
@@ -207,8 +207,8 @@ class Case(TestCase):  # no tests of its own
                           self.listening(sentinel), ports, environment)
 
     def compare(self, entries, theirs, ours, report):
-        """Each entry: name, ports, says. Where the two differ, a note about the entry must match `says`; where it is
-        None they must not differ."""
+        """Each entry: name, ports, says. If the two differ, a note about the entry must match `says`; if it is None
+        they must not differ."""
         for entry in entries:
             with self.subTest(file=entry.name):
                 notes = [note["text"] for note in report["report"]

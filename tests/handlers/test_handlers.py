@@ -24,7 +24,7 @@ def needs(*names):
     return unittest.skipIf(missing, f"not installed: {', '.join(missing)} (tests/packages names the packages)")
 
 
-class HandlerCase(SuperdCase):  # no tests of its own
+class HandlerCase(SuperdCase):  # has no tests itself
     def run_client(self, *command, timeout=240, **options):
         """Runs a client program and returns its stdout."""
         options.setdefault("env", {"PATH": PATH, "HOME": self.home, "LC_ALL": "C"})
@@ -232,8 +232,8 @@ class Fcgiwrap(HandlerCase):
         return self.run_client("cgi-fcgi", "-bind", "-connect", path, env=environment).replace(b"\r\n", b"\n")
 
     def test_a_pool_on_a_shared_socket(self):
-        """fcgiwrap, prefork with handoff = "listen": a pool of workers answers FastCGI requests on a unix socket, the
-        same workers many of them; one that is killed is replaced."""
+        """fcgiwrap, prefork with handoff = "listen": a pool of workers answers FastCGI requests on a unix socket, each
+        worker many of them; a killed worker is replaced."""
         daemon = self.prepare()
         script = daemon.script("hello", "#!/bin/sh\nprintf 'Content-Type: text/plain\\r\\n\\r\\n'\n"
                                         "echo \"hello $QUERY_STRING from $(id -u), worker $PPID\"\n")

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""superctl import on the files that Debian's packages ship: what it makes of them, and that it serves.
+"""superctl import on the files that Debian's packages ship: the definitions that it makes, and that these serve.
 
-Those that tests/install has unpacked were found by a search over the distribution's Contents index, not by hand, and here
-over what was unpacked. Definitions in imported/ were looked at one by one; SUPERD_IMPORTED=write writes them anew."""
+tests/install unpacks packages that were found by a search over the distribution's Contents index, not by hand. Each
+definition in imported/ has been reviewed; SUPERD_IMPORTED=write writes them again."""
 
 import ftplib
 import json
@@ -61,7 +61,7 @@ def unpacked():
 
 
 def files_of(package, fits):
-    """Its files whose path and text fit, in order."""
+    """Its files whose path and text match, in order."""
     found = []
     for folder, _, names in os.walk(os.path.join(PACKAGES, package)):
         for name in names:
@@ -93,7 +93,7 @@ def superctl(*arguments, status=0):
     return done
 
 
-class ImportCase(TestCase):  # no tests of its own
+class ImportCase(TestCase):  # has no tests itself
     def setUp(self):
         self.folder = new_folder("superd-import-")
         self.addCleanup(shutil.rmtree, self.folder)
@@ -107,7 +107,7 @@ class ImportCase(TestCase):  # no tests of its own
         return self.path(name)
 
     def definitions(self, folder):
-        """NAME to what the file says; without a folder there are none."""
+        """NAME and the file's text; empty without a folder."""
         found = {}
         for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else ():
             with open(os.path.join(folder, name), "rb") as file:
@@ -117,8 +117,8 @@ class ImportCase(TestCase):  # no tests of its own
 
 class ImportOfPackages(ImportCase):
     def compare(self, form, package, *arguments):
-        """Imports into a new folder; the definitions are those in imported/FORMAT/PACKAGE, and what `check` says of
-        them, the report has said. Where there are no definitions, it says why."""
+        """Imports into a new folder; the definitions are those in imported/FORMAT/PACKAGE, and everything that `check`
+        says about them is in the report. If there are no definitions, the report says why."""
         out = self.path(f"{form}-{package}")
         report = json.loads(superctl("--json", "import", form, *arguments, "--output", out).stdout)
         self.assertEqual(report["version"], 1)
@@ -157,7 +157,7 @@ class ImportOfPackages(ImportCase):
         self.assertGreater(tried, 20)
 
     def test_systemd(self):
-        """Every socket unit that is unpacked, and those of packages that the tests install."""
+        """Every unpacked socket unit, and those of packages that the tests install."""
         tried = 0
         for package in [*unpacked(), *INSTALLED]:
             with self.subTest(package=package):
@@ -170,8 +170,8 @@ class ImportOfPackages(ImportCase):
         self.assertGreater(tried, 25)
 
     def test_inetd(self):
-        """The lines that packages add to inetd.conf, and what they have as examples of it; those that they add switched off
-        are named in the report."""
+        """The lines that packages add to inetd.conf, and their example lines; lines that they add switched off are
+        named in the report."""
         off, tried = set(), 0
         for package in unpacked():
             with self.subTest(package=package):
@@ -189,7 +189,8 @@ class ImportOfPackages(ImportCase):
                               for name in ("sane-port", "telnet", "uucp")}, off)
 
     def test_one_folder(self):
-        """All of xinetd.d's files at once: what another one has the address of is switched off, so that check passes."""
+        """All of xinetd.d's files at once: a service whose address another one has is switched off, so that check
+        passes."""
         self.write("xinetd.conf", "defaults\n{\n\tinstances = 9\n}\nincludedir " + shipped("xinetd", "etc/xinetd.d") + "\n"
                    "service again\n{\n\ttype = UNLISTED\n\tport = 7\n\tsocket_type = stream\n\twait = no\n\tuser = root\n"
                    "\tserver = /bin/sh\n}\nservice third\n{\n\ttype = UNLISTED\n\tport = 7\n\tsocket_type = stream\n"
@@ -230,8 +231,8 @@ class ImportCommand(ImportCase):
             superctl(*wrong, status=2)
 
     def test_again(self):
-        """A second import replaces what the first has written, says what changes, and leaves alone what people edited or
-        wrote; --force replaces that too; --dry-run writes nothing. A service that has gone is named."""
+        """A second import replaces what the first has written, reports the changes, and leaves alone what people
+        edited or wrote; --force replaces that too; --dry-run writes nothing. A service that has gone is named."""
         path = self.write("inetd.conf", "".join(self.LINE.replace("7007", port) for port in ("7007", "7008", "7009")))
         arguments = ("import", "inetd", path, "--dialect", "bsd", "--output", self.path("out"))
         self.assertIn("3 services written", superctl(*arguments).stderr)
@@ -275,8 +276,8 @@ class ImportCommand(ImportCase):
         self.assertIn("is not one of tcpserver", superctl("import", "command", "--", "httpd", status=1).stderr)
 
     def test_units(self):
-        """Of a folder of links to sockets, as systemd makes it for those that are enabled, the services and drop-ins are
-        taken from where the links lead; a masked socket is left out; of units of one name the first counts."""
+        """In a folder of links to sockets, as systemd makes it for enabled ones, the services and drop-ins are taken
+        from the links' targets; a masked socket is left out; of several units with the same name the first counts."""
         for folder in ("lib", "lib/a.socket.d", "etc"):
             os.mkdir(self.path(folder))
         self.write("lib/a.socket", "[Socket]\nListenStream=7001\nAccept=yes\n")
@@ -356,7 +357,8 @@ class ImportedServices(SuperdCase):
             return answer
 
     def program(self, package, path):
-        """Copied to where every user may run it; a reason to skip where it, or a library of it, is not there."""
+        """Copied to a place where every user may run it; a reason to skip if it, or one of its libraries, is
+        missing."""
         source = shipped(package, path)
         missing = [line.strip() for line in subprocess.run(["ldd", source], capture_output=True, text=True, check=False)
                    .stdout.splitlines() if "not found" in line]
@@ -371,8 +373,8 @@ class ImportedServices(SuperdCase):
                               check=True, capture_output=True).stdout
 
     def test_answers(self):
-        """Ten and more: of xinetd echo, gophernicus, weborf and ftpd, of inetd nullidentd, fingerd and poppassd, of
-        systemd micro-httpd, fcgiwrap, tinysshd and atftpd. Each is asked by a client of its own."""
+        """Ten and more: from xinetd echo, gophernicus, weborf and ftpd, from inetd nullidentd, fingerd and poppassd,
+        from systemd micro-httpd, fcgiwrap, tinysshd and atftpd. Each has a client of its own."""
         for package in ("micro-httpd", "fcgiwrap"):
             shipped(package, INSTALLED[package])
         daemon = self.prepare()

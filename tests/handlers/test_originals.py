@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""superctl import beside the daemons whose files it reads: for each file of a table, the same clients are asked under
-the original and under superd with the imported definitions. Served, refused and not listening agree, and what the
-handler finds, or the report says otherwise."""
+"""superctl import compared with the daemons whose files it reads: for each file of a table, the same clients ask the
+original, and superd with the imported definitions. Both agree on who is served or refused, on what listens, and on
+what the handler finds, or the report says otherwise."""
 
 import inetd_files
 import originals
@@ -33,14 +33,14 @@ class XinetdBesideSuperd(originals.Case):
         self.mount("/etc/hosts", HOSTS)
 
     def test_attributes(self):
-        """Each attribute and flag, and what people get wrong."""
+        """Each attribute and flag, and common mistakes."""
         self.surroundings()
         table = xinetd_files.plain(originals.PROBE, FIRST)
         self.assertGreater(len(table.files), 100)
         self.compare(table.files, *self.ask_xinetd(table))
 
     def test_defaults(self):
-        """Files whose defaults, or whose traps, are for all services."""
+        """Files whose defaults, or whose traps, apply to all services."""
         self.surroundings()
         for file in xinetd_files.alone(originals.PROBE, FIRST).files:
             table = xinetd_files.Table(originals.PROBE, FIRST)

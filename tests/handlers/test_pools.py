@@ -17,13 +17,13 @@ from test_handlers import needs, program
 CLIENTS, EACH = 6, 60
 
 
-class PoolProgram(SuperdCase):  # no tests of its own
+class PoolProgram(SuperdCase):  # has no tests itself
     def service(self, daemon):
         """Defines the service "pool"; `ask` is then good for one request."""
         raise NotImplementedError
 
     def ask(self, daemon):
-        """One request; the pid of the process that answered it. Raises where there was no whole answer."""
+        """One request; returns the pid of the process that answered it. Raises if the answer was incomplete."""
         raise NotImplementedError
 
     def test_under_load_with_a_worker_killed(self):
@@ -72,7 +72,7 @@ class PoolProgram(SuperdCase):  # no tests of its own
         daemon.stop()
 
 
-class FastCgi(PoolProgram):  # no tests of its own
+class FastCgi(PoolProgram):  # has no tests itself
     parameters = {}
 
     def ask(self, daemon):
@@ -131,7 +131,7 @@ EXAMPLES = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(os.path.
                         "examples")
 
 
-class Example(SuperdCase):  # no tests of its own
+class Example(SuperdCase):  # has no tests itself
     """The workers of contrib/examples report, and leave between two clients when they are told to."""
 
     def pool(self, name, *exec_words, **keys):
@@ -149,7 +149,7 @@ class Example(SuperdCase):  # no tests of its own
         return {child.pid for child in daemon.children()}
 
     def serves(self, daemon, uri):
-        """A busy worker has a spare one beside it; told to leave by a reload, it first finishes its client."""
+        """A busy worker has a spare one next to it; told to leave by a reload, it first finishes its client."""
         with connect(uri, timeout=60) as one:
             one.sendall(b"first\n")
             reader = Reader(one)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Files for xinetd: every attribute and flag of xinetd.conf(5), and what people get wrong. `says`: what the report must say
-where superd with the imported file differs from xinetd; None: it must not differ."""
+"""Files for xinetd: every attribute and flag of xinetd.conf(5), and common mistakes. `says`: what the report must say
+if superd with the imported file differs from xinetd; None: it must not differ."""
 
 from dataclasses import dataclass, field
 
@@ -11,7 +11,7 @@ class File:
     text: str
     ports: list            # (kind, port)
     says: str = None
-    outcomes: tuple = ()   # what the original must show, so that the entry tests what it is meant to
+    outcomes: tuple = ()   # what the original must show, so that the entry tests what it should
     names: tuple = ()      # of its services
     environment: dict = field(default_factory=dict)
     hosts: dict = field(default_factory=dict)  # /etc/hosts.allow and its like, for the time of the test
@@ -30,7 +30,7 @@ class Table:
         return self.port
 
     def add(self, name, lines="", *, says=None, shows=(), base=True, kind="tcp", title=None, **options):
-        """A service with what xinetd demands, and these lines after; base: without some of it, by their names."""
+        """A service with what xinetd requires, plus these lines; base: without some of the required ones, by name."""
         port = self.next_port()
         given = {"type": "UNLISTED", "socket_type": "stream" if kind == "tcp" else "dgram", "wait": "no" if kind == "tcp" else "yes",
                  "user": "root", "server": self.probe, "port": str(port)}
@@ -59,7 +59,7 @@ def entry(name, lines):
 
 
 def plain(probe, first_port):
-    """Files without defaults: all are read by one daemon."""
+    """Files without defaults: one daemon reads them all."""
     t = Table(probe, first_port)
     t.add("plain", shows=("served",))
     # Capitals.
@@ -154,7 +154,7 @@ def plain(probe, first_port):
     t.add("bind-elsewhere", "\tbind = 192.0.2.77\n", shows=("closed",))
     t.add("bind-v4-flag6", "\tbind = 10.0.0.1\n\tflags = IPv6\n")
     t.add("bind-v6-flag4", "\tbind = fd00::1\n\tflags = IPv4\n", shows=("served", "closed"))
-    # Who may.
+    # Who may connect.
     t.add("only-from", "\tonly_from = 10.0.0.0\n", shows=("served", "refused"))
     t.add("only-from-more", "\tonly_from = 10.0.0.2\n\tonly_from += 192.168.0.0\n", shows=("served", "refused"))
     t.add("only-from-minus", "\tonly_from = 10.0.0.2 192.168.0.1\n\tonly_from -= 10.0.0.2\n", shows=("served", "refused"))
@@ -220,7 +220,7 @@ def plain(probe, first_port):
 
 
 def alone(probe, first_port):
-    """Files whose defaults, or whose traps, are for all services of a daemon: each for a daemon of its own."""
+    """Files whose defaults, or whose traps, apply to all services of a daemon: each gets a daemon of its own."""
     t = Table(probe, first_port)
     t.add("sensor", "\tflags = SENSOR\n\tdeny_time = 1\n\tonly_from = 203.0.113.0\n", says="SENSOR", shows=("refused",))
 

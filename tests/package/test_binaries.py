@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""The programs as they are installed: placed anywhere in memory, sealed after their relocation, and compiled with what
-the compiler has against faults that overwrite memory. A build with sanitizers differs."""
+"""The programs as they are installed: placed anywhere in memory, sealed after relocation, and compiled with the
+compiler's protections against memory corruption. A build with sanitizers differs."""
 
 import os
 import pathlib
@@ -14,7 +14,7 @@ from harness import TestCase
 FOLDER = pathlib.Path(os.environ["SUPERD_PACKAGE_FOLDER"])
 CACHE = FOLDER / "CMakeCache.txt"
 DYNAMIC = {"superd", "superctl"}
-ENDBR64 = bytes.fromhex("f30f1efa")  # what an indirect jump may reach
+ENDBR64 = bytes.fromhex("f30f1efa")  # possible targets of an indirect jump
 
 
 def readelf(*words):
@@ -22,7 +22,7 @@ def readelf(*words):
 
 
 @unittest.skipUnless(shutil.which("readelf"), "needs readelf, from the package binutils")
-class Binary(TestCase):  # no tests of its own
+class Binary(TestCase):  # has no tests itself
     def check(self, path, is_static):
         segments, dynamic = readelf("--file-header", "--segments", path), readelf("--dynamic", path)
         self.assertRegex(segments, r"Type: +DYN ", "not position-independent")
@@ -55,7 +55,7 @@ class Installed(Binary):
                 self.check(path, path.name not in DYNAMIC and "LINK_STATIC" in self.has)
 
     def test_all_code_is_compiled_with_what_the_compiler_has(self):
-        """The flags are on each command; where they leave a mark, it is in the programs."""
+        """The flags are in each command; if they leave a trace, it is in the programs."""
         flags = ["-fstack-protector-strong", "-fPIE"]
         flags.append("-D_FORTIFY_SOURCE=3" if "FORTIFY_3" in self.has else "-D_FORTIFY_SOURCE=2")
         known = {"fstack_clash_protection": "-fstack-clash-protection", "fcf_protection_full": "-fcf-protection=full",
@@ -73,7 +73,7 @@ class Installed(Binary):
         self.assertRegex(readelf("--dyn-syms", FOLDER / "sbin/superd"), r"__\w+_chk@", "nothing is fortified")
 
     def test_the_compiler_s_words_are_known_here(self):
-        """GCC has all of it on x86-64, so a check in the build that fails for another reason is found."""
+        """GCC on x86-64 has all of it, so a check in the build that fails for another reason is found."""
         version = subprocess.check_output(["c++", "--version"], text=True)
         if os.uname().machine != "x86_64" or not re.search(r"\(.*\) 1[2-9]\.", version) or "clang" in version:
             self.skipTest("GCC 12 or later on x86-64 is what is known")

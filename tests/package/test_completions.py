@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The shells' completions: complete beside what the programs say of themselves, and quiet without a daemon."""
+"""The shells' completions: complete compared with the programs' own help, and quiet without a daemon."""
 
 import os
 import pathlib
@@ -10,7 +10,7 @@ import tempfile
 from harness import SuperdCase
 from test_manual import SUPERCTL, SUPERD, options
 
-# What it answers in JSON; only service names count, whatever a description says.
+# Its answer in JSON; only service names count, whatever a description says.
 LIST = (r'{"ok":true,"services":[{"description":"a \"name\":\"trap\"","name":"echo"},{"name":"echo-udp"},'
         r'{"name":"time"}],"version":1}')
 COMPLETIONS = pathlib.Path(__file__).parents[2] / "contrib" / "completions"
@@ -111,5 +111,5 @@ class Completions(SuperdCase):
         self.check_names(self.zsh)
 
     def zsh(self, line):
-        """What zsh adds to its list of matches, seen by a compadd of ours in a shell on a terminal of its own."""
+        """zsh's additions to its list of matches, seen by our own compadd in a shell on its own terminal."""
         return self.run_shell("zsh", "-f", pathlib.Path(__file__).with_name("complete.zsh"), str(COMPLETIONS), line)

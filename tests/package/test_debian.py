@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The Debian package: what is in it, and its life in a fresh root, from installation to purge."""
+"""The Debian package: its content, and its life in a fresh root, from installation to purge."""
 
 import hashlib
 import json
@@ -45,7 +45,7 @@ class Contents(TestCase):
 
 
 def snapshot(tree):
-    """All that is there: path to what it is. Not what dpkg and apt write at any change."""
+    """Everything that is there: paths and kinds. Not what dpkg and apt write at any change."""
     passing = re.compile(r"var/lib/dpkg/(status|available|diversions|statoverride|lock|triggers/).*|var/log/.*|proc/.*")
     found = {}
     for folder, folders, files in os.walk(tree):
@@ -95,7 +95,7 @@ class FreshRoot(TestCase):
         return [record for record in found if record["message"].startswith(message)]
 
     def start(self):
-        """superd in the root, with processes and /proc of its own."""
+        """superd in the root, with its own processes and /proc."""
         self.log = self.root.parent / "log"
         with open(self.log, "wb") as log:
             self.superd = subprocess.Popen(
@@ -112,7 +112,7 @@ class FreshRoot(TestCase):
         os.kill(child.pid, number)
 
     def reload(self):
-        """By superctl where it knows how; the signal is the other way to the same."""
+        """By superctl if it knows how; the signal is the other way."""
         if re.search(r"^  reload ", self.inside("superctl", "--help"), re.MULTILINE):
             self.inside("superctl", "reload")
         else:
@@ -154,7 +154,7 @@ class FreshRoot(TestCase):
         self.signal(signal.SIGTERM)
         self.assertEqual(self.superd.wait(60), 0, self.log.read_text())
 
-        # Edited files stay whatever comes: a newer package, removal, an installation after that.
+        # Edited files stay through everything: a newer package, removal, an installation after that.
         settings.write_text(settings.read_text() + "# edited\n")
         self.dpkg("--install")
         self.assertTrue(settings.read_text().endswith("# edited\n"))
@@ -168,7 +168,7 @@ class FreshRoot(TestCase):
         self.dpkg("--purge")
         self.assertEqual(self.changes(before), mine)
 
-        # Where there are no definitions, there is nothing at all.
+        # If there are no definitions, nothing is left.
         for file in definitions.iterdir():
             file.unlink()
         self.dpkg("--install")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The manual pages: well formed, complete beside the programs and the key table, and true where they show examples."""
+"""The manual pages: well formed, complete compared with the programs and the key table, and with correct examples."""
 
 import functools
 import gzip

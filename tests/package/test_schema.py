@@ -119,7 +119,7 @@ FORM = re.compile(r"expected .*, found |is not one of |is not a duration|has no 
 
 
 def check(files):
-    """What superctl check says of each of these: name to a list of messages, empty where it has none."""
+    """What superctl check says about each of these: name to a list of messages, empty if there are none."""
     with tempfile.TemporaryDirectory(prefix="superd-schema-", dir=place.base()) as folder:
         for name, text in files.items():
             pathlib.Path(folder, name + ".toml").write_text(text)
@@ -137,7 +137,7 @@ def check(files):
 
 
 def whole(text):
-    """The text with what is missing to make it a service."""
+    """The text, completed to a service."""
     given = set(re.findall(r"^\s*(\w+) = ", text, re.MULTILINE))
     return "".join(f"{key} = {value}\n" for key, value in PLAIN.items() if key not in given) + text + "\n"
 

@@ -54,7 +54,7 @@ class Units(TestCase):
         self.assertEqual(self.verify(self.put(SYSTEMD / "user" / "superd.service"), user=True), (0, []))
 
     def rating(self, threshold=100):
-        """systemd-analyze's exit status and its lines, of the service and what is put beside it."""
+        """systemd-analyze's exit status and lines for the service with its drop-ins."""
         done = subprocess.run(["systemd-analyze", "security", "--offline=yes", "--json=short",
                                f"--threshold={threshold}", self.folder / "superd.service"], text=True, check=False,
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE,
@@ -82,7 +82,7 @@ class Units(TestCase):
         self.assertNotEqual(self.rating(35)[0], 0, "the service alone is rated so as well: nothing is shown")
 
     def test_each_line_of_the_drop_in_has_a_comment(self):
-        """Above it, or above the lines that it stands among."""
+        """Above it, or above the group of lines that it belongs to."""
         before = ""
         for line in (SYSTEMD / "examples" / "hardening.conf").read_text().split("[Service]\n")[1].splitlines():
             self.assertTrue(line.startswith("#") or before, line)

@@ -12,9 +12,9 @@ import unittest
 
 LIBEXEC = os.environ["SUPERD_LIBEXEC"]
 FAULTY = os.environ["SUPERD_TEST_FAULTY"]
-DEADLINE = 20  # seconds; long past what anything here takes, so that only a fault reaches it
+DEADLINE = 20  # seconds; far longer than anything here takes, so that only a fault reaches it
 
-# What the sanitizers read must reach the handlers, whose environment is otherwise superd's alone.
+# The handlers must get the sanitizers' variables, although superd alone decides about their environment.
 SANITIZER_ENVIRONMENT = {name: value for name, value in os.environ.items() if name.endswith("SAN_OPTIONS")}
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Datagrams: from a shared socket and one per process, whom the services answer, and with how much."""
+"""Datagrams: from a shared socket and one per process; whom the services answer, and with how much."""
 
 import os
 import re
@@ -51,7 +51,7 @@ def record_text(path):
 
 class OnSharedSocket(HandlerTest):
     def service(self, name, *arguments, address="127.0.0.1", family=socket.AF_INET):
-        """A handler alone on a socket; the address to reach it at."""
+        """A handler alone on a socket, and the address to reach it."""
         sock = self.udp(address, family=family)
         handler = self.start(name, *arguments, stdin=blocking(sock))
         return sock.getsockname()[1], handler
@@ -179,7 +179,7 @@ class OnSharedSocket(HandlerTest):
                 self.unanswered(port, client, "239.1.2.3")
 
     def test_a_broadcast_is_answered_from_the_address_that_the_kernel_names(self):
-        """By a service that answers broadcasts: not from the broadcast address, from which nothing may be sent."""
+        """From a service that answers broadcasts: not from the broadcast address, from which nothing may be sent."""
         for family, address in ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")):
             sock = self.open(family, socket.SOCK_DGRAM)
             if family == socket.AF_INET6:
@@ -242,8 +242,8 @@ class OnSharedSocket(HandlerTest):
 
     @unittest.skipIf(shutil.which("strace") is None, "strace is not installed")
     def test_system_calls(self):
-        """Alone on its socket, it makes one call to receive and one to answer for a datagram that comes alone, and
-        less than one for each of many that wait."""
+        """Alone on its socket, it makes one call to receive and one to answer a datagram that comes alone, and less
+        than one each if many wait."""
         for address in ("127.0.0.1", "0.0.0.0"):
             with self.subTest(address), tempfile.NamedTemporaryFile(prefix="strace-", dir="/tmp") as record:
                 sock = self.udp(address)

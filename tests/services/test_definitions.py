@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""conf.d shows every handler and every model, on addresses that anyone may take. Its keys are superd's to check."""
+"""conf.d shows every handler and every model, on addresses that anyone may take. superd itself checks its keys."""
 
 import collections
 import os

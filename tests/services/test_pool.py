@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Workers that take clients from a shared socket: nobody is lost, whenever and however a worker leaves."""
+"""Workers that take clients from a shared socket: no client is lost, whenever and however a worker leaves."""
 
 import collections
 import os
@@ -165,7 +165,8 @@ class Accepting(HandlerTest):
 
 class Leaving(HandlerTest):
     def rounds(self, *arguments):
-        """Clients connect while SIGTERM is on its way; what the leaving worker did not take, the next one serves."""
+        """Clients connect while SIGTERM is on its way; the next worker serves those that the leaving one did not
+        take."""
         listener = self.listener()
         worker = self.start("echo", *arguments, stdin=listener)
         self.ready(listener)

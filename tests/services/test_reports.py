@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a worker tells superd over SUPERD_STATUS_FD."""
+"""What a worker reports to superd over SUPERD_STATUS_FD."""
 
 import collections
 import os
@@ -64,7 +64,7 @@ class Reports(HandlerTest):
         self.assertEqual(read_exactly(ours, 15), b"idle\nbusy\nidle\n")
 
     def test_each_message_is_true_by_itself(self):
-        """However many go together: one who reads a message without the next finds room for no more than there is."""
+        """However many go together: a reader of one message without the next never finds more room than there is."""
         sock = blocking(self.udp())
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
         ours, theirs = self.pair(socket.SOCK_SEQPACKET)

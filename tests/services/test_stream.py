@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""One connection on stdin and stdout: what each service says, and where it stops."""
+"""One connection on stdin and stdout: what each service sends, and where it stops."""
 
 import datetime
 import os
@@ -17,7 +17,7 @@ BIG = os.urandom(1 << 20)
 
 class Echo(HandlerTest):
     def half_close(self, client, theirs):
-        """The client sends everything, half-closes, and only then is done reading: nothing may be missing."""
+        """The client sends everything, half-closes, and only then has finished reading: nothing may be missing."""
         handler = self.start("echo", stdin=theirs)
         theirs.close()
 

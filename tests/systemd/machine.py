@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""A machine with systemd as its process 1 and nothing but loopback. Its root lies in memory, in a mount name space that
-goes with it, whatever becomes of the test."""
+"""A machine with systemd as its process 1 and only a loopback network. Its root is in memory, in a mount name space
+that disappears with it, whatever happens to the test."""
 
 import ctypes
 import json
@@ -31,8 +31,8 @@ CLONE_NEWNET = 0x40000000
 
 
 def cgroups():
-    """A control group for one machine, so that two at one time do not take each other's processes for theirs: its
-    folders in the trees that systemd keeps its units in."""
+    """A control group for one machine, so that two at the same time do not confuse each other's processes: its folders
+    in the trees where systemd keeps its units."""
     made = []
     for line in pathlib.Path("/proc/self/cgroup").read_text().splitlines():
         _, controllers, path = line.split(":", 2)
@@ -58,7 +58,7 @@ def remove(cgroup):
 
 
 class Machine:
-    """Skips the test where it cannot be had. This process enters its network, for good."""
+    """Skips the test if it is not possible. This process enters its network, for good."""
 
     def __init__(self):
         if root.PACKAGE is None:
@@ -69,7 +69,7 @@ class Machine:
         self.leader = None
         self.console = tempfile.TemporaryFile()
         self.cgroups = cgroups()
-        # Whatever ends this process ends all of the machine.
+        # Anything that ends this process ends the whole machine.
         self.outside = subprocess.Popen(
             ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount-proc", "--pid", "--fork", "--kill-child",
              "sh", "-c", BOOT, "boot", archive, *self.cgroups],
@@ -106,7 +106,7 @@ class Machine:
         return done.stdout.strip() in ("running", "degraded")
 
     def attempt(self, *command):
-        """A command inside: (exit status, all that it said)."""
+        """Runs a command inside: (exit status, all its output)."""
         done = subprocess.run(["nsenter", "--target", str(self.leader), "--all", *command], env=root.ENVIRONMENT,
                               text=True, errors="replace", check=False, stdin=subprocess.DEVNULL,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=PATIENCE)
@@ -126,7 +126,7 @@ class Machine:
         return self.run("systemctl", "show", "--property", name, "--value", unit).rstrip("\n")
 
     def journal(self, *matches, since=None):
-        """Records of the journal as dictionaries, oldest first. `since` is what cursor() gave."""
+        """Records of the journal as dictionaries, oldest first. `since` comes from cursor()."""
         after = [f"--after-cursor={since}"] if since else []
         self.run("journalctl", "--sync")
         said = self.run("journalctl", "--quiet", "--output", "json", "--all", *after, *matches)
@@ -142,7 +142,7 @@ class Machine:
         target.write_text(text)
 
     def discard(self):
-        """Powers off; what does not go by itself within a while is killed."""
+        """Powers off; kills what does not go by itself within a while."""
         if self.leader is not None:
             self.attempt("systemctl", "--no-block", "poweroff")
         try:

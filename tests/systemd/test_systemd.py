@@ -19,7 +19,7 @@ OTHERS = ("/run/systemd/", "/run/superd/")
 
 
 def sockets():
-    """What listens in the machine, but for systemd and control, and UDP sockets: addresses to inodes."""
+    """What listens in the machine, except systemd and control, and UDP sockets: addresses to inodes."""
     found = {}
     for protocol, state in (("tcp", "0A"), ("udp", "07")):
         with open(f"/proc/thread-self/net/{protocol}", encoding="ascii") as table:
@@ -139,7 +139,7 @@ class Manager(TestCase):
 
     # -- what the unit forbids --------------------------------------------------------------------
 
-    # What a handler does, by its user: a script that says "yes" where it could. Nothing of it works under hardening.conf.
+    # What a handler can do, by its user: a script that prints "yes" if it worked. None works under hardening.conf.
     FORBIDDEN = {
         "setuid": ("nobody", "[ $(/var/lib/superd-test/id -u) = 0 ] && echo yes"),
         "usr": ("root", "touch /usr/superd-test && echo yes"),
@@ -159,7 +159,7 @@ class Manager(TestCase):
         "trace": ("root", "perl -e 'print \"yes\" if -1 != syscall($ARGV[0], 0, 0, 0, 0)' "
                           "$(case $(uname -m) in x86_64) echo 101;; *) echo 117;; esac)"),
     }
-    # What is superd's own work, and has to go on.
+    # superd's own work, which must continue.
     ALLOWED = {
         "user": ({"user": "daemon"}, "[ $(id -u) = 1 ] && echo yes"),
         "nice": ({"nice": -5}, "[ $(nice) = -5 ] && echo yes"),
@@ -190,7 +190,7 @@ class Manager(TestCase):
         return {name for name, text in said.items() if text.rstrip("\n").endswith("yes")}, said
 
     def test_the_drop_in_forbids_handlers_what_its_comments_say_and_superd_nothing(self):
-        """Each script is run without it first, so that what fails under it does so because of it."""
+        """Each script first runs without hardening.conf, so that a failure under it has that cause."""
         without, said = self.probes()
         # A container may keep its root from raising limits, and from some of what is forbidden here.
         self.assertLessEqual(set(self.ALLOWED) - {"limit"}, without, said)

@@ -13,7 +13,7 @@ FLOORS = {"base": 0, "sys": 1, "conf": 2, "net": 3, "admit": 3, "proc": 3, "mode
 PROGRAMS = 9  # main.cc, ctl/ and warm/
 INCLUDE = re.compile(r'^\s*#\s*include\s*(["<])([^">]+)[">]', re.MULTILINE)
 SOURCES = (".cc", ".h", ".c", ".py", ".sh", ".cmake", "CMakeLists.txt")
-SKIPPED = {".git", "build", ".cache", "__pycache__", "corpus"}  # corpora are data, whatever they begin with
+SKIPPED = {".git", "build", ".cache", "__pycache__", "corpus"}  # corpora are data, whatever their first bytes
 
 
 def includes(path):
