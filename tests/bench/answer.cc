@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The smallest handler: answers one line and leaves. Static, so that its own start costs as little as may be.
+// The smallest handler: answers one line and exits. Static, so that its own start costs as little as possible.
 
 #include <unistd.h>
 

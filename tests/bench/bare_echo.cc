@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
-// bare_echo ADDRESS: what a datagram service cannot do without, and nothing else: recvfrom and sendto. Prints
-// "bound PORT".
+// bare_echo ADDRESS: only what a datagram service cannot do without: recvfrom and sendto. Prints "bound PORT".
 
 #include <arpa/inet.h>
 #include <netinet/in.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// bare_loop ADDRESS PORT HANDLER: what a super-server cannot do without, and nothing else: accept4, vfork, dup2,
-// dup2, execve. Port 0 takes a free one. Prints "listening PORT".
+// bare_loop ADDRESS PORT HANDLER: only what a super-server cannot do without: accept4, vfork, dup2, dup2, execve. Port
+// 0 takes a free one. Prints "listening PORT".
 
 #include <arpa/inet.h>
 #include <netinet/in.h>

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 // datagram_load ADDRESS PORT SOCKETS SECONDS [EACH]: keeps EACH datagrams of 64 bytes (1) in flight on each of SOCKETS
-// for SECONDS: takes the echoes that a socket has, sends as many again, and goes on to the next one. Prints one line:
+// for SECONDS: takes a socket's echoes, sends as many again, and continues with the next socket. Prints one line:
 //   rate R p50 US p99 US datagrams N failures F
-// A failure is an echo of what is not in flight, or none within a second; it ends the run. The load has to cost less
-// than the server, or it would measure itself: so it takes and sends in batches where there is more than one.
+// A failure is an echo of something not in flight, or no echo within a second; it ends the run. The load must cost less
+// than the server, or it would measure itself: so it takes and sends in batches if there is more than one.
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -25,7 +25,7 @@ constexpr std::size_t most_each = 16;
 
 struct Text {
     std::uint64_t slot;
-    std::uint64_t number;  ///< which differs from datagram to datagram
+    std::uint64_t number;  ///< differs from datagram to datagram
     std::array<std::uint64_t, 6> more;
 };
 

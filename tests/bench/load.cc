@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
-// load ADDRESS PORT CLIENTS SECONDS [TEXT [PAUSE]]: keeps CLIENTS connections in flight for SECONDS. Each connects, sends
-// TEXT if there is any and closes its side, reads to the end of the stream and closes; the next begins at once, or after
-// PAUSE milliseconds, for which a single client waits. Prints one line:
+// load ADDRESS PORT CLIENTS SECONDS [TEXT [PAUSE]]: keeps CLIENTS connections in flight for SECONDS. Each connects,
+// sends TEXT if there is any and closes its side, reads to the end of the stream and closes; the next begins at once,
+// or after PAUSE milliseconds, for which a single client waits. Prints one line:
 //   rate R p50 US p99 US first US connections N failures F
 // "first" is the median time to the first byte.
-// The server closes first, so its side holds TIME_WAIT; sources go through 127.0.1.1 to 127.0.1.32, so that even a
-// server that does not do so leaves ports enough.
+// The server closes first, so TIME_WAIT is on its side. Sources go through 127.0.1.1 to 127.0.1.32, so there are enough
+// ports even if a server does not close first.
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -31,7 +31,7 @@ using Clock = std::chrono::steady_clock;
 struct Connection {
     int fd = -1;
     bool answered = false;
-    Clock::time_point begin;  ///< before the connection was asked for
+    Clock::time_point begin;  ///< before connect()
 };
 
 class Load {
@@ -63,7 +63,7 @@ class Load {
     void start(std::size_t index) {
         Connection& connection = connections_[index];
         if (pause_ > 0) std::this_thread::sleep_for(std::chrono::milliseconds(pause_));
-        // On loopback a connection is there at once.
+        // On loopback a connection is made at once.
         const int type = SOCK_STREAM | SOCK_CLOEXEC | (text_.empty() ? SOCK_NONBLOCK : 0);
         connection = Connection{socket(AF_INET, type, 0), false, Clock::now()};
         const int on = 1;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// A handler for every fault: answers at once, late or when it may, counts itself, fails. Static, so that its own start
-// costs as little as may be and it runs inside any limit.
+// A handler for every fault: answers at once, late or on permission, counts itself, fails. Static, so that its own
+// start costs as little as possible and it runs inside any limit.
 
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -42,7 +42,7 @@ Shared* map(const char* path) {
     return at == MAP_FAILED ? nullptr : static_cast<Shared*>(at);
 }
 
-/// Is one of those that run at once for so long, then answers.
+/// Counts among the running ones for this long, then answers.
 int count(const char* path, long milliseconds) {
     Shared* shared = map(path);
     if (shared == nullptr) return 2;
@@ -57,7 +57,7 @@ int count(const char* path, long milliseconds) {
     return status;
 }
 
-/// The owner of a datagram socket: answers what is there, then leaves.
+/// The owner of a datagram socket: answers what is there, then exits.
 int answer_datagrams() {
     char data[64];
     sockaddr_storage peer;
@@ -70,8 +70,8 @@ int answer_datagrams() {
     return 0;
 }
 
-/// A worker that leaves after so long, and four processes that say on its behalf, without end, that it is busy and
-/// idle. They leave their mark in the file when nobody hears them any more.
+/// A worker that exits after this long, and four processes that report busy and idle for it without end. They leave
+/// their mark in the file when nobody reads them any more.
 int flood_status(const char* path, long milliseconds) {
     const char* number = std::getenv("SUPERD_STATUS_FD");
     const int status = number != nullptr ? std::atoi(number) : -1;

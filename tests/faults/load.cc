@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT
-// Clients for superd, many at once and from many addresses. Each connects, reads to the end, and was served if that
-// began with "answer". Prints one line of JSON.
+// Clients for superd, many at once and from many addresses. Each connects and reads to the end; it was served if the
+// text begins with "answer". Prints one line of JSON.
 //
 //   address=A port=P  where to
 //   source=A sources=N  from A on, one after the other (IPv6: one /64 after the other); default: the kernel's choice
-//   parallel=P total=N  P in flight, N in all (0: until it is told to end by TERM, or seconds are over)
-//   rate=R seconds=S  or: R a second for S seconds, whether answers come or not
-//   abandon=MS  give up after MS and go on to the next
-//   patience=S  who has nothing after S seconds is lost
+//   parallel=P total=N  P in flight, N in all (0: until TERM, or until the seconds are over)
+//   rate=R seconds=S  or: R a second for S seconds, whether or not answers come
+//   abandon=MS  give up after MS and continue with the next
+//   patience=S  a client without an answer after S seconds is lost
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -123,7 +123,7 @@ class Load {
     long parallel_, total_, rate_, abandon_, patience_, seconds_;
     int epoll_;
     std::map<int, Connection> open_;
-    std::deque<std::pair<int, Clock::time_point>> order_;  ///< by age; the closed are still among them
+    std::deque<std::pair<int, Clock::time_point>> order_;  ///< by age; closed ones stay among them
     long begun_ = 0;
     std::map<std::string, long> ends_;
     std::vector<long> times_;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// A pool's worker for every fault: says its pid, waits for a line, takes WORKER_PAUSE milliseconds for it, answers.
+// A pool's worker for every fault: sends its pid, waits for a line, takes WORKER_PAUSE milliseconds for it, answers.
 
 #include <time.h>
 #include <unistd.h>
@@ -13,7 +13,7 @@
 int main(int argc, char** argv) {
     const char* const pause = std::getenv("WORKER_PAUSE");
     const long milliseconds = pause != nullptr ? std::atol(pause) : 0;
-    const bool silent = std::getenv("WORKER_SILENT") != nullptr;  // as one that knows nothing of reports
+    const bool silent = std::getenv("WORKER_SILENT") != nullptr;  // behaves like one that knows nothing of reports
     if (silent) unsetenv("SUPERD_STATUS_FD");
     worker::Service service;
     service.summary = "Says its pid and answers.";

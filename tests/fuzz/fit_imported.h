@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// What must hold of every import, whatever was imported.
+// What must hold for every import, whatever its input.
 
 #include <cstdlib>
 
@@ -9,7 +9,7 @@
 
 namespace superd::ctl {
 
-/// A machine without files, services and hosts, but with localhost.
+/// A machine without files, services and hosts, except localhost.
 inline Machine no_machine() {
     Machine out;
     out.read = [](const std::string&) -> Result<std::string> { return fail("no such file"); };
@@ -22,9 +22,9 @@ inline Machine no_machine() {
     return out;
 }
 
-/// Names are free and such as superd takes, and what is written is TOML. Ends the program where that is not so.
+/// Names are free and valid for superd, and the output is TOML. Otherwise ends the program.
 inline void fit_imported(Import import) {
-    // Each has users, ports and programs looked up, which is slow: two are as good as many.
+    // Looking up users, ports and programs for each is slow: two are as good as many.
     if (import.services.size() > 2) import.services.erase(import.services.begin() + 2, import.services.end());
     conf::Surroundings from;
     from.environment = {"PATH=/usr/bin:/bin"};

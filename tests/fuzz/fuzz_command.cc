@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Command lines of other servers, a word on each line. What stands after a line "---" is in each file of rules.
+// Command lines of other servers, one word on each line. The text after a line "---" is in each file of rules.
 #include "base/text.h"
 #include "fit_imported.h"
 

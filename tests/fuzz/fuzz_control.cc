@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Any bytes as a request of the control protocol: the answer is one line of JSON that says whether it is one, and
-// whoever may only look has changed nothing.
+// Any bytes as a request of the control protocol: the answer is one line of JSON that says whether it is valid, and a
+// reader changes nothing.
 #include <cstdint>
 #include <cstdlib>
 #include <nlohmann/json.hpp>

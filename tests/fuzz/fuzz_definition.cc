@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// A service definition: TOML, keys, and what they mean together. Its errors must show text that a terminal can take.
+// A service definition: TOML, keys, and how they combine. Its errors must be safe to show on a terminal.
 #include <cstdlib>
 
 #include "base/text.h"
@@ -29,7 +29,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     for (const char c : shown) {
         if (c != '\n' && c != '\t' && static_cast<unsigned char>(c) < 0x20) abort();
     }
-    // Without errors it is whole.
+    // Without errors it is complete.
     if (errors.empty() && (draft.service.listen.empty() || draft.service.handler.path.empty())) abort();
     return 0;
 }

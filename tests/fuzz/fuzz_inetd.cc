@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// inetd.conf, from its text to the definitions, in the dialect that its length picks. What stands after a line "---" is
-// in each file that is included.
+// inetd.conf, from its text to the definitions, in the dialect that its length picks. The text after a line "---" is in
+// each included file.
 #include "fit_imported.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {

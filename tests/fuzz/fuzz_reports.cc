@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// What workers of a pool may say on their status descriptors, between clients, deaths, time and upgrades. Whatever it
-// is, the pool has never more than `instances` workers, asks nobody twice to leave, and counts the room that they say.
+// Anything that workers of a pool may write to their status descriptors, between clients, deaths, time and upgrades.
+// The pool never has more than `instances` workers, asks no worker twice to leave, and counts the room that they
+// report.
 #include <cstdlib>
 #include <string_view>
 #include <unordered_map>
@@ -34,7 +35,8 @@ struct World {
         pool->resume();
     }
 
-    /// The host's own part: who was asked to leave is no longer the pool's, but holds its place until it has gone.
+    /// The host's own part: a worker that was asked to leave no longer belongs to the pool, but holds its place until
+    /// it has gone.
     void account() {
         for (const pid_t pid : host.retired)
             if (!leaving.insert(pid).second || host.workers.erase(pid) == 0) abort();
@@ -97,7 +99,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     World world(data[0]);
     FakeHost& host = world.host;
     world.check();
-    // Each step is a byte that says what, a byte that says who or how much, and for a worker's words their length too.
+    // Each step is a byte for the action, a byte for the worker or amount, and, for a worker's reports, also their
+    // length.
     for (std::size_t at = 1; at + 2 < size;) {
         const unsigned what = data[at], which = data[at + 1];
         at += 2;

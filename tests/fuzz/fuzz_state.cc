@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The state that an upgrade hands over. What can be read is written and read again without a change.
+// The state that an upgrade hands over. What can be read is written and read again unchanged.
 #include <cstdlib>
 
 #include "handover/text.h"

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// xinetd.conf, from its text to the definitions. What stands after a line "---" is in each file that is included.
+// xinetd.conf, from its text to the definitions. The text after a line "---" is in each included file.
 #include "fit_imported.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {

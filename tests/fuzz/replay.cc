@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Runs a fuzzer's function on each file of its corpus: what the fuzzers' own main does not need.
+// Runs a fuzzer's function on each file of its corpus, without the fuzzer's own main.
 #include <cstdint>
 #include <cstdio>
 #include <filesystem>

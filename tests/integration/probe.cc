@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
-// A handler that reports what it finds: ids, descriptors, signals, limits, environment, one fact a line.
-// Static, so that it runs inside any root directory, and it looks by system calls alone, without /proc.
+// A handler that reports what it finds: ids, descriptors, signals, limits, environment, one fact on each line. Static,
+// so that it runs inside any root directory; it uses only system calls, not /proc.
 //
 //   --accept FD   take connections from the listening socket FD and report to each of them
 //   --receive FD  take datagrams from the socket FD and report to the sender of each
-//   --idle MS     with --receive: leave when nothing has come for that long
+//   --idle MS     with --receive: exit when nothing has come for that long
 //   --hold        after the report, wait until the client closes
 //   --ignore SIG  ignore a signal, by number
 //   --stderr TEXT write TEXT to stderr first

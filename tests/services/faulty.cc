@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// An echo that fails or takes long where it is told to, to show that a failed request ends alone and a long one holds
-// no other. It answers broadcasts as well.
+// An echo that fails or takes long on request, to show that a failed request ends alone and a long one holds up no
+// other. It also answers broadcasts.
 
 #include <unistd.h>
 
@@ -23,7 +23,7 @@ std::string echo_or_throw(std::string_view request) {
 
 int main(int argc, char** argv) {
     return worker::run(argc, argv,
-                       {.summary = "Fails where it is told to.",
+                       {.summary = "Fails on request.",
                         .connection =
                             [](worker::Connection client) {
                                 std::array<char, 64> buffer;
