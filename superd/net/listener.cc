@@ -208,8 +208,8 @@ Result<void> bind_path(int fd, int type, const sys::Address& address, const std:
     return {};
 }
 
-/// Binds beside the socket at the path and then replaces it atomically, so the path always works. `own`: that socket is
-/// the one to replace.
+/// Binds next to the socket at the path and then replaces it atomically, so the path always works. `own`: that socket
+/// is the one to replace.
 Result<void> bind_over(int fd, int type, const sys::Address& address, const std::string& path, const SocketOptions& o,
                        bool own) {
     struct stat status;
@@ -242,7 +242,7 @@ Listener::Listener(sys::Fd fd, conf::Listen where, conf::SocketOptions options, 
       options_(std::move(options)),
       type_(type),
       address_(sys::Address::of_socket(fd_.get())) {
-    // A socket bound beside a path and renamed still has its first name.
+    // A socket bound next to a path and renamed still has its first name.
     if (is_path(where_))
         if (auto address = sys::Address::local(where_.path)) address_ = *address;
 }

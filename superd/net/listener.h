@@ -63,7 +63,7 @@ class Listener {
     void set_blocking(bool on) const;
     /// Only the setting for descriptors.
     void let_rights_in(bool on) const;
-    /// Lets a second socket be bound beside this one, for a change to an overlapping address.
+    /// Lets a second socket be bound alongside this one, for a change to an overlapping address.
     void allow_overlap(bool on) const;
     /// This one was bound so; `asked` is what its definition says.
     void overlaps(const conf::SocketOptions& asked);
@@ -76,7 +76,7 @@ class Listener {
     /// Compares the socket with its settings when it was made, and puts right what it can on the socket itself, except
     /// for the filter. It ignores O_NONBLOCK: programs change it by habit.
     Health examine();
-    /// A new socket for the same address, bound beside this one or over its path; clients may come to either until
+    /// A new socket for the same address, bound next to this one or over its path; clients may come to either until
     /// hand_on_to(). It has this filter before any client comes. EADDRINUSE: the kernel does not allow two sockets with
     /// such an address.
     Result<Listener> renew(const std::optional<filter::Program>& program);

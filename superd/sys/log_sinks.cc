@@ -36,7 +36,7 @@ class LineSink final : public QueuedSink {
             way_ = Way::socket;
             return;
         }
-        // Others may share the open file, so its flags stay; opening it anew gives us flags of our own.
+        // Others may share the open file, so its flags stay; reopening it gives us flags of our own.
         const std::string self = fmt::format("/proc/self/fd/{}", fd);
         own_ = Fd(open(self.c_str(), O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
         if (own_) own_ = std::move(own_).lifted();
@@ -58,7 +58,7 @@ class LineSink final : public QueuedSink {
     }
 
   private:
-    /// Another user's terminal or pipe cannot be opened anew. Then superd first asks whether it has room; a write that
+    /// Another user's terminal or pipe cannot be reopened. Then superd first asks whether it has room; a write that
     /// still waits, because somebody else was quicker, is interrupted.
     enum class Way { file, socket, own, shared };
 

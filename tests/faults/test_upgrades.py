@@ -199,7 +199,7 @@ class Upgrades(sshd.SshdCase, UpgradeCase, FaultCase):
             load.finish()
         self.assertEqual(load.wrong, [])
         self.assertGreaterEqual(min(load.made[name] for name in uris if name not in lasting), 1)
-        self.assertIsNotNone(ended_at, "max_lifetime began anew with each upgrade")
+        self.assertIsNotNone(ended_at, "max_lifetime restarted with each upgrade")
         self.assertEqual(fetching.wait(PATIENCE), 0)
         self.assertEqual(self.digest(daemon.path("fetched/blob")), self.digest(daemon.path("data/blob")))
         self.assertLessEqual(busy, self.busy_workers(control), "the worker of a session is not known any more")

@@ -276,7 +276,7 @@ class Crash(SuperdCase):
         self.stored(4)
         os.unlink(self.path)
         os.mkdir(self.path)
-        self.eventually(lambda: "4 addresses, 1 waited for" in str(self.manager.said[-1].get("STATUS")), "it is told")
+        self.eventually(lambda: "4 addresses, 1 waited for" in str(self.manager.said[-1].get("STATUS")), "reported")
         os.rmdir(self.path)
         self.eventually(lambda: "waited" not in str(self.manager.said[-1].get("STATUS")), "it has come")
         self.assertEqual(self.converse(f"unix://{self.path}"), b"hello")

@@ -48,7 +48,7 @@ class Units(TestCase):
         self.assertEqual(self.verify(service, socket), (0, []))
         with open(service, "a", encoding="utf-8") as file:
             file.write("[Service]\nKillMode=sometimes\n")
-        self.assertIn("sometimes", " ".join(self.verify(service)[1]), "nothing is told of a wrong word")
+        self.assertIn("sometimes", " ".join(self.verify(service)[1]), "a wrong word is not reported")
 
     def test_systemd_finds_nothing_wrong_with_the_user_s_service(self):
         self.assertEqual(self.verify(self.put(SYSTEMD / "user" / "superd.service"), user=True), (0, []))

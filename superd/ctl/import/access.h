@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// Who may come in: the one place where another server's lists become [access], so that nobody gets in who was kept out
-// before.
+// Who may come in: the one place where another server's lists become [access], so that no client gets in that was
+// kept out before.
 
 #include <string>
 #include <string_view>

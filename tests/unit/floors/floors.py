@@ -38,7 +38,7 @@ def floor_breaches(root):
         parts = path.split(os.sep)
         own = parts[1] if len(parts) > 2 else None
         if own is not None and own not in FLOORS:
-            yield f"{path}: {own}/ is no floor"
+            yield f"{path}: {own}/ is not a floor"
             continue
         height = PROGRAMS if own is None else FLOORS[own]
         for line, quote, name in includes(os.path.join(root, path)):
