@@ -35,8 +35,8 @@ std::string merge_settings(const std::string& settings, const std::string& befor
 /// A number for the attached socket filter: 0 without one; nullopt if the query failed.
 std::optional<std::uint64_t> filter_print(int fd);
 
-/// Lets the kernel move waiting clients from a listening socket that is shut down to the others in its reuse_port group.
-/// False: it does not; this takes Linux 5.14, CAP_BPF and CAP_NET_ADMIN.
+/// Lets the kernel move waiting clients from a listening socket that is shut down to the others in its reuse_port
+/// group. False: it does not; this takes Linux 5.14, CAP_BPF and CAP_NET_ADMIN.
 bool let_migrate(int fd);
 /// Sends new connections to the socket that joined a reuse_port group as number `place`, from 0. This takes no
 /// privilege.
