@@ -19,7 +19,7 @@
 
 namespace superd::core {
 
-class Generation;
+class ChildOwner;
 class Port;
 
 struct Engine {
@@ -32,7 +32,7 @@ struct Engine {
     sys::Fd null;             ///< /dev/null
     Reserve reserve;
     std::function<void(Port&)> port_came;             ///< an address has another socket, or none
-    std::unordered_map<pid_t, Generation*> children;  ///< whose each child is
+    std::unordered_map<pid_t, ChildOwner*> children;  ///< whose each child is
     std::function<void()> look_at_sockets;            ///< of all services, soon
     std::function<void()> report;                     ///< to the manager, how many addresses are served
     // Kept up to date by those whom it is about, so that nobody has to go through all of them:

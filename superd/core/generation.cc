@@ -40,7 +40,7 @@ Generation::Generation(Engine& engine, Service& service, const conf::Service& de
     : engine_(engine),
       service_(service),
       definition_(definition),
-      listeners_(listeners),
+      listeners_(static_cast<std::uint32_t>(listeners)),
       wake_(engine.loop,
             [this] {
                 model_->woken();
@@ -249,7 +249,6 @@ void Generation::exited(pid_t pid, int status) {
         if (!read_reports(at->second, open)) break;
     Child child = std::move(at->second);
     children_.erase(at);
-    engine_.children.erase(pid);
     auto failure = engine_.spawner.reaped(pid);
     if (child.kind == Kind::handler && child.pair) child.exec_failure = proc::exec_failure(child.pair.get());
     if (child.exec_failure) failure = std::move(child.exec_failure);
@@ -289,6 +288,10 @@ void Generation::exited(pid_t pid, int status) {
     const bool badly = (failure || useless || unread) && !told;
     model_->exited(pid, !badly ? model::End::well : hasty ? model::End::hasty : model::End::badly);
     if (lingering_ && waiting(lingering_->listener) > 0) model_->ready(lingering_->listener);
+}
+
+void Generation::after_exit() {
+    service_.child_left(*this);
 }
 
 void Generation::log_exit(pid_t pid, const Child& child, int status, const std::optional<proc::SpawnFailure>& failure) {
@@ -371,12 +374,13 @@ void Generation::end_children(std::optional<int> number, std::vector<pid_t>& sig
     signalled.insert(signalled.end(), pids.begin(), pids.end());
 }
 
-void Generation::end_child(pid_t pid, std::optional<int> number) {
+bool Generation::end_child(pid_t pid, std::optional<int> number) {
     const auto at = children_.find(pid);
-    if (at == children_.end()) return;
-    if (!number) return stop_child(pid, at->second);
+    if (at == children_.end()) return false;
+    if (!number) return stop_child(pid, at->second), true;
     at->second.sent = *number;
     signal_child(pid, *number);
+    return true;
 }
 
 void Generation::overdue(pid_t pid) {

@@ -5,6 +5,7 @@
 #include <memory>
 #include <unordered_map>
 
+#include "core/child_owner.h"
 #include "core/child_record.h"
 #include "core/datagram_relay.h"
 #include "core/deadlines.h"
@@ -26,13 +27,12 @@ class Service;
 struct ChildState;
 struct GenerationState;
 
-class Generation final : public model::Host {
+class Generation final : public model::Host, public ChildOwner {
   public:
     /// `listeners`: how many the service has under this definition, which outlives the generation.
     Generation(Engine& engine, Service& service, const conf::Service& definition, std::size_t listeners);
     ~Generation() override;
 
-    Service& service() { return service_; }
     const conf::Service& definition() const { return definition_; }
     model::Model& model() { return *model_; }
 
@@ -43,14 +43,14 @@ class Generation final : public model::Host {
     void stop();
     void kill_all();
 
-    void exited(pid_t pid, int status);
+    void exited(pid_t pid, int status) override;
+    void after_exit() override;
     /// Adds what is to be told of each child, until `out` holds `most`.
     void report(std::vector<ProcessReport>& out, std::size_t most, bool former) const;
     /// Sends a signal to one child, or to all but the parked; without one, ends them by the stop ladder.
-    void end_child(pid_t pid, std::optional<int> number);
+    bool end_child(pid_t pid, std::optional<int> number) override;
     void end_children(std::optional<int> number, std::vector<pid_t>& signalled);
-    /// The child's exec took too long and was ended.
-    void overdue(pid_t pid);
+    void overdue(pid_t pid) override;
 
     GenerationState write_down(sys::Descriptors& descriptors);
     /// Into one that has just been made: its children are those of another before it. Starts nobody.
@@ -155,10 +155,10 @@ class Generation final : public model::Host {
     Engine& engine_;
     Service& service_;
     const conf::Service& definition_;
-    const std::size_t listeners_;
+    const std::uint32_t listeners_;
+    std::uint32_t parked_ = 0;
     std::unique_ptr<proc::ExecPlan> plan_, parked_plan_;  ///< once they are needed
     std::unordered_map<pid_t, Child> children_;
-    std::size_t parked_ = 0;
     std::uint64_t serial_ = 0;
     bool drained_ = false;
     int unread_ = 0;              ///< owners in a row that read nothing

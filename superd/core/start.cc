@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <new>
 
+#include "base/place.h"
 #include "core/client_environment.h"
 #include "core/generation.h"
 #include "core/service.h"
@@ -22,22 +23,6 @@ namespace {
 void allow_rights(const model::Client& client) {
     if (client.local.family() == AF_UNIX) sys::let_rights_in(client.connection.get(), true);
 }
-
-/// A place in a map that is taken before its key is known, and then without memory.
-template <class Map>
-class Place {
-  public:
-    explicit Place(Map& map) : map_(map), node_(map.extract(map.try_emplace({}).first)) {}
-    typename Map::mapped_type& take(typename Map::key_type key, typename Map::mapped_type&& value) noexcept {
-        node_.key() = key;
-        node_.mapped() = std::move(value);
-        return map_.insert(std::move(node_)).position->second;
-    }
-
-  private:
-    Map& map_;
-    typename Map::node_type node_;
-};
 
 std::vector<ino_t> sockets_among(const std::vector<sys::Fd>& descriptors) {
     std::vector<ino_t> inodes;

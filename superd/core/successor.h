@@ -2,8 +2,6 @@
 #pragma once
 // Who takes over from this superd in the same process, as the supervisor sees it. handover/upgrade.h
 
-#include <sys/types.h>
-
 #include <string>
 
 namespace superd::core {
@@ -16,8 +14,6 @@ class Successor {
     virtual bool under_way() const = 0;
     /// superd has other plans.
     virtual void give_up(const std::string& why) = 0;
-    /// True: that was a child of its own.
-    virtual bool exited(pid_t pid, int status) = 0;
 };
 
 }  // namespace superd::core

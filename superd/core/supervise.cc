@@ -60,7 +60,7 @@ DaemonReport Supervisor::report() const {
     out.uptime = now() - begun_;
     out.services = services_.size();
     for (const auto& [name, service] : services_) out.handlers += service->running();
-    out.processes = engine_->children.size();
+    out.processes = count_processes();
     out.reloads = reloads_;
     out.reloads_refused = reloads_refused_;
     out.upgrades = upgrades_;
@@ -121,8 +121,8 @@ Result<std::vector<pid_t>> Supervisor::kill(const std::string& target, std::opti
     if (!all_digits(target)) return std::unexpected(find(target).error());
     const auto pid = number<pid_t>(target);
     const auto at = pid ? engine_->children.find(*pid) : engine_->children.end();
-    if (at == engine_->children.end()) return fail(fmt::format("process {} is not one of superd's handlers", target));
-    at->second->end_child(*pid, signal);
+    if (at == engine_->children.end() || !at->second->end_child(*pid, signal))
+        return fail(fmt::format("process {} is not one of superd's handlers", target));
     return std::vector<pid_t>{*pid};
 }
 

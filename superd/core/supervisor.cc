@@ -91,21 +91,17 @@ void Supervisor::reap() {
     while ((pid = wait4(-1, &status, WNOHANG, nullptr)) > 0 || (pid < 0 && errno == EINTR)) {
         if (pid < 0) continue;
         const auto at = engine_->children.find(pid);
-        if (at == engine_->children.end()) {
-            bool of_successor = false;
-            const auto tell_successor = [&] { of_successor = successor_ != nullptr && successor_->exited(pid, status); };
-            loop_.attempt(std::ref(tell_successor));
-            // Else an orphan that came to us as process 1 or a subreaper, and may have had a socket until now.
-            if (!of_successor) look_soon(false);
+        if (at == engine_->children.end()) {  // an orphan that came to us as process 1 or a subreaper
+            look_soon(false);                 // and may have had a socket until now
             continue;
         }
-        Generation* generation = at->second;
-        Service& service = generation->service();
+        ChildOwner* const owner = at->second;
+        engine_->children.erase(at);
         // Nobody is told twice of an exit, so one for which memory is short must not cost the next.
-        const auto tell_generation = [&] { generation->exited(pid, status); };
-        const auto tell_service = [&] { service.child_left(*generation); };
-        loop_.attempt(std::ref(tell_generation));
-        loop_.attempt(std::ref(tell_service));
+        const auto tell = [&] { owner->exited(pid, status); };
+        const auto go_on = [&] { owner->after_exit(); };
+        loop_.attempt(std::ref(tell));
+        loop_.attempt(std::ref(go_on));
     }
     forget_finished();
 }
@@ -133,13 +129,20 @@ void Supervisor::stop() {
     forget_finished();
 }
 
+std::size_t Supervisor::count_processes() const {
+    std::size_t all = 0;
+    for (const auto& [name, service] : services_) all += service->processes();
+    return all;
+}
+
 void Supervisor::write_status() {
     std::size_t handlers = 0;
     for (const auto& [name, service] : services_) handlers += service->running();
+    const std::size_t processes = count_processes();
     log_.write(Level::notice,
                fmt::format("status: {}, {}, {}", counted(services_.size(), "service"), counted(handlers, "handler"),
-                           counted(engine_->children.size(), "process")),
-               {{"SERVICES", services_.size()}, {"ALL_HANDLERS", handlers}, {"PROCESSES", engine_->children.size()}});
+                           counted(processes, "process")),
+               {{"SERVICES", services_.size()}, {"ALL_HANDLERS", handlers}, {"PROCESSES", processes}});
     for (const auto& [name, service] : services_) service->write_status();
 }
 

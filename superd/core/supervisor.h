@@ -104,6 +104,8 @@ class Supervisor final : public Operations {
     std::expected<conf::Reload, conf::Diagnostics> read_definitions(bool look_up);
     Result<Service*> find(const std::string& name) const;
     Result<void> hold(const std::string& name, Service::Hold wish);
+    /// Of services alone: not the one that proves an upgrade.
+    std::size_t count_processes() const;
     void reap();
     void forget_finished();
     /// Looks at all sockets, or at those alone that somebody else has had, once what happens now is over.

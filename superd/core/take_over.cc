@@ -108,7 +108,7 @@ void Supervisor::take_up() {
     reap();
     store_.keep_all(ports_);
     look_at_sockets(true);
-    const std::size_t processes = engine_->children.size();
+    const std::size_t processes = count_processes();
     log_.write(
         Level::notice,
         fmt::format("upgraded to superd {}: {} on {}, {} kept", SUPERD_VERSION, counted(services_.size(), "service"),

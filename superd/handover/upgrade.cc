@@ -18,6 +18,7 @@
 #include <cstdlib>
 #include <new>
 
+#include "base/place.h"
 #include "base/signal.h"
 #include "base/text.h"
 #include "handover/text.h"
@@ -136,6 +137,7 @@ std::optional<std::size_t> proved_by(const std::string& said, const std::string&
 
 Upgrade::~Upgrade() {
     if (prover_ > 0) end_prover(prover_);
+    std::erase_if(engine_.children, [this](const auto& entry) { return entry.second == this; });
 }
 
 void Upgrade::begin() {
@@ -151,11 +153,6 @@ void Upgrade::begin() {
 }
 
 Result<void> Upgrade::start_proof() try {
-    if (!timer_) {
-        auto timer = engine_.loop.timer([this] { tick(); });
-        if (!timer) return std::unexpected(timer.error());
-        timer_ = std::move(*timer);
-    }
     auto [state, descriptors] = owner_.write_down();
     proved_ = descriptors.entries().size();
     proof_ = random_word();
@@ -171,13 +168,15 @@ Result<void> Upgrade::start_proof() try {
     auto source = engine_.loop.io(ours.get(), EPOLLIN, [this](std::uint32_t) { hear(); });
     if (!source) return std::unexpected(source.error());
     if (auto limited = source->limit(std::chrono::milliseconds(100), 100); !limited) return limited;
-    if (auto armed = timer_.arm(now() + kProofTime); !armed) return armed;
+    if (auto set = timer_.set(now() + kProofTime); !set) return set;
+    Place<decltype(engine_.children)> place(engine_.children);
     const pid_t pid = fork();
     if (pid < 0) return fail_errno("fork", errno);
     if (pid == 0) run_proof(descriptors, file->get(), theirs.get());
     voice_source_ = std::move(*source);
     voice_ = std::move(ours);
     prover_ = pid;
+    place.take(pid, this);
     return {};
 } catch (const std::bad_alloc&) {
     return fail(kNoMemory);
@@ -207,26 +206,26 @@ void Upgrade::hear() {
     if (n == 0) voice_source_ = {};
 }
 
-bool Upgrade::exited(pid_t pid, int status) {
-    if (pid != prover_) return false;
+void Upgrade::exited(pid_t pid, int status) {
+    if (pid != prover_) return;  // given up, and another began meanwhile
     prover_ = 0;
     kill(-pid, SIGKILL);  // whom it has left behind
     hear();
     voice_source_ = {};
     voice_.reset();
-    if (stage_ != Stage::proving) return true;  // given up meanwhile
+    if (stage_ != Stage::proving) return;  // given up meanwhile
     const auto spare = proved_by(said_, proof_);
     const std::size_t of_manager = engine_.manager.is_there() ? kOfManager : 0;
-    if (status == 0 && spare && *spare >= of_manager && !late_) {
-        proved_ += *spare - of_manager;
-        stage_ = Stage::settling;
-        deadline_ = now() + kSettleTime;
-        log_deadline_ = now() + kLogTime;
-        (void)timer_.arm(now());  // not from here, in the middle of reaping
-        return true;
-    }
-    if (status == 0 && spare && !late_)
-        return refuse(fmt::format("{}: no descriptor is left for the service manager", binary_)), true;
+    if (status != 0 || !spare || late_) return refuse(disproof(status));
+    if (*spare < of_manager) return refuse(fmt::format("{}: no descriptor is left for the service manager", binary_));
+    proved_ += *spare - of_manager;
+    stage_ = Stage::settling;
+    deadline_ = now() + kSettleTime;
+    log_deadline_ = now() + kLogTime;
+    (void)timer_.set(now());  // not from here, in the middle of reaping
+}
+
+std::string Upgrade::disproof(int status) const {
     std::string how = "it does not take the state over";
     if (late_)
         how = fmt::format("it has not proved within {} that it can take over", format_duration(kProofTime));
@@ -236,9 +235,8 @@ bool Upgrade::exited(pid_t pid, int status) {
         how = fmt::format("it ended with status {}", WEXITSTATUS(status));
     const std::string why = first_line(said_);
     // What it says then is the child's own word, before it was another program.
-    if (why.starts_with("execute ")) return refuse(why), true;
-    refuse(fmt::format("{}: {}{}{}", binary_, how, why.empty() ? "" : ": ", why));
-    return true;
+    if (why.starts_with("execute ")) return why;
+    return fmt::format("{}: {}{}{}", binary_, how, why.empty() ? "" : ": ", why);
 }
 
 void Upgrade::tick() {
@@ -249,7 +247,7 @@ void Upgrade::tick() {
         // A child on its way copies the table of descriptors, and shares this memory, which the exec takes away.
         const bool settled = engine_.spawner.settle(std::chrono::milliseconds(20)) && owner_.settled();
         if (settled && (engine_.log.flush() || now() >= log_deadline_)) return execute();
-        if (now() < deadline_ || settled) return (void)timer_.arm(now() + kTick);
+        if (now() < deadline_ || settled) return (void)timer_.set(now() + kTick);
         refuse("handlers do not get to their programs");
     }
 }
@@ -289,7 +287,7 @@ void Upgrade::give_up(const std::string& why) {
 
 void Upgrade::refuse(const std::string& why) {
     stage_ = Stage::none;
-    if (timer_) (void)timer_.enable(false);
+    timer_.clear();
     engine_.log.write(Level::error, fmt::format("upgrade refused, everything stays as it was: {}", why));
     owner_.refused(why);
 }

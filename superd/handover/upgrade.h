@@ -8,9 +8,11 @@
 #include <utility>
 #include <vector>
 
+#include "core/child_owner.h"
 #include "core/engine.h"
 #include "core/state.h"
 #include "core/successor.h"
+#include "sys/alarm.h"
 
 namespace superd::handover {
 
@@ -18,7 +20,7 @@ namespace superd::handover {
 constexpr const char* kTakeOver = "--take-over";
 constexpr const char* kProve = "--prove";
 
-class Upgrade final : public core::Successor {
+class Upgrade final : public core::Successor, public core::ChildOwner {
   public:
     /// What it needs of the supervisor.
     struct Owner {
@@ -37,8 +39,8 @@ class Upgrade final : public core::Successor {
     bool under_way() const override { return stage_ != Stage::none; }
     /// superd has other plans.
     void give_up(const std::string& why) override;
-    /// True: that was the child that proves.
-    bool exited(pid_t pid, int status) override;
+    /// A child that proves has; another may be the one that counts.
+    void exited(pid_t pid, int status) override;
 
     static constexpr Duration kProofTime = std::chrono::seconds(10);
     /// So long handlers may take to their exec; it is longer than the spawner lets them.
@@ -57,6 +59,8 @@ class Upgrade final : public core::Successor {
     /// Returns only where it could not: why.
     std::string become_next();
     void refuse(const std::string& why);
+    /// Why the child that ended with `status` has not proved anything.
+    std::string disproof(int status) const;
 
     core::Engine& engine_;
     const std::string binary_;
@@ -68,7 +72,8 @@ class Upgrade final : public core::Successor {
     bool late_ = false;
     std::string proof_, said_;
     sys::Fd voice_;  ///< what the child that proves writes
-    sys::Source voice_source_, timer_;
+    sys::Source voice_source_;
+    sys::Alarm timer_{engine_.loop, [this] { tick(); }};
     Instant deadline_{}, log_deadline_{};
 };
 

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// Who is told of what becomes of a process that superd has started.
+
+#include <sys/types.h>
+
+#include <optional>
+
+namespace superd::core {
+
+/// Engine::children has one for each process, put there before the process exists (base/place.h), since nobody is told
+/// of the end of an unknown one.
+class ChildOwner {
+  public:
+    virtual ~ChildOwner() = default;
+    /// It has been reaped, and Engine::children no longer knows it.
+    virtual void exited(pid_t pid, int status) = 0;
+    /// Follows exited(), even if memory ran out there. The owner may end in it.
+    virtual void after_exit() {}
+    /// Its exec took too long, and it is killed.
+    virtual void overdue(pid_t) {}
+    /// An operator sends it a signal or, without one, has it leave. False: operators do not know of it.
+    virtual bool end_child(pid_t, std::optional<int>) { return false; }
+};
+
+}  // namespace superd::core
