@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <functional>
 #include <list>
+#include <optional>
 #include <vector>
 
 #include "sys/alarm.h"
@@ -21,16 +22,19 @@ class Deadlines {
     /// `alive`: is it still there? Who is not is forgotten: twice as many as are alive are kept at most.
     using Alive = std::function<bool(pid_t, std::uint64_t serial)>;
     Deadlines(sys::Loop& loop, Duration length, Alive alive, Handler handler)
-        : length_(length), alive_(std::move(alive)), handler_(std::move(handler)), timer_(loop, [this] { fire(); }) {}
+        : length_(length),
+          alive_(std::move(alive)),
+          handler_(std::move(handler)),
+          timer_(loop, [this] { step(now()); }) {}
 
-    void add(pid_t pid, std::uint64_t serial) {
+    void add(pid_t pid, std::uint64_t serial, Instant time) {
         // Each time that their number may have doubled, so that it costs little: one that lives for long is no shelter
         // for those behind it that have ended.
         if (waiting_.size() >= sweep_at_) {
             std::erase_if(waiting_, [this](const Entry& entry) { return !alive_(entry.pid, entry.serial); });
             sweep_at_ = std::max(kFew, 2 * waiting_.size());
         }
-        waiting_.push_back({now() + length_, pid, serial});
+        waiting_.push_back({time + length_, pid, serial});
         // One that is set comes, too early perhaps, and is set anew.
         if (!timer_.is_set()) (void)timer_.set(waiting_.front().when);
     }
@@ -48,9 +52,14 @@ class Deadlines {
         return waiting_.empty() ? Result<void>() : timer_.set(waiting_.front().when);
     }
 
-  private:
-    void fire() {
-        const Instant time = now();
+    bool awaits(std::uint64_t serial) const {
+        return std::ranges::find(waiting_, serial, &Entry::serial) != waiting_.end();
+    }
+    std::optional<Instant> due() const {
+        return waiting_.empty() ? std::nullopt : std::optional(waiting_.front().when);
+    }
+    /// What is due by `time`; the timer calls it.
+    void step(Instant time) {
         while (!waiting_.empty() && waiting_.front().when <= time) {
             const Entry entry = waiting_.front();
             waiting_.pop_front();
@@ -59,6 +68,7 @@ class Deadlines {
         if (!waiting_.empty()) (void)timer_.set(waiting_.front().when);
     }
 
+  private:
     Duration length_;
     Alive alive_;
     Handler handler_;

@@ -5,13 +5,12 @@
 #include <memory>
 #include <unordered_map>
 
+#include "core/child.h"
 #include "core/child_owner.h"
-#include "core/child_record.h"
-#include "core/datagram_relay.h"
-#include "core/deadlines.h"
 #include "core/engine.h"
+#include "core/exit.h"
 #include "core/report.h"
-#include "core/retirement.h"
+#include "core/stop_ladder.h"
 #include "model/model.h"
 #include "net/listener.h"
 #include "proc/exec_plan.h"
@@ -94,16 +93,6 @@ class Generation final : public model::Host, public ChildOwner {
 
   private:
     using Kind = ChildRecord::Kind;
-    /// For the log.
-    static const char* name_of(Kind kind);
-    struct Child : ChildRecord {
-        admit::Charge charge;
-        sys::GuardedFd pair;  ///< parked: to hand over; worker: reports
-        sys::Source pair_source;
-        std::unique_ptr<DatagramRelay> relay;
-        std::optional<proc::SpawnFailure> exec_failure;
-    };
-
     /// A socket that has been replaced, while there are clients in its queue.
     struct Lingering {
         std::size_t listener = 0;
@@ -114,12 +103,20 @@ class Generation final : public model::Host, public ChildOwner {
     /// nullptr: the address is not there, or not yet.
     net::Listener* socket(std::size_t listener) const;
     void linger_on();
-    /// How children come to their ends.
-    struct Ends {
-        Deadlines lifetimes, kills, retired;
-        Retirement retirement;
+    /// How children are made to leave.
+    struct Ends final : StopLadder::Host {
+        explicit Ends(Generation& of)
+            : generation(of), ladder(of.engine_.loop, of.engine_.log, *this, of.definition_) {}
+        Child* known(pid_t pid) override { return generation.known(pid); }
+        void hear(Child& child) override;
+        Sight look(pid_t pid, Child& child) override;
+        int signal(pid_t pid, int number, Reach reach) override;
+        Instant now() const override { return generation.now(); }
+
+        Generation& generation;
+        StopLadder ladder;
     };
-    Ends& ends();
+    StopLadder& ladder();
     const proc::ExecPlan& plan();
     const proc::ExecPlan& parked_plan();
 
@@ -130,7 +127,8 @@ class Generation final : public model::Host, public ChildOwner {
     Result<pid_t> try_serve(model::Client& client);
     Result<pid_t> start_with_socket(std::size_t listener, Kind kind);
     Result<pid_t> try_park();
-    bool is_alive(pid_t pid, std::uint64_t serial) const;
+    /// nullptr: it has left.
+    Child* known(pid_t pid);
     /// Its lifetime, and what it says. False: no memory for it.
     bool attend(pid_t pid, Child& child);
     void log_start(pid_t pid, const Child& child);
@@ -138,19 +136,14 @@ class Generation final : public model::Host, public ChildOwner {
     bool left_unread(const Child& child);
     bool watch_pair(pid_t pid, Child& child);
     void heard(pid_t pid);
-    /// True: it has spoken. `open`: more may come.
+    /// What a worker has said, at once. True: it has spoken. `open`: more may come.
     bool read_reports(Child& child, bool& open);
-    void stop_child(pid_t pid, Child& child);
-    /// A retired worker is still there.
-    void press(pid_t pid, Child& child);
-    Retirement::Owner retirement();
-    Sight look(pid_t pid, Child& child);
-    void end_retired(pid_t pid, Sight::Verdict verdict);
-    void kill_late(pid_t pid);
-    /// Did it end because superd, or an operator, has told it to?
-    static bool as_told(const Child& child, int status);
-    void count_exit(const Child& child, int status);
-    void log_exit(pid_t pid, const Child& child, int status, const std::optional<proc::SpawnFailure>& failure);
+    /// Why it did not get to its program, if it did not.
+    std::optional<proc::SpawnFailure> failure_of(pid_t pid, Child& child);
+    /// A client whose handler could not be started is here again.
+    void take_back(Child& child, Exit& end);
+    void log_failure(pid_t pid, const Child& child, const proc::SpawnFailure& failure);
+    void log_exit(pid_t pid, const Child& child, const Exit& end);
 
     Engine& engine_;
     Service& service_;

@@ -16,8 +16,13 @@ bool Generation::settled() const {
 }
 
 GenerationState Generation::write_down(sys::Descriptors& descriptors) {
-    if (ends_) ends_->retirement.let_go();  // a worker that stands still must not do so for longer than its look takes
     GenerationState state;
+    if (ends_) {
+        auto ends = ends_->ladder.write_down();
+        state.lifetimes = std::move(ends.lifetimes);
+        state.kills = std::move(ends.kills);
+        state.retired = std::move(ends.retired);
+    }
     state.definition = definition_;
     state.listeners = listeners_;
     state.drained = drained_;
@@ -30,11 +35,6 @@ GenerationState Generation::write_down(sys::Descriptors& descriptors) {
         out.place = child.charge.source();
         out.pair = descriptors.keep(child.pair);
         if (child.relay) out.relay = child.relay->write_down(descriptors);
-    }
-    if (ends_) {
-        state.lifetimes = ends_->lifetimes.entries();
-        state.kills = ends_->kills.entries();
-        state.retired = ends_->retired.entries();
     }
     state.wake_at = wake_.when();
     sys::Archive memory;
@@ -83,18 +83,9 @@ Result<void> Generation::go_on(const GenerationState& state, sys::Descriptors& d
         if (state.wake_at) wake_at(*state.wake_at);
         return {};
     }
-    if (auto set = ends().lifetimes.go_on(state.lifetimes); !set) return set;
-    if (auto set = ends().kills.go_on(state.kills); !set) return set;
-    if (auto set = ends().retired.go_on(state.retired); !set) return set;
-    const auto is_awaited = [&](std::uint64_t serial) {
-        const auto has = [&](const std::vector<Deadlines::Entry>& all) {
-            return std::ranges::find(all, serial, &Deadlines::Entry::serial) != all.end();
-        };
-        return has(state.kills) || has(state.retired);
-    };
-    for (auto& [pid, child] : children_)
-        if (child.retired && !is_awaited(child.serial)) press(pid, child);
-    ends().retirement.rest();
+    if (auto set = ladder().go_on({state.lifetimes, state.kills, state.retired}); !set) return set;
+    for (const auto& [pid, child] : children_) ladder().go_on_with(pid, child);
+    ladder().rest();
     if (state.wake_at) wake_at(*state.wake_at);
     return {};
 }

@@ -81,7 +81,7 @@ Result<pid_t> Generation::start(proc::Launch& launch, Child&& child) try {
 }
 
 bool Generation::attend(pid_t pid, Child& child) try {
-    if (child.kind != Kind::parked && definition_.max_lifetime) ends().lifetimes.add(pid, child.serial);
+    if (child.kind != Kind::parked && definition_.max_lifetime) ladder().limit(pid, child);
     return !child.pair || watch_pair(pid, child);
 } catch (const std::bad_alloc&) {
     return false;
@@ -261,7 +261,7 @@ bool Generation::hand_over(pid_t pid, model::Client& client) {
     child.started = now();
     service_.stats().accept_to_exec.add(child.started - client.accepted);
     --parked_;
-    if (definition_.max_lifetime) ends().lifetimes.add(pid, child.serial);
+    if (definition_.max_lifetime) ladder().limit(pid, child);
     service_.started();
     log_start(pid, child);
     return true;

@@ -16,10 +16,10 @@ TEST_CASE("deadlines of children that have ended are forgotten, even behind a lo
     std::set<pid_t> alive = {1};
     Deadlines deadlines(
         *loop, 1000s, [&](pid_t pid, std::uint64_t) { return alive.contains(pid); }, [](pid_t, std::uint64_t) {});
-    deadlines.add(1, 1);
+    deadlines.add(1, 1, now());
     for (pid_t pid = 2; pid < 10'000; ++pid) {
         alive.insert(pid);
-        deadlines.add(pid, 1);
+        deadlines.add(pid, 1, now());
         alive.erase(pid);
     }
     CHECK(deadlines.entries().size() < 200);
@@ -31,7 +31,7 @@ TEST_CASE("deadlines of living children are kept, in order") {
     REQUIRE(loop);
     Deadlines deadlines(
         *loop, 1000s, [](pid_t pid, std::uint64_t) { return pid % 2 == 0; }, [](pid_t, std::uint64_t) {});
-    for (pid_t pid = 1; pid <= 1000; ++pid) deadlines.add(pid, 1);
+    for (pid_t pid = 1; pid <= 1000; ++pid) deadlines.add(pid, 1, now());
     pid_t next = 2;
     for (const auto& entry : deadlines.entries())
         if (entry.pid % 2 == 0) CHECK(entry.pid == std::exchange(next, next + 2));

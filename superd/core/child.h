@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// A process that superd has started for a service.
+
+#include <sys/types.h>
+
+#include <memory>
+#include <optional>
+
+#include "admit/admission.h"
+#include "core/child_record.h"
+#include "core/datagram_relay.h"
+#include "proc/spawner.h"
+#include "sys/loop.h"
+#include "sys/passed_rights.h"
+
+namespace superd::core {
+
+struct Child : ChildRecord {
+    admit::Charge charge;
+    sys::GuardedFd pair;  ///< parked: to hand over; worker: reports
+    sys::Source pair_source;
+    std::unique_ptr<DatagramRelay> relay;
+    std::optional<proc::SpawnFailure> exec_failure;
+
+    /// Adds what a worker has said since to `reports`, and returns it. `open`: more may come.
+    model::Records read_reports(bool& open);
+};
+
+/// For the log.
+const char* name_of(ChildRecord::Kind kind);
+/// kill(2) for the whole session of a child, or for the process while it has none.
+int signal_session(pid_t pid, int number);
+
+}  // namespace superd::core

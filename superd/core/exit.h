@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// How a child ended, and what its end says about its handler.
+
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "core/child_record.h"
+#include "core/stats.h"
+#include "model/model.h"
+#include "proc/parking.h"
+#include "proc/spawner.h"
+
+namespace superd::core {
+
+class Exit {
+  public:
+    using Kind = ChildRecord::Kind;
+    /// `status`: as wait4(2) gives it. `failure`: why it did not get to its program. `child` outlives this.
+    Exit(const ChildRecord& child, int status, std::optional<proc::SpawnFailure> failure, Instant time)
+        : child_(child),
+          status_(status),
+          failure_(std::move(failure)),
+          scarcity_(failure_ && failure_->connection && proc::is_scarcity(failure_->code)),
+          lived_(time - child.started) {}
+
+    std::optional<proc::SpawnFailure>& failure() { return failure_; }
+    Duration lived() const { return lived_; }
+    bool by_signal() const;
+    /// The signal, or the exit status.
+    int number() const;
+    /// "exit status 3", "killed by SIGSEGV"
+    std::string how() const;
+
+    /// The handler is not to blame that it was not started, and its client is here and waits for the next try.
+    bool is_scarcity() const { return scarcity_; }
+    /// superd, or an operator, has told it to end.
+    bool as_told() const;
+    bool is_abnormal() const { return status_ != 0 && !as_told(); }
+    /// Did the handler start well? nullopt: this end does not tell.
+    std::optional<bool> started_well() const;
+    /// What the model hears. `unread`: owners keep leaving the datagram that they are started for. `counts_requests`:
+    /// it was to leave after so many.
+    model::End end(bool unread, bool counts_requests) const;
+
+    void count(Stats& stats) const;
+
+    /// Who fails sooner than this without a request is not worth replacing at once.
+    static constexpr Duration kEarly = std::chrono::seconds(1);
+    /// A handler that fails sooner than this has hardly looked at its client; a worker or parked process that leaves
+    /// sooner has not waited for one.
+    static constexpr Duration kBadStart = std::chrono::milliseconds(100);
+
+  private:
+    /// It has served nobody.
+    bool is_useless() const;
+
+    const ChildRecord& child_;
+    const int status_;
+    std::optional<proc::SpawnFailure> failure_;
+    const bool scarcity_;
+    const Duration lived_;
+};
+
+}  // namespace superd::core
