@@ -13,7 +13,6 @@
 #include "base/signal.h"
 #include "base/text.h"
 #include "core/client_environment.h"
-#include "core/service.h"
 #include "net/queue.h"
 #include "proc/parking.h"
 
@@ -30,15 +29,15 @@ std::string prefix(const Child& child) {
 
 }  // namespace
 
-Generation::Generation(Engine& engine, Service& service, const conf::Service& definition, std::size_t listeners)
+Generation::Generation(Engine& engine, GenerationHost& host, const conf::Service& definition, std::size_t listeners)
     : engine_(engine),
-      service_(service),
+      host_(host),
       definition_(definition),
       listeners_(static_cast<std::uint32_t>(listeners)),
       wake_(engine.loop,
             [this] {
                 model_->woken();
-                service_.reconcile();
+                host_.reconcile();
             }),
       linger_(engine.loop, [this] { linger_on(); }),
       model_(model::make_model(*this, definition_)) {}
@@ -77,10 +76,10 @@ std::vector<pid_t> Generation::holders() const {
 }
 
 std::optional<model::Client> Generation::take(std::size_t listener) {
-    return service_.take(listener);
+    return host_.take(listener);
 }
 bool Generation::others_running() const {
-    return service_.others_running(*this);
+    return host_.others_running(*this);
 }
 
 bool Generation::left_unread(const Child& child) {
@@ -123,7 +122,7 @@ void Generation::heard(pid_t pid) {
 
 bool Generation::read_reports(Child& child, bool& open) {
     const model::Records records = child.read_reports(open);
-    service_.stats().accepted += static_cast<std::uint64_t>(records.busy);
+    host_.stats().accepted += static_cast<std::uint64_t>(records.busy);
     return !records.none();
 }
 
@@ -137,13 +136,13 @@ std::size_t Generation::waiting(std::size_t listener) const {
 }
 
 void Generation::wake_at(Instant when) {
-    if (auto set = wake_.set(when); !set) service_.back_off(set.error());
+    if (auto set = wake_.set(when); !set) host_.back_off(set.error());
 }
 
 void Generation::when_idle() {
     if (!idle_) {
         auto source = engine_.loop.idle([this] { model_->refill(); });
-        if (!source) return service_.back_off(source.error());
+        if (!source) return host_.back_off(source.error());
         idle_ = std::move(*source);
     }
     (void)idle_.enable_once();
@@ -160,19 +159,19 @@ void Generation::exited(pid_t pid, int status) {
     children_.erase(at);
     if (child.kind == Kind::parked) --parked_;
     Exit end(child, status, failure_of(pid, child), now());
-    if (!end.failure() && child.kind != Kind::parked) service_.has_started(child.started);
+    if (!end.failure() && child.kind != Kind::parked) host_.has_started(child.started);
     if (!end.is_scarcity()) end.failure() ? log_failure(pid, child, *end.failure()) : log_exit(pid, child, end);
     take_back(child, end);
-    if (const auto well = end.started_well()) service_.start_went(*well, end.failure().has_value());
+    if (const auto well = end.started_well()) host_.start_went(*well, end.failure().has_value());
     const bool unread = child.kind == Kind::owner && left_unread(child);
-    if (child.kind == Kind::owner || child.kind == Kind::worker) service_.socket_came_back(*this);
+    if (child.kind == Kind::owner || child.kind == Kind::worker) host_.socket_came_back(*this);
     child.charge = {};  // its place is for whom the model starts now
     model_->exited(pid, end.end(unread, definition_.prefork.max_requests.has_value()));
     if (lingering_ && waiting(lingering_->listener) > 0) model_->ready(lingering_->listener);
 }
 
 void Generation::after_exit() {
-    service_.child_left(*this);
+    host_.child_left(*this);
 }
 
 std::optional<proc::SpawnFailure> Generation::failure_of(pid_t pid, Child& child) {
@@ -189,17 +188,17 @@ void Generation::take_back(Child& child, Exit& end) {
     client.connection = std::move(failure->connection);
     client.peer = child.peer;
     client.charge = std::move(child.charge);
-    if (!end.is_scarcity()) return service_.refuse(std::move(client));
+    if (!end.is_scarcity()) return host_.refuse(std::move(client));
     // Neither the handler nor the client is to blame: the client goes on waiting.
-    service_.back_off(fail_errno(fmt::format("start {}", definition_.handler.path), failure->code).error());
-    service_.stall(std::move(client));
+    host_.back_off(fail_errno(fmt::format("start {}", definition_.handler.path), failure->code).error());
+    host_.stall(std::move(client));
 }
 
 void Generation::log_failure(pid_t pid, const Child& child, const proc::SpawnFailure& failure) {
-    ++service_.stats().spawn_failures;
-    service_.could_not_start(child.started,
-                             fmt::format("no handler can be started: {} {}: {}", proc::name_of(failure.step),
-                                         definition_.handler.path, errno_text(failure.code)));
+    ++host_.stats().spawn_failures;
+    host_.could_not_start(child.started,
+                          fmt::format("no handler can be started: {} {}: {}", proc::name_of(failure.step),
+                                      definition_.handler.path, errno_text(failure.code)));
     engine_.log.write(Level::error,
                       fmt::format("{}cannot start {}: {}: {}", prefix(child), definition_.handler.path,
                                   proc::name_of(failure.step), errno_text(failure.code)),
@@ -211,7 +210,7 @@ void Generation::log_failure(pid_t pid, const Child& child, const proc::SpawnFai
 }
 
 void Generation::log_exit(pid_t pid, const Child& child, const Exit& end) {
-    end.count(service_.stats());
+    end.count(host_.stats());
     const bool all = definition_.log_connections == conf::LogConnections::all && child.kind != Kind::parked;
     if (definition_.log_connections == conf::LogConnections::none || (!end.is_abnormal() && !all)) return;
     const auto age = std::chrono::floor<std::chrono::milliseconds>(end.lived());

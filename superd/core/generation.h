@@ -9,6 +9,7 @@
 #include "core/child_owner.h"
 #include "core/engine.h"
 #include "core/exit.h"
+#include "core/generation_host.h"
 #include "core/report.h"
 #include "core/stop_ladder.h"
 #include "model/model.h"
@@ -22,14 +23,13 @@ class Descriptors;
 
 namespace superd::core {
 
-class Service;
 struct ChildState;
 struct GenerationState;
 
 class Generation final : public model::Host, public ChildOwner {
   public:
     /// `listeners`: how many the service has under this definition, which outlives the generation.
-    Generation(Engine& engine, Service& service, const conf::Service& definition, std::size_t listeners);
+    Generation(Engine& engine, GenerationHost& host, const conf::Service& definition, std::size_t listeners);
     ~Generation() override;
 
     const conf::Service& definition() const { return definition_; }
@@ -64,8 +64,8 @@ class Generation final : public model::Host, public ChildOwner {
     void stop_holders();
 
     /// Goes on as if it were in force, on a socket that another has replaced, until nobody waits on that one, or
-    /// stop_timeout is over; then tells Service::lingered(). drain() does nothing until then. False: no memory for a
-    /// timer, and `socket` is as it was.
+    /// stop_timeout is over; then tells GenerationHost::lingered(). drain() does nothing until then. False: no memory
+    /// for a timer, and `socket` is as it was.
     bool linger(std::size_t listener, net::Listener& socket);
     bool lingers() const { return lingering_ != nullptr; }
     bool lingers_at(const sys::Address& address) const { return lingering_ && lingering_->socket.address() == address; }
@@ -87,7 +87,7 @@ class Generation final : public model::Host, public ChildOwner {
     std::size_t waiting(std::size_t listener) const override;
     void wake_at(Instant when) override;
     void when_idle() override;
-    Instant now() const override { return superd::now(); }
+    Instant now() const override { return host_.now(); }
     std::size_t listeners() const override { return listeners_; }
     bool others_running() const override;
 
@@ -146,7 +146,7 @@ class Generation final : public model::Host, public ChildOwner {
     void log_exit(pid_t pid, const Child& child, const Exit& end);
 
     Engine& engine_;
-    Service& service_;
+    GenerationHost& host_;
     const conf::Service& definition_;
     const std::uint32_t listeners_;
     std::uint32_t parked_ = 0;

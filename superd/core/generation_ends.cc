@@ -3,7 +3,6 @@
 #include <signal.h>
 
 #include "core/generation.h"
-#include "core/service.h"
 
 namespace superd::core {
 

@@ -8,7 +8,6 @@
 
 #include "base/text.h"
 #include "core/generation.h"
-#include "core/service.h"
 #include "net/queue.h"
 
 namespace superd::core {
@@ -51,16 +50,16 @@ void Generation::linger_on() {
                             lingering_->socket.uri(),
                             left == 1 ? "a client waits" : fmt::format("{} clients wait", left)),
                 {{"SERVICE", definition_.name}, {"ADDRESS", lingering_->socket.uri()}});
-        return service_.lingered(*this);
+        return host_.lingered(*this);
     }
     // Nobody else hears of them.
     if (left > 0) model_->ready(lingering_->listener);
-    if (!linger_.set(time + kLook)) service_.lingered(*this);
+    if (!linger_.set(time + kLook)) host_.lingered(*this);
 }
 
 net::Listener* Generation::socket(std::size_t listener) const {
     const bool old = lingering_ && lingering_->listener == listener;
-    return old ? &lingering_->socket : service_.socket(listener);
+    return old ? &lingering_->socket : host_.socket(listener);
 }
 
 }  // namespace superd::core

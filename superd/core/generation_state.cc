@@ -5,7 +5,6 @@
 #include <algorithm>
 
 #include "core/generation.h"
-#include "core/service.h"
 #include "core/state.h"
 
 namespace superd::core {
@@ -48,16 +47,16 @@ Result<void> Generation::take_in(const ChildState& state, sys::Descriptors& desc
         return fail(fmt::format("{}: process {} is not known", definition_.name, state.pid));
     Child child;
     static_cast<ChildRecord&>(child) = state.record;
-    if (state.place) child.charge = service_.admission().recharge(*state.place);
+    if (state.place) child.charge = host_.admission().recharge(*state.place);
     child.pair = descriptors.claim(state.pair);
     if (state.relay) {
-        auto relay = DatagramRelay::go_on(engine_, service_.replies(), *state.relay, descriptors);
+        auto relay = DatagramRelay::go_on(engine_, host_.replies(), *state.relay, descriptors);
         if (!relay) return std::unexpected(relay.error());
         child.relay = std::move(*relay);
     }
     // superd 0.1.0 did not write down what it had given; a look at the worker tells its clients by that.
     const bool has_socket = child.kind == Kind::owner || child.kind == Kind::worker;
-    const net::Listener* const socket = service_.socket(child.listener);
+    const net::Listener* const socket = host_.socket(child.listener);
     if (has_socket && socket != nullptr && child.given.where.family() == AF_UNSPEC)
         child.given = {socket->address(), socket->type(), {}};
     if (child.kind == Kind::parked) ++parked_;

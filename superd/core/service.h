@@ -9,6 +9,7 @@
 
 #include "core/error_stream.h"
 #include "core/generation.h"
+#include "core/generation_host.h"
 #include "core/port.h"
 #include "core/replies.h"
 #include "core/report.h"
@@ -24,7 +25,7 @@ namespace superd::core {
 
 struct ServiceState;
 
-class Service final : public intake::Host {
+class Service final : public intake::Host, public GenerationHost {
   public:
     Service(Engine& engine, std::string name);
     ~Service() override;
@@ -60,46 +61,39 @@ class Service final : public intake::Host {
     void kill_all();
 
     /// The one place that decides whether the listeners are watched. Called after every change.
-    void reconcile();
+    void reconcile() override;
 
     void port_ready(std::size_t index);
     void port_came(std::size_t index);
-    /// The kernel has no room for another handler or connection: wait, then try again. Nothing is lost.
-    void back_off(const Error& why);
-    /// A pool could not grow. Those who are there serve on.
-    void could_not_add(const Error& why);
-    /// A handler was started: what was scarce is there again.
-    void started();
-    /// How a handler's start went: a service whose handlers fail over and over is slowed down, never closed.
-    void start_went(bool well, bool certain);
-    /// A handler that was started then did not reach its program; or it has reached it.
-    void could_not_start(Instant began, std::string why);
-    void has_started(Instant began);
-    void stall(model::Client client) { intake_.stall(std::move(client)); }
-    std::optional<model::Client> take(std::size_t listener);
-    /// A client whose handler could not be started is told so, as on_excess says.
-    void refuse(model::Client client) {
+    void back_off(const Error& why) override;
+    void could_not_add(const Error& why) override;
+    void started() override;
+    void start_went(bool well, bool certain) override;
+    void could_not_start(Instant began, std::string why) override;
+    void has_started(Instant began) override;
+    void stall(model::Client client) override { intake_.stall(std::move(client)); }
+    std::optional<model::Client> take(std::size_t listener) override;
+    void refuse(model::Client client) override {
         std::move(client.charge).undo();
         intake_.refuse(std::move(client), admit::Refusal::exec_failed);
     }
-    /// A child of `generation` left that had a listening socket: what can be put right on it is, at once.
-    void socket_came_back(const Generation& generation);
+    void socket_came_back(const Generation& generation) override;
     /// The same for all, or those alone that somebody else has had; and what cannot be put right, by a new socket
     /// beside it.
     void look_at_sockets(bool all = true);
     /// A socket says that it is shut down, or has an error.
     void socket_hung_up(std::size_t index);
-    /// A child of `generation` left.
-    void child_left(const Generation& generation);
+    void child_left(const Generation& generation) override;
 
-    /// nullptr: the address is not there, or not yet.
-    net::Listener* socket(std::size_t index) { return index < ports_.size() ? ports_[index]->listener() : nullptr; }
-    void note_given(std::size_t index) { ports_[index]->note_given(); }
+    net::Listener* socket(std::size_t index) override {
+        return index < ports_.size() ? ports_[index]->listener() : nullptr;
+    }
+    void note_given(std::size_t index) override { ports_[index]->note_given(); }
     const std::vector<Port*>& ports() const { return ports_; }
-    admit::Admission& admission() { return intake_.admission(); }
-    Stats& stats() { return stats_; }
-    ErrorStream& errors() { return errors_; }
-    Replies& replies() { return replies_; }
+    admit::Admission& admission() override { return intake_.admission(); }
+    Stats& stats() override { return stats_; }
+    Result<sys::Fd> error_writer() override { return errors_.writer(); }
+    Replies& replies() override { return replies_; }
 
     void accepted() override { ++stats_.accepted; }
     void changed() override;
@@ -110,13 +104,11 @@ class Service final : public intake::Host {
     double load_average() const override;
 
     const Generation* current() const { return current_.get(); }
-    bool is_shut() const { return shut_; }
+    bool is_shut() const override { return shut_; }
     bool is_withdrawn() const { return withdrawn_; }
-    bool others_running(const Generation& but) const;
-    /// May it start one more handler? The last place is for clients of a replaced socket, where nobody serves them.
-    bool has_room_for(const Generation& generation);
-    /// Nobody waits any more on the socket that it has kept, or they have had their time.
-    void lingered(Generation& generation);
+    bool others_running(const Generation& but) const override;
+    bool has_room_for(const Generation& generation) override;
+    void lingered(Generation& generation) override;
     std::size_t running() const;
     /// Withdrawn and without a child: may be forgotten.
     bool finished() const { return !current_ && former_.empty(); }
@@ -187,8 +179,8 @@ class Service final : public intake::Host {
     int bad_starts_ = 0;         ///< one after the other
     conf::Excess on_excess_ = conf::Excess::queue;
     sys::Alarm retry_, throttle_timer_;
-    bool withdrawn_ = false;
     Hold hold_ = Hold::open;
+    bool withdrawn_ = false;
     bool reconciling_ = false;
     bool judges_itself_ = true;  ///< superd sees each client, so a filter only spares it work
     bool shut_ = false;          ///< an access filter is missing that nothing else stands in for

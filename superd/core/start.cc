@@ -12,7 +12,6 @@
 #include "base/place.h"
 #include "core/client_environment.h"
 #include "core/generation.h"
-#include "core/service.h"
 #include "net/datagram.h"
 #include "proc/parking.h"
 
@@ -42,7 +41,7 @@ Result<void> Generation::add_errors(proc::Launch& launch) {
             launch.number.push_back(launch.number[1]);
             return {};
         case conf::Stderr::log:
-            fd = service_.errors().writer();
+            fd = host_.error_writer();
             break;
         case conf::Stderr::null:
             fd = engine_.null.duplicate();
@@ -74,7 +73,7 @@ Result<pid_t> Generation::start(proc::Launch& launch, Child&& child) try {
         kept.pair.reset();
         kill(*pid, SIGKILL);
     }
-    if (kept.kind != Kind::parked) service_.started();
+    if (kept.kind != Kind::parked) host_.started();
     return *pid;
 } catch (const std::bad_alloc&) {  // before there is one
     return fail_errno("start a handler", ENOMEM);
@@ -105,12 +104,12 @@ std::optional<pid_t> Generation::serve(model::Client client) {
     }
     if (pid) return *pid;
     if (connection && !client.connection) {  // it went with the memory
-        service_.back_off(pid.error());
+        host_.back_off(pid.error());
         return std::nullopt;
     }
     if (!client.connection && client.datagram.empty() && client.peer.family() == AF_UNSPEC) return std::nullopt;
-    service_.back_off(pid.error());
-    service_.stall(std::move(client));
+    host_.back_off(pid.error());
+    host_.stall(std::move(client));
     return std::nullopt;
 }
 
@@ -119,7 +118,7 @@ Result<pid_t> Generation::try_serve(model::Client& client) {
     launch.plan = &plan();
     launch.environment = client_environment(client);
     launch.asked = client.accepted;
-    launch.until_exec = &service_.stats().accept_to_exec;
+    launch.until_exec = &host_.stats().accept_to_exec;
     launch.descriptors.reserve(4);  // from here on the client is not lost by the lack of memory
     launch.number.reserve(4);
     Child child;
@@ -134,7 +133,7 @@ Result<pid_t> Generation::try_serve(model::Client& client) {
         }
         std::optional<net::Sender> as;
         if (const auto& identity = definition_.handler.identity) as = net::Sender{identity->uid, identity->gid};
-        auto relay = DatagramRelay::create(engine_, service_.replies(), client, from->fd(), as);
+        auto relay = DatagramRelay::create(engine_, host_.replies(), client, from->fd(), as);
         if (!relay) return std::unexpected(relay.error());
         child.relay = std::move(*relay);
         launch.descriptors.push_back(std::move(child.relay->input));
@@ -167,15 +166,15 @@ void Generation::log_start(pid_t pid, const Child& child) {
 std::optional<pid_t> Generation::start_owner(std::size_t listener) {
     const auto pid = start_with_socket(listener, Kind::owner);
     if (pid) return *pid;
-    service_.back_off(pid.error());
+    host_.back_off(pid.error());
     return std::nullopt;
 }
 
 std::optional<pid_t> Generation::start_worker(std::size_t listener) {
-    if (service_.is_shut() || socket(listener) == nullptr || !service_.has_room_for(*this)) return std::nullopt;
+    if (host_.is_shut() || socket(listener) == nullptr || !host_.has_room_for(*this)) return std::nullopt;
     const auto pid = start_with_socket(listener, Kind::worker);
     if (pid) return *pid;
-    service_.could_not_add(pid.error());
+    host_.could_not_add(pid.error());
     return std::nullopt;
 }
 
@@ -183,7 +182,7 @@ Result<pid_t> Generation::start_with_socket(std::size_t listener, Kind kind) {
     net::Listener* const from = socket(listener);
     if (from == nullptr) return fail("no socket");
     from->note_given();
-    if (from == service_.socket(listener)) service_.note_given(listener);
+    if (from == host_.socket(listener)) host_.note_given(listener);
     proc::Launch launch;
     launch.plan = &plan();
     launch.descriptors.push_back(sys::Fd(fcntl(from->fd(), F_DUPFD_CLOEXEC, 3)));
@@ -213,18 +212,18 @@ Result<pid_t> Generation::start_with_socket(std::size_t listener, Kind kind) {
         if (definition_.prefork.max_requests)
             launch.environment.set("SUPERD_MAX_REQUESTS", std::to_string(*definition_.prefork.max_requests));
     }
-    child.charge = service_.admission().charge({}, now());
+    child.charge = host_.admission().charge({}, now());
     auto pid = start(launch, std::move(child));
     if (!pid) std::move(child.charge).undo();
     return pid;
 }
 
 std::optional<pid_t> Generation::park() {
-    const admit::Admission& admission = service_.admission();
+    const admit::Admission& admission = host_.admission();
     if (admission.in_use() + static_cast<int>(parked_) >= admission.instances()) return std::nullopt;
     const auto pid = try_park();
     if (pid) return *pid;
-    service_.could_not_add(pid.error());
+    host_.could_not_add(pid.error());
     return std::nullopt;
 }
 
@@ -259,10 +258,10 @@ bool Generation::hand_over(pid_t pid, model::Client& client) {
     child.peer = client.peer;
     child.charge = std::move(client.charge);
     child.started = now();
-    service_.stats().accept_to_exec.add(child.started - client.accepted);
+    host_.stats().accept_to_exec.add(child.started - client.accepted);
     --parked_;
     if (definition_.max_lifetime) ladder().limit(pid, child);
-    service_.started();
+    host_.started();
     log_start(pid, child);
     return true;
 }
