@@ -310,7 +310,8 @@ class Refusals(UpgradeCase):
 
     def test_a_program_that_hangs(self):
         """A program that starts and never answers, with its own child: refused after a time limit, with both ended;
-        clients are served and operators answered meanwhile and afterwards, and a second upgrade must wait."""
+        clients are served and operators answered meanwhile and afterwards, a second upgrade must wait, and what proves
+        the upgrade is no handler to operators."""
         daemon = self.superd({"echo": dict(listen="tcp://127.0.0.1:0", model="fork", exec=["cat"])})
         session = Session(self.client(daemon.address("echo")))
         session.goes_on(self, b"before")
@@ -323,8 +324,13 @@ class Refusals(UpgradeCase):
         for _ in range(20):
             session.goes_on(self, b"meanwhile")
             self.assertEqual(exchange(daemon.address("echo"), b"hello"), b"hello")
-        status = json.loads(self.superctl(daemon, "--json", "status"))["superd"]["upgrades"]
-        self.assertTrue(status["under_way"])
+        superd = json.loads(self.superctl(daemon, "--json", "status"))["superd"]
+        self.assertTrue(superd["upgrades"]["under_way"])
+        prover = next(pid for pid in hung if process.words(pid) == ["sleep", "1002"])
+        self.assertIn("not one of superd's handlers", self.superctl(daemon, "kill", str(prover), status=1))
+        self.assertTrue(process.alive(prover))
+        self.eventually(lambda: json.loads(self.superctl(daemon, "--json", "status"))["superd"]["processes"] == 1,
+                        "only the session's handler is counted, not what proves the upgrade")
         self.assertIn("under way already", self.superctl(daemon, "upgrade", status=1))
         record = daemon.wait_for(message="upgrade refused, everything stays as it was", since=since)
         self.assertIn("superd: it has not proved within 10s that it can take over", record["message"])
