@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// superd: reads its words, prepares the process, starts the supervisor.
+// superd: reads its arguments, prepares the process, starts the supervisor.
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <linux/close_range.h>
@@ -37,13 +37,13 @@ struct Options {
     bool control_given = false;
     bool check = false;
     bool daemon = false;
-    int take_over = -1;  ///< descriptor of another's state
-    bool prove = false;  ///< that it could be taken over, and no more
+    int take_over = -1;  ///< descriptor with the state of another superd
+    bool prove = false;  ///< only prove that the state could be taken over
     std::vector<std::string> words;
-    std::string folder;  ///< that paths are relative to
+    std::string folder;  ///< relative paths start here
 };
 
-/// 0, 1 and 2 must be taken, or the first sockets would be.
+/// 0, 1 and 2 must be in use, or the first sockets would get these numbers.
 void fill_standard_descriptors() {
     int fd;
     while ((fd = open("/dev/null", O_RDWR)) >= 0 && fd <= STDERR_FILENO) {
@@ -51,31 +51,31 @@ void fill_standard_descriptors() {
     if (fd > STDERR_FILENO) close(fd);
 }
 
-/// What whoever started superd left open is for no handler. LISTEN_FDS are taken over later all the same.
+/// Handlers must not get what the process that started superd left open. LISTEN_FDS are still taken over later.
 void close_inherited_on_exec() {
     if (close_range(STDERR_FILENO + 1, ~0U, CLOSE_RANGE_CLOEXEC) == 0) return;
     for (int fd = STDERR_FILENO + 1; fd < static_cast<int>(sysconf(_SC_OPEN_MAX)); ++fd) fcntl(fd, F_SETFD, FD_CLOEXEC);
 }
 
-/// Children inherit dispositions, so all are the default; what superd acts on comes through the loop.
+/// Children inherit dispositions, so all are the default; the loop receives the signals that superd acts on.
 void prepare_signals() {
     for (int number = 1; number < NSIG; ++number) signal(number, SIG_DFL);
     sigset_t blocked;
     sigemptyset(&blocked);
-    // PIPE is never let through: writes report EPIPE.
+    // PIPE stays blocked: writes report EPIPE.
     for (const int number : {SIGCHLD, SIGHUP, SIGTERM, SIGINT, SIGUSR1, SIGUSR2, SIGPIPE}) sigaddset(&blocked, number);
     sigprocmask(SIG_SETMASK, &blocked, nullptr);
 }
 
-/// Where superd is not root its handlers are of its own user: none of them may look into it, and what they leave behind
-/// stays below it, where the control socket knows them by their parents. Over an exec only the second lasts.
+/// Where superd is not root, its handlers run as its own user: none of them may look into it, and their orphans stay
+/// below it, where the control socket knows them by their parents. Only the second lasts over an exec.
 void keep_apart_from_handlers() {
     if (geteuid() == 0) return;
     prctl(PR_SET_DUMPABLE, 0);
     prctl(PR_SET_CHILD_SUBREAPER, 1);
 }
 
-/// Raises superd's own limit of descriptors to the hard one. Returns what handlers are to get back.
+/// Raises superd's own limit of descriptors to the hard one. Returns the limit that handlers get back.
 rlimit raise_descriptor_limit() {
     rlimit started{};
     getrlimit(RLIMIT_NOFILE, &started);
@@ -93,13 +93,13 @@ std::unique_ptr<LogSink> choose_sink(const std::string& format) {
     return sys::line_sink(STDERR_FILENO, style);
 }
 
-/// Of what no handler has dealt with, which is memory most of all: once in a while, since it comes in numbers.
+/// Logs what no handler has dealt with, mostly lack of memory: only once in a while, since it comes in numbers.
 std::function<void(const char*)> tell_exceptions(Log& log) {
     return [&log, told = Instant{}, since = 0](const char* what) mutable {
         ++since;
         if (now() - told < std::chrono::seconds(10)) return;
         log.write(Level::error,
-                  fmt::format("out of memory, or a fault of superd's: {}; superd goes on, what it was doing "
+                  fmt::format("out of memory, or a fault of superd's: {}; superd continues, what it was doing "
                               "is tried again or lost ({} times)",
                               what, since),
                   {{"COUNT", since}});
@@ -108,8 +108,8 @@ std::function<void(const char*)> tell_exceptions(Log& log) {
     };
 }
 
-/// Detaches. The first process waits on the pipe whose other end is returned here, and passes on as its exit
-/// status the byte that comes; none is 1.
+/// Detaches. The first process waits on the pipe whose other end this returns, and exits with the byte that comes as
+/// its status, or with 1 if none comes.
 Result<sys::Fd> detach() {
     int ends[2];
     if (pipe2(ends, O_CLOEXEC) != 0) return fail_errno("pipe", errno);
@@ -134,7 +134,7 @@ Result<sys::Fd> detach() {
     return starter;
 }
 
-/// Locked for as long as the descriptor is open, so that a second superd cannot take it over.
+/// Keeps it locked while the descriptor is open, so that a second superd cannot take it over.
 Result<sys::Fd> write_pid_file(const std::string& path) {
     if (path.empty()) return sys::Fd();
     sys::Fd file(open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644));
@@ -143,7 +143,7 @@ Result<sys::Fd> write_pid_file(const std::string& path) {
     struct flock whole {};
     whole.l_type = F_WRLCK;
     if (fcntl(file.get(), F_OFD_SETLK, &whole) != 0)
-        return errno == EAGAIN || errno == EACCES ? fail(fmt::format("pid file {} is held by a superd that runs", path))
+        return errno == EAGAIN || errno == EACCES ? fail(fmt::format("pid file {} is held by a running superd", path))
                                                   : fail_errno(fmt::format("lock pid file {}", path), errno);
     const std::string text = fmt::format("{}\n", getpid());
     if (ftruncate(file.get(), 0) != 0 ||
@@ -155,8 +155,8 @@ Result<sys::Fd> write_pid_file(const std::string& path) {
     return file;
 }
 
-/// The file to be executed at an upgrade. The path by which superd was called, if it says so, since what it leads to by
-/// symbolic links may be another version one day; /proc/self/exe has them resolved.
+/// The file to execute at an upgrade. It is the path by which superd was called, if it is one, since its symbolic links
+/// may lead to another version one day; /proc/self/exe has them resolved.
 std::string binary_of(const std::string& called) {
     std::error_code error;
     const std::filesystem::path self = std::filesystem::read_symlink("/proc/self/exe", error);
@@ -169,20 +169,20 @@ std::string binary_of(const std::string& called) {
     return same ? path : self;
 }
 
-/// Nothing: superd runs without. Only a path that was asked for has to be had.
+/// On failure superd runs without; only a path that was asked for is required.
 Result<std::unique_ptr<control::Server>> open_control(const Options& options, sys::Loop& loop, Log& log,
                                                       core::Supervisor& supervisor) {
     if (options.control.empty()) {
-        log.write(Level::warning, "no control socket: XDG_RUNTIME_DIR is not set; --control PATH puts it elsewhere");
+        log.write(Level::warning, "no control socket: XDG_RUNTIME_DIR is not set; --control PATH sets another path");
         return nullptr;
     }
     auto server = control::Server::open(loop, log, supervisor, options.control);
     if (server || options.control_given) return server;
-    log.write(Level::warning, fmt::format("{}; superd runs without", server.error().text));
+    log.write(Level::warning, fmt::format("{}; superd runs without it", server.error().text));
     return nullptr;
 }
 
-/// Without a destructor: they would undo what the superd that runs still uses, such as the paths of its sockets.
+/// Without destructors: they would undo what the running superd still uses, such as the paths of its sockets.
 [[noreturn]] void end_proof(const Result<void>& outcome, const core::State* state = nullptr) {
     if (outcome && state != nullptr)
         fmt::print("{}\n", handover::proof_line(*state));
@@ -192,7 +192,7 @@ Result<std::unique_ptr<control::Server>> open_control(const Options& options, sy
     _exit(outcome ? 0 : 1);
 }
 
-/// The socket that the superd before has opened, or else one of our own.
+/// The socket that the earlier superd opened, or a new one.
 Result<std::unique_ptr<control::Server>> take_over_control(const core::State& state, sys::Descriptors& descriptors,
                                                            sys::Loop& loop, Log& log, core::Supervisor& supervisor) {
     if (!state.control) return nullptr;
@@ -205,7 +205,7 @@ Result<std::unique_ptr<control::Server>> take_over_control(const core::State& st
 int serve(const Options& options, const core::State* before) {
     Level level{};
     parse_level(options.log_level, level);
-    // Before superd leaves its folder.
+    // Before superd leaves this folder.
     const std::string binary = before != nullptr ? before->binary : binary_of(options.words[0]);
     Result<sys::Fd> starter = sys::Fd();
     if (options.daemon && before == nullptr) starter = detach();
@@ -221,7 +221,7 @@ int serve(const Options& options, const core::State* before) {
     if (options.daemon && before == nullptr && isatty(STDERR_FILENO))
         log.write(Level::warning, "the log goes to this terminal; to keep it, start with 2>>FILE");
 
-    // Ids change where superd is root alone.
+    // Ids change only if superd is root.
     if (const std::string warning = geteuid() == 0 ? proc::dumpable_warning() : "";
         !warning.empty() && before == nullptr)
         log.write(Level::warning, warning);
@@ -262,10 +262,9 @@ int serve(const Options& options, const core::State* before) {
     auto passed = before != nullptr ? std::vector<sys::PassedSocket>{} : sys::passed_sockets();
     auto supervisor = core::Supervisor::create(*loop, log, **manager, std::move(invocation), std::move(passed));
     if (!supervisor) return give_up(supervisor.error());
-    handover::Upgrade upgrade(
-        (*supervisor)->engine(), binary, options.words,
-        {[&] { return (*supervisor)->write_down(); }, [&] { return (*supervisor)->settled(); },
-         [&](const std::string& why) { (*supervisor)->upgrade_refused(why); }});
+    handover::Upgrade upgrade((*supervisor)->engine(), binary, options.words,
+                              {[&] { return (*supervisor)->write_down(); }, [&] { return (*supervisor)->settled(); },
+                               [&](const std::string& why) { (*supervisor)->upgrade_refused(why); }});
     (*supervisor)->succeed_by(upgrade);
     Result<sys::Fd> pid_file = sys::Fd();
     Result<std::unique_ptr<control::Server>> server = nullptr;
@@ -276,7 +275,7 @@ int serve(const Options& options, const core::State* before) {
         pid_file = descriptors.claim(before->pid_file);
         server = take_over_control(*before, descriptors, *loop, log, **supervisor);
         if (!server) return give_up(server.error());
-        if (!descriptors.sound()) return give_up(Error{"the state does not say whose each descriptor is", 0});
+        if (!descriptors.sound()) return give_up(Error{"the state does not account for each descriptor", 0});
         if (options.prove) end_proof({}, before);
     } else {
         pid_file = write_pid_file(options.pid_file);
@@ -318,8 +317,8 @@ int serve(const Options& options, const core::State* before) {
 
 int main(int argc, char** argv) {
     fill_standard_descriptors();
-    umask(022);  // folders of sockets and the pid file are for others to reach, whatever a unit's UMask= says
-    close_inherited_on_exec();  // a state that is taken over as well: whoever claims a descriptor has it so
+    umask(022);  // others must reach the folders of sockets and the pid file, whatever a unit's UMask= says
+    close_inherited_on_exec();  // also a state that is to be taken over: claiming a descriptor sets it too
     tzset();
     Options options;
     ctl::Arguments arguments("superd: listens on many ports and serves each by its declared model", "superd",
@@ -333,10 +332,10 @@ int main(int argc, char** argv) {
         .one_of({"auto", "text", "logfmt", "json", "journal"});
     arguments.option("--log-level", options.log_level, "least severe level that is logged")
         .one_of({"error", "warning", "notice", "info", "debug"});
-    arguments.flag("--check", options.check, "check all definitions, print every error, and leave");
+    arguments.flag("--check", options.check, "check all definitions, print every error, and exit");
     arguments.flag("--daemon", options.daemon, "detach; returns once superd is ready");
     arguments.option("--pid-file", options.pid_file, "write the process id here").type("FILE");
-    // What a superd says to its successor. handover/upgrade.h
+    // Options that a superd passes to its successor. handover/upgrade.h
     arguments.option(handover::kTakeOver, options.take_over).hidden();
     arguments.flag(handover::kProve, options.prove).hidden();
     if (const auto status = arguments.parse(argc, argv)) return *status;
@@ -348,7 +347,7 @@ int main(int argc, char** argv) {
         return 1;
     }
     for (int i = 0; i < argc; ++i) {
-        if (std::string_view(argv[i]) == handover::kTakeOver) break;  // the last of them
+        if (std::string_view(argv[i]) == handover::kTakeOver) break;  // they come last
         options.words.emplace_back(argv[i]);
     }
     std::error_code no_folder;
@@ -359,7 +358,7 @@ int main(int argc, char** argv) {
     options.places.config_given = config.given();
     options.control_given = control_path.given();
     if (!options.control_given) options.control = control::default_path();
-    // Handlers that are to ask superd get it by pass_environment = ["SUPERD_CONTROL"].
+    // Handlers that are to ask superd get this through pass_environment = ["SUPERD_CONTROL"].
     if (!options.control.empty()) options.control = absolute(options.control);
     if (!options.control.empty()) setenv("SUPERD_CONTROL", options.control.c_str(), 1);
     // --daemon leaves this folder, and a reload must find what the start found.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// The order in which access lists decide: who searches them and who compiles them for the kernel both start here.
+// The order in which access lists decide: both the user-space search and the kernel filter's compiler start here.
 
 #include <vector>
 
@@ -15,7 +15,7 @@ struct AccessRule {
     bool operator==(const AccessRule&) const = default;
 };
 
-/// The first rule that contains an address decides on it; where none does, `deny_rest`.
+/// The first rule that contains an address decides; if none does, `deny_rest`.
 struct AccessOrder {
     /// IPv4, then IPv6; within a family the longest first; within a length by base, each prefix once.
     std::vector<AccessRule> rules;

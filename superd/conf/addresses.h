@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// Whose addresses are in each other's way.
+// Which addresses conflict with each other.
 
 #include <optional>
 #include <string>
@@ -18,17 +18,17 @@ class Addresses {
     struct Taken {
         const Service* by = nullptr;
         const Listen* listen = nullptr;
-        const toml::Value* word = nullptr;  ///< as it is written, where that is known
-        Overlap how = Overlap::none;        ///< in which it is in the way
+        const toml::Value* word = nullptr;  ///< as written, if that is known
+        Overlap how = Overlap::none;        ///< how it conflicts
     };
 
-    /// Another service that has this already, or what cannot be beside it without reuse_port.
+    /// Another service that already has this address, or one that conflicts with it unless both set reuse_port.
     std::optional<Taken> in_the_way(const Taken& mine) const;
-    /// All that it refers to outlives this.
+    /// Everything that it refers to outlives this.
     void add(const Taken& mine);
 
   private:
-    /// Of one port or path: no others can meet.
+    /// For one port or path: addresses of different buckets never conflict.
     struct Bucket {
         std::vector<Taken> all, wildcards;
         std::unordered_map<std::string, std::vector<Taken>> hosts;

@@ -51,14 +51,14 @@ struct Definition {
     Seen::Files files;
 };
 
-/// One load. What has been read of a definition is kept only where errors are to be told: with thousands of them, it
-/// is most of what a load would take.
+/// One load. It keeps what it has read of a definition only when it reports errors: with thousands of definitions, this
+/// is most of a load's memory.
 class Loader {
   public:
     Loader(const Surroundings& from, bool tells_errors)
         : from_(from), tells_errors_(tells_errors), trust_(from, errors_) {}
 
-    /// False: there are errors, all of which are known where it tells them.
+    /// False: there are errors; they are complete if it reports them.
     bool load(const Catalog* running, const Seen* before) {
         running_ = running;
         read_config();
@@ -87,7 +87,7 @@ class Loader {
         errors_.push_back({Place{file, 0, 0, 1, {}}, std::move(message)});
     }
 
-    /// Text of a file whose folder has been followed; nullopt after an error. What was opened is what is judged.
+    /// The text of a file whose folder has been followed; nullopt after an error. Judges the opened file itself.
     std::optional<sys::FileText> read_text(const std::string& file) {
         std::string real = file;
         auto text = sys::read_file(file, largest_file, sys::Links::refuse);
@@ -105,7 +105,7 @@ class Loader {
         return std::move(*text);
     }
 
-    /// nullopt after an error. `stamp`: of what was read, if that can be known again.
+    /// nullopt after an error. `stamp`: of the read file, if its changes can be recognised.
     std::optional<Value> read_tree(const std::string& file, std::deque<toml::Source>& sources,
                                    std::optional<sys::FileStamp>& stamp) {
         auto text = read_text(file);
@@ -118,7 +118,7 @@ class Loader {
         return std::nullopt;
     }
 
-    /// Of a file that is not to be read; nullopt: it has to be.
+    /// The stamp of a file that need not be read; nullopt: it must be.
     std::optional<sys::FileStamp> stamp_of(const std::string& file) {
         auto stamp = sys::stamp_of(file, sys::Links::refuse);
         if (!stamp && stamp.error().code == ELOOP && trust_.follow(file))
@@ -144,8 +144,8 @@ class Loader {
         }
     }
 
-    /// But for the definitions themselves. What was asked for services that are long gone is asked on and on, so
-    /// once in a while it is not.
+    /// Except for the definitions themselves. Questions for services that are long gone are repeated at each reload, so
+    /// start afresh once in a while.
     bool is_as_before(const Seen& before) {
         const std::size_t fair = kFewQuestions + kQuestionsOfOne * before.files.size();
         return before.sound && seen_.sound && before.config == seen_.config &&
@@ -177,7 +177,7 @@ class Loader {
         complain(folder, fmt::format("a folder of drop-ins without its {}", file));
     }
 
-    /// False: it has to be read.
+    /// False: it must be read.
     bool keep(const std::string& file, const std::string& name, bool has_drop_ins) {
         if (before_ == nullptr) return false;
         const auto known = before_->files.find(name);
@@ -205,9 +205,8 @@ class Loader {
     void read_service(const std::string& file, const std::string& name, bool has_drop_ins) {
         if (!is_service_name(name)) {
             return complain(
-                file,
-                fmt::format("\"{}\" is no name for a service: letters, digits and \"._@-\", a letter or digit first",
-                            name));
+                file, fmt::format("\"{}\" is not a service name: letters, digits and \"._@-\", a letter or digit first",
+                                  name));
         }
         auto definition = std::make_unique<Definition>();
         bool complete = config_read_;
@@ -260,7 +259,7 @@ class Loader {
         return complete;
     }
 
-    /// Of what was read among itself, and beside what is kept, which has stood beside itself.
+    /// Compares what was read with itself and with what is kept, which has been compared with itself before.
     bool addresses_are_free() const {
         Addresses taken;
         for (const auto& [name, service] : catalog_.services) {
@@ -319,14 +318,14 @@ class Loader {
     Settings settings_;
     bool config_read_ = true;
     const Catalog* running_ = nullptr;
-    const Seen* before_ = nullptr;  ///< nullptr: nothing is as it was
+    const Seen* before_ = nullptr;  ///< nullptr: nothing is known to be unchanged
     std::map<std::string, std::unique_ptr<Definition>> definitions_;
     Catalog catalog_;
     std::set<std::string> kept_;
     Seen seen_;
 };
 
-/// Once without, and only where there are errors once more to tell all of them.
+/// Once without error reports, and once more with them only if there are errors.
 std::expected<Reload, Diagnostics> load(const Surroundings& from, Diagnostics* warnings, const Catalog* running,
                                         const Seen* before) {
     for (const bool tells_errors : {false, true}) {

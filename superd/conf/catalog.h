@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// All definitions at one moment: read, merged, checked, and resolved to values.
+// All definitions at one moment: read, merged, checked and resolved to values.
 
 #include <sys/types.h>
 
@@ -25,28 +25,28 @@ struct Surroundings {
     std::string config;                    ///< superd.toml
     bool config_required = false;          ///< false: it may be absent
     std::string conf_dir;                  ///< must exist
-    std::string handler_path;              ///< where handlers are looked up unless superd.toml says
+    std::string handler_path;              ///< where handlers are looked up unless superd.toml says otherwise
     std::vector<std::string> environment;  ///< superd's own, "NAME=value"
     uid_t uid = 0;                         ///< superd's own effective ids
     gid_t gid = 0;
-    bool trust_files = false;  ///< true: leave out whose the files are, and who may write them (tests)
-    std::chrono::nanoseconds ahead{0};  ///< of the clock, when it is judged how old a file is (tests)
-    mutable sys::Names names;  ///< of users, groups and ports; remembers what it was asked
+    bool trust_files = false;           ///< true: do not check who owns the files and who may write them (tests)
+    std::chrono::nanoseconds ahead{0};  ///< added to the clock when judging a file's age (tests)
+    mutable sys::Names names;           ///< of users, groups and ports; remembers its answers
 };
 
 /// [control] of superd.toml.
 struct Control {
-    std::vector<gid_t> readers;  ///< whose members may look
+    std::vector<gid_t> readers;  ///< groups whose members may look
     bool operator==(const Control&) const = default;
 };
 
 struct Catalog {
-    std::map<std::string, Service> services;  ///< by name; disabled ones as well
+    std::map<std::string, Service> services;  ///< by name; including disabled ones
     Control control;
     bool operator==(const Catalog&) const = default;
 };
 
-/// What a load went by, so that a later one need not read again what is as it was.
+/// What a load went by, so that a later one need not read unchanged files again.
 struct Seen {
     struct Files {
         sys::FileStamp definition;
@@ -54,24 +54,24 @@ struct Seen {
         bool operator==(const Files&) const = default;
     };
     std::optional<sys::FileStamp> config;
-    bool sound = false;                  ///< false: superd.toml cannot be known again
-    std::map<std::string, Files> files;  ///< of the services whose files can be known again
+    bool sound = false;                  ///< false: a change of superd.toml could not be recognised
+    std::map<std::string, Files> files;  ///< of the services whose changes can be recognised
     Lookups lookups;
     std::vector<sys::Names::Answer> names;
 };
 
-/// Reads everything and reports every error in every file, or returns what is to be run.
-/// `warnings` gets what is no error, and will hardly work.
+/// Reads everything and reports every error in every file, or returns what is to run.
+/// `warnings` gets what is not an error but will hardly work.
 std::expected<Catalog, Diagnostics> load(const Surroundings& from, Diagnostics* warnings = nullptr,
                                          Seen* seen = nullptr);
 
 struct Reload {
-    Catalog catalog;             ///< without those that are kept
-    std::set<std::string> kept;  ///< names of the services that are as they are in `running`
+    Catalog catalog;             ///< without the kept services
+    std::set<std::string> kept;  ///< names of the services that are unchanged from `running`
     Seen seen;
 };
-/// The same as load(), where `running` is in force, which went by `seen`. A file is read again if it is not the same
-/// any more, all are if anything else is that they were resolved against: superd.toml, a user, a program.
+/// Like load(), where `running` is in force, which went by `seen`. Reads a file again if it has changed, and all of
+/// them if anything else has changed that they were resolved against: superd.toml, a user, a program.
 std::expected<Reload, Diagnostics> reload(const Surroundings& from, const Catalog& running, const Seen& seen);
 
 }  // namespace superd::conf

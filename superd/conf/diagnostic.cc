@@ -12,7 +12,7 @@ namespace superd::conf {
 
 namespace {
 
-// Both lines at once, for what the first shows of a character decides how wide the second must be there.
+// Both lines at once: how the first shows a character decides how wide it must be in the second.
 void append_source(std::string& out, const Place& place) {
     std::string shown, caret;
     std::string_view rest = place.source;
@@ -30,7 +30,7 @@ void append_source(std::string& out, const Place& place) {
         }
         rest.remove_prefix(character.size());
     }
-    // The end of a line is a place too: something is missing there.
+    // The end of a line is a place too: something may be missing there.
     if (const auto end = static_cast<int>(count_characters(place.source)); place.column > end) caret += '^';
     caret.erase(caret.find_last_of('^') + 1);
     const std::string number = fmt::format("{:>5}", place.line);

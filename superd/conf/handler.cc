@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Whom and what a service runs, resolved against this machine.
+// Who runs a service's handler and what it is, resolved against this machine.
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <sys/resource.h>
@@ -38,7 +38,7 @@ std::string ids_of(const sys::Identity& who) {
     return fmt::format("{}:{}:{}", who.uid, who.gid, fmt::join(who.groups, ","));
 }
 
-/// Folders above the root directory are passed before the handler becomes somebody else.
+/// Folders above the root directory are passed while the process is still superd's user.
 std::string folder_in_the_way(Lookups& lookups, const std::string& root, const std::string& real_path,
                               const sys::Identity& who) {
     std::size_t end = root == "/" ? 0 : root.size();
@@ -55,14 +55,14 @@ std::string folder_in_the_way(Lookups& lookups, const std::string& root, const s
     return "";
 }
 
-/// What keeps a program from being executed; nothing else of it matters to a definition.
+/// Why a program cannot be executed; nothing else about it matters to a definition.
 struct Verdict {
     std::string wrong;     ///< empty: nothing
-    bool is_text = false;  ///< it is no binary, and names no interpreter
+    bool is_text = false;  ///< it is not a binary, and names no interpreter
     bool operator==(const Verdict&) const = default;
 };
 
-/// Where it is missing, exec says of the script itself that it does not exist.
+/// If the interpreter is missing, exec reports that the script itself does not exist.
 std::string judge_interpreter(Lookups& lookups, const std::string& root, const std::string& script,
                               const sys::Identity& as, const std::string& who) {
     const std::string interpreter = sys::interpreter_of(script);
@@ -74,13 +74,13 @@ std::string judge_interpreter(Lookups& lookups, const std::string& root, const s
     if (!there) return "";
     if (!is_executable(there->status)) return say("is not executable");
     if (const std::string folder = folder_in_the_way(lookups, root, there->real_path, as); !folder.empty())
-        return say(fmt::format("cannot be reached: {} may not pass {}", who, folder));
+        return say(fmt::format("cannot be reached: {} may not enter {}", who, folder));
     if (!may_execute(there->real_path, there->status, as)) return say(fmt::format("may not be executed by {}", who));
     if (sys::is_noexec(there->real_path)) return say("is on a file system that is mounted with noexec");
     return "";
 }
 
-/// `as`: nullopt where that is not known, after an error.
+/// `as`: nullopt if unknown, after an error.
 Verdict judge_program(Lookups& lookups, const std::string& root, const std::string& path,
                       const std::optional<sys::Identity>& as) {
     const Result<sys::FoundFile>& found = find(lookups, root, path);
@@ -94,7 +94,7 @@ Verdict judge_program(Lookups& lookups, const std::string& root, const std::stri
     if (!as) return {};
     const std::string who = as->user.empty() ? fmt::format("user {}", as->uid) : fmt::format("user \"{}\"", as->user);
     if (const std::string folder = folder_in_the_way(lookups, root, found->real_path, *as); !folder.empty())
-        return {fmt::format(": {} may not pass {}", who, folder)};
+        return {fmt::format(": {} may not enter {}", who, folder)};
     if (!may_execute(found->real_path, found->status, *as)) return {fmt::format(": {} may not execute it", who)};
     if (sys::is_noexec(found->real_path)) return {" is on a file system that is mounted with noexec"};
     const sys::Form form = sys::form_of(found->real_path);
@@ -141,7 +141,7 @@ class Resolver {
         if (!*found) {
             reject_here("user", value,
                         value != nullptr ? fmt::format("user \"{}\": no such user", name)
-                                         : "user is missing, and there is no \"nobody\" to take instead");
+                                         : "user is missing, and there is no \"nobody\" to use instead");
             return std::nullopt;
         }
         if (!is_root() && (*found)->uid != context_.from.uid) {
@@ -197,7 +197,7 @@ class Resolver {
         }
     }
 
-    // What stands under a path that must be a directory, as the handler will see it; empty after an error.
+    // The folder at a path, as the handler will see it; empty after an error.
     std::string resolve_folder(const char* name, const std::string& root, const std::string& path) {
         const Value* value = draft_.get(name);
         const auto complain = [&](std::string_view why) {
@@ -232,7 +232,7 @@ class Resolver {
     std::vector<std::string> search_path() const {
         std::vector<std::string> folders = context_.handler_path;
         const std::string path = own_variable("PATH").value_or(usual_path);
-        // A relative folder would depend on where superd happens to stand.
+        // A relative folder would depend on superd's current folder.
         for (const std::string_view folder : split(path, ':')) {
             if (folder.starts_with('/')) folders.emplace_back(folder);
         }
@@ -288,7 +288,7 @@ class Resolver {
         if (!verdict.is_text) return;
         draft_.warnings.push_back(
             {at.spot.place(),
-             fmt::format("exec \"{}\" is no binary, and does not begin with \"#!\" and an interpreter: its clients "
+             fmt::format("exec \"{}\" is not a binary and does not begin with \"#!\" and an interpreter: its clients "
                          "will be refused, since the kernel says of such a file \"{}\"",
                          at.text, errno_text(ENOEXEC)),
              true});
@@ -302,7 +302,7 @@ class Resolver {
         return std::nullopt;
     }
 
-    // Contract, section 4: what a handler reads there is superd's word.
+    // Contract, section 4: these variables are superd's to set.
     static bool is_reserved(std::string_view name) {
         static constexpr std::array<std::string_view, 12> prefixes{
             "TCPLOCAL", "TCPREMOTE", "UDPLOCAL", "UDPREMOTE",    "UNIXLOCAL",    "UNIXREMOTE",
@@ -320,7 +320,7 @@ class Resolver {
                           fmt::format("{}: \"{}\" is not a variable's name: letters, digits and \"_\", no digit first",
                                       key, name),
                           errors_);
-        } else if (is_reserved(name) && name != "SUPERD_CONTROL") {  // which is set for superd itself, if at all
+        } else if (is_reserved(name) && name != "SUPERD_CONTROL") {  // superd itself reads it, if it is set
             draft_.reject(key, spot, fmt::format("{}: {} is set by superd itself", key, name), errors_);
         } else {
             return true;
@@ -335,7 +335,7 @@ class Resolver {
     }
 
     void resolve_environment() {
-        set_variable("PATH", usual_path);  // not superd's own, which depends on who has started it
+        set_variable("PATH", usual_path);  // not superd's own, which depends on the process that started it
         if (const Value* names = draft_.get("pass_environment")) {
             for (const Value& item : names->items) {
                 if (!check_name("pass_environment", item.spot, item.text)) continue;
@@ -371,7 +371,7 @@ class Resolver {
         }
     }
 
-    // setpriority(2): down to 20 less RLIMIT_NICE anyone may go. 0 leaves a handler where superd is.
+    // setpriority(2): every user may go down to 20 less RLIMIT_NICE. 0 leaves a handler at superd's own.
     void check_nice() {
         const Value* value = draft_.get("nice");
         if (is_root() || value == nullptr || handler_.nice == 0) return;
@@ -390,7 +390,7 @@ class Resolver {
     const Context& context_;
     Diagnostics& errors_;
     std::optional<sys::Identity> runs_as_;  ///< nullopt after an error
-    std::string root_;                      ///< without symbolic links; "/" where there is none
+    std::string root_;                      ///< without symbolic links; "/" if there is none
 };
 
 }  // namespace

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Limits and access beside the sockets and the model: superd can hold only what it sees.
+// Limits and access for these sockets and this model: superd can enforce only what it sees.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -13,7 +13,7 @@ namespace {
 
 using toml::Value;
 
-constexpr std::size_t most_filtered = 250;  ///< prefixes for which the filter's size is sure to suffice
+constexpr std::size_t most_filtered = 250;  ///< prefixes for which the filter is sure to be small enough
 
 class LimitsResolver {
   public:
@@ -46,7 +46,7 @@ class LimitsResolver {
             const std::string why =
                 datagram ? fmt::format(
                                "cannot be enforced: under model \"{}\" the handler receives datagrams itself, "
-                               "and superd never sees who sends them",
+                               "and superd never sees their senders",
                                name_of(service_.model))
                          : "cannot be enforced: under handoff \"listen\" the handler accepts clients itself, and "
                            "superd never sees them";
@@ -67,7 +67,7 @@ class LimitsResolver {
         }
     }
 
-    /// All that needs a client's connection in superd's own hands.
+    /// Everything that needs superd to hold a client's connection.
     void reject_refusals(const std::string& why) {
         reject_own({"limits.wait_timeout", "limits.reject_text"}, why);
         if (service_.limits.on_excess != Excess::queue)
@@ -118,7 +118,7 @@ class LimitsResolver {
             reject_own({"limits.reject_text"}, "has no effect without on_excess = \"reject\"");
         } else if (limits.on_excess == Excess::reject && limits.reject_text.empty()) {
             draft_.reject("limits.on_excess", draft_.get("limits.on_excess")->spot,
-                          "limits.on_excess \"reject\" needs a reject_text to tell clients", errors_);
+                          "limits.on_excess \"reject\" needs a reject_text to send to clients", errors_);
         }
     }
 

@@ -101,7 +101,7 @@ Result<Listen> parse_inet(Listen out, std::string_view rest, sys::Names& names) 
 Result<Listen> parse_unix(Listen out, std::string_view path) {
     if (path.starts_with('@')) {
         if (path.size() == 1) return fail("has no name after the \"@\"");
-        // The name may fill sun_path: it starts after a NUL, which '@' stands for, and needs none at its end.
+        // The name may fill sun_path: it starts after a NUL, written as '@' here, and needs none at its end.
         if (path.size() > longest_path + 1)
             return fail(fmt::format("is longer than the {} bytes of a socket's name", longest_path));
         out.path = path;
@@ -149,7 +149,7 @@ struct Wildcard {
     bool ipv4 = false, ipv6 = false;
 };
 
-// An IPv6 wildcard of its own takes IPv4 only where v6only says so: "*" is the name for both.
+// A separate IPv6 wildcard takes IPv4 only if v6only says so: "*" is the name for both.
 Wildcard wildcard(const Listen& listen, const SocketOptions& options) {
     if (listen.host == "*") return {!options.v6only.value_or(false), true};
     return {listen.host == "0.0.0.0" || (listen.host == "::" && !options.v6only.value_or(true)), listen.host == "::"};
@@ -205,11 +205,11 @@ std::optional<std::string> cannot_bind(const Listen& listen, const SocketOptions
     const bool group = is_ipv6
                            ? IN6_IS_ADDR_MULTICAST(&ipv6)
                            : inet_pton(AF_INET, listen.host.c_str(), &ipv4) == 1 && IN_MULTICAST(ntohl(ipv4.s_addr));
-    if (group && listen.transport == Transport::tcp) return "a multicast group: only udp:// can listen on one";
+    if (group && listen.transport == Transport::tcp) return "a multicast group: only udp:// can listen on it";
     const bool of_link =
         is_ipv6 && (IN6_IS_ADDR_LINKLOCAL(&ipv6) || IN6_IS_ADDR_MC_LINKLOCAL(&ipv6) || IN6_IS_ADDR_MC_NODELOCAL(&ipv6));
     if (of_link && percent == std::string::npos && options.bind_to_device.empty())
-        return fmt::format("an address of one link: name its interface, such as [{}%eth0], or by socket.bind_to_device",
+        return fmt::format("an address of one link: name its interface, as in [{}%eth0] or socket.bind_to_device",
                            listen.host);
     return std::nullopt;
 }
@@ -218,7 +218,7 @@ Overlap overlap(const Listen& a, const SocketOptions& a_options, const Listen& b
     if (is_inet(a) || a.transport == Transport::vsock) {
         if (a.port == 0) return Overlap::none;
     } else if (a.path.starts_with('/') && a.path == b.path) {
-        return Overlap::same;  // of whatever type: there is one file
+        return Overlap::same;  // of either type: there is one file
     }
     if (a.transport != b.transport || a.port != b.port) return Overlap::none;
     const bool other_device = !a_options.bind_to_device.empty() && !b_options.bind_to_device.empty() &&

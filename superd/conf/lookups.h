@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// What definitions are resolved against beside themselves: each question is asked once in a load, and can be asked
-// again in a later one, to see whether what was resolved still holds.
+// What definitions are resolved against besides themselves: each question is asked once per load, and can be asked
+// again in a later one, to see whether the result still holds.
 
 #include <functional>
 #include <initializer_list>
@@ -15,14 +15,14 @@ namespace superd::conf {
 
 class Lookups {
   public:
-    /// A question of some kind about these.
+    /// Builds a question of some kind from its words.
     static std::string question(std::initializer_list<std::string_view> words) {
         std::string all;
-        for (const std::string_view word : words) all.append(word).append(1, '\0');  // which is in no path or name
+        for (const std::string_view word : words) all.append(word).append(1, '\0');  // no path or name contains it
         return all;
     }
-    /// The answer to a question, which says its kind and all that `look` goes by. `look` may ask others, outlives what
-    /// it was made from, and gives something that compares.
+    /// The answer to a question, which names its kind and everything that `look` depends on. `look` may ask other
+    /// questions, outlives its origin, and returns something comparable.
     template <class Answer>
     const Answer& ask(std::string question, std::function<Answer(Lookups&)> look) {
         if (const auto known = known_.find(question); known != known_.end())
@@ -35,7 +35,7 @@ class Lookups {
 
     std::size_t size() const { return known_.size(); }
 
-    /// Asks all that another has asked. True: every answer is what it was.
+    /// Asks everything that `other` has asked. True: all answers are the same.
     bool as_before(const Lookups& other) {
         bool same = true;
         for (const auto& [question, known] : other.known_) same = same && known->is_same(*this, question);

@@ -10,7 +10,7 @@
 
 namespace superd::conf {
 
-/// In rising order of what it costs: rebind changes listening sockets, renew only models, handlers and limits.
+/// In rising order of cost: rebind changes listening sockets, renew only models, handlers and limits.
 enum class Change { unchanged, add, remove, rebind, renew };
 constexpr auto names_of(Change) {
     return std::array{"unchanged", "add", "remove", "rebind", "renew"};
@@ -22,7 +22,7 @@ struct PlanItem {
     std::vector<std::string> keys;  ///< the keys that differ, as written in the file: "model", "limits.instances"
 };
 
-/// Disabled services count as absent. Ordered by name. Those that are `kept` are as in `running`, and not in `next`.
+/// Disabled services count as absent. Ordered by name. Those in `kept` are as in `running`, and not in `next`.
 std::vector<PlanItem> plan(const Catalog& running, const Catalog& next, const std::set<std::string>& kept = {});
 
 }  // namespace superd::conf

@@ -38,8 +38,8 @@ std::optional<std::string> counterpart(const std::string& name) {
     return std::nullopt;
 }
 
-// The key that was meant: what xinetd or systemd call so, who have no sections like ours; else near in the same
-// section, or the same name in another one.
+// The key that was probably meant: the one with this name in xinetd or systemd, which have other sections; else a
+// similar name in the same section, or the same name in another one.
 std::optional<std::string> meant_key(std::string_view section, const std::string& name) {
     const std::string prefix = section.empty() ? "" : std::string(section) + ".";
     const auto theirs = counterpart(name);
@@ -65,7 +65,7 @@ void reject_unknown(std::string_view section, const std::string& name, const tom
     const std::string full = section.empty() ? name : fmt::format("{}.{}", section, name);
     errors.push_back({entry.key.place(), fmt::format("unknown key \"{}\"{}", full,
                                                      meant ? fmt::format(" (did you mean \"{}\"?)", *meant) : "")});
-    // It need not be told as well that the key that was meant is missing.
+    // Do not also report that the intended key is missing.
     if (meant) draft.broken.insert(*meant);
 }
 

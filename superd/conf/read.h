@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// From a tree of values to a draft of a service: each key for itself, by the table in schema.h.
+// From a tree of values to a draft of a service: each key by itself, by the table in schema.h.
 
 #include <functional>
 #include <map>
@@ -16,12 +16,12 @@
 
 namespace superd::conf {
 
-/// A service of which each key has been read, and none yet looked at beside another.
+/// A service whose keys have been read one by one, but not yet compared with each other.
 struct Draft {
     Service service;
-    std::string file;                                              ///< where what is missing is missed
-    std::map<std::string, const toml::Value*, std::less<>> given;  ///< sound values by full name
-    std::set<std::string, std::less<>> broken;                     ///< full names that an error has been reported for
+    std::string file;                                              ///< the file to name for a missing key
+    std::map<std::string, const toml::Value*, std::less<>> given;  ///< valid values by full name
+    std::set<std::string, std::less<>> broken;                     ///< full names of keys with a reported error
     Diagnostics warnings;
 
     /// nullptr: not given, or broken.
@@ -30,11 +30,11 @@ struct Draft {
         return found != given.end() ? found->second : nullptr;
     }
     bool is_broken(std::string_view name) const { return broken.contains(name); }
-    /// Reports what is wrong with a key, at its value; nothing more is said about that key.
+    /// Reports what is wrong with a key, at its value; nothing more is reported about that key.
     void reject(std::string_view name, const toml::Spot& spot, std::string message, Diagnostics& errors);
     /// The same about the file as a whole.
     void reject(std::string_view name, std::string message, Diagnostics& errors);
-    /// The same of what is wrong on this machine and may be right on another: at its value, or the file as a whole.
+    /// The same for an error of this machine that may be right on another: at its value, or for the file as a whole.
     void reject_here(std::string_view name, const toml::Value* value, std::string message, Diagnostics& errors);
 };
 
@@ -43,7 +43,7 @@ enum class Scope { service, defaults };
 /// Reads all keys of `root`, a table that must outlive the draft.
 void read(const toml::Value& root, Scope scope, Draft& draft, Diagnostics& errors);
 
-/// Reads one value by its key's shape; reports and returns false where it does not fit.
+/// Reads one value by its key's shape; reports an error and returns false if it does not fit.
 bool read_value(const Key& key, const toml::Value& value, Reading& out, Diagnostics& errors);
 
 /// `NAME "x": expected WHAT, found a table`

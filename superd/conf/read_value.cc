@@ -73,7 +73,7 @@ class Reader {
     }
     bool mistyped(const Value& at, std::string_view expected) { return complain(at, wrong_type(name_, expected, at)); }
 
-    /// As it stands in the file, for messages.
+    /// As written in the file, for messages.
     static std::string shown(const Value& value) {
         if (value.kind == Kind::string) return fmt::format("\"{}\"", value.text);
         return value.kind == Kind::real ? fmt::format("{}", value.real) : fmt::format("{}", value.integer);
@@ -191,7 +191,7 @@ class Reader {
     bool octal(const Value& value) {
         std::string digits = value.text;
         if (value.kind == Kind::integer) {
-            // 0 alone is the same in any base.
+            // A bare 0 is the same in any base.
             if (!value.octal && value.integer != 0) {
                 digits = fmt::format("{}", value.integer);
                 const bool plausible = digits.size() <= 4 && digits.find_first_not_of("01234567") == std::string::npos;

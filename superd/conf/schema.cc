@@ -20,7 +20,7 @@ using namespace rows;
 std::vector<Row> general() {
     return {
         field("description", text(0, 1000), "What the service is, in a few words", FIELD(description)).of_one_service(),
-        field("enabled", "Whether to run it; a definition that is not run is checked as well", FIELD(enabled))
+        field("enabled", "Whether to run it; it is checked in any case", FIELD(enabled))
             .of_one_service()
             .xinetd({"disable"}),
         resolved("listen", {Type::word_or_words}, "Addresses to listen on", FIELD(listen))
@@ -47,21 +47,21 @@ std::vector<Row> general() {
         resolved("argv0", text(1, PATH_MAX), "What the handler sees as its name instead of exec[0]",
                  [](auto& service) { return service.handler.argv.empty() ? std::string() : service.handler.argv[0]; })
             .of_one_service(),
-        resolved("user", text(1, 255), "Whom the handler runs as; superd's own user where superd is not root",
+        resolved("user", text(1, 255), "User that the handler runs as; superd's own if superd is not root",
                  [](auto& service) {
                      return service.handler.identity ? std::optional(service.handler.identity->uid) : std::nullopt;
                  })
             .by_default("nobody")
             .xinetd({"user"})
             .service_unit({"User"}),
-        resolved("group", text(1, 255), "Its group instead of the user's primary one",
+        resolved("group", text(1, 255), "Group of the handler instead of the user's primary one",
                  [](auto& service) {
                      return service.handler.identity ? std::optional(service.handler.identity->gid) : std::nullopt;
                  })
             .xinetd({"group"})
             .service_unit({"Group"}),
         resolved("supplementary_groups", {Type::words},
-                 "Its other groups instead of those that the database gives the user",
+                 "Other groups of the handler instead of the user's in the database",
                  [](auto& service) {
                      return service.handler.identity ? service.handler.identity->groups : std::vector<gid_t>();
                  })
@@ -73,7 +73,7 @@ std::vector<Row> general() {
         field("root_directory", text(1, PATH_MAX), "The handler's root directory; exec is looked up inside",
               FIELD(handler.root_directory))
             .service_unit({"RootDirectory"}),
-        field("umask", octal(), "Permissions that files of the handler do not get", FIELD(handler.umask))
+        field("umask", octal(), "Permissions that the handler's files do not get", FIELD(handler.umask))
             .xinetd({"umask"})
             .service_unit({"UMask"}),
         field("nice", integer(-20, 19), "Scheduling priority", FIELD(handler.nice))
@@ -82,7 +82,7 @@ std::vector<Row> general() {
         resolved("environment", {Type::pairs}, "Variables for the handler", FIELD(handler.environment))
             .xinetd({"env"})
             .service_unit({"Environment"}),
-        // What comes of it is part of the environment, and compared there.
+        // Its result is part of the environment, and compared there.
         resolved("pass_environment", {Type::words},
                  "Names of variables that the handler gets from superd's own environment", [](auto&) { return 0; })
             .xinetd({"passenv"})
@@ -104,12 +104,12 @@ std::vector<Row> socket() {
             .socket_unit({"Backlog"}),
         field("reuse_port", "SO_REUSEPORT: others may listen on the same address", FIELD(socket.reuse_port))
             .socket_unit({"ReusePort"}),
-        field("v6only", "IPV6_V6ONLY: an IPv6 socket does not take IPv4", FIELD(socket.v6only))
+        field("v6only", "IPV6_V6ONLY: an IPv6 socket does not accept IPv4", FIELD(socket.v6only))
             .xinetd({"v6only"})
             .socket_unit({"BindIPv6Only"}),
         field("freebind", "IP_FREEBIND: bind an address that does not exist yet", FIELD(socket.freebind))
             .socket_unit({"FreeBind"}),
-        field("bind_to_device", text(1, 15), "Serve only what comes in by this interface", FIELD(socket.bind_to_device))
+        field("bind_to_device", text(1, 15), "Serve only what arrives on this interface", FIELD(socket.bind_to_device))
             .socket_unit({"BindToDevice"}),
         field("keepalive", "SO_KEEPALIVE on accepted connections", FIELD(socket.keepalive)).socket_unit({"KeepAlive"}),
         field("keepalive_time", seconds(1s, 32767s), "Silence before the first keepalive probe",
@@ -118,7 +118,7 @@ std::vector<Row> socket() {
         field("keepalive_interval", seconds(1s, 32767s), "Time between keepalive probes",
               FIELD(socket.keepalive_interval))
             .socket_unit({"KeepAliveIntervalSec"}),
-        field("keepalive_probes", integer(1, 127), "Probes without an answer before the connection is given up",
+        field("keepalive_probes", integer(1, 127), "Unanswered probes before the connection is dropped",
               FIELD(socket.keepalive_probes))
             .socket_unit({"KeepAliveProbes"}),
         field("nodelay", "TCP_NODELAY on accepted connections", FIELD(socket.nodelay)).socket_unit({"NoDelay"}),
@@ -141,26 +141,28 @@ std::vector<Row> socket() {
 std::vector<Row> limits() {
     const Shape count = integer(1, 1'000'000);
     return {
-        field("instances", count, "Handlers at one time", FIELD(limits.instances))
+        field("instances", count, "Handlers at a time", FIELD(limits.instances))
             .xinetd({"instances"})
             .socket_unit({"MaxConnections"}),
-        field("per_source", count, "Handlers at one time for one source", FIELD(limits.per_source))
+        field("per_source", count, "Handlers at a time for one source", FIELD(limits.per_source))
             .xinetd({"per_source"})
             .socket_unit({"MaxConnectionsPerSource"}),
-        rate<&Limits::rate>("rate", "New clients in a time: \"100/s\", \"30/m\"").xinetd({"cps"}),
-        burst<&Limits::rate>("burst", count, "Clients that may come at once before rate counts; the rate's number"),
-        rate<&Limits::per_source_rate>("per_source_rate", "New clients of one source in a time"),
+        rate<&Limits::rate>("rate", "New clients per unit of time: \"100/s\", \"30/m\"").xinetd({"cps"}),
+        burst<&Limits::rate>("burst", count,
+                             "Clients that may come at once before rate applies; by default the rate's number"),
+        rate<&Limits::per_source_rate>("per_source_rate", "New clients of one source per unit of time"),
         burst<&Limits::per_source_rate>("per_source_burst", count,
-                                        "Clients of one source that may come at once; the rate's number"),
-        field("source_prefix_ipv4", integer(0, 32), "Bits of an IPv4 address that make one source",
+                                        "Clients of one source that may come at once; by default the rate's number"),
+        field("source_prefix_ipv4", integer(0, 32), "Bits of an IPv4 address that make up a source",
               FIELD(limits.source_prefix_ipv4)),
-        field("source_prefix_ipv6", integer(0, 128), "Bits of an IPv6 address that make one source",
+        field("source_prefix_ipv6", integer(0, 128), "Bits of an IPv6 address that make up a source",
               FIELD(limits.source_prefix_ipv6)),
-        field("max_load", "Load average above which no client is taken", FIELD(limits.max_load)).xinetd({"max_load"}),
-        field("on_excess", "What becomes of clients over a limit", FIELD(limits.on_excess)),
+        field("max_load", "Load average above which no client is accepted", FIELD(limits.max_load))
+            .xinetd({"max_load"}),
+        field("on_excess", "What happens to clients over a limit", FIELD(limits.on_excess)),
         field("wait_timeout", duration(1us, 1h), "How long a client over its source's limit is held",
               FIELD(limits.wait_timeout)),
-        field("reject_text", text(0, 4096), "What a rejected client is told", FIELD(limits.reject_text))
+        field("reject_text", text(0, 4096), "Text for a rejected client", FIELD(limits.reject_text))
             .xinetd({"banner_fail"}),
     };
 }
@@ -173,16 +175,16 @@ std::vector<Row> access() {
         field("deny", "Prefixes that may not connect", FIELD(access.deny))
             .xinetd({"no_access"})
             .service_unit({"IPAddressDeny"}),
-        field("times", "When clients are taken, in local time: \"Mon-Fri 08:00-18:00\"", FIELD(access.times))
+        field("times", "When clients are accepted, in local time: \"Mon-Fri 08:00-18:00\"", FIELD(access.times))
             .xinetd({"access_times"}),
-        field("on_deny", "How a denied client is sent away", FIELD(access.on_deny)),
+        field("on_deny", "How a denied client is turned away", FIELD(access.on_deny)),
     };
 }
 
 std::vector<Row> prefork() {
     return {
-        field("min_spare", integer(0, 1'000'000), "Handlers that are always ready", FIELD(prefork.min_spare)),
-        field("max_spare", integer(1, 1'000'000), "Ready handlers past this number are ended",
+        field("min_spare", integer(0, 1'000'000), "Handlers kept ready", FIELD(prefork.min_spare)),
+        field("max_spare", integer(1, 1'000'000), "Ready handlers above this number are ended",
               FIELD(prefork.max_spare)),
         field("max_requests", integer(1, INT_MAX), "Clients that a handler serves before it is replaced",
               FIELD(prefork.max_requests)),
@@ -190,7 +192,7 @@ std::vector<Row> prefork() {
               FIELD(prefork.max_idle)),
         field("max_age", duration(1ms, 1000 * day), "A handler of this age is replaced", FIELD(prefork.max_age)),
         field("grow_after", duration(1ms, day),
-              "How long clients may wait before the pool grows (\"50ms\", where workers report \"10ms\")",
+              "How long clients may wait before the pool grows (\"50ms\", or \"10ms\" if workers report)",
               FIELD(prefork.grow_after)),
     };
 }
@@ -216,7 +218,7 @@ std::vector<Row> rlimits() {
         rlimit<RLIMIT_DATA>("data", Type::size_limit, "Data segment")
             .xinetd({"rlimit_data"})
             .service_unit({"LimitDATA"}),
-        rlimit<RLIMIT_FSIZE>("fsize", Type::size_limit, "Size of a file it writes").service_unit({"LimitFSIZE"}),
+        rlimit<RLIMIT_FSIZE>("fsize", Type::size_limit, "Size of a file that it writes").service_unit({"LimitFSIZE"}),
         rlimit<RLIMIT_MEMLOCK>("memlock", Type::size_limit, "Locked memory").service_unit({"LimitMEMLOCK"}),
         rlimit<RLIMIT_STACK>("stack", Type::size_limit, "Stack").xinetd({"rlimit_stack"}).service_unit({"LimitSTACK"}),
     };
@@ -227,9 +229,9 @@ std::vector<Row> log() {
         field("connections", "Which connections are logged: failures are refusals and abnormal ends",
               FIELD(log_connections))
             .xinetd({"log_on_success", "log_on_failure"}),
-        field("stderr_rate", {Type::rate}, "Lines of handlers' stderr that go into the log in a time; more are dropped",
+        field("stderr_rate", {Type::rate}, "Lines of handlers' stderr logged per unit of time; more are dropped",
               FIELD(stderr_rate.interval)),
-        field("stderr_burst", integer(1, 1'000'000), "Lines that may come at once before stderr_rate counts",
+        field("stderr_burst", integer(1, 1'000'000), "Lines that may come at once before stderr_rate applies",
               FIELD(stderr_rate.burst)),
     };
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// The one table of all keys: parser, manual, README, JSON Schema, importers and plan go by it.
+// The one table of all keys: parser, manual, README, JSON Schema, importers and plan use it.
 
 #include <cstdint>
 #include <string>
@@ -39,7 +39,7 @@ struct Shape {
     std::vector<std::string> choices = {};
 };
 
-/// A value once it has been read; which members count is the type's affair.
+/// A value after reading; its key's type decides which members count.
 struct Reading {
     std::string text;
     std::int64_t number = 0;
@@ -65,7 +65,7 @@ struct Key {
     Shape shape;
     std::string fallback = {};                ///< the default, as a person would write it; empty: none
     std::string description = {};             ///< one line, without a full stop
-    std::vector<Counterpart> elsewhere = {};  ///< who writes one of these is told of this key
+    std::vector<Counterpart> elsewhere = {};  ///< an unknown key with one of these names gets this key as a hint
     bool required = false;
     bool per_service = false;  ///< makes no sense in [defaults]
     /// nullptr: validate() resolves this key together with others.
@@ -80,7 +80,7 @@ const std::vector<Key>& keys();
 /// nullptr: no such key.
 const Key* find_key(std::string_view section, std::string_view name);
 bool is_section(std::string_view name);
-/// The first key with that counterpart; nullptr: there is none.
+/// The first key with that counterpart; nullptr: none.
 const Key* find_counterpart(Elsewhere where, std::string_view name);
 
 }  // namespace superd::conf

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// What the table in schema.cc is written with: a line says the key's name, shape, meaning and member, and the rest
+// The vocabulary of the table in schema.cc: a line gives the key's name, shape, meaning and member, and the rest
 // follows from the member.
 
 #include <fmt/format.h>
@@ -54,7 +54,7 @@ void assign(T& field, const Reading& value) {
     }
 }
 
-/// The shape that a member's type leaves no choice about.
+/// The shape, where a member's type leaves no choice.
 template <class T>
 Shape shape_of() {
     if constexpr (std::is_same_v<T, bool>) {
@@ -156,7 +156,7 @@ Row field(const char* name, const char* description, Get get) {
     return field(name, shape_of<typename Inner<T>::Type>(), description, get);
 }
 
-/// A key that validate() resolves; `Get` gives what came of it.
+/// A key that validate() resolves; `Get` gives the result.
 template <class Get>
 Row resolved(const char* name, Shape shape, const char* description, Get) {
     Row key = row(name, std::move(shape), description);
@@ -192,7 +192,7 @@ Row rate(const char* name, const char* description) {
     return key;
 }
 
-/// validate() puts it into the rate, and no burst differs from that of no rate.
+/// validate() puts it into the rate; without a rate, bursts do not differ.
 template <auto member>
 Row burst(const char* name, Shape shape, const char* description) {
     Row key = row(name, std::move(shape), description);

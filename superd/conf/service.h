@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// A service definition as a value: all that a file says, resolved and checked, never changed afterwards.
+// A service definition as a value: everything that a file says, resolved and checked, never changed afterwards.
 
 #include <sys/resource.h>
 #include <sys/types.h>
@@ -44,7 +44,7 @@ constexpr auto names_of(LogConnections) {
     return std::array{"none", "failures", "all"};
 }
 
-/// One address to listen on. Two of equal uri() are the same address.
+/// One address to listen on. Two with equal uri() are the same address.
 struct Listen {
     Transport transport = Transport::tcp;
     std::string host;        ///< tcp, udp: canonical literal ("127.0.0.1", "::1", "fe80::1%eth0") or "*"
@@ -56,7 +56,7 @@ struct Listen {
 
     /// Canonical: "tcp://[::1]:7", "unix:///run/x", "systemd:web".
     std::string uri() const;
-    /// nullopt for an inherited socket, whose type the service manager decides.
+    /// nullopt for an inherited socket: the service manager decides its type.
     std::optional<SocketType> socket_type() const;
 };
 
@@ -87,7 +87,7 @@ struct Rate {
     bool operator==(const Rate&) const = default;
 };
 
-/// What becomes of a client that a limit keeps out.
+/// What happens to a client that a limit keeps out.
 enum class Excess { queue, close, reset, reject };
 constexpr auto names_of(Excess) {
     return std::array{"queue", "close", "reset", "reject"};
@@ -106,8 +106,8 @@ struct Limits {
     bool operator==(const Limits&) const = default;
 };
 
-/// Part of a week in local time. Days are of the week from Sunday = 0, as bits; minutes from midnight; `until`
-/// past `from` by wrap means that it ends on the day after it began.
+/// Part of a week in local time. Days are bits from Sunday = 0; minutes count from midnight; if `until` is not above
+/// `from`, it ends on the day after it began.
 struct TimeWindow {
     unsigned days = 0x7f;
     int from = 0;         ///< 0..1439
@@ -133,7 +133,7 @@ struct Prefork {
     int max_spare = 8;
     std::optional<int> max_requests;
     std::optional<Duration> max_idle, max_age;
-    std::optional<Duration> grow_after;  ///< what model::Workers makes of it, where nobody has said
+    std::optional<Duration> grow_after;  ///< without a value, model::Workers chooses
     bool operator==(const Prefork&) const = default;
 };
 
@@ -146,8 +146,8 @@ struct ResourceLimit {
 /// How a handler is started: path, words, identity, surroundings.
 struct Handler {
     std::string path;                       ///< absolute, found at load time
-    std::vector<std::string> argv;          ///< argv[0] is argv0 where that is given, else exec[0]
-    std::vector<std::string> environment;   ///< "NAME=value", complete but for section 4 of the contract
+    std::vector<std::string> argv;          ///< argv[0] is argv0 if given, else exec[0]
+    std::vector<std::string> environment;   ///< "NAME=value", complete except for section 4 of the contract
     std::optional<sys::Identity> identity;  ///< nullopt: superd's own
     std::string working_directory = "/";
     std::string root_directory;  ///< empty: none
@@ -178,16 +178,16 @@ struct Service {
     Rate stderr_rate{std::chrono::milliseconds(1), 10'000};  ///< lines of handlers' stderr that go into the log
     bool operator==(const Service&) const = default;
 
-    /// Of all its sockets; nullopt where all of them are inherited.
+    /// The type of all its sockets; nullopt if all of them are inherited.
     std::optional<SocketType> socket_type() const;
 };
 
-/// What a service's handoff comes to on sockets of this type: datagrams are always the handler's own socket,
-/// but under fork, where superd hands over one at a time.
+/// The effective handoff on sockets of this type: datagrams always get the handler's own socket, except under fork,
+/// where superd hands over one at a time.
 Handoff handoff_for(Model model, Handoff handoff, SocketType type);
 
-/// Why this combination cannot work, or nothing. An inherited socket is asked again once its type is known,
-/// after handoff_for().
+/// Why this combination cannot work, or nothing. For an inherited socket, ask again once its type is known, after
+/// handoff_for().
 std::optional<std::string> cannot_serve(Model model, Handoff handoff, SocketType type);
 
 }  // namespace superd::conf

@@ -40,7 +40,7 @@ void read_defaults(const Value& value, Settings& out, Diagnostics& errors) {
         errors.push_back({value.spot.place(), wrong_type("defaults", "a table", value)});
         return;
     }
-    // Once by themselves, so that their errors are told even where no service is.
+    // Read them by themselves once, so that their errors are reported even without any service.
     Draft draft;
     read(value, Scope::defaults, draft, errors);
     out.defaults = value;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// superd.toml: what lies under all services.
+// superd.toml: the settings under all services.
 
 #include <sys/types.h>
 
@@ -15,12 +15,12 @@ namespace superd::conf {
 
 struct Settings {
     std::vector<std::string> handler_path;
-    bool handler_path_known = true;  ///< false: it is given, but broken
+    bool handler_path_known = true;  ///< false: given, but invalid
     toml::Value defaults;            ///< a table like a service's file
     std::vector<gid_t> readers;      ///< [control] readers
 };
 
-/// `handler_path`: what holds where the file says nothing, folders separated by colons.
+/// `handler_path`: used if the file says nothing; folders separated by colons.
 Settings read_settings(const toml::Value& root, const std::string& handler_path, sys::Names& names,
                        Diagnostics& errors);
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// [socket] beside the listeners and the machine: what none of the sockets can take, and what takes root.
+// [socket] on these listeners and this machine: which options none of the sockets can take, and which require root.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -68,7 +68,7 @@ class SocketResolver {
         return any([=](const Listen& listen) { return listen.transport == transport; });
     }
 
-    /// Leaves the field as it is where it applies, and makes it the plain default elsewhere.
+    /// Leaves the field unchanged where it applies; elsewhere sets it to the plain default.
     template <class Field>
     void keep(bool applies, const char* name, Field SocketOptions::*field, std::string_view why) {
         if (applies) return;
@@ -81,7 +81,7 @@ class SocketResolver {
 
     void leave_what_applies() {
         const auto type = service_.socket_type();
-        // Of an inherited socket only the type is known, and that only where there is another one beside it.
+        // Only the type of an inherited socket is known, and only if there is another socket next to it.
         const bool unknown = any(Transport::inherited);
         const bool stream = !type || type == SocketType::stream;
         const bool tcp = any(Transport::tcp) || (unknown && stream);
@@ -123,7 +123,7 @@ class SocketResolver {
         keep(false, "socket.keepalive_probes", &SocketOptions::keepalive_probes, why);
     }
 
-    // As with the handler's user, no service could have these, so that a default is no better than a service's own.
+    // As with the handler's user, no service could have these, so a default is an error like a service's own value.
     void check_privileges() {
         if (socket_.mark) reject_here("socket.mark", "socket.mark: only root may set one");
         if (socket_.priority > highest_free_priority) {

@@ -9,7 +9,7 @@ namespace superd::conf {
 
 namespace {
 
-/// The folder that holds superd's bin or sbin: handlers and superd-exec are found beside it, installed or not.
+/// The folder with superd's bin or sbin: handlers and superd-exec are found next to it, installed or not.
 std::string prefix() {
     std::error_code error;
     const auto self = std::filesystem::read_symlink("/proc/self/exe", error);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// What definitions are resolved against, as a process finds it.
+// What a process resolves definitions against.
 
 #include <string>
 
@@ -11,11 +11,11 @@ namespace superd::conf {
 /// Where the definitions are.
 struct Places {
     std::string config = "/etc/superd/superd.toml";
-    bool config_given = false;  ///< then it must be there
+    bool config_given = false;  ///< then it must exist
     std::string conf_dir = "/etc/superd/conf.d";
 };
 
-/// This process's own: its user and environment, and the handlers installed beside its program.
+/// This process's own: its user and environment, and the handlers installed with its program.
 Surroundings surroundings(const Places& places = {});
 
 }  // namespace superd::conf

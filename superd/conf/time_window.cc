@@ -58,7 +58,7 @@ Result<TimeWindow> parse_time_window(std::string_view text) {
     const std::size_t dash = times.find('-');
     if (times.find(':') == std::string_view::npos || dash == std::string_view::npos ||
         times.find(' ') != std::string_view::npos)
-        return fail("must be days and times, such as \"Mon-Fri 08:00-18:00\", or times alone");
+        return fail("must be days and times, such as \"Mon-Fri 08:00-18:00\", or only times");
     if (space != std::string_view::npos) {
         const auto days = parse_days(text.substr(0, space));
         if (!days) return std::unexpected(days.error());
@@ -69,7 +69,7 @@ Result<TimeWindow> parse_time_window(std::string_view text) {
     const auto until = parse_time(times.substr(dash + 1));
     if (!until) return std::unexpected(until.error());
     if (*from == *until) return fail("ends when it begins: all day is 00:00-24:00");
-    if (*from == midnight) return fail("begins at 24:00: write 00:00, and the day after");
+    if (*from == midnight) return fail("begins at 24:00: write 00:00 and the next day");
     window.from = *from;
     window.until = *until;
     return window;

@@ -9,8 +9,8 @@
 
 namespace superd::conf {
 
-/// Reads "Mon-Fri 08:00-18:00", "Sat,Sun 22:00-06:00" (over midnight), "00:00-24:00" (every day). The error tells
-/// what is wrong, without repeating the text.
+/// Reads "Mon-Fri 08:00-18:00", "Sat,Sun 22:00-06:00" (over midnight), "00:00-24:00" (every day). The error says what
+/// is wrong, without repeating the text.
 Result<TimeWindow> parse_time_window(std::string_view text);
 
 }  // namespace superd::conf

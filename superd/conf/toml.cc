@@ -14,14 +14,14 @@ namespace {
 
 // A longer line is left out of messages: nobody reads it, and a file may have an error at each of its words.
 constexpr std::size_t longest_shown_line = 1000;
-// toml++ takes names joined by dots to any depth and then destroys them by recursion, past the end of the stack.
+// toml++ accepts dotted names of any depth, and destroys them by a recursion that overflows the stack.
 constexpr int deepest_name = 64;
 
 Diagnostic whole_file(const Source& source, std::string message) {
     return {Place{source.file(), 0, 0, 1, {}}, std::move(message)};
 }
 
-// Past the string that starts at `at`: """, ''', " or '. The parser proper tells what is wrong inside of it.
+// Skips the string that starts at `at`: """, ''', " or '. The parser itself reports what is wrong inside.
 std::size_t skip_string(std::string_view text, std::size_t at, int& line) {
     const char quote = text[at];
     const bool many_lines = text.substr(at, 3) == std::string(3, quote);
@@ -74,7 +74,7 @@ int find_too_deep(std::string_view text) {
 
 Spot spot_of(const Source& source, const ::toml::source_region& region) {
     Spot spot{&source, static_cast<int>(region.begin.line), static_cast<int>(region.begin.column), 1};
-    // What is missing at a line's end is missed by toml++ on either side of the newline.
+    // If something is missing at the end of a line, toml++ reports it on either side of the newline.
     const int end = static_cast<int>(count_characters(source.line(spot.line))) + 1;
     spot.column = std::min(spot.column, end);
     const int last = region.end.line == region.begin.line ? std::min(static_cast<int>(region.end.column), end) : end;
@@ -126,7 +126,7 @@ Diagnostic syntax_error(const Source& source, const ::toml::parse_error& error) 
     constexpr std::string_view prefix = "Error while parsing ";
     if (what.starts_with(prefix)) what.remove_prefix(prefix.size());
     std::string message = fmt::format("not valid TOML: {}", what);
-    // A word that is none of TOML's own is taken for the start of one.
+    // toml++ takes an unknown word for the beginning of one of TOML's own.
     if (what.starts_with("boolean") || what.starts_with("floating-point")) message += " (text must be in quotes)";
     return {spot_of(source, error.source()).place(), std::move(message)};
 }
@@ -197,7 +197,7 @@ std::expected<Value, Diagnostic> parse(const Source& source) {
         const Spot spot{&source, line, 1, 1};
         return std::unexpected(Diagnostic{spot.place(), fmt::format("a name of more than {} parts", deepest_name)});
     }
-    // The shared library is built with exceptions: this is the one place where superd meets one.
+    // The shared library is built with exceptions: only here does superd meet one.
     try {
         return convert(source, ::toml::parse(std::string_view(text)));
     } catch (const ::toml::parse_error& error) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// The text of a file as a tree of values, each of which knows where it stands.
+// The text of a file as a tree of values; each value knows its place.
 
 #include <cstdint>
 #include <expected>
@@ -22,7 +22,7 @@ class Source {
 
     const std::string& file() const { return file_; }
     const std::string& text() const { return text_; }
-    /// From 1; without its end; empty past the last one.
+    /// Counted from 1; without its newline; empty past the last one.
     std::string_view line(int number) const;
 
   private:
@@ -30,7 +30,7 @@ class Source {
     std::vector<std::string_view> lines_;
 };
 
-/// A place that costs nothing to keep with each value.
+/// A place that is cheap to keep with each value.
 struct Spot {
     const Source* source = nullptr;
     int line = 0, column = 0, length = 1;
@@ -63,10 +63,10 @@ struct Entry {
     Value value;
 };
 
-/// The tree, or the one thing that keeps the text from being read.
+/// The tree, or the one error that keeps the text from being read.
 std::expected<Value, Diagnostic> parse(const Source& source);
 
-/// Lays `over` over `base`: tables deeply, anything else replaces what was there.
+/// Merges `over` into `base`: tables deeply; anything else replaces the old value.
 void merge(Value& base, Value over);
 
 }  // namespace superd::conf::toml

@@ -49,7 +49,7 @@ std::optional<std::string> Trust::follow(const std::string& path) {
         const auto found = pass(next.empty() ? "/" : next, path);
         if (!found) return lost(found.error().text);
         if (S_ISLNK((*found)->mode)) {
-            if (!folder->sound) return std::nullopt;  // "/" is no link, so there is a folder
+            if (!folder->sound) return std::nullopt;  // "/" is not a link, so there is a folder
             if (++links > kMostLinks) return lost(errno_text(ELOOP));
             const std::string& target = (*found)->target;
             put_in_front(names, target);
@@ -86,21 +86,22 @@ bool Trust::judge(const std::string& path, const sys::FileStatus& status, const 
     if (from_.trust_files) return true;
     const std::size_t before = errors_.size();
     const bool is_root = from_.uid == 0;
-    const char* whom = is_root ? "superd is root" : "superd believes root and its own user alone";
+    const char* whom = is_root ? "superd is root" : "superd trusts only root and its own user";
     const std::string way = path == goal ? "" : fmt::format("on the way to {}: ", goal);
     const auto complain = [&](std::string message) {
         errors_.push_back({Place{path, 0, 0, 1, {}}, way + std::move(message)});
     };
     if (status.uid != 0 && status.uid != from_.uid) {
-        complain(fmt::format("{} {}, but {}: chown {}", S_ISLNK(status.mode) ? "is a link of" : "belongs to",
-                             name_of(status.uid, from_.names), whom, is_root ? "root" : "root, or who superd is"));
+        complain(fmt::format("{} {}, but {}: chown {}", S_ISLNK(status.mode) ? "is a link owned by" : "belongs to",
+                             name_of(status.uid, from_.names), whom, is_root ? "root" : "root, or superd's own user"));
     }
-    // A link's mode says nothing. An access control list that lets others write shows in the group's bits. acl(5)
+    // A link's mode means nothing. An access control list that lets others write shows in the group's bits. acl(5)
     if (!S_ISLNK(status.mode) && (status.mode & (S_IWGRP | S_IWOTH)) != 0) {
         const bool sticky = S_ISDIR(status.mode) && (status.mode & S_ISVTX) != 0;
         complain(fmt::format(
-            "may be written by others than its owner (mode {:04o}), but {}: {}", status.mode & 07777U, whom,
-            sticky ? "keep definitions elsewhere, since its sticky bit keeps nobody from adding files" : "chmod go-w"));
+            "may be written by users other than its owner (mode {:04o}), but {}: {}", status.mode & 07777U, whom,
+            sticky ? "keep definitions elsewhere, since its sticky bit does not keep others from adding files"
+                   : "chmod go-w"));
     }
     return errors_.size() == before;
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// Whose word counts: a definition is believed where nobody but root, or superd's own user, could have written it, or
-// have put another in its place.
+// Whether a definition can be trusted: only if nobody but root, or superd's own user, could have written it, or put
+// another in its place.
 
 #include <map>
 #include <optional>
@@ -13,20 +13,20 @@
 
 namespace superd::conf {
 
-/// For one load: each folder and link is looked at once, and told once.
+/// For one load: looks at each folder and link once, and reports it once.
 class Trust {
   public:
-    /// Both outlive this object; what spoils a way goes to `errors`.
+    /// Both outlive this object; errors on a way go to `errors`.
     Trust(const Surroundings& from, Diagnostics& errors) : from_(from), errors_(errors) {}
 
-    /// Goes the way of `path` from the root as the kernel does, from trusted folder to trusted folder, so that what
-    /// was found sound stays so for everybody who is not trusted. Judges all folders and links on the way, and the
-    /// last name if it is one; a file that stands there is judged when it has been opened. Returns that last name's
-    /// real path. nullopt: there is none, or a link on the way may be another's, and must not be followed, since it
-    /// could lead to what superd alone may read; that has been reported.
+    /// Walks `path` from the root as the kernel does, from trusted folder to trusted folder, so that no untrusted user
+    /// can change what was found sound. Judges all folders and links on the way, and the last name if it is one of
+    /// these; a file there is judged after it has been opened. Returns the real path of that last name. nullopt: there
+    /// is none, or a link on the way may belong to somebody else and must not be followed, since it could lead to a
+    /// file that only superd may read; that has been reported.
     std::optional<std::string> follow(const std::string& path);
 
-    /// Reports what is wrong with one file, by the status of what has been opened.
+    /// Reports what is wrong with one file, by the status of the opened file.
     void judge(const std::string& path, const sys::FileStatus& status) { judge(path, status, path); }
 
   private:

@@ -56,7 +56,7 @@ void resolve_listen(Draft& draft, const Context& context, Diagnostics& errors) {
         if (clash != all.end()) {
             reject(*clash == *listen ? "given twice" : fmt::format("overlaps {}", clash->uri()));
         } else if (differs != all.end()) {
-            reject(fmt::format("a {} socket, but {} is a {} socket: all of one service must be of one type",
+            reject(fmt::format("a {} socket, but {} is a {} socket: all sockets of a service must have the same type",
                                name_of(*type), differs->uri(), name_of(*differs->socket_type())));
             return;
         }
@@ -70,7 +70,7 @@ void resolve_handoff(Draft& draft, Diagnostics& errors) {
         service.listen.empty())
         return;
     const Value* given = draft.get("handoff");
-    // Of an inherited socket's type nothing is known yet: only what holds for all types is an error now.
+    // The type of an inherited socket is not known yet: only what holds for all types is an error now.
     const SocketType type = service.socket_type().value_or(SocketType::stream);
     if (given == nullptr) service.handoff = handoff_for(service.model, service.handoff, type);
     if (const auto why = cannot_serve(service.model, service.handoff, type)) {
@@ -89,7 +89,7 @@ void fit_pool_to_handoff(Draft& draft, const Context& context, Diagnostics& erro
     if ((service.model != Model::prefork && !delayed) || service.listen.empty() || draft.is_broken("listen") ||
         draft.is_broken("model") || draft.is_broken("handoff"))
         return;
-    // An inherited socket may yet turn out to be one of datagrams, whose handlers get the socket itself.
+    // An inherited socket may still turn out to be a datagram socket, whose handlers get the socket itself.
     if (!service.socket_type() && draft.get("handoff") == nullptr) return;
     if (service.handoff == Handoff::connection) {
         reject_own(draft, context, {"prefork.max_requests", "prefork.max_age", "prefork.grow_after"},
@@ -123,7 +123,7 @@ void resolve_prefork(Draft& draft, const Context& context, Diagnostics& errors) 
             errors);
         return;
     }
-    // What nobody wrote gives way to what somebody did.
+    // A value that nobody wrote yields to one that somebody did.
     if (max == nullptr) prefork.max_spare = std::max(prefork.max_spare, prefork.min_spare);
     if (min == nullptr) prefork.min_spare = std::min(prefork.min_spare, prefork.max_spare);
     if (draft.service.model != Model::prefork || draft.is_broken("limits.instances")) return;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// What one key means beside the others and beside the machine: the second half of making a Service.
+// What a key means together with the others and on this machine: the second half of making a Service.
 
 #include <initializer_list>
 #include <string>
@@ -18,28 +18,28 @@ struct Context {
     const Surroundings& from;
     Lookups& lookups;
     std::vector<std::string> handler_path;  ///< folders
-    bool complete = true;                   ///< false: some file could not be read, so what is missing may stand there
+    bool complete = true;                   ///< false: a file could not be read, and may hold what is missing
     bool handler_path_known = true;
-    const toml::Source* defaults = nullptr;  ///< where [defaults] stand, if anywhere
+    const toml::Source* defaults = nullptr;  ///< the file with [defaults], if any
 };
 
 /// Resolves what read() left: listen, handoff, prefork, [socket], limits, the handler.
 void validate(Draft& draft, const Context& context, Diagnostics& errors);
 
-/// A value from the service's own files; nullptr: not given, broken, or a default, which need not suit every service.
+/// A value from the service's own files; nullptr: not given, invalid, or a default, which need not suit every service.
 const toml::Value* own(const Draft& draft, const Context& context, std::string_view name);
 
-/// Reports "NAME WHY" for each of these that stands in the service's own files.
+/// Reports "NAME WHY" for each of these that is in the service's own files.
 void reject_own(Draft& draft, const Context& context, std::initializer_list<const char*> names, std::string_view why,
                 Diagnostics& errors);
 
 /// [socket]: which options its listeners can take, and whether superd may set them.
 void resolve_socket(Draft& draft, const Context& context, Diagnostics& errors);
 
-/// The part of limits and access: which of them can be held for these sockets, under this model.
+/// Limits and access: which of them can be enforced for these sockets, under this model.
 void resolve_limits(Draft& draft, const Context& context, Diagnostics& errors);
 
-/// The handler's part: identity, folders, program, environment, resource limits.
+/// The handler: identity, folders, program, environment, resource limits.
 void resolve_handler(Draft& draft, const Context& context, Diagnostics& errors);
 
 }  // namespace superd::conf

@@ -9,7 +9,7 @@
 namespace superd::control {
 namespace {
 
-/// Every bound of a histogram that Prometheus is told: 1, 2.5 and 5 of each power of ten.
+/// The bounds of a histogram that Prometheus gets: 1, 2.5 and 5 of each power of ten.
 constexpr std::array<std::size_t, 3> kToldOfDecade = {0, 4, 7};
 
 class Text {
@@ -66,21 +66,21 @@ class Text {
 std::string metrics_text(const core::Operations& superd, MetricsFormat format) {
     const core::DaemonReport daemon = superd.report();
     const std::vector<core::ServiceReport> all = superd.services();
-    // Names of services need no escaping: conf::Catalog lets no quote into them.
+    // Service names need no escaping: conf::Catalog does not let quotes into them.
     const auto label = [](const core::ServiceReport& service) { return fmt::format("service=\"{}\"", service.name); };
     Text text(format);
     const auto each = [&](auto&& sample) {
         for (const auto& service : all)
             if (service.enabled) sample(service);
     };
-    text.family("superd_build_info", "gauge", "The superd that runs.");
+    text.family("superd_build_info", "gauge", "The running superd.");
     text.sample("version=\"" SUPERD_VERSION "\"", 1);
     text.family("superd_start_time_seconds", "gauge", "When superd started, in seconds since 1970.", "seconds");
     text.sample("", daemon.started);
-    text.family("superd_reloads", "counter", "Reloads of the definitions, by how they ended.");
+    text.family("superd_reloads", "counter", "Reloads of the definitions, by result.");
     text.sample("result=\"done\"", daemon.reloads);
     text.sample("result=\"refused\"", daemon.reloads_refused);
-    text.family("superd_upgrades", "counter", "Upgrades in place, by how they ended.");
+    text.family("superd_upgrades", "counter", "Upgrades in place, by result.");
     text.sample("result=\"done\"", daemon.upgrades);
     text.sample("result=\"refused\"", daemon.upgrades_refused);
     if (daemon.open_descriptors) {
@@ -89,12 +89,12 @@ std::string metrics_text(const core::Operations& superd, MetricsFormat format) {
     }
     text.family("superd_descriptors_limit", "gauge", "How many descriptors superd may have open.");
     text.sample("", daemon.descriptor_limit);
-    text.family("superd_log_lines_lost", "counter", "Lines of the log that its reader did not take in time.");
+    text.family("superd_log_lines_lost", "counter", "Log lines that the log's reader did not take in time.");
     text.sample("", daemon.log_lines_lost);
-    text.family("superd_child_processes", "gauge", "Processes that superd has started and that have not ended.");
+    text.family("superd_child_processes", "gauge", "Processes that superd has started and that still run.");
     text.sample("", daemon.processes);
 
-    text.family("superd_service_state", "gauge", "1 for the state that a service is in, 0 for the others.");
+    text.family("superd_service_state", "gauge", "1 for the current state of a service, 0 for the others.");
     each([&](const auto& service) {
         for (const char* name : names_of(core::Status{})) {
             const auto status = find_named<core::Status>(name);
@@ -106,17 +106,17 @@ std::string metrics_text(const core::Operations& superd, MetricsFormat format) {
         text.family(name, "gauge", help);
         each([&](const auto& service) { text.sample(label(service), value(service)); });
     };
-    gauge("superd_handlers", "Handlers and pool workers that run.", [](const auto& s) { return s.handlers; });
+    gauge("superd_handlers", "Running handlers and pool workers.", [](const auto& s) { return s.handlers; });
     gauge("superd_handlers_limit", "How many handlers may run: limits.instances.",
           [](const auto& s) { return s.limit; });
-    gauge("superd_spare", "Processes that are ready and have no client.", [](const auto& s) { return s.spare; });
-    gauge("superd_held", "Clients that were accepted and wait for their turn.",
+    gauge("superd_spare", "Ready processes without a client.", [](const auto& s) { return s.spare; });
+    gauge("superd_held", "Accepted clients that wait for their turn.",
           [](const auto& s) { return s.held + s.stalled; });
     const auto counter = [&](const char* name, const char* help, auto value) {
         text.family(name, "counter", help);
         each([&](const auto& service) { text.sample(label(service), value(service.stats)); });
     };
-    counter("superd_connections_accepted", "Clients taken from the kernel, or reported by pool workers.",
+    counter("superd_connections_accepted", "Clients accepted from the kernel, or reported by pool workers.",
             [](const auto& s) { return s.accepted; });
     counter("superd_handlers_started", "Handlers and pool workers started.", [](const auto& s) { return s.started; });
     counter("superd_spawn_failures", "Handlers that did not reach their program.",
@@ -126,15 +126,15 @@ std::string metrics_text(const core::Operations& superd, MetricsFormat format) {
             [](const auto& s) { return s.reply_failures; });
     counter("superd_stderr_dropped", "Lines of handlers' stderr dropped by log.stderr_rate.",
             [](const auto& s) { return s.stderr_dropped; });
-    counter("superd_sockets_mended", "Listening sockets that were no longer what they were, and put right.",
+    counter("superd_sockets_mended", "Listening sockets that others had changed, and superd corrected.",
             [](const auto& s) { return s.sockets_mended; });
-    text.family("superd_refused", "counter", "Clients that were not served, and pauses, by reason.");
+    text.family("superd_refused", "counter", "Clients not served, and pauses, by reason.");
     each([&](const auto& service) {
         for (std::size_t i = 0; i < admit::kRefusals; ++i)
             text.sample(fmt::format("{},reason=\"{}\"", label(service), admit::name_of(static_cast<admit::Refusal>(i))),
                         service.refused[i]);
     });
-    text.family("superd_exits", "counter", "Handlers and pool workers that ended, by how.");
+    text.family("superd_exits", "counter", "Ended handlers and pool workers, by kind of exit.");
     each([&](const auto& service) {
         const core::Exits& exits = service.stats.exits;
         for (const auto& [kind, count] : {std::pair{"ok", exits.ok}, std::pair{"failed", exits.failed},

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// Is it one of superd's own handlers that asks?
+// Tells requests of superd's own handlers from others.
 
 #include <sys/types.h>
 
 namespace superd::control {
 
-/// Do the parents of `pid`, which connected the other end of `socket`, lead to superd? What a handler leaves behind
-/// counts too where superd is a subreaper. True as well where that cannot be told, because `pid` has gone. False where
-/// the line of parents comes to a process that superd may not see (proc(5), hidepid).
+/// Do the parents of `pid`, which connected the other end of `socket`, lead to superd? A handler's orphans count too if
+/// superd is a subreaper. Also true if it cannot be known because `pid` is gone. False if the line of parents leads to
+/// a process that superd may not see (proc(5), hidepid).
 bool is_descendant(int socket, pid_t pid);
 
 }  // namespace superd::control

@@ -18,11 +18,11 @@ using core::Operations;
 
 constexpr std::size_t kMostProcesses = 1000;
 
-/// What a verb does: members of the answer, or why not.
+/// The result of a verb: members of the answer, or an error.
 using Outcome = Result<Json>;
 using Act = Outcome (*)(Operations&, const Json& request, Rights);
 
-/// A member that is text; absent: empty. Anything else is the error of who asked.
+/// A string member; absent: empty. Anything else is the client's error.
 Result<std::string> text(const Json& request, const char* name, bool required = false) {
     const auto at = request.find(name);
     if (at == request.end() && !required) return std::string();
@@ -90,7 +90,7 @@ Outcome processes(Operations& superd, const Json& request, Rights) {
     return processes_of(superd, *name);
 }
 
-/// A refused reload is an answer of its own: what is wrong goes with it.
+/// A refused reload has an answer of its own, which says what is wrong.
 Json changes(const core::ReloadReport& report, const char* what) {
     if (!report.refused) return {{"changes", to_json(report.items)}};
     return {{"ok", false},
@@ -98,7 +98,7 @@ Json changes(const core::ReloadReport& report, const char* what) {
             {"errors", to_json(report.complaints)}};
 }
 
-/// Whoever may only look has nobody looked up: a name service may take its time, and all of superd with it.
+/// For a client that may only look, superd looks nobody up: a name service may take its time, and all of superd waits.
 Outcome plan(Operations& superd, const Json&, Rights rights) {
     return changes(superd.plan(rights == Rights::command), "a reload would be refused");
 }
@@ -117,7 +117,7 @@ Outcome hold(Operations& superd, const Json& request, Rights) {
     return Json{{"service", *name}, {"state", name_of(service->status)}, {"handlers", service->handlers}};
 }
 
-/// What becomes of it is told by the status of whoever has taken over by then.
+/// The status of the superd that then runs shows the result.
 Outcome upgrade(Operations& superd, const Json&, Rights) {
     const auto before = superd.report();
     if (const auto begun = superd.upgrade(); !begun) return std::unexpected(begun.error());
@@ -130,7 +130,7 @@ Outcome stop(Operations& superd, const Json&, Rights) {
     return Json{{"pid", before.pid}, {"handlers", before.handlers}};
 }
 
-/// "TERM", "SIGTERM", "15", 15. 0: none such.
+/// "TERM", "SIGTERM", "15", 15. 0: not a signal.
 int signal_number(const Json& value) {
     if (value.is_number_integer()) {
         const auto number = value.get<std::int64_t>();
@@ -152,7 +152,7 @@ Outcome kill(Operations& superd, const Json& request, Rights) {
     if (const auto at = request.find("signal"); at != request.end() && !at->is_null()) {
         number = signal_number(*at);
         if (*number == 0)
-            return fail(fmt::format("{} is no signal: TERM, KILL, HUP … or a number",
+            return fail(fmt::format("{} is not a signal: TERM, KILL, HUP … or a number",
                                     at->is_string() ? "\"" + escape(at->get<std::string>()) + "\"" : "\"signal\""));
     }
     const auto signalled = superd.kill(*target, number);
@@ -205,7 +205,7 @@ constexpr Verb kVerbs[] = {
 };
 
 std::string line_of(const Json& json) {
-    // Arguments of other programs and paths need not be UTF-8.
+    // Paths and arguments of other programs may not be UTF-8.
     return json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
@@ -220,8 +220,8 @@ Answer answer(Operations& superd, std::string_view line, Rights rights) {
     if (!request.is_object()) return {refusal("a request is one JSON object in one line"), "", false};
     const auto version = request.find("version");
     if (version == request.end() || *version != kVersion)
-        return {refusal(fmt::format("\"version\" must be {}: superd {} speaks no other", kVersion, SUPERD_VERSION)), "",
-                false};
+        return {refusal(fmt::format("\"version\" must be {}: superd {} speaks only that", kVersion, SUPERD_VERSION)),
+                "", false};
     const auto name = text(request, "verb", true);
     if (!name) return {refusal(name.error().text), "", false};
     for (const Verb& verb : kVerbs) {

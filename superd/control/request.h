@@ -12,23 +12,23 @@ namespace superd::control {
 enum class Rights {
     none,
     look,
-    handler,  ///< may look; it is told that handlers may not command
+    handler,  ///< may look; gets an error of its own for commands
     command,
 };
 
 struct Answer {
     std::string line;       ///< with its newline
-    const char* verb = "";  ///< nothing of the client's: "" where it was none that superd knows
-    bool command = false;   ///< the verb changes something, and was allowed
+    const char* verb = "";  ///< never the client's text: "" if superd does not know the verb
+    bool command = false;   ///< the verb changes something, and was permitted
 };
 
-/// Does what `line` asks, as far as `rights` go. Any bytes may be in it.
+/// Does what `line` asks, within `rights`. `line` may contain any bytes.
 Answer answer(core::Operations& superd, std::string_view line, Rights rights);
 
-/// The answer to what never became a request.
+/// The answer to input that never became a request.
 std::string refusal(std::string_view why);
 
-/// No request is longer than this.
+/// The longest request that is accepted.
 constexpr std::size_t kLongestRequest = 64 * 1024;
 
 }  // namespace superd::control

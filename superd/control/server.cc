@@ -24,7 +24,7 @@ bool is_in(gid_t group, const std::vector<gid_t>& groups) {
     return std::ranges::find(groups, group) != groups.end();
 }
 
-/// Supplementary groups of who connected, as they were then. unix(7)
+/// The supplementary groups of the client when it connected. unix(7)
 std::vector<gid_t> groups_of(int fd) {
     std::vector<gid_t> groups(64);
     for (;;) {
@@ -66,7 +66,7 @@ Result<std::unique_ptr<Server>> Server::open(sys::Loop& loop, Log& log, core::Op
         struct stat status {};
         const bool socket = lstat(path.c_str(), &status) == 0 && S_ISSOCK(status.st_mode);
         if (listener.error().code == EADDRINUSE)
-            return failed(socket ? "another superd listens there" : "there is a file that is no socket", EADDRINUSE);
+            return failed(socket ? "another superd listens there" : "there is a file that is not a socket", EADDRINUSE);
         return failed(listener.error().text, listener.error().code);
     }
     listener->set_blocking(false);
@@ -99,7 +99,7 @@ Server::Server(sys::Loop& loop, Log& log, core::Operations& superd, net::Listene
 Server::~Server() {
     clients_.clear();
     source_ = {};
-    listener_.reset();  // and with it the socket's file
+    listener_.reset();  // this also removes the socket's file
     if (!made_folder_.empty()) rmdir(made_folder_.c_str());
 }
 
@@ -113,13 +113,13 @@ Result<void> Server::watch() {
 
 void Server::readers_changed() {
     conf::SocketOptions options = listener_->options();
-    // A file has one group, readers may be of many: everybody may connect then, and the credentials decide.
+    // A file has one group, readers may belong to many: let everybody connect then, and decide by their credentials.
     options.mode = superd_.readers().empty() ? 0600 : 0666;
     if (auto set = listener_->become(options); !set)
         log_.write(Level::warning, fmt::format("control socket: {}", set.error().text));
 }
 
-/// All descriptors are taken, or the kernel has no memory: the next try is the timer's.
+/// All descriptors are in use, or the kernel has no memory: the timer tries again.
 void Server::rest() {
     if (again_.set(now() + kRest)) (void)source_.enable(false);
 }
@@ -169,7 +169,7 @@ void Server::accept() {
     }
 }
 
-/// Now and then: whoever may connect could fill the log.
+/// Only now and then: anyone who may connect could fill the log.
 void Server::note_stranger(const Client& client) {
     ++strangers_;
     if (now() - stranger_noted_ < kIdle) return;
@@ -208,14 +208,15 @@ Rights Server::rights_of(Client& client) {
                                                                                            : Rights::none;
 }
 
-/// One request at a time, and none while its last answer is not read: what waits for a client is bounded by one answer.
+/// One request at a time, and none while its last answer is unread: so one answer bounds what superd keeps for a
+/// client.
 void Server::serve(Position client) {
     if (!flush(*client)) return close(client);
     if (client->out.empty()) {
         if (client->in.find('\n') == std::string::npos && !receive(*client)) return close(client);
         const std::size_t end = client->in.find('\n');
         if (end == std::string::npos && client->in.size() > kLongestRequest) {
-            client->out = refusal("a request has at most 65536 bytes, its newline included");
+            client->out = refusal("a request has at most 65536 bytes, including its newline");
             client->in.clear();
             (void)flush(*client);
             return close(client);
@@ -237,7 +238,7 @@ void Server::serve(Position client) {
     if (!client->out.empty()) drop_longest_idle(true);
 }
 
-/// False: the connection broke.
+/// False: the connection is broken.
 bool Server::receive(Client& client) {
     char buffer[16384];
     const ssize_t n = sys::receive_without_rights(client.fd.get(), buffer, sizeof buffer);
@@ -248,7 +249,7 @@ bool Server::receive(Client& client) {
     return true;
 }
 
-/// False: the connection broke.
+/// False: the connection is broken.
 bool Server::flush(Client& client) {
     while (client.sent < client.out.size()) {
         const ssize_t n = send(client.fd.get(), client.out.data() + client.sent, client.out.size() - client.sent,
@@ -268,7 +269,7 @@ void Server::close(Position client) {
     keep_spare();
 }
 
-/// `with_output`: only if answers that nobody reads take too much memory, and then of those who do not read.
+/// `with_output`: only if unread answers take too much memory, and then only clients that do not read.
 void Server::drop_longest_idle(bool with_output) {
     for (;;) {
         std::size_t pending = 0;

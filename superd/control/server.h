@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// The control socket: who connects, what it may ask for, and getting answers to it without ever waiting for it.
+// The control socket: who connects, what they may ask for, and sending answers without ever waiting for a client.
 
 #include <array>
 #include <list>
@@ -15,31 +15,31 @@
 
 namespace superd::control {
 
-/// Where superd listens and superctl looks unless told: SUPERD_CONTROL, else /run/superd/control.sock for root and
+/// The default path for superd and superctl: SUPERD_CONTROL, else /run/superd/control.sock for root and
 /// $XDG_RUNTIME_DIR/superd/control.sock for others. Empty: an ordinary user without XDG_RUNTIME_DIR.
 std::string default_path();
 
 class Server {
   public:
-    /// Listens on `path`, whose folder is made if it is missing. A socket that nobody listens on is replaced.
-    /// `superd` and `log` outlive the server; the socket is removed with it.
+    /// Listens on `path`, and makes its folder if it is missing. Replaces a socket that nobody listens on. `superd` and
+    /// `log` outlive the server; the socket is removed with it.
     static Result<std::unique_ptr<Server>> open(sys::Loop& loop, Log& log, core::Operations& superd, std::string path);
-    /// Goes on with a socket that another before it has opened.
+    /// Continues with a socket that an earlier server opened.
     static Result<std::unique_ptr<Server>> go_on(sys::Loop& loop, Log& log, core::Operations& superd,
                                                  net::Listener listener, std::string made_folder);
     ~Server();
     Server(const Server&) = delete;
 
     const net::Listener& listener() const { return *listener_; }
-    /// The socket's folder, if it goes with the server.
+    /// The socket's folder, if it is removed with the server.
     const std::string& made_folder() const { return made_folder_; }
 
-    /// Who may look has changed.
+    /// The set of readers has changed.
     void readers_changed();
 
     static constexpr std::size_t kMostClients = 64;
     static constexpr Duration kIdle = std::chrono::seconds(60);
-    static constexpr std::size_t kMostPending = std::size_t{64} << 20;  ///< bytes of answers not read yet, in all
+    static constexpr std::size_t kMostPending = std::size_t{64} << 20;  ///< bytes of unread answers, in all
 
   private:
     struct Client {
@@ -49,8 +49,8 @@ class Server {
         pid_t pid = 0;
         std::string in, out;
         std::size_t sent = 0;  ///< of out
-        bool ended = false;    ///< it will send no more
-        Instant last;          ///< when it was last heard of
+        bool ended = false;    ///< it sends nothing more
+        Instant last;          ///< when it last sent something
         sys::Source source;
     };
     using Position = std::list<Client>::iterator;
@@ -78,7 +78,7 @@ class Server {
     std::string made_folder_;
     std::uint64_t strangers_ = 0;
     Instant stranger_noted_{};
-    /// Given up when all descriptors are taken: one to accept a client, one to look up who it is.
+    /// Given up when all descriptors are in use: one to accept a client, one to look up its user.
     std::array<sys::Fd, 2> spare_;
     sys::Source source_;
     sys::Alarm idle_, again_;

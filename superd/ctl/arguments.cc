@@ -86,7 +86,7 @@ Verb Arguments::verb(const char* name, const char* help) {
     return Verb(app_->add_subcommand(name, help));
 }
 
-/// CLI11 only says that a verb is missing where it does not know the one that is there.
+/// If CLI11 does not know the given verb, it only says that one is missing.
 std::optional<std::string> Arguments::unknown_verb(int argc, char** argv) const {
     const auto verbs = app_->get_subcommands([](const CLI::App*) { return true; });
     std::vector<std::string> names;

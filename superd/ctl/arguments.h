@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// The command line of a program. CLI11 reads it, and is compiled in arguments.cc alone: it is dear to build.
+// The command line of a program. Only arguments.cc includes CLI11, which reads it: it is expensive to compile.
 
 #include <functional>
 #include <memory>
@@ -20,15 +20,15 @@ namespace superd::ctl {
 class Option {
   public:
     explicit Option(CLI::Option* option) : option_(option) {}
-    /// What stands for its value in the help: "FILE".
+    /// The placeholder for its value in the help: "FILE".
     Option& type(const char* name);
     Option& one_of(std::vector<std::string> values);
     Option& required();
-    /// Is allowed beside `other` alone.
+    /// Is allowed only together with `other`.
     Option& needs(const Option& other);
     /// How many values it takes.
     Option& takes(int least, int most);
-    /// Is not in the help.
+    /// Leaves it out of the help.
     Option& hidden();
     /// After parse(): was it on the command line?
     bool given() const;
@@ -37,8 +37,8 @@ class Option {
     CLI::Option* option_;
 };
 
-/// A program's own words, or those of one of its verbs. A handle; the Arguments own it. What values are read into must
-/// live until parse() has returned.
+/// The arguments of a program, or of one of its verbs. A handle; the Arguments own it. The variables that receive the
+/// values must live until parse() has returned.
 class Verb {
   public:
     explicit Verb(CLI::App* app) : app_(app) {}
@@ -74,9 +74,9 @@ class Arguments : public Verb {
     ~Arguments();
     Arguments(const Arguments&) = delete;
 
-    /// One of them is required from then on. The program's own options may stand behind it too.
+    /// From then on a verb is required. The program's own options may also follow it.
     Verb verb(const char* name, const char* help);
-    /// nullopt: the program goes on. Otherwise its exit status; help, version or error have been printed: 0, 2.
+    /// nullopt: the program continues. Otherwise its exit status; help, version or error have been printed: 0, 2.
     std::optional<int> parse(int argc, char** argv);
 
   private:

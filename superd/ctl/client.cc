@@ -14,7 +14,7 @@
 namespace superd::ctl {
 namespace {
 
-/// As many upgrades would have to follow upon one another, each just then.
+/// Enough for this many upgrades in a row, each at just the wrong moment.
 constexpr int kTries = 5;
 
 std::string advice(const std::string& path, int code) {
@@ -47,9 +47,9 @@ Result<Client> Client::connect(const std::string& path, int seconds) {
 Result<Json> Client::ask(const std::string& verb, Json members) {
     Json request{{"version", control::kVersion}, {"verb", verb}};
     request.update(members);
-    // Arguments need not be UTF-8; what is not, names nothing.
+    // Arguments may not be UTF-8; such an argument names nothing.
     const std::string line = request.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
-    // Whoever may not connect is told so and shut out, before it has sent anything perhaps: so read whatever comes.
+    // superd refuses and closes a client that may not connect, perhaps before it has sent anything: so read what comes.
     for (std::size_t sent = 0; sent < line.size();) {
         const ssize_t n = send(fd_.get(), line.data() + sent, line.size() - sent, MSG_NOSIGNAL);
         if (n < 0 && errno == EINTR) continue;
@@ -72,7 +72,7 @@ Result<Json> Client::ask(const std::string& verb, Json members) {
     Json parsed = Json::parse(answer, nullptr, false);
     const auto ok = parsed.is_object() ? parsed.find("ok") : parsed.end();
     if (!parsed.is_object() || ok == parsed.end() || !ok->is_boolean())
-        return fail(fmt::format("{}: what answers there is not superd", escape(path_)));
+        return fail(fmt::format("{}: the program that answers there is not superd", escape(path_)));
     return parsed;
 }
 

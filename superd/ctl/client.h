@@ -17,12 +17,12 @@ class Client {
     /// Errors say what to do about them. `patience`: seconds that superd may take for each answer.
     static Result<Client> connect(const std::string& path, int patience = kPatience);
 
-    /// Sends a verb with its members and returns the answer, whether it is a refusal or not. Errors: superd went, or
-    /// says nothing for as long as that, or nothing that can be understood.
+    /// Sends a verb with its members and returns the answer, even if it is a refusal. Errors: superd went away, sent
+    /// nothing for that long, or sent something that makes no sense.
     Result<Json> ask(const std::string& verb, Json members = Json::object());
     /// The process at the other end.
     pid_t peer() const;
-    /// Until superd closes the connection.
+    /// Waits until superd closes the connection.
     void wait_for_end();
 
     static constexpr int kPatience = 60;  ///< seconds; a reload opens sockets and reads every file
@@ -36,7 +36,7 @@ class Client {
     int patience_;
 };
 
-/// One connection for one request. An upgrade cuts it: what may be done twice is asked again then, of the next superd.
+/// One connection for one request. If an upgrade cuts it, asks the next superd again whatever may be done twice.
 Result<Json> ask(const std::string& path, const std::string& verb, const Json& members = Json::object());
 
 }  // namespace superd::ctl

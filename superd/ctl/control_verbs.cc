@@ -20,7 +20,7 @@ namespace superd::ctl {
 namespace {
 
 constexpr useconds_t kLookAgain = 200'000;
-/// A fourth of that each: longer than superd gives a proof and the handlers that are about to start.
+/// A fourth of this in seconds: longer than superd gives a proof and the handlers that are about to start.
 constexpr int kUpgradeLooks = 30 * 20;
 
 std::string path_of(const Command& command) {
@@ -31,7 +31,7 @@ void print_json(const Json& answer) {
     fmt::print("{}\n", answer.dump(-1, ' ', false, Json::error_handler_t::replace));
 }
 
-/// Prints why not. Where programs read, that is an answer like any other.
+/// Prints why not. For programs, this is an answer like any other.
 void failed(Command& command, const std::string& why) {
     command.status = 1;
     if (command.json)
@@ -44,7 +44,7 @@ bool is_ok(const Json& answer) {
     return answer.value("ok", Json()) == true;
 }
 
-/// Asks, prints what people or programs read, and sets the exit status. The answer, if it was one of success.
+/// Asks, prints the answer for people or programs, and sets the exit status. Returns the answer on success.
 template <class Show>
 std::optional<Json> ask_and_show(Command& command, const std::string& verb, Json members, Show&& show) {
     auto answer = ask(path_of(command), verb, std::move(members));
@@ -89,13 +89,13 @@ void drain(Command& command, const std::string& service, bool wait) {
         const auto status = ask(path_of(command), "status", {{"service", service}});
         if (!status) return failed(command, status.error().text);
         if (!is_ok(*status) || array_of(*status, "services").empty())
-            return failed(command, fmt::format("service \"{}\" has gone", service));
+            return failed(command, fmt::format("service \"{}\" is gone", service));
         const Json& now = array_of(*status, "services")[0];
         (*answer)["handlers"] = number_of(now, "handlers");
         (*answer)["state"] = text_of(now, "state");
         if (text_of(now, "state") != core::name_of(core::Status::draining))
-            return failed(command,
-                          fmt::format("service \"{}\" no longer drains: it is {}", service, text_of(now, "state")));
+            return failed(
+                command, fmt::format("service \"{}\" is no longer draining: it is {}", service, text_of(now, "state")));
     }
     (*answer)["handlers"] = 0;
     if (command.json)
@@ -112,7 +112,8 @@ void stop(Command& command, bool wait) {
     if (!answer) return failed(command, answer.error().text);
     if (!is_ok(*answer)) command.status = 1;
     if (is_ok(*answer) && wait) {
-        // superd closes idle connections, and this one with its own end. A service manager may start the next at once.
+        // superd closes idle connections, and this one when it ends. A service manager may start the next superd at
+        // once.
         const pid_t pid = client->peer();
         do client->wait_for_end();
         while ((client = Client::connect(path)) && client->peer() == pid);
@@ -125,8 +126,8 @@ void stop(Command& command, bool wait) {
         fmt::print(stderr, "{}", show_refusal(*answer));
 }
 
-/// superd answers at once. Then either it goes on as it is, or whoever listens at its socket is its successor, and
-/// each tells by its counts what has become of the upgrade.
+/// superd answers at once. Then either it continues as before, or its successor listens at its socket, and each shows
+/// by its counts how the upgrade ended.
 void upgrade(Command& command) {
     const std::string path = path_of(command);
     const auto begun = ask(path, "upgrade");
@@ -141,10 +142,10 @@ void upgrade(Command& command) {
     }
     const auto count = [](const Json& counts, const char* name) { return number_of(counts, name); };
     const Json before = begun->value("upgrades", Json::object());
-    std::string trouble = "it does not say what has become of the upgrade";
+    std::string trouble = "it does not say how the upgrade ended";
     for (int i = 0; i < kUpgradeLooks; ++i) {
         usleep(kLookAgain / 4);
-        const auto status = ask(path, "status");  // cut off by the exec, perhaps
+        const auto status = ask(path, "status");  // may be cut off by the exec
         if (!status) {
             trouble = status.error().text;
             continue;
@@ -206,7 +207,7 @@ void plan_offline(Command& command, const std::string& config, bool config_given
         fmt::print("{}", show_changes(answer, Terminal::of_stdout()));
 }
 
-/// What a verb's options are read into; lives as long as the command line.
+/// Holds a verb's options; lives as long as the command line.
 struct Words {
     std::string service, target, signal, client, format = "prometheus";
     bool no_wait = false;
@@ -219,7 +220,7 @@ void add_plan(Command& command, const std::shared_ptr<Words>& words) {
     verb.footer("add, remove; rebind: new sockets; renew: new handlers; unchanged.");
     const Option offline = verb.option("--offline", words->folders,
                                        "compare two folders of definitions instead, without a daemon; "
-                                       "the second is --conf-dir where it is not given")
+                                       "the second is --conf-dir by default")
                                .takes(1, 2)
                                .type("OLD [NEW]");
     const Option folder =
@@ -252,13 +253,13 @@ void add_looking(Command& command, const std::shared_ptr<Words>& words) {
             });
     });
 
-    verb = command.arguments.verb("list", "all services, those that are not enabled as well");
+    verb = command.arguments.verb("list", "all services, including disabled ones");
     verb.act([&command] {
         ask_and_show(command, "list", Json::object(),
                      [](const Json& answer) { return show_list(answer, Terminal::of_stdout()); });
     });
 
-    verb = command.arguments.verb("explain", "what would become of a client now, and what decides it");
+    verb = command.arguments.verb("explain", "what would happen to a client now, and what decides it");
     verb.option("NAME", words->service, "a service").required();
     verb.option("ADDR", words->client, "an IP address, uid:N of a unix client, cid:N of a vsock one").required();
     verb.act([&command, words] {
@@ -268,16 +269,16 @@ void add_looking(Command& command, const std::shared_ptr<Words>& words) {
 
     verb = command.arguments.verb("metrics", "all counters, for Prometheus");
     verb.option("--format", words->format,
-                "prometheus, which promtool checks, or openmetrics, in which counters are declared without _total")
+                "prometheus, which promtool checks, or openmetrics, which declares counters without _total")
         .one_of({"prometheus", "openmetrics"});
     verb.act([&command, words] {
         ask_and_show(command, "metrics", {{"format", words->format}},
                      [](const Json& answer) { return text_of(answer, "text"); });
     });
 
-    verb = command.arguments.verb("top", "services and connections, live; q leaves");
+    verb = command.arguments.verb("top", "services and connections, live; q quits");
     verb.act([&command]() -> std::optional<Verb::Wrong> {
-        if (command.json) return Verb::Wrong{"--json", "top is for people; status has what it shows"};
+        if (command.json) return Verb::Wrong{"--json", "top is for people; status shows the same"};
         command.status = top(path_of(command));
         return std::nullopt;
     });
@@ -295,23 +296,23 @@ Verb add_hold(Command& command, const std::shared_ptr<Words>& words, const char*
 }
 
 void add_commanding(Command& command, const std::shared_ptr<Words>& words) {
-    Verb verb = command.arguments.verb("reload", "read the definitions again and put all in force, or none");
+    Verb verb = command.arguments.verb("reload", "read the definitions again, and put all or none in force");
     verb.act([&command] {
         ask_and_show(command, "reload", Json::object(),
                      [](const Json& answer) { return show_changes(answer, Terminal::of_stdout()); });
     });
     add_hold(command, words, "pause", "let new clients wait in the backlog until resume", "paused; new clients wait")
         .footer(
-            "Handlers go on, and so does the pause over reloads. Pool workers that accept for themselves leave\n"
+            "Handlers continue, and the pause outlasts reloads. Pool workers that accept for themselves leave\n"
             "after their client; the owner of a datagram socket keeps it until it ends.");
     add_hold(command, words, "resume", "end a pause or a drain", "resumed");
     verb = command.arguments.verb("drain", "pause, and return once no handler is left");
-    verb.footer("Interrupted, the service goes on draining. It takes clients again after resume.");
+    verb.footer("If interrupted, the service keeps draining. It takes clients again after resume.");
     verb.option("NAME", words->service, "a service").required();
     verb.flag("--no-wait", words->no_wait, "return at once");
     verb.act([&command, words] { drain(command, words->service, !words->no_wait); });
 
-    verb = command.arguments.verb("kill", "end the handlers of a service, or one process of superd's");
+    verb = command.arguments.verb("kill", "end the handlers of a service, or one of superd's processes");
     verb.footer("Without SIGNAL: by the service's stop_signal, and KILL after its stop_timeout.");
     verb.option("TARGET", words->target, "a service, or a pid").required().type("NAME|PID");
     verb.option("SIGNAL", words->signal, "send this signal and no other");
@@ -322,12 +323,12 @@ void add_commanding(Command& command, const std::shared_ptr<Words>& words) {
     });
 
     verb = command.arguments.verb("upgrade",
-                                  "go on as the superd that is on disk now, with all sockets, handlers and "
-                                  "counts; returns once that is so, or says why it cannot be");
+                                  "continue as the superd now on disk, with all sockets, handlers and "
+                                  "counts; returns when done, or says why it cannot");
     verb.act([&command] { upgrade(command); });
 
-    verb = command.arguments.verb("stop", "end all handlers and superd, and return once it has gone");
-    verb.footer("A second stop kills the handlers that are left.");
+    verb = command.arguments.verb("stop", "end all handlers and superd, and return once it is gone");
+    verb.footer("A second stop kills the remaining handlers.");
     verb.flag("--no-wait", words->no_wait, "return at once");
     verb.act([&command, words] { stop(command, !words->no_wait); });
 }

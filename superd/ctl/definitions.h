@@ -6,7 +6,7 @@
 
 namespace superd::ctl {
 
-/// Prints every error, or how many services there are; as JSON for programs. The exit status.
+/// Prints every error, or the number of services; as JSON for programs. Returns the exit status.
 int check(const conf::Places& places, bool json = false);
 
 }  // namespace superd::ctl

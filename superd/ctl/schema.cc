@@ -19,7 +19,7 @@ using conf::Key;
 using conf::Type;
 using nlohmann::ordered_json;
 
-// Only what ECMA 262 and the engines of TOML editors have in common: no look-around, no \d.
+// Only what ECMA 262 and the engines of TOML editors share: no look-around, no \d.
 constexpr const char* duration_pattern = "^([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?([0-9]+us)?$";
 constexpr const char* size_pattern = "^[0-9]+[KMGT]$";
 constexpr const char* rate_pattern = "^0*([1-9][0-9]{0,5}|1000000)/[smhd]$";
@@ -30,7 +30,7 @@ ordered_json matching(std::string_view pattern) {
     return {{"type", "string"}, {"pattern", pattern}};
 }
 
-/// A quantity with its unit. Which of them are too large is the parser's to say; zero shows in the text.
+/// A quantity with its unit. Only the parser says which are too large; a zero is visible in the text.
 ordered_json quantity(std::string_view pattern, std::int64_t min) {
     ordered_json schema = matching(pattern);
     schema["minLength"] = 1;
@@ -53,7 +53,7 @@ ordered_json integer(std::int64_t min, std::int64_t max) {
 ordered_json text(std::int64_t min, std::int64_t max) {
     ordered_json schema{{"type", "string"}};
     if (min > 0) schema["minLength"] = min;
-    schema["maxLength"] = max;  // of characters, where the parser counts bytes
+    schema["maxLength"] = max;  // in characters; the parser counts bytes
     return schema;
 }
 
@@ -80,7 +80,7 @@ ordered_json time_window() {
     return matching(fmt::format("^({0}(,{0})* )?{1}-({1}|24:00)$", days, time));
 }
 
-/// How an address begins: what follows has too many forms.
+/// Only how an address begins: the rest has too many forms.
 ordered_json address() {
     return matching(fmt::format("^({}).", fmt::join(conf::listen_prefixes(), "|")));
 }
@@ -108,7 +108,7 @@ ordered_json shape(const Key& key) {
             return quantity(duration_pattern, min);
         case Type::size:
             return quantity(size_pattern, min);
-        case Type::octal:  // an editor sees of 0o22 only its value
+        case Type::octal:  // an editor sees only the value of 0o22
             return {{"anyOf", {matching("^0*[0-7]{1,3}$"), integer(min, max)}}};
         case Type::choice:
             return {{"enum", choices}};
@@ -172,7 +172,7 @@ ordered_json service_schema(bool whole) {
 void add_schema_verb(Command& command) {
     Verb verb = command.arguments.verb("schema", "print the JSON Schema of a service's file, for editors");
     auto drop_in = std::make_shared<bool>(false);
-    verb.flag("--drop-in", *drop_in, "of a drop-in, in which no key is required");
+    verb.flag("--drop-in", *drop_in, "for a drop-in, in which no key is required");
     verb.act([drop_in] { fmt::print("{}\n", service_schema(!*drop_in).dump(2)); });
 }
 

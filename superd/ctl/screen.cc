@@ -17,7 +17,7 @@ void put(std::string_view text) {
     while (!text.empty()) {
         const ssize_t n = write(STDOUT_FILENO, text.data(), text.size());
         if (n < 0 && errno == EINTR) continue;
-        if (n < 0) return;  // the terminal has gone; wait() hears of it
+        if (n < 0) return;  // the terminal is gone; wait() reports it
         text.remove_prefix(static_cast<std::size_t>(n));
     }
 }
@@ -81,7 +81,7 @@ Screen::Event Screen::next_key() {
     if (is("\x1b[6~")) return Event::page_down;
     key_ = typed_[0];
     if (key_ == '\x1b' && typed_.size() > 1)
-        typed_.clear();  // a key that means nothing here
+        typed_.clear();  // a key without a meaning here
     else
         typed_.erase(0, 1);
     return key_ == '\x03' ? Event::leave : Event::key;

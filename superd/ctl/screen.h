@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// The whole terminal, taken over and given back as it was, whichever way the program ends.
+// Takes over the whole terminal, and gives it back as it was, whichever way the program ends.
 
 #include <termios.h>
 
@@ -17,7 +17,7 @@ class Screen {
   public:
     enum class Event { none, key, up, down, page_up, page_down, resized, leave };
 
-    /// Errors: stdin or stdout is no terminal.
+    /// Errors: stdin or stdout is not a terminal.
     Screen() = default;
     Result<void> open();
     ~Screen();
@@ -25,10 +25,10 @@ class Screen {
 
     std::size_t width() const { return width_; }
     std::size_t height() const { return height_; }
-    /// Shows these lines from the top, each within width() already, and clears the rest.
+    /// Shows these lines from the top and clears the rest. Each already fits within width().
     void draw(const std::vector<std::string>& lines);
-    /// Waits for a key or a signal, at most so long. `key()` is the character of Event::key. Signals that end programs,
-    /// Ctrl-C and the loss of the terminal are Event::leave.
+    /// Waits for a key or a signal, at most that long. `key()` is the character of Event::key. Signals that end
+    /// programs, Ctrl-C and the loss of the terminal are Event::leave.
     Event wait(int milliseconds);
     char key() const { return key_; }
 

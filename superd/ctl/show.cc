@@ -21,14 +21,14 @@ const Json& object_of(const Json& object, const char* name) {
     return at != object.end() && at->is_object() ? *at : kNone;
 }
 
-/// "-" where nothing was counted.
+/// "-" if nothing was counted.
 std::string time_of(const Json& object, const char* histogram, const char* name) {
     const Json& times = object_of(object, histogram);
     const auto at = times.find(name);
     return at != times.end() && at->is_number() ? brief_duration(at->get<double>()) : "-";
 }
 
-/// "denied 2, gone 1": of an object of counts, those that are not 0.
+/// "denied 2, gone 1": the counts of an object that are not 0.
 std::string counts_of(const Json& counts) {
     std::string text;
     for (const auto& [name, value] : counts.items())
@@ -112,7 +112,7 @@ std::string show_status(const Json& answer, const Terminal& terminal) {
     std::vector<Row> rows;
     for (const Json& service : array_of(answer, "services")) {
         const std::string state = text_of(service, "state");
-        if (status_of(service) == Status::disabled) continue;  // list tells them
+        if (status_of(service) == Status::disabled) continue;  // list shows them
         const double failed = number_of(service, "failures") + number_of(service, "spawn_failures");
         rows.push_back({text_of(service, "name"),
                         {state, colour_of(status_of(service))},
@@ -155,14 +155,14 @@ std::string show_service(const Json& answer, const Terminal& terminal) {
     line("refused", counts_of(object_of(service, "refused")));
     line("ended", counts_of(object_of(service, "exits")));
     line("not started", count_of(service, "spawn_failures"));
-    // What most services never have.
+    // Most services never have these.
     if (count_of(service, "stderr_dropped") != "0")
         line("stderr", fmt::format("{} lines dropped by log.stderr_rate", count_of(service, "stderr_dropped")));
     if (count_of(service, "reply_failures") != "0")
-        line("answers", fmt::format("{} sent, {} could not be", count_of(service, "replies"),
-                                    count_of(service, "reply_failures")));
+        line("answers",
+             fmt::format("{} sent, {} failed", count_of(service, "replies"), count_of(service, "reply_failures")));
     if (count_of(service, "sockets_mended") != "0")
-        line("sockets", fmt::format("put right {} times", count_of(service, "sockets_mended")));
+        line("sockets", fmt::format("corrected {} times", count_of(service, "sockets_mended")));
     line("handler time", fmt::format("median {}, p99 {}", time_of(service, "handler_seconds", "median"),
                                      time_of(service, "handler_seconds", "p99")));
     line("accept to exec", fmt::format("median {}, p99 {}", time_of(service, "accept_to_exec_seconds", "median"),

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// superd's answers as people read them. What is not in an answer is shown as "-".
+// superd's answers for people. A member that an answer lacks is shown as "-".
 
 #include <nlohmann/json.hpp>
 #include <string>
@@ -11,13 +11,13 @@ namespace superd::ctl {
 
 using Json = nlohmann::ordered_json;
 
-/// Members of an answer, whatever superd sent: absent or of another type is "" or 0.
+/// Members of an answer, whatever superd sent: an absent one, or one of another type, is "" or 0.
 std::string text_of(const Json& object, const char* name);
 double number_of(const Json& object, const char* name);
 const Json& array_of(const Json& object, const char* name);
 
 Colour colour_of_state(const std::string& state);
-/// The first address and how many more.
+/// The first address and the number of others.
 std::string addresses_of(const Json& service);
 
 std::string show_status(const Json& answer, const Terminal& terminal);
@@ -26,7 +26,7 @@ std::string show_service(const Json& answer, const Terminal& terminal);
 std::string show_list(const Json& answer, const Terminal& terminal);
 std::string show_changes(const Json& answer, const Terminal& terminal);
 std::string show_explanation(const Json& answer, const Terminal& terminal);
-/// Of an answer that is not ok: every error with its place, then the error itself.
+/// For an answer that is not ok: every error with its place, then the error itself.
 std::string show_refusal(const Json& answer);
 
 }  // namespace superd::ctl

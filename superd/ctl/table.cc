@@ -26,7 +26,7 @@ struct Layout {
     }
 };
 
-/// Takes from the widest that may still be cut, until it fits. False: it does not.
+/// Takes width from the widest column that may still be cut, until all fit. False: they do not.
 bool squeeze(const std::vector<Column>& columns, Layout& layout, std::size_t width) {
     while (layout.total() > width) {
         std::size_t* widest = nullptr;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// Tables for people, as wide as their terminal.
+// Tables for people, as wide as the terminal.
 
 #include <cstddef>
 #include <optional>
@@ -9,22 +9,22 @@
 
 namespace superd::ctl {
 
-/// What stdout leads to.
+/// The kind of stdout.
 struct Terminal {
-    bool colour = false;               ///< a terminal, and NO_COLOR does not say otherwise
-    std::optional<std::size_t> width;  ///< columns; nullopt: no terminal, and nothing is cut
+    bool colour = false;               ///< a terminal, and NO_COLOR does not forbid it
+    std::optional<std::size_t> width;  ///< columns; nullopt: not a terminal, so nothing is cut
     static Terminal of_stdout();
 };
 
 enum class Colour { plain, good, notice, bad, dim };
-/// `text` in a colour, where there are any. Nothing else may add escapes to what is printed.
+/// `text` in a colour, if colours are on. Nothing else may add escapes to the output.
 std::string painted(const std::string& text, Colour colour, bool colours);
 
 struct Column {
     std::string title;
     bool right = false;
     std::size_t least = 0;  ///< width down to which it may be cut; 0: never
-    int spare = 0;          ///< left out first where the highest; 0: never
+    int spare = 0;          ///< the highest is left out first; 0: never
 };
 
 struct Cell {
@@ -36,11 +36,11 @@ struct Cell {
 
 using Row = std::vector<Cell>;
 
-/// Lines with their ends, the titles first. Where the terminal is too narrow, columns are cut down to their least width
-/// and then left out.
+/// Complete lines, titles first. If the terminal is too narrow, columns are first cut down to their least width and
+/// then left out.
 std::string format_table(const std::vector<Column>& columns, const std::vector<Row>& rows, const Terminal& terminal);
 
-/// Cut to so many columns, the last one "…" if anything is missing. `text` is escaped already.
+/// Cuts `text` to this many columns; the last one is "…" if anything is missing. `text` is escaped already.
 std::string cut(const std::string& text, std::size_t width);
 
 /// "8ms", "1.2s", "3m05s", "2h10m", "12d03h"; for people, never longer than 6 characters.

@@ -62,8 +62,8 @@ class Top {
     }
 
   private:
-    static constexpr int kPatience = 2;  ///< seconds; keys are not heard meanwhile
-    /// Columns below which the table of services may have to be cut, which colours would not survive.
+    static constexpr int kPatience = 2;  ///< seconds; keys are not read meanwhile
+    /// Below this width the table of services may have to be cut, which would break colours.
     static constexpr std::size_t kNarrow = 72;
 
     int give_up(const std::string& why) {
@@ -82,7 +82,7 @@ class Top {
             else if (answer->value().value("ok", Json()) != true)
                 trouble_ = text_of(**answer, "error");
         }
-        if (!trouble_.empty()) return;  // what was seen last stays
+        if (!trouble_.empty()) return;  // keep what was seen last
         status_ = std::move(*status);
         connections_.clear();
         std::set<pid_t> pids;
@@ -114,7 +114,7 @@ class Top {
         if (!connections_.empty()) selected_ = connections_[std::min(index, connections_.size() - 1)].pid;
     }
 
-    /// False: the user leaves.
+    /// False: the user quits.
     bool act(Screen::Event event) {
         const std::size_t at = selected();
         switch (event) {
@@ -177,8 +177,8 @@ class Top {
         }
         if (!trouble_.empty()) return trouble_;
         if (!said_.empty()) return escape(said_);
-        const std::string more = more_ > 0 ? fmt::format("{:.0f} processes more  ", more_) : "";
-        return more + "q leave  ↑↓ select  k end handler  sort: c CPU  m memory  a age  n name  p pid";
+        const std::string more = more_ > 0 ? fmt::format("{:.0f} more processes  ", more_) : "";
+        return more + "q quit  ↑↓ select  k end handler  sort: c CPU  m memory  a age  n name  p pid";
     }
 
     void draw() {
@@ -192,7 +192,7 @@ class Top {
             if (!out.empty() && out.back().empty()) out.pop_back();
             return out;
         };
-        // The first line, the services (their title and up to half of what is left), the connections.
+        // The first line, the services (their title and up to half of the rest), the connections.
         const bool narrow = screen_.width() < kNarrow;
         auto services = part(show_status(status_, narrow ? plain : terminal));
         if (services.empty()) services.emplace_back();
@@ -200,7 +200,7 @@ class Top {
         const std::size_t hidden = services.size() - head;
         services.resize(head);
         if (hidden > 0) services.back() = cut(fmt::format("… {} more services", hidden + 1), screen_.width());
-        if (narrow)  // else the table fits by itself, and its colours are no characters
+        if (narrow)  // otherwise the table fits by itself, and its colours take no width
             for (std::string& line : services) line = cut(line, screen_.width());
         lines = services;
         lines.emplace_back();

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// superctl top: services and connections on one screen, again each second.
+// superctl top: services and connections on one screen, refreshed every second.
 
 #include <string>
 
 namespace superd::ctl {
 
-/// Until the user leaves. The exit status.
+/// Runs until the user quits. Returns the exit status.
 int top(const std::string& control_path);
 
 }  // namespace superd::ctl

@@ -11,7 +11,7 @@
 namespace superd::ctl {
 namespace {
 
-/// Looks closer together than this tell nothing: the kernel counts in ticks.
+/// Two looks closer together than this show nothing: the kernel counts in ticks.
 constexpr Duration kApart = std::chrono::milliseconds(300);
 
 }  // namespace
@@ -20,7 +20,7 @@ std::optional<Usage> UsageOf::look(pid_t pid) {
     std::ifstream file(fmt::format("/proc/{}/stat", pid));
     std::string line;
     if (!std::getline(file, line)) return std::nullopt;
-    const auto name_ends = line.rfind(')');  // the name may hold anything, parentheses and blanks as well
+    const auto name_ends = line.rfind(')');  // the name may contain anything, including parentheses and blanks
     if (name_ends == std::string::npos) return std::nullopt;
     std::istringstream fields(line.substr(name_ends + 1));
     std::string state, skipped;
@@ -39,7 +39,7 @@ std::optional<Usage> UsageOf::look(pid_t pid) {
     const Instant time = now();
     Look& look = looks_[pid];
     if (look.born != born || look.when == Instant{}) {
-        // Since boot, as `born` is; CLOCK_MONOTONIC stops while the machine sleeps, which is near enough here.
+        // Since boot, as `born` is; CLOCK_MONOTONIC stops while the machine sleeps, but is close enough here.
         const double age =
             std::chrono::duration<double>(time.time_since_epoch()).count() - static_cast<double>(born) / kTicks;
         look = {born, busy, time, age > 1 / kTicks ? 100 * busy / age : 0};

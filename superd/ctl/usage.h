@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// What processes take of the machine, from one look to the next. proc(5)
+// The resources that processes use, from one look to the next. proc(5)
 
 #include <sys/types.h>
 
@@ -19,14 +19,14 @@ struct Usage {
 
 class UsageOf {
   public:
-    /// nullopt: the process has gone, or /proc does not show it to us.
+    /// nullopt: the process is gone, or superctl may not see it in /proc.
     std::optional<Usage> look(pid_t pid);
     /// Forgets all others.
     void keep(const std::set<pid_t>& pids);
 
   private:
     struct Look {
-        unsigned long long born = 0;  ///< tells a process from a later one of the same pid
+        unsigned long long born = 0;  ///< distinguishes a process from a later one with the same pid
         double busy = 0;              ///< seconds of processor time
         Instant when;
         double cpu = 0;

@@ -8,7 +8,7 @@
 
 namespace superd::ctl {
 
-/// What stands before the verb, and what comes of it.
+/// The part of the command line before the verb, and the result.
 struct Command {
     Arguments arguments{"superctl: looks after superd", "superctl", "superctl " SUPERD_VERSION};
     bool json = false;    ///< --json: for programs

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// Each struct of the state with its fields, for handover/ alone. To add one: declare it with a default, and name it
-// here. unit/handover then says how to go on.
+// Each struct of the state with its fields; only handover/ includes this. To add a field, declare it with a default,
+// and name it here. unit/handover then says how to proceed.
 
 #include "core/state.h"
 #include "sys/archive.h"

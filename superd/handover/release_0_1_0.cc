@@ -10,7 +10,7 @@
 namespace superd::handover::release_0_1_0 {
 namespace {
 
-/// Each struct's fields, as they stand in its array.
+/// Each struct's fields in the order of its array.
 constexpr struct {
     std::string_view type, fields;
 } kLists[] = {
@@ -102,7 +102,7 @@ class Lists final : public sys::Positions {
     std::map<std::string_view, std::map<std::string_view, int>> places_;
 };
 
-/// What a model remembers: numbers in a row.
+/// A model's memory: numbers in a row.
 class Words {
   public:
     explicit Words(std::vector<std::int64_t> words) : words_(std::move(words)) {}
@@ -148,7 +148,7 @@ void read(Words& words, model::Reports& value) {
     words(value.free, value.slots, value.clients);
 }
 
-/// All fields of a struct in the order of their numbers, by the names that the models have for them now.
+/// All fields of a struct in the order of their numbers, under the models' current names.
 #define SUPERD_WORDS(Type, ...)            \
     SUPERD_FIELDS(Type, __VA_ARGS__)       \
     void read(Words& words, Type& value) { \
@@ -268,7 +268,7 @@ Result<void> name_memories(core::State& state) {
         };
         if ((service.current && !named(*service.current)) || !std::ranges::all_of(service.former, named))
             return fail(
-                fmt::format("the state cannot be read: what the model of {} remembers does not fit", service.name));
+                fmt::format("the state cannot be read: the memory of the model of {} does not fit", service.name));
     }
     return {};
 }

@@ -9,7 +9,7 @@
 namespace superd::handover {
 namespace {
 
-/// What every version has.
+/// The part that all versions share.
 struct Opening {
     std::optional<int> superd;
 };

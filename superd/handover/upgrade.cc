@@ -27,12 +27,12 @@ namespace superd::handover {
 namespace {
 
 constexpr Duration kTick = std::chrono::milliseconds(5);
-constexpr const char* kNoMemory = "no memory to write down the state in";
+constexpr const char* kNoMemory = "not enough memory to write down the state";
 constexpr std::size_t kMostSaid = 16 * 1024;
-/// What a proof leaves room for, since clients come and are held between it and the exec.
+/// Room that a proof leaves, since clients come and are held between it and the exec.
 constexpr std::size_t kSpareMemory = 8 << 20;
-constexpr std::size_t kMostSpare = 1024;  ///< descriptors; more are not asked for
-/// The socket to the service manager, and its copy while it is lifted: the child that proves has no manager.
+constexpr std::size_t kMostSpare = 1024;  ///< descriptors; the proof asks for no more
+/// The socket to the service manager, and its copy while it is lifted: the proving child has no manager.
 constexpr std::size_t kOfManager = 2;
 constexpr int kSeals = F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
 
@@ -58,7 +58,7 @@ std::string random_word() {
     return word;
 }
 
-/// The first line that has a word in it: a program that dies says there why.
+/// The first line with a word in it: a dying program says there why.
 std::string first_line(const std::string& said) {
     for (std::size_t from = 0; from < said.size();) {
         const std::size_t end = std::min(said.find('\n', from), said.size());
@@ -69,7 +69,7 @@ std::string first_line(const std::string& said) {
     return {};
 }
 
-/// With whom it may have started: all of them hold copies of the sockets.
+/// Together with anything it has started: all of them hold copies of the sockets.
 void end_prover(pid_t pid) {
     if (kill(-pid, SIGKILL) != 0) kill(pid, SIGKILL);
 }
@@ -88,8 +88,8 @@ Result<core::State> receive_state(int number) {
     if (number <= STDERR_FILENO || fstat(number, &status) != 0)
         return fail("--take-over is superd's own word to its successor");
     const sys::Fd file(number);
-    // Whoever could still write to it could change what was checked.
-    if (fcntl(number, F_GET_SEALS) != kSeals) return fail("the state that is to be taken over is not sealed");
+    // Anyone who could still write to it could change what was checked.
+    if (fcntl(number, F_GET_SEALS) != kSeals) return fail("the state to take over is not sealed");
     std::string text(static_cast<std::size_t>(status.st_size), '\0');
     for (std::size_t done = 0; done < text.size();) {
         const ssize_t n = pread(number, text.data() + done, text.size() - done, static_cast<off_t>(done));
@@ -115,13 +115,13 @@ std::string proof_line(const core::State& state) {
 
 namespace {
 
-/// Where superd goes on after all, whatever has kept it from the exec, no handler may get what was to pass it.
+/// If the exec fails and superd continues, no handler may get the descriptors that were to pass it.
 struct Passing {
     sys::Descriptors& descriptors;
     ~Passing() { (void)descriptors.pass_exec(false); }
 };
 
-/// How many descriptors more than those of the state there is room for; nullopt: it has not proved anything.
+/// The number of descriptors, beyond those of the state, that there is room for; nullopt: it has proved nothing.
 std::optional<std::size_t> proved_by(const std::string& said, const std::string& proof) {
     const std::string line = fmt::format("\nsuperd can take over {} and ", proof);
     const std::string text = "\n" + said;
@@ -142,7 +142,7 @@ Upgrade::~Upgrade() {
 
 void Upgrade::begin() {
     if (under_way()) return;
-    engine_.log.write(Level::info, fmt::format("upgrade: {} is to prove that it can take over", binary_));
+    engine_.log.write(Level::info, fmt::format("upgrade: {} must prove that it can take over", binary_));
     said_.clear();
     late_ = false;
     engine_.reserve.release();
@@ -182,12 +182,12 @@ Result<void> Upgrade::start_proof() try {
     return fail(kNoMemory);
 }
 
-/// In the child. Its descriptors are its own; the files behind them are not.
+/// Runs in the child. Its descriptors are its own; the files behind them are not.
 void Upgrade::run_proof(const sys::Descriptors& descriptors, int state, int words) noexcept {
     setpgid(0, 0);
     dup2(words, STDOUT_FILENO);
     dup2(words, STDERR_FILENO);
-    unsetenv("NOTIFY_SOCKET");  // it has nothing to tell the service manager
+    unsetenv("NOTIFY_SOCKET");  // it must not talk to the service manager
     std::vector<std::string> argv = words_;
     argv.insert(argv.end(), {kTakeOver, std::to_string(state), kProve});
     const auto passed = descriptors.pass_exec(true);
@@ -200,7 +200,7 @@ void Upgrade::run_proof(const sys::Descriptors& descriptors, int state, int word
 void Upgrade::hear() {
     char buffer[4096];
     ssize_t n = -1;
-    // So much as a pipe holds; one that speaks without end must not keep the loop from everybody else.
+    // As much as a pipe holds; a program that writes without end must not hold up the loop.
     for (int i = 0; i < 16 && (n = read(voice_.get(), buffer, sizeof buffer)) > 0; ++i)
         if (said_.size() < kMostSaid) said_.append(buffer, static_cast<std::size_t>(n));
     if (n == 0) voice_source_ = {};
@@ -209,7 +209,7 @@ void Upgrade::hear() {
 void Upgrade::exited(pid_t pid, int status) {
     if (pid != prover_) return;  // given up, and another began meanwhile
     prover_ = 0;
-    kill(-pid, SIGKILL);  // whom it has left behind
+    kill(-pid, SIGKILL);  // the processes that it left behind
     hear();
     voice_source_ = {};
     voice_.reset();
@@ -234,7 +234,7 @@ std::string Upgrade::disproof(int status) const {
     else if (status != 0)
         how = fmt::format("it ended with status {}", WEXITSTATUS(status));
     const std::string why = first_line(said_);
-    // What it says then is the child's own word, before it was another program.
+    // In this case the child itself speaks, before it became another program.
     if (why.starts_with("execute ")) return why;
     return fmt::format("{}: {}{}{}", binary_, how, why.empty() ? "" : ": ", why);
 }
@@ -248,7 +248,7 @@ void Upgrade::tick() {
         const bool settled = engine_.spawner.settle(std::chrono::milliseconds(20)) && owner_.settled();
         if (settled && (engine_.log.flush() || now() >= log_deadline_)) return execute();
         if (now() < deadline_ || settled) return (void)timer_.set(now() + kTick);
-        refuse("handlers do not get to their programs");
+        refuse("handlers do not reach their programs");
     }
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What would become of a client, told by the functions that decide it.
+// What would happen to a client, explained by the functions that decide it.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -15,7 +15,7 @@ namespace {
 using Step = Explanation::Step;
 using Outcome = Explanation::Outcome;
 
-/// Of equals the first.
+/// The first of equals.
 const Step& decides(const std::vector<Step>& steps) {
     return *std::ranges::max_element(steps, {}, &Step::outcome);
 }
@@ -49,7 +49,7 @@ void Intake::explain(const sys::Address& client, std::optional<uid_t> uid, bool 
         steps.push_back({"max_load", allows ? Outcome::served : otherwise,
                          fmt::format("the load average is {} {}", allows ? "not above" : "above", *limits.max_load)});
     };
-    // In the order of take(): what keeps a listener from being watched, then what is asked of each client.
+    // In the order of take(): first what stops superd from watching a listener, then what applies to each client.
     if (seen && queue) overloaded();
     if (seen && limits.rate)
         steps.push_back({"rate", admission_.rate_opens_at() <= time ? Outcome::served : Outcome::waits,
@@ -63,7 +63,7 @@ void Intake::explain(const sys::Address& client, std::optional<uid_t> uid, bool 
         steps.push_back({"access", outcome(admit::Refusal::denied), text_of(access_.decide(*ip))});
     if (!times_.empty())
         steps.push_back({"times", outcome(admit::Refusal::time),
-                         admit::open_at(times_, host_.time_of_day()) ? "within" : "at this time nobody is let in"});
+                         admit::open_at(times_, host_.time_of_day()) ? "within" : "closed at this time"});
     if (!seen) return;
     const admit::Source* known = admission_.sources().find(source);
     if (limits.per_source)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// What superd tells of a client that might come, as plain values.
+// What superd says about a client that might come, as plain values.
 
 #include <array>
 #include <string>
@@ -10,7 +10,7 @@
 
 namespace superd::intake {
 
-/// What would become of a client.
+/// What would happen to a client.
 struct Explanation {
     enum class Outcome {
         served,
@@ -25,8 +25,8 @@ struct Explanation {
         std::string text;
     };
     std::vector<Step>
-        steps;  ///< all that was looked at, at least one, in superd's order; the first of the worst decides
-    /// Of the step that decides.
+        steps;  ///< everything that was looked at, at least one, in superd's order; the first of the worst decides
+    /// The outcome of the step that decides.
     Outcome outcome() const;
     /// "refused: per_source (4 of 4)"
     std::string verdict() const;

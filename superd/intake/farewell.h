@@ -16,10 +16,10 @@ class Farewell {
     explicit Farewell(sys::Loop& loop) : loop_(loop) {}
     Farewell(const Farewell&) = delete;
 
-    /// With RST, by SO_LINGER of no time. socket(7)
+    /// With RST, by SO_LINGER with no time. socket(7)
     static void reset(sys::GuardedFd connection);
-    /// Sends `text`, if any, and FIN. A close with unread data would be a RST that may overtake both, so what the
-    /// client has sent is read away, for up to kLinger where it goes on sending.
+    /// Sends `text`, if any, and FIN. A close with unread data would send an RST that may overtake both, so this reads
+    /// and drops what the client has sent, for up to kLinger if it keeps sending.
     void close(sys::GuardedFd connection, std::string_view text, Instant now);
     /// When the first has lingered long enough; expire() is due then.
     std::optional<Instant> ends_at() const;
@@ -36,7 +36,7 @@ class Farewell {
     };
 
     sys::Loop& loop_;
-    std::list<Entry> leaving_;  ///< in the order of `until`
+    std::list<Entry> leaving_;  ///< ordered by `until`
 };
 
 }  // namespace superd::intake

@@ -11,7 +11,7 @@ namespace superd::intake {
 
 void Gate::configure(const conf::Service& definition) {
     const bool given = definition.handoff == conf::Handoff::listen;
-    const bool datagrams = definition.socket_type() == conf::SocketType::datagram;  // nobody to be told
+    const bool datagrams = definition.socket_type() == conf::SocketType::datagram;  // there is no connection to end
     needed_ = given || datagrams || definition.access.on_deny == conf::Denial::drop;
     times_ = needed_ ? definition.access.times : std::vector<conf::TimeWindow>{};
     lists_.reset();
@@ -38,7 +38,7 @@ Result<void> Gate::apply(net::Listener& listener) const {
     return listener.set_filter(wanted(listener));
 }
 
-/// Once a minute, so that a clock that is set or a change to summer time is seen.
+/// Once a minute, to notice a changed clock or a change to summer time.
 void Gate::look_at_clock() {
     timespec real{};
     clock_gettime(CLOCK_REALTIME, &real);

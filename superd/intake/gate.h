@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// The part of [access] that the kernel enforces: a socket filter on each listener. It is how access holds at all where
-// handlers accept for themselves, and with on_deny = "drop" it keeps denied clients from costing anything.
+// The part of [access] that the kernel enforces: a socket filter on each listener. Access depends on it where handlers
+// accept for themselves, and with on_deny = "drop" it keeps denied clients from costing anything.
 
 #include <functional>
 #include <optional>
@@ -15,14 +15,14 @@ namespace superd::intake {
 
 class Gate {
   public:
-    /// `changed`: the times of the week opened or closed it: apply() to all listeners.
+    /// `changed`: the times of the week have opened or closed it: apply() to all listeners.
     Gate(sys::Loop& loop, std::function<void()> changed) : loop_(loop), changed_(std::move(changed)) {}
     Gate(const Gate&) = delete;
 
     void configure(const conf::Service& definition);
     /// The filter that such a socket should have; nullopt: none.
     std::optional<net::filter::Program> wanted(const net::Listener& listener) const;
-    /// What could not be attached is an error; then superd's own judgement still holds where it sees the clients.
+    /// An error if a filter cannot be attached; superd's own judgement still holds where it sees the clients.
     Result<void> apply(net::Listener& listener) const;
 
   private:

@@ -20,7 +20,7 @@ bool Held::add(model::Client& client, const admit::SourceKey& source, Instant un
     const Position entry = std::prev(clients_.end());
     auto source_of_events =
         loop_.io(entry->client.connection.get(), EPOLLRDHUP, [this, entry](std::uint32_t) { check_hang_up(entry); });
-    if (source_of_events) entry->hang_up = std::move(*source_of_events);  // else it is not told if it leaves
+    if (source_of_events) entry->hang_up = std::move(*source_of_events);  // without it, its leaving is not noticed
     return true;
 }
 
@@ -56,8 +56,8 @@ void Held::end(Position entry, admit::Refusal why) {
     ended_(std::move(client), why);
 }
 
-/// A client that sent its request and closed its side still wants the answer; one that closed without a word does
-/// not, as far as anybody can tell from here.
+/// A client that sent its request and closed its side still wants the answer; one that closed without sending anything
+/// probably does not.
 void Held::check_hang_up(Position entry) {
     char byte;
     const ssize_t n = sys::receive_without_rights(entry->client.connection.get(), &byte, 1, MSG_PEEK);

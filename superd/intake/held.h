@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// Clients that were accepted and wait for their own source's turn (on_excess = "queue").
+// Accepted clients that wait for their own source's turn (on_excess = "queue").
 
 #include <functional>
 #include <list>
@@ -21,21 +21,21 @@ struct HeldState;
 
 class Held {
   public:
-    /// Called with each client that ends here, and why: its time is over, or it has left.
+    /// Called for each client that ends here, with the reason: its time is over, or it has left.
     using Ended = std::function<void(model::Client, admit::Refusal)>;
     Held(sys::Loop& loop, Ended ended) : loop_(loop), ended_(std::move(ended)) {}
     Held(const Held&) = delete;
 
-    /// False: there is no place for one more of this source, or for any; `client` is as it was.
+    /// False: there is no place for another client of this source, or for any; `client` is unchanged.
     bool add(model::Client& client, const admit::SourceKey& source, Instant until);
     bool has_place(const admit::SourceKey& source) const;
-    /// Takes out the first whose source is let in now.
+    /// Takes out the first client whose source is let in now.
     std::optional<model::Client> next(const admit::Admission& admission, Instant now);
-    /// Takes out the first, whoever it is.
+    /// Takes out the first client, whatever its source.
     std::optional<model::Client> first();
-    /// The earliest time at which a bucket lets one of them in, if that is what one waits for.
+    /// The earliest time at which a bucket lets one of them in, if one waits for that.
     std::optional<Instant> opens_at(const admit::Admission& admission, Instant now) const;
-    /// When the time of the first of them is over; expire() is due then.
+    /// When the first of them has waited long enough; expire() is due then.
     std::optional<Instant> ends_at() const;
     void expire(Instant now);
     std::size_t size() const { return clients_.size(); }
@@ -44,7 +44,7 @@ class Held {
     std::vector<HeldState> write_down(sys::Descriptors& descriptors) const;
     Result<void> go_on(const std::vector<HeldState>& state, sys::Descriptors& descriptors);
 
-    /// Each costs a descriptor.
+    /// Each held client costs a descriptor.
     static constexpr std::size_t kOfOneSource = 16;
     static constexpr std::size_t kInAll = 512;
 

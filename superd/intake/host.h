@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// All that the intake may ask of the service whose clients it takes. It is tested with a fake one, whose clock steps.
+// Everything that the intake may ask of its service. Tests use a fake host, whose clock steps.
 
 #include <ctime>
 
@@ -15,17 +15,17 @@ class Host {
 
     /// A client was taken from the kernel.
     virtual void accepted() = 0;
-    /// Clients may be taken that could not be before, or fewer are here.
+    /// More clients may be taken than before, or fewer are here.
     virtual void changed() = 0;
-    /// The kernel lacks what it takes to accept a client or to wait for one.
+    /// The kernel lacks what it needs to accept a client or to wait for one.
     virtual void scarce(const Error& why) = 0;
 
     /// Calls Intake::woken() at that time; a later call replaces an earlier one.
     virtual Result<void> wake_at(Instant when) = 0;
     virtual Instant now() const = 0;
-    /// What [access] times is about.
+    /// The time for [access] times.
     virtual std::time_t time_of_day() const = 0;
-    /// Of the last minute; 0 where the kernel does not tell.
+    /// Of the last minute; 0 if the kernel does not tell.
     virtual double load_average() const = 0;
 };
 

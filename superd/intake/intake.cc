@@ -13,13 +13,13 @@
 namespace superd::intake {
 namespace {
 
-/// Clients refused at one go, so that a flood of them cannot keep the loop from the others.
+/// Clients refused in one go, so that a flood of them does not keep the loop from others.
 constexpr int kMostRefused = 64;
 constexpr int kMostDatagrams = 512;
-/// The kernel reckons the load average anew every 5 s.
+/// The kernel updates the load average every 5 s.
 constexpr Duration kLoadAgain = std::chrono::seconds(1);
 
-/// accept(2): errors of the one connection that was about to be accepted.
+/// accept(2): errors of the connection that was about to be accepted.
 bool is_of_connection(int code) {
     switch (code) {
         case EINTR:
@@ -47,7 +47,7 @@ Intake::Intake(sys::Loop& loop, Log& log, const std::string& service, Host& host
       farewell_(loop),
       held_(loop, [this](model::Client client, admit::Refusal why) {
           let_go(std::move(client), why, false);
-          if (why == admit::Refusal::gone) host_.changed();  // expire() is about to tell of the others at once
+          if (why == admit::Refusal::gone) host_.changed();  // expire() reports the others together
       }) {}
 
 void Intake::configure(const conf::Service& definition) {
@@ -193,13 +193,13 @@ std::optional<model::Client> Intake::fetch(const net::Listener& socket, std::siz
 }
 
 void Intake::take_all(const net::Listener& socket, std::size_t listener) {
-    // Those in the queue, and no end of those who come meanwhile. Datagrams may come as fast as they are taken.
+    // Take those in the queue, but not an endless stream of new ones. Datagrams may come as fast as they are taken.
     const bool datagrams = socket.type() == conf::SocketType::datagram;
     const int most = datagrams ? kMostDatagrams : std::max(socket.options().backlog, SOMAXCONN) + 1;
     for (int left = most; left > 0; --left) {
         auto client = fetch(socket, listener);
         if (!client) return;
-        if (judge(*client)) stalled_.push_back(std::move(*client));  // they wait, full or not: this is their last door
+        if (judge(*client)) stalled_.push_back(std::move(*client));  // even if full: this is their last chance
     }
 }
 
@@ -220,7 +220,7 @@ std::optional<model::Client> Intake::accept(const net::Listener& socket, std::si
         sys::Fd connection = socket.accept(from, size);
         if (connection) {
             host_.accepted();
-            // The one option that an accepted socket does not inherit.
+            // An accepted socket does not inherit this one option.
             if (const auto& priority = socket.options().priority)
                 setsockopt(connection.get(), SOL_SOCKET, SO_PRIORITY, &*priority, sizeof *priority);
             model::Client client;
@@ -245,7 +245,7 @@ std::optional<model::Client> Intake::receive(const net::Listener& socket, std::s
     auto datagram = net::receive(socket.fd(), socket.address());
     if (!datagram) {
         const int code = datagram.error().code;
-        // Any other pending error of the socket (ICMP of an earlier reply) is taken by reading it.
+        // Reading the socket also takes any other pending error (ICMP of an earlier reply).
         if (code == ENOMEM || code == ENOBUFS) host_.scarce(datagram.error());
         if (code == EPERM) count(admit::Refusal::denied);  // it passed descriptors
         return std::nullopt;
@@ -308,7 +308,7 @@ bool Intake::judge(model::Client& client) {
 bool Intake::hold(model::Client& client, const admit::SourceKey& source) {
     const Instant until = host_.now() + admission_.limits().wait_timeout;
     if (!wake_by(until) || !held_.add(client, source, until)) return false;
-    look_at_held_ = true;  // when a token comes, or when one of its own ends
+    look_at_held_ = true;  // when a token comes, or when one of its own handlers ends
     return true;
 }
 
@@ -319,7 +319,7 @@ void Intake::refuse(model::Client client, admit::Refusal why) {
 void Intake::let_go(model::Client client, admit::Refusal why, bool denied) {
     const Instant time = host_.now();
     logged_ ? refusals_.note(why, client.peer, time) : refusals_.count(why);
-    // Where it cannot be woken, a window ends with the next refusal, and a goodbye with the next wake.
+    // If it cannot be woken, a window ends with the next refusal, and a farewell with the next wake.
     if (const auto ends = refusals_.ends_at()) (void)wake_by(*ends);
     if (client.kind == model::Client::Kind::datagram || why == admit::Refusal::gone) return;
     const conf::Limits& limits = admission_.limits();

@@ -2,8 +2,8 @@
 #pragma once
 // The way of a client from the kernel to the model: accepted, judged, charged; or held, or let go.
 //
-// A client comes from a listener (fetch), is judged once it is known who it is (arrive), joins those who are to be
-// served, and is handed to the model when the model asks (take). A held one joins them when its turn comes (advance).
+// A client comes from a listener (fetch), is judged once it is known who it is (arrive), joins the line of clients to
+// be served, and goes to the model when the model asks (take). A held one joins when its turn comes (advance).
 
 #include <list>
 #include <optional>
@@ -29,52 +29,52 @@ struct IntakeState;
 
 class Intake {
   public:
-    /// `loop` tells when clients leave that are held or told goodbye.
+    /// `loop` tells when clients leave that are held or let go.
     Intake(sys::Loop& loop, Log& log, const std::string& service, Host& host);
     Intake(const Intake&) = delete;
 
     void configure(const conf::Service& definition);
 
-    /// What keeps every client from being served now: instances, rate or max_load.
+    /// What keeps all clients from being served now: instances, rate or max_load.
     std::optional<admit::Refusal> closed() const;
-    /// May the next client be taken from the kernel now, to be served or to be told?
+    /// May the next client be taken from the kernel now, to be served or to be refused?
     bool is_open() const;
-    /// Where nobody is in line, lets the first held client join it whose turn has come. True: take() has a client who
-    /// is here already.
+    /// If the line is empty, lets the first held client join it whose turn has come. True: take() has a client that is
+    /// here already.
     bool advance();
-    /// The next client with its place charged. `socket` may be nullptr: then only those in line.
+    /// The next client with its place charged. `socket` may be nullptr: then only clients in line.
     std::optional<model::Client> take(const net::Listener* socket, std::size_t listener);
-    /// Any client that is here already, held ones as well, limits or not: the last chance to serve it.
+    /// Any client that is here already, including held ones, despite limits: the last chance to serve it.
     std::optional<model::Client> take_here();
-    /// Takes over all who wait on a socket that is about to be closed; of a flood, as many as its queue holds.
+    /// Takes all clients that wait on a socket that is about to be closed; of a flood, as many as its queue holds.
     void take_all(const net::Listener& socket, std::size_t listener);
     /// A client that could not be served yet; it is first in line.
     void stall(model::Client client);
-    /// Nobody else is taken for now. The host hears `changed` when what only time stands against may have passed.
+    /// Takes no more clients for now. The host hears `changed` when obstacles that only need time may be gone.
     void rest();
-    /// A handler ended: a held client may go.
+    /// A handler ended: a held client may go on.
     void released() { look_at_held_ = true; }
-    /// No client is wanted any more.
+    /// No more clients are wanted.
     void clear();
-    /// The time has come that the host was asked for.
+    /// The time that the host was asked for has come.
     void woken();
 
     IntakeState write_down(sys::Descriptors& descriptors) const;
-    /// After configure(). Places that children have are for their owner to take again.
+    /// After configure(). Children's owners take their places again themselves.
     Result<void> go_on(const IntakeState& state, sys::Descriptors& descriptors);
 
     /// Lets a client go that cannot be served, as on_excess says.
     void refuse(model::Client client, admit::Refusal why);
-    /// Counts what no client was lost by.
+    /// Counts a refusal that lost no client.
     void count(admit::Refusal why) { refusals_.count(why); }
 
     admit::Admission& admission() { return admission_; }
     const RefusalLog& refusals() const { return refusals_; }
-    /// In line: nothing stood against them when they were judged.
+    /// In line: nothing kept them out when they were judged.
     std::size_t stalled() const { return stalled_.size(); }
     std::size_t held() const { return held_.size(); }
-    /// What would be decided about this client now, step by step. `seen`: superd accepts it; else the kernel's filter
-    /// or its handler does. `uid`: of a client on a unix socket.
+    /// What would happen to this client now, step by step. `seen`: superd accepts it; otherwise the kernel's filter or
+    /// its handler does. `uid`: of a client on a unix socket.
     void explain(const sys::Address& client, std::optional<uid_t> uid, bool seen, model::Client::Kind kind,
                  std::vector<Explanation::Step>& steps) const;
 
@@ -83,7 +83,7 @@ class Intake {
     std::optional<model::Client> fetch(const net::Listener& socket, std::size_t listener);
     std::optional<model::Client> accept(const net::Listener& socket, std::size_t listener);
     std::optional<model::Client> receive(const net::Listener& socket, std::size_t listener);
-    /// It is known who this is: joins the line, is held, or is let go.
+    /// The client is known: it joins the line, is held, or is let go.
     void arrive(model::Client client);
     model::Client leave_line();
     /// Why this client is not served now, if so.
@@ -91,7 +91,7 @@ class Intake {
         admit::Refusal why;
         bool denied;  ///< by [access]
     };
-    /// Has a client against whom this speaks a claim to be held?
+    /// May a client with this judgement be held?
     bool may_wait(const Judgement& judgement, model::Client::Kind kind) const {
         return !judgement.denied && kind == model::Client::Kind::connection && queues();
     }
@@ -103,13 +103,13 @@ class Intake {
     void let_go(model::Client client, admit::Refusal why, bool denied);
     admit::SourceKey source_of(const model::Client& client) const;
     admit::SourceKey source_of(const sys::Address& peer, std::optional<uid_t> uid) const;
-    /// What keeps any client from being served, and is told to those who do not queue: instances or max_load.
+    /// What keeps all clients out, and refuses those that do not queue: instances or max_load.
     std::optional<admit::Refusal> overload() const;
     bool load_allows() const;
     /// The host hears `changed` by then.
     void pace(Instant when);
     Result<void> wake_by(Instant when);
-    /// Asks for the next wake that anything here waits for.
+    /// Asks for the next wake-up that anything here waits for.
     Result<void> wake_for_all();
 
     Host& host_;

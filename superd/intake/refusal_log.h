@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// Refusals of one service, counted and logged; a flood of them becomes a line every ten seconds.
+// Refusals of one service, counted and logged; a flood of them becomes one line every ten seconds.
 
 #include <optional>
 #include <string>
@@ -20,18 +20,18 @@ class RefusalLog {
     void count(admit::Refusal why) { ++counts_[static_cast<std::size_t>(why)]; }
     /// Counts and logs.
     void note(admit::Refusal why, const sys::Address& peer, Instant now);
-    /// When the window that is open ends; expire() is due then.
+    /// When the open window ends; expire() is due then.
     std::optional<Instant> ends_at() const { return until_; }
     void expire(Instant now);
     const admit::Refusals& counts() const { return counts_; }
-    /// Over an upgrade: what is counted, and the window that is open, if one is.
+    /// For an upgrade: the counts, and the open window, if any.
     struct Memory {
         admit::Refusals counts{}, in_window{};
         std::optional<Instant> until;
     };
     Memory memory() const { return {counts_, in_window_, until_}; }
     void go_on(const Memory& memory);
-    /// "denied 2, gone 1"; empty where there were none.
+    /// "denied 2, gone 1"; empty if there are none.
     std::string summary() const;
 
     static constexpr Duration kWindow = std::chrono::seconds(10);
@@ -41,7 +41,7 @@ class RefusalLog {
     Log& log_;
     std::string service_;
     admit::Refusals counts_{}, in_window_{};
-    std::optional<Instant> until_;  ///< of the window that is open
+    std::optional<Instant> until_;  ///< of the open window
 };
 
 }  // namespace superd::intake

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// What an intake hands over when another process goes on in this one's place, as plain values. Descriptors are numbers.
+// An intake's state for the process that continues in its place, as plain values. Descriptors are numbers.
 
 #include <string>
 #include <vector>
@@ -10,7 +10,7 @@
 
 namespace superd::intake {
 
-/// Of a client that is here and has no handler.
+/// A client that is here and has no handler.
 struct ClientState {
     std::size_t listener = 0;
     int connection = -1;

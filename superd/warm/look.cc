@@ -17,7 +17,7 @@
 namespace superd::warm {
 namespace {
 
-/// A file of /proc by lines, of which the end of a long one is left out.
+/// A file in /proc by lines; the end of a long line is left out.
 class Lines {
   public:
     Lines(pid_t process, const char* name) {
@@ -43,7 +43,7 @@ class Lines {
 bool is_idle_device(dev_t device) {
     if (major(device) != 1) return false;
     switch (minor(device)) {
-        case 3:  // null, zero, full, random, urandom: no offset, no state of whoever has it open
+        case 3:  // null, zero, full, random, urandom: no offset, no state for each opener
         case 5:
         case 7:
         case 8:
@@ -84,7 +84,7 @@ Obstacle look_at_file(pid_t process, int fd, StubData& data) {
     file.close_on_exec = flags & O_CLOEXEC;
     file.offset = offset;
     std::snprintf(file.path, sizeof file.path, "/proc/self/fd/%d", fd);
-    // The tracer has the same ids: what it cannot open, a copy cannot.
+    // The tracer has the same ids: a file that it cannot open, a copy cannot open either.
     std::snprintf(name, sizeof name, "/proc/%d/fd/%d", process, fd);
     const int again = open(name, file.flags | O_CLOEXEC);
     if (again >= 0) close(again);
@@ -157,7 +157,7 @@ bool Files::tell_open(pid_t process, const char* name) {
     if (n <= 0) return false;
     path[n] = '\0';
     if (about.st_nlink == 0) {
-        // A file of its own that it has removed; or one that was replaced just now, of which superd is to know.
+        // A file of its own that it has removed, or one that was replaced just now, which superd must know.
         constexpr char kDeleted[] = " (deleted)";
         const auto length = static_cast<std::size_t>(n);
         if (length > sizeof kDeleted && std::strcmp(path + length + 1 - sizeof kDeleted, kDeleted) == 0)
@@ -170,7 +170,7 @@ bool Files::tell_open(pid_t process, const char* name) {
 
 void Files::tell_mapped(const char* path, std::uint64_t device, std::uint64_t inode) {
     for (unsigned i = 0; i < count_; ++i)
-        if (known_[i].inode == inode) return;  // the device may be told otherwise than by stat(2) (btrfs, overlayfs)
+        if (known_[i].inode == inode) return;  // the device may differ from that of stat(2) (btrfs, overlayfs)
     struct stat about {};
     if (stat(path, &about) != 0) return;
     if (about.st_ino != inode) {  // replaced since: superd sees that it is another
@@ -200,7 +200,7 @@ void Files::tell(const char* path, const struct stat& about) {
     msghdr message{};
     message.msg_iov = parts;
     message.msg_iovlen = 2;
-    sendmsg(channel_, &message, MSG_NOSIGNAL);  // superd has gone: so does the handler, as soon as it is parked
+    sendmsg(channel_, &message, MSG_NOSIGNAL);  // if superd is gone, the handler ends as soon as it is parked
 }
 
 }  // namespace superd::warm

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The last steps: everything of the handler stands still, and one of its threads gets the stub.
+// The last steps: the whole handler stands still, and one of its threads gets the stub.
 #include <errno.h>
 #include <poll.h>
 #include <sched.h>
@@ -20,7 +20,7 @@ namespace superd::warm {
 
 using namespace proc::warm;
 
-/// So that none of them touches the client while it has none. They stay where they are, whatever they were in.
+/// So that no thread touches the client while there is none. Each stays where it is, whatever it was doing.
 bool Tracer::stop_others(const Thread& thread) {
     const pid_t first = thread.id;
     for (unsigned i = 0; i < count_; ++i) threads_[i].stopped = threads_[i].id == first;
@@ -42,7 +42,7 @@ bool Tracer::stop_others(const Thread& thread) {
         const int event = status >> 16, signal = WSTOPSIG(status);
         if (event == PTRACE_EVENT_CLONE || event == PTRACE_EVENT_FORK || event == PTRACE_EVENT_VFORK)
             cloned(*other, event);
-        if (event == PTRACE_EVENT_EXEC) give_up(Obstacle::forked);  // the thread that was to be parked has gone
+        if (event == PTRACE_EVENT_EXEC) give_up(Obstacle::forked);  // the thread to be parked is gone
         if (over_) return false;
         other->stopped = true;
         other->signal = event == 0 && signal != kCallStop ? signal : 0;
@@ -55,16 +55,16 @@ bool Tracer::wait_for_call_stop(pid_t id) {
         int status;
         if (next_stop(id, status) != id) return false;
         if (!WIFSTOPPED(status)) return ended(id, status), false;
-        if (WSTOPSIG(status) == kCallStop) return true;  // else SIGSTOP: all others are blocked
+        if (WSTOPSIG(status) == kCallStop) return true;  // otherwise SIGSTOP: all others are blocked
     }
 }
 
-/// The call that was entered is not carried out. Leaves the thread where calls can be made in its name.
+/// Cancels the call that was entered. Leaves the thread where calls can be made in its name.
 bool Tracer::hold_call(pid_t id) {
     Registers entered{}, after{};
     if (!get_registers(id, entered)) return false;
     Registers other = entered;
-    // A call without effect instead, rather than none (-1), which a filter of the program's may punish.
+    // A call without effect instead of none (-1), which a filter of the program may punish.
     if (!set_number(id, other, SYS_getpid) || !set_registers(id, other) || !wait_for_call_stop(id)) return false;
     if (ptrace(PTRACE_INTERRUPT, id) != 0 || ptrace(PTRACE_CONT, id, 0, 0) != 0) return false;
     int status;
@@ -84,7 +84,7 @@ bool Tracer::call(pid_t id, long number, const long (&arguments)[6], long& value
     return true;
 }
 
-/// Where the way back from the stub is a branch of limited length, several places are tried.
+/// If the way back from the stub is a branch of limited reach, several places are tried.
 unsigned long Tracer::map_near(pid_t id, unsigned long size) {
     const unsigned long from = parked_at_;
     for (unsigned long step = 0;; ++step) {
@@ -104,7 +104,7 @@ unsigned long Tracer::map_near(pid_t id, unsigned long size) {
     }
 }
 
-/// What is in the way of copies, and what they have to do.
+/// What prevents copies, and what they have to do.
 Obstacle Tracer::judge() {
     data_.clone_flags = CLONE_PARENT | SIGCHLD;
     // glibc keeps the thread's number there, and its own fork has it set; musl has a lock there.
@@ -123,7 +123,7 @@ Obstacle Tracer::judge() {
     return files != Obstacle::none ? files : memory;
 }
 
-/// A name that only the stub is told; it may ask for its channel there.
+/// A name that only the stub knows; it may ask for its channel there.
 bool Tracer::listen() {
     listener_ = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     data_.tracer.sun_family = AF_UNIX;
@@ -178,8 +178,8 @@ void Tracer::park(Thread& thread) {
     errno = 0;
     if (!hold_call(id)) return give_up(Obstacle::other_calls, errno);
     if (!listen() || !place_stub(id, start)) return give_up(Obstacle::no_room, errno);
-    // From here on nobody may look into it, its tracer neither, so this comes after all that is written to it; and
-    // before it has the channel.
+    // From here on no process may look into it, not even its tracer, so this comes after everything that is written to
+    // it, and before it gets the channel.
     long r = 0;
     if (!call(id, SYS_prctl, {PR_SET_DUMPABLE, 0, 0, 0, 0, 0}, r) || r != 0 || !set_registers(id, start))
         return give_up(Obstacle::no_room, errno);
@@ -212,7 +212,7 @@ void Tracer::give_channel() {
     }
 }
 
-/// The others go on when the stub has gone; until then they stand still, which takes their tracer.
+/// The others go on when the stub is gone; until then they stand still, and their tracer has to stay.
 void Tracer::stay() {
     char nothing;
     while (read(tracing_, &nothing, 1) < 0 && errno == EINTR) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// All that knows the processor. Another one needs a file like these two.
+// Everything that depends on the processor. Another one needs a file like these two.
 //
 // Each has: Registers (what ptrace(2) calls NT_PRSTATUS); kArchitecture (of PTRACE_GET_SYSCALL_INFO); kReach (how far
 // its stub may lie from the call that it goes back to; 0: anywhere); set_number, which changes the call that a thread

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// aarch64, as warm/processor.h says.
+// aarch64, as described in warm/processor.h.
 
 #include <elf.h>
 #include <linux/audit.h>
@@ -38,8 +38,8 @@ inline bool set_number(int thread, Registers&, long number) {
     iovec part{&value, sizeof value};
     return ptrace(PTRACE_SETREGSET, thread, NT_ARM_SYSTEM_CALL, &part) == 0;
 }
-/// At the stops of a call x7 says which stop it is, so it is taken from `after`, a stop of another kind; x0 has then
-/// become the result.
+/// At the stops of a call x7 says which stop it is, so its value comes from `after`, a stop of another kind; by then x0
+/// is the result.
 inline Registers at_call(const Registers& entered, const Registers& after) {
     Registers r = after;
     r.regs[0] = entered.regs[0];
@@ -70,8 +70,8 @@ SUPERD_CHILD [[gnu::always_inline]] static inline long copy_process(long flags, 
     return proc::raw_syscall(SYS_clone, flags, 0, 0, 0, tid);
 }
 
-/// Gives the signal mask back and goes to where `r` says. Nothing is written to the program's stack; a signal that has
-/// waited is delivered there.
+/// Restores the signal mask and goes to where `r` says. It writes nothing to the program's stack; a waiting signal is
+/// delivered there.
 SUPERD_CHILD [[noreturn, gnu::always_inline]] static inline void resume(const Registers* r, const void* mask) {
     register const Registers* base __asm__("x19") = r;
     register const void* second __asm__("x1") = mask;

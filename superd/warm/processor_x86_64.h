@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// x86-64, as warm/processor.h says.
+// x86-64, as described in warm/processor.h.
 
 #include <linux/audit.h>
 #include <sched.h>
@@ -39,7 +39,7 @@ inline Registers at_call(const Registers& entered, const Registers&) {
 }
 inline void set_call(Registers& r, long number, const long (&a)[6]) {
     r.rax = static_cast<unsigned long>(number);
-    r.orig_rax = ~0UL;  // nothing is to be restarted
+    r.orig_rax = ~0UL;  // nothing to restart
     unsigned long long* to[] = {&r.rdi, &r.rsi, &r.rdx, &r.r10, &r.r8, &r.r9};
     for (int i = 0; i < 6; ++i) *to[i] = static_cast<unsigned long>(a[i]);
 }
@@ -61,8 +61,8 @@ SUPERD_CHILD [[gnu::always_inline]] static inline long copy_process(long flags, 
     return proc::raw_syscall(SYS_clone, flags, 0, 0, tid, 0);
 }
 
-/// Gives the signal mask back and goes to where `r` says. Nothing is written to the program's stack; a signal that has
-/// waited is delivered there.
+/// Restores the signal mask and goes to where `r` says. It writes nothing to the program's stack; a waiting signal is
+/// delivered there.
 SUPERD_CHILD [[noreturn, gnu::always_inline]] static inline void resume(const Registers* r, const void* mask) {
 #define SUPERD_AT(field) [field] "i"(offsetof(Registers, field))
     __asm__ volatile(

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// What a system call means to a handler's start.
+// What a system call means during a handler's start.
 
 namespace superd::warm {
 
-/// Which arguments are descriptors, or what else is to be seen in the call.
+/// Which arguments are descriptors, or what else to look at in the call.
 enum class Look {
     first,        ///< argument 0 is a descriptor; the call touches what it names
     two,          ///< arguments 0 and 1

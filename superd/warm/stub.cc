@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Runs inside the handler, on a stack of its own with all signals blocked, from the handler's first call that touches
-// its client to the moment when that call is made again. Raw system calls alone; only general registers are used.
+// its client until that call is made again. Uses only raw system calls and general registers.
 #include "warm/stub.h"
 
 #include <fcntl.h>
@@ -60,7 +60,7 @@ template <class T>
     return n;
 }
 
-/// Files have one offset for all who have inherited them, so a copy opens them anew.
+/// All processes that inherit an open file share its offset, so a copy opens its files again.
 [[gnu::always_inline]] static inline long reopen(const StubData* data) {
     for (unsigned i = 0; i < data->count; ++i) {
         const Reopened* file = &data->files[i];
@@ -74,13 +74,13 @@ template <class T>
     return 0;
 }
 
-/// In the place of the placeholder, on which the program may have set FD_CLOEXEC.
+/// Replaces the placeholder, on which the program may have set FD_CLOEXEC.
 [[gnu::always_inline]] static inline long replace(int connection, int fd) {
     const long r = raw_syscall(SYS_fcntl, fd, F_GETFD);
     return raw_syscall(SYS_dup3, connection, fd, r > 0 && (r & FD_CLOEXEC) != 0 ? O_CLOEXEC : 0);
 }
 
-/// The connection becomes stdin and stdout, and nothing of superd's is left.
+/// The connection becomes stdin and stdout, and nothing of superd's remains.
 [[noreturn, gnu::always_inline]] static inline void go(StubData* data, int connection, const Command& command) {
     long r = replace(connection, 0);
     if (r >= 0) r = replace(connection, 1);
@@ -96,7 +96,7 @@ template <class T>
     resume(&data->at_call, &data->mask);
 }
 
-/// A child of superd's, as the template is. True: in the copy, to which `data` belongs from now on.
+/// The copy is a child of superd, as the template is. True: in the copy, which owns `data` from now on.
 [[gnu::always_inline]] static inline bool copy(StubData* data, int descriptor, const Command& command) {
     const long pid = copy_process(data->clone_flags, data->tid_address);
     if (pid != 0) {
@@ -129,13 +129,13 @@ SUPERD_STUB void stub(StubData* data) {
         Command command;
         int descriptor;
         const long n = receive(data->channel, &command, sizeof command, descriptor);
-        if (n <= 0) leave(0);  // superd lets it go
+        if (n <= 0) leave(0);  // superd releases it
         const bool copies = command.word == Word::copy || command.word == Word::copy_goes;
         long wrong = 0;
         if (n != sizeof command || (!copies && command.word != Word::go) || (copies && data->copies == 0))
             wrong = EINVAL;
         else if (descriptor < 0)
-            wrong = EMFILE;  // no number was free for it
+            wrong = EMFILE;  // no free number for it
         if (wrong != 0) {
             answer(data->channel, Word::failed, command.serial, wrong);
             if (descriptor >= 0) raw_syscall(SYS_close, descriptor);

@@ -16,7 +16,7 @@ extern "C" const unsigned char __stop_warm_stub[] __attribute__((visibility("hid
 
 namespace superd::warm {
 
-/// A regular file or folder that is open, and where it stands in it.
+/// An open regular file or folder, and its offset.
 struct Reopened {
     int fd;
     int flags;
@@ -27,13 +27,13 @@ struct Reopened {
 };
 
 struct StubData {
-    Registers at_call;   ///< with which the call that it was parked at is made
+    Registers at_call;   ///< make the call that it was parked at
     std::uint64_t mask;  ///< signals that the program blocks
-    sockaddr_un tracer;  ///< gives it its channel
+    sockaddr_un tracer;  ///< passes on its channel
     unsigned tracer_length;
-    int dumpable;  ///< as the program had it
+    int dumpable;  ///< the program's own setting
     int copies;    ///< it may be copied
-    int stays;     ///< the tracer stays until it goes, and lets go of the other threads then
+    int stays;     ///< the tracer stays until it goes, and then releases the other threads
     int tracing;   ///< connection to the tracer
     int channel;   ///< to superd
     long clone_flags;
@@ -43,9 +43,9 @@ struct StubData {
     Reopened files[proc::warm::kMostReopened];
 };
 
-constexpr unsigned long kStubStack = 4096;  ///< below the end of what follows the data
+constexpr unsigned long kStubStack = 4096;  ///< below the end of the area behind the data
 
-/// Where it begins. Does not return.
+/// The entry point. Does not return.
 [[noreturn]] void stub(StubData* data);
 
 }  // namespace superd::warm

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 // superd-warm PATH ARGV0 [ARGUMENT…]
 //
-// A handler that is to be ready before its client comes. Everything is already set but the client: stdin and stdout
-// are a placeholder, descriptor 3 is the channel to superd with the order in it. A process beside it follows it from
-// its exec to the first system call that touches the client, parks it there (warm/stub.h) and leaves.
+// A handler that must be ready before its client comes. Everything but the client is set already: stdin and stdout are
+// a placeholder, descriptor 3 is the channel to superd with the order in it. A second process follows it from its exec
+// to the first system call that touches the client, parks it there (warm/stub.h) and leaves.
 
 #include <errno.h>
 #include <fcntl.h>
@@ -21,21 +21,21 @@ namespace {
 using superd::proc::warm::kChannel;
 using superd::proc::warm::Obstacle;
 
-/// The tracer. It is no child of the handler's, and in no process group that the handler could mean by 0.
+/// The tracer. It is neither a child of the handler nor in a process group that the handler could mean by 0.
 [[noreturn]] void follow(pid_t handler, int ready) {
     setsid();
     close(STDIN_FILENO);
     close(STDOUT_FILENO);
     const pid_t self = getpid();
     static superd::warm::Tracer tracer(handler, kChannel);  // too large for the stack of a handler with a small one
-    // The handler lets this process trace it where the kernel wants that said, and then no longer waits.
+    // Where the kernel requires it, the handler allows this process to trace it, and then no longer waits.
     char go;
     if (write(ready, &self, sizeof self) == sizeof self && read(ready, &go, 1) == 1 && tracer.seize(ready))
         tracer.run();
     _exit(0);
 }
 
-/// In a child, which has gone when this returns, so that the handler has none.
+/// Through a child that is gone when this returns, so that the handler has none.
 bool start_tracer(int ready) {
     const pid_t handler = getpid();
     const pid_t between = fork();
@@ -54,7 +54,7 @@ bool start_tracer(int ready) {
 }  // namespace
 
 int main(int argc, char** argv) {
-    // Others of its user must not take its channel; it is not readable, so the kernel has seen to that from the exec
+    // Others of its user must not take its channel; the file is not readable, so the kernel prevents this from the exec
     // on.
     prctl(PR_SET_DUMPABLE, 0);
     prctl(PR_SET_NAME, "superd-warm");
@@ -74,7 +74,7 @@ int main(int argc, char** argv) {
         return 127;
     }
     close(pair[1]);
-    // The tracer alone has the channel before this process can be looked into.
+    // Only the tracer may have the channel before others can look into this process.
     close(kChannel);
     pid_t tracer = 0;
     char go = 0;

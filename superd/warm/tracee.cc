@@ -66,23 +66,23 @@ constexpr Rule kEverywhere[] = {
     {SYS_set_robust_list, Look::robust_list},
 };
 
-/// What only asks, and what any socket answers alike.
+/// Calls that only ask, and that any socket answers in the same way.
 bool asks_only(const Rule& rule, std::uint64_t what) {
-    constexpr std::uint64_t kTerminal2 = 0x802c542a;  // TCGETS2, where the headers do not have it
+    constexpr std::uint64_t kTerminal2 = 0x802c542a;  // TCGETS2, missing in some headers
     return rule.look == Look::control
                ? what == F_GETFL || what == F_GETFD || what == F_SETFD
                : static_cast<std::uint32_t>(what) == TCGETS || static_cast<std::uint32_t>(what) == TIOCGWINSZ ||
                      static_cast<std::uint32_t>(what) == kTerminal2;
 }
 
-/// `at_once`: the call does not wait. One that then asks for nothing wants to know whether they are open (Rust's
+/// `at_once`: the call does not wait. If it also asks for nothing, it checks whether the descriptors are open (Rust's
 /// start).
 bool polls(pid_t process, std::uint64_t at, std::uint64_t count, bool at_once, int most) {
     pollfd some[64];
-    if (count > 65536) return true;  // whoever polls that many is parked, whatever they are
+    if (count > 65536) return true;  // a program that polls so many is parked, whatever they are
     while (count > 0) {
         const std::uint64_t n = std::min<std::uint64_t>(count, std::size(some));
-        if (!read_memory(process, at, some, n * sizeof *some)) return false;  // the call says EFAULT
+        if (!read_memory(process, at, some, n * sizeof *some)) return false;  // the call reports EFAULT
         for (std::uint64_t i = 0; i < n; ++i)
             if (some[i].fd >= 0 && some[i].fd <= most && (some[i].events != 0 || !at_once)) return true;
         count -= n;

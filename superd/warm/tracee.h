@@ -12,10 +12,10 @@
 
 namespace superd::warm {
 
-constexpr unsigned kEvent = 8;  ///< above a stop's signal in what wait(2) tells
+constexpr unsigned kEvent = 8;  ///< above a stop's signal in the status from wait(2)
 
 bool read_memory(pid_t process, unsigned long from, void* to, unsigned long size);
-/// Word by word, since that alone may write to a page of code. `size` is rounded up to words.
+/// Word by word, since only this may write to a page of code. `size` is rounded up to words.
 bool write_memory(pid_t process, unsigned long to, const void* from, unsigned long size);
 bool get_registers(pid_t thread, Registers& registers);
 bool set_registers(pid_t thread, Registers registers);
@@ -24,23 +24,23 @@ bool set_registers(pid_t thread, Registers registers);
 bool touches(pid_t process, const Rule& rule, const std::uint64_t (&arguments)[6], bool errors_to_client);
 const Rule* rule_of(long number);
 
-/// A file of /proc/PID; -1 where it cannot be opened.
+/// Opens a file in /proc/PID; -1 if that fails.
 int open_proc(pid_t process, const char* name);
 
 using proc::warm::Obstacle;
-/// What of the process copies cannot share, with a word on it; fills in what they open anew.
+/// What copies of the process cannot share, with a detail; fills in what they open again.
 Obstacle look_at_files(pid_t process, StubData& data, char (&detail)[128]);
-/// The same of its mappings; each mapped file is told to `tell`.
+/// The same for its mappings; reports each mapped file to `tell`.
 class Files;
 Obstacle look_at_memory(pid_t process, Files& files, char (&detail)[128]);
-/// Programs that a tracer deprives of what they are for.
+/// Programs that do not work as intended under a tracer.
 bool gains_privilege(const char* path);
 
-/// Tells superd once of each regular file.
+/// Reports each regular file to superd once.
 class Files {
   public:
     explicit Files(int channel) : channel_(channel) {}
-    /// Descriptor of the process, or "exe". True: it is the kernel's source of random numbers.
+    /// A descriptor of the process, or "exe". True: it is the kernel's source of random numbers.
     bool tell_open(pid_t process, const char* name);
     void tell_mapped(const char* path, std::uint64_t device, std::uint64_t inode);
     bool more() const { return more_; }

@@ -41,7 +41,7 @@ long Tracer::left_ms() const {
     return (end_.tv_sec - now.tv_sec) * 1000 + (end_.tv_nsec - now.tv_nsec) / 1'000'000;
 }
 
-/// Kills it, so that no half-made handler goes on; EXITKILL sees to all others.
+/// Kills it, so that no half-prepared handler runs on; EXITKILL covers all other cases.
 void Tracer::give_up(Obstacle obstacle, int code, const char* detail) {
     if (over_) return;
     over_ = true;
@@ -49,8 +49,7 @@ void Tracer::give_up(Obstacle obstacle, int code, const char* detail) {
     if (process_ >= 0) syscall(SYS_pidfd_send_signal, process_, SIGKILL, nullptr, 0);
 }
 
-/// The next stop or end of one thread, or of any (-1); 0: there is none to come, or the time is over. SIGCHLD is
-/// blocked.
+/// The next stop or end of one thread, or of any (-1); 0: none can come, or the time is over. SIGCHLD is blocked.
 pid_t Tracer::next_stop(pid_t which, int& status) {
     for (;;) {
         const pid_t id = waitpid(which, &status, __WALL | WNOHANG);
@@ -85,7 +84,7 @@ void Tracer::ended(pid_t id, int status) {
         if (threads_[i].id == id) threads_[i--] = threads_[--count_];
     if (id != leader_) return;
     if (started_) return give_up(Obstacle::ended, status);
-    give_up(Obstacle::not_executed, WIFEXITED(status) ? WEXITSTATUS(status) : 0);  // its last word is errno
+    give_up(Obstacle::not_executed, WIFEXITED(status) ? WEXITSTATUS(status) : 0);  // it passes errno as its status
 }
 
 bool Tracer::seize(int ready) {
@@ -146,7 +145,7 @@ void Tracer::stopped(Thread& thread, int status) {
             cloned(thread, event);
             break;
         case PTRACE_EVENT_STOP:
-            if (signal != SIGTRAP) {  // stopped by a signal; it stays so, and the time runs
+            if (signal != SIGTRAP) {  // stopped by a signal; it stays stopped, and the time runs
                 ptrace(PTRACE_LISTEN, thread.id, 0, 0);
                 return;
             }
@@ -160,7 +159,7 @@ void Tracer::stopped(Thread& thread, int status) {
 void Tracer::executed() {
     char path[32];
     std::snprintf(path, sizeof path, "/proc/%d/exe", leader_);
-    // Other threads have ended with it, and what it had told the kernel of itself.
+    // Other threads have ended with it, and so has what it had told the kernel about itself.
     for (unsigned i = 0; i < count_; ++i)
         if (threads_[i].id != leader_) threads_[i--] = threads_[--count_];
     started_ = true;
@@ -201,7 +200,7 @@ void Tracer::note(const Rule& rule, const Arguments& a, bool leader) {
             facts_ |= kAskedPid;
             break;
         case Look::random:
-            // glibc's malloc draws a key so, in every program; nothing that a client sees depends on it.
+            // glibc's malloc draws a key this way in every program; nothing that a client sees depends on it.
             if (a[1] != 8 || a[2] != kNonBlocking) facts_ |= kDrewRandom;
             break;
         case Look::timer:

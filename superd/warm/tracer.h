@@ -15,7 +15,7 @@
 
 namespace superd::warm {
 
-/// Tells superd over `channel` why nothing was parked.
+/// Reports to superd over `channel` why nothing was parked.
 void tell(int channel, Obstacle obstacle, int code, const char* detail);
 
 inline constexpr int kCallStop = SIGTRAP | 0x80;
@@ -24,15 +24,15 @@ struct Thread {
     pid_t id;
     const Rule* rule;  ///< of the call that it has entered
     bool stopped;      ///< while the handler is being parked
-    int signal;        ///< that is still to be delivered
+    int signal;        ///< still to be delivered
 };
 
 class Tracer {
   public:
     Tracer(pid_t leader, int channel) : leader_(leader), channel_(channel), files_(channel) {}
-    /// Takes superd's order, seizes the process, and says so on `ready` by one byte.
+    /// Takes superd's order, seizes the process, and reports this on `ready` with one byte.
     bool seize(int ready);
-    /// Follows it until it is parked. One that cannot be parked is killed; so is one whose tracer dies before.
+    /// Follows it until it is parked. Kills it if it cannot be parked; EXITKILL kills it if the tracer dies first.
     void run();
 
   private:
@@ -64,7 +64,7 @@ class Tracer {
 
     pid_t leader_;
     int channel_;
-    int process_ = -1;  ///< pidfd of the leader: its pid may be another's once superd has reaped it
+    int process_ = -1;  ///< pidfd of the leader: another process may have its pid once superd has reaped it
     proc::warm::Order order_{};
     timespec end_{};
     bool started_ = false, over_ = false, timer_ = false;
@@ -72,7 +72,7 @@ class Tracer {
     int listener_ = -1, tracing_ = -1;
     unsigned count_ = 0;
     Thread threads_[proc::warm::kMostThreads];
-    Registers base_{};             ///< with which the parked call can be made
+    Registers base_{};             ///< for making the parked call
     unsigned long parked_at_ = 0;  ///< address of its instruction
     StubData data_{};
     proc::warm::Report report_{};

@@ -201,7 +201,7 @@ class Verbs(Control):
             _, err = self.superctl(daemon, "kill", "--", target, status=1)
             self.assertIn("superctl: ", err)
         self.assertIsNone(other.poll())
-        self.assertIn("is no signal", self.superctl(daemon, "kill", "cat", "NOSUCH", status=1)[1])
+        self.assertIn("is not a signal", self.superctl(daemon, "kill", "cat", "NOSUCH", status=1)[1])
 
     def test_explain(self):
         """explain names what decides: the rule, the limit with its count, the pause, or the missing listener."""

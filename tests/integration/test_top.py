@@ -79,7 +79,7 @@ class Top(Control):
         self.assertEqual(self.tmux("display-message", "-p", "#{cursor_flag} #{alternate_on}").strip(), "1 0")
 
     def test_shows_sorts_and_leaves(self):
-        """Services and connections are shown; c and p sort; q leaves and gives the terminal back."""
+        """Services and connections are shown; c and p sort; q quits and gives the terminal back."""
         self.terminal(100, 30)
         idle = [self.served("cat") for _ in range(2)]
         self.served("busy")
@@ -107,7 +107,7 @@ class Top(Control):
         self.keys("k")
         self.see(rf"^End handler {pids[1]} of cat, client 127\.0\.0\.1:\d+\? y/n$")
         self.keys("n")
-        self.see("q leave")
+        self.see("q quit")
         self.assertEqual(len(self.daemon.children()), 2)
         self.keys("k")
         self.see(r"^End handler")
@@ -128,7 +128,7 @@ class Top(Control):
         for line in self.tmux("capture-pane", "-p", "-J").split("\n"):
             self.assertLessEqual(len(line.rstrip()), 60, line)
         self.assertRegex("\n".join(lines), r"(?m)^SERVICE.*PID.*PEER.*AGE.*CPU%.*MEMORY")
-        self.assertRegex("\n".join(lines), r"q leave")
+        self.assertRegex("\n".join(lines), r"q quit")
         self.assertEqual(self.tmux("display-message", "-p", "#{pane_height} #{history_size}").strip(), "16 0")
         self.tmux("resize-window", "-x", "120", "-y", "40")
         self.eventually(lambda: len(self.rows()) == 20, "all of them")

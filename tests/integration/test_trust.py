@@ -26,7 +26,7 @@ class Trust(SuperdCase):
                 daemon.service("good", listen="tcp://127.0.0.1:0", model="fork", exec=["true"])
                 daemon.reload(refused=True)
                 daemon.wait_for(lambda r: r["message"].startswith(f"{folder}: error: ") and
-                                f"may be written by others than its owner (mode {mode:04o})" in r["message"],
+                                f"may be written by users other than its owner (mode {mode:04o})" in r["message"],
                                 since=since)
                 self.assertEqual(self.converse(uri), b"hello")
                 os.chmod(folder, 0o755)
@@ -41,7 +41,7 @@ class Trust(SuperdCase):
         os.chmod(daemon.directory, 0o1757)
         for status, output in (daemon.check(), daemon.run("--log-format", "text")):
             self.assertEqual(status, 1)
-            self.assertIn(f"{daemon.directory}: error: on the way to {daemon.config}: may be written by others", output)
+            self.assertIn(f"{daemon.directory}: error: on the way to {daemon.config}: may be written by users other", output)
 
 
 class TrustAsUser(Trust):
@@ -67,7 +67,7 @@ class TrustOfUsers(Control):
         shutil.chown(daemon.conf_dir, "nobody")
         self.assertEqual(self.check(daemon, "nobody"), (0, "1 service, no errors\n"))
         for user, whom in (("root", "superd is root: chown root"),
-                           ("daemon", "superd believes root and its own user alone: chown root, or who superd is")):
+                           ("daemon", "superd trusts only root and its own user: chown root, or superd's own user")):
             status, output = self.check(daemon, user)
             self.assertEqual(status, 1)
             self.assertIn(f'{daemon.conf_dir}: error: belongs to user "nobody", but {whom}\n', output)

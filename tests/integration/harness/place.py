@@ -31,7 +31,7 @@ def unfit(folder):
             if status.st_mode & 0o022:
                 return f"others may write to {at} (mode {stat.S_IMODE(status.st_mode):04o})"
             if os.geteuid() == 0 and not status.st_mode & 0o001:
-                return f"users may not pass {at}, as handlers have to"
+                return f"users may not enter {at}, as handlers have to"
             if at == "/":
                 return ""
             at = os.path.dirname(at)

@@ -80,7 +80,7 @@ TEST_CASE("times are days and hours, days by name, ranges over the weekend and o
 }
 
 TEST_CASE("each wrong time is an error at its own place") {
-    const std::string form = "must be days and times, such as \"Mon-Fri 08:00-18:00\", or times alone";
+    const std::string form = "must be days and times, such as \"Mon-Fri 08:00-18:00\", or only times";
     const std::string days = " is not a day: write one of Sun, Mon, Tue, Wed, Thu, Fri, Sat";
     const std::string time = " is not a time of day: write 00:00 to 24:00";
     for (const auto& [text, error] :
@@ -103,7 +103,7 @@ TEST_CASE("each wrong time is an error at its own place") {
                                             {"08:00-18:00-20:00", "\"18:00-20:00\"" + time},
                                             {"0x:00-18:00", "\"0x:00\"" + time},
                                             {"08:00-08:00", "ends when it begins: all day is 00:00-24:00"},
-                                            {"24:00-06:00", "begins at 24:00: write 00:00, and the day after"}}) {
+                                            {"24:00-06:00", "begins at 24:00: write 00:00 and the next day"}}) {
         INFO(text);
         CHECK(access_errors("times = [\"00:00-24:00\", \"" + text + "\"]") ==
               "5:25: access.times \"" + text + "\": " + error + "\n");

@@ -157,8 +157,9 @@ TEST_CASE("each wrong address in a list is reported at its own place, and only o
 TEST_CASE("all sockets of one service are of one type, and none is given twice") {
     const std::string rest = "\nmodel = \"fork\"\nexec = [\"handler\"]\n";
     CHECK(errors_in("listen = [\"tcp://*:1\", \"udp://*:1\"]" + rest) ==
-          "1:24: listen \"udp://*:1\": a datagram socket, but tcp://*:1 is a stream socket: all of one service must be "
-          "of one type\n");
+          "1:24: listen \"udp://*:1\": a datagram socket, but tcp://*:1 is a stream socket: all sockets of a service "
+          "must "
+          "have the same type\n");
     CHECK(errors_in("listen = [\"tcp://*:1\", \"unix:///x\", \"systemd:x\"]" + rest).empty());
     CHECK(errors_in("listen = [\"tcp://[::1]:1\", \"tcp://[0::1]:1\"]" + rest) ==
           "1:28: listen \"tcp://[0::1]:1\": given twice\n");

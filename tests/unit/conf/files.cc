@@ -50,11 +50,10 @@ TEST_CASE("the file's stem is the service's name, and not every stem is one") {
     CHECK(folder.services().at("a.B_1@x-y").name == "a.B_1@x-y");
     folder.define("two words", sound);
     folder.define("-dash", sound);
-    CHECK(
-        folder.errors() ==
-        "conf.d/-dash.toml: \"-dash\" is no name for a service: letters, digits and \"._@-\", a letter or digit first\n"
-        "conf.d/two words.toml: \"two words\" is no name for a service: letters, digits and \"._@-\", a letter or "
-        "digit first\n");
+    CHECK(folder.errors() ==
+          "conf.d/-dash.toml: \"-dash\" is not a service name: letters, digits and \"._@-\", a letter or digit first\n"
+          "conf.d/two words.toml: \"two words\" is not a service name: letters, digits and \"._@-\", a letter or "
+          "digit first\n");
 }
 
 TEST_CASE("each kind of unreadable file has its own error") {

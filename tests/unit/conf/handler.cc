@@ -95,7 +95,7 @@ TEST_CASE("a script's interpreter must exist where the kernel looks for it") {
         folder.write("private/sh", "#!/bin/true\n", 0755);
         chmod(folder.path("private").c_str(), 0700);
         CHECK(
-            errors("#!" + folder.path("private/sh") + "\n").find("cannot be reached: user \"nobody\" may not pass ") !=
+            errors("#!" + folder.path("private/sh") + "\n").find("cannot be reached: user \"nobody\" may not enter ") !=
             std::string::npos);
         chmod(folder.path("private").c_str(), 0755);
         chmod(folder.path("private/sh").c_str(), 0700);
@@ -122,7 +122,8 @@ TEST_CASE("an error names the folder that keeps a user from the handler") {
     chmod(folder.path("closed").c_str(), 0700);
     folder.define("a", definition(folder.path("closed/inner/handler"), "user = \"nobody\""));
     if (geteuid() != 0) return;  // the files would belong to the current user
-    CHECK(folder.errors() == "conf.d/a.toml:3:9: exec \"closed/inner/handler\": user \"nobody\" may not pass closed\n");
+    CHECK(folder.errors() ==
+          "conf.d/a.toml:3:9: exec \"closed/inner/handler\": user \"nobody\" may not enter closed\n");
     chmod(folder.path("closed").c_str(), 0711);
     CHECK(folder.errors().empty());
     chmod(folder.path("closed/inner/handler").c_str(), 0754);

@@ -98,7 +98,7 @@ TEST_CASE("limits have ranges, and the message shows them") {
 
 TEST_CASE("a rejected client gets a text, and nobody else does") {
     const std::string reject = "on_excess = \"reject\"\n";
-    const std::string needs = "5:13: limits.on_excess \"reject\" needs a reject_text to tell clients\n";
+    const std::string needs = "5:13: limits.on_excess \"reject\" needs a reject_text to send to clients\n";
     CHECK(limits(reject + "reject_text = \"" + std::string(4096, 'x') + "\"").reject_text.size() == 4096);
     CHECK(limits("reject_text = \"\"").reject_text.empty());
     CHECK(limits_errors(reject) == needs);
@@ -134,8 +134,8 @@ TEST_CASE(
     CHECK(errors_in(definition("tcp://*:1", "prefork") + "handoff = \"listen\"\n" + text) ==
           expected("under handoff \"listen\" the handler accepts clients itself, and superd never sees them"));
     CHECK(errors_in(definition("udp://*:1", "iterative") + "handoff = \"listen\"\n" + text) ==
-          expected("under model \"iterative\" the handler receives datagrams itself, and superd never sees who sends "
-                   "them"));
+          expected(
+              "under model \"iterative\" the handler receives datagrams itself, and superd never sees their senders"));
     const std::string fine =
         "[limits]\ninstances = 5\nmax_load = 2\non_excess = \"queue\"\n"
         "[access]\nallow = \"::1\"\ntimes = \"00:00-24:00\"\non_deny = \"drop\"\n";
@@ -201,7 +201,7 @@ TEST_CASE("mistakes in a default are reported once, at its own place") {
     }
     folder.write("superd.toml", "[defaults]\nlimits.on_excess = \"reject\"\n");
     folder.define("b", definition("tcp://*:2", "fork"));
-    CHECK(folder.errors() == "superd.toml:2:20: limits.on_excess \"reject\" needs a reject_text to tell clients\n");
+    CHECK(folder.errors() == "superd.toml:2:20: limits.on_excess \"reject\" needs a reject_text to send to clients\n");
     folder.define("b", definition("tcp://*:2", "fork") + "limits.reject_text = \"x\"\n");
     folder.define("a", sound + "limits.on_excess = \"close\"\n");
     CHECK(folder.errors().empty());

@@ -139,7 +139,7 @@ TEST_CASE("a handler that goes, or that nobody may execute any more, is an error
     CHECK(running.errors().empty());
 }
 
-TEST_CASE("so is an interpreter that goes, and a folder that the handler's user may not pass any more") {
+TEST_CASE("so is an interpreter that goes, and a folder that the handler's user may not enter any more") {
     Running running;
     running.folder.write("bin/interpreter", "#!/bin/sh\n", 0755);
     running.folder.write("bin/handler", "#!" + running.folder.path("bin/interpreter") + "\n", 0755);
@@ -149,7 +149,7 @@ TEST_CASE("so is an interpreter that goes, and a folder that the handler's user 
     running.folder.write("bin/interpreter", "#!/bin/sh\n", 0755);
     CHECK(running.errors().empty());
     REQUIRE(chmod(running.folder.path("bin").c_str(), 0700) == 0);
-    CHECK(running.errors().find("may not pass") != std::string::npos);
+    CHECK(running.errors().find("may not enter") != std::string::npos);
     REQUIRE(chmod(running.folder.path("bin").c_str(), 0755) == 0);
 }
 
@@ -179,7 +179,7 @@ TEST_CASE("folders on the way are judged by each reload") {
     running.from().trust_files = false;
     running.from().conf_dir = running.folder.path("conf.d");
     REQUIRE(chmod(running.folder.path("conf.d").c_str(), 0777) == 0);
-    CHECK(running.errors().find("may be written by others") != std::string::npos);
+    CHECK(running.errors().find("may be written by users other") != std::string::npos);
     REQUIRE(chmod(running.folder.path("conf.d").c_str(), 0755) == 0);
 }
 

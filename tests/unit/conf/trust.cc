@@ -63,8 +63,8 @@ class Site {
 
 /// The error for a folder or file with this mode.
 std::string writable(const char* mode) {
-    return std::string("may be written by others than its owner (mode ") + mode + "), but " +
-           (geteuid() == 0 ? "superd is root" : "superd believes root and its own user alone") + ": ";
+    return std::string("may be written by users other than its owner (mode ") + mode + "), but " +
+           (geteuid() == 0 ? "superd is root" : "superd trusts only root and its own user") + ": ";
 }
 
 /// An error that names this one, on the way to that one.
@@ -72,7 +72,7 @@ std::string on_the_way(const std::string& name, const std::string& goal, const s
     return name + ": on the way to " + goal + ": " + what + "\n";
 }
 
-const std::string kSticky = "keep definitions elsewhere, since its sticky bit keeps nobody from adding files\n";
+const std::string kSticky = "keep definitions elsewhere, since its sticky bit does not keep others from adding files\n";
 
 }  // namespace
 
@@ -213,7 +213,7 @@ TEST_CASE("files, folders and links of another user than root are refused, whate
     CHECK(site.errors() == on_the_way("far", "conf.d/b.toml", belongs));
     site.give("far", 0);
     site.give("conf.d/b.toml", kSomebody);
-    CHECK(site.errors() == "conf.d/b.toml: is a link of " + name + ", but superd is root: chown root\n");
+    CHECK(site.errors() == "conf.d/b.toml: is a link owned by " + name + ", but superd is root: chown root\n");
     site.give("conf.d/b.toml", 0);
     site.give("far/b.toml", kSomebody);
     site.mode("far/b.toml", 0666);
@@ -239,11 +239,11 @@ TEST_CASE("without root, only root and superd's own user are trusted") {
     CHECK(site.errors().empty());
     site.give("conf.d/b.toml", 4242);
     CHECK(site.errors() ==
-          "conf.d/b.toml: belongs to user 4242, but superd believes root and its own user alone: chown root, or who "
-          "superd is\n");
+          "conf.d/b.toml: belongs to user 4242, but superd trusts only root and its own user: chown root, or "
+          "superd's own user\n");
     site.give("conf.d/b.toml", 0);
     site.mode("conf.d/b.toml", 0664);
     CHECK(site.errors() ==
-          "conf.d/b.toml: may be written by others than its owner (mode 0664), but superd believes root and its own "
-          "user alone: chmod go-w\n");
+          "conf.d/b.toml: may be written by users other than its owner (mode 0664), but superd trusts only root and "
+          "its own user: chmod go-w\n");
 }
