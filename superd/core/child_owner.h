@@ -8,8 +8,8 @@
 
 namespace superd::core {
 
-/// Engine::children has one for each process, put there before the process exists (base/place.h), since nobody is told
-/// of the end of an unknown one.
+/// Engine::children has one for each process but those that only free descriptors (sys/passed_rights.h), put there before
+/// the process exists (base/place.h), since nobody is told of the end of an unknown one.
 class ChildOwner {
   public:
     virtual ~ChildOwner() = default;

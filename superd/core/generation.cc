@@ -9,6 +9,8 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <exception>
+#include <new>
 
 #include "base/signal.h"
 #include "base/text.h"
@@ -158,16 +160,28 @@ void Generation::exited(pid_t pid, int status) {
     Child child = std::move(at->second);
     children_.erase(at);
     if (child.kind == Kind::parked) --parked_;
+    auto how = model::End::well;
+    std::exception_ptr no_memory;
+    try {
+        how = conclude(pid, child, status);
+    } catch (const std::bad_alloc&) {
+        no_memory = std::current_exception();  // a model that still counts on this child would wait for it for ever
+    }
+    if (child.kind == Kind::owner || child.kind == Kind::worker) host_.socket_came_back(*this);
+    child.charge = {};  // its place is for whom the model starts now
+    model_->exited(pid, how);
+    if (lingering_ && waiting(lingering_->listener) > 0) model_->ready(lingering_->listener);
+    if (no_memory) std::rethrow_exception(no_memory);
+}
+
+model::End Generation::conclude(pid_t pid, Child& child, int status) {
     Exit end(child, status, failure_of(pid, child), now());
     if (!end.failure() && child.kind != Kind::parked) host_.has_started(child.started);
     if (!end.is_scarcity()) end.failure() ? log_failure(pid, child, *end.failure()) : log_exit(pid, child, end);
     take_back(child, end);
     if (const auto well = end.started_well()) host_.start_went(*well, end.failure().has_value());
     const bool unread = child.kind == Kind::owner && left_unread(child);
-    if (child.kind == Kind::owner || child.kind == Kind::worker) host_.socket_came_back(*this);
-    child.charge = {};  // its place is for whom the model starts now
-    model_->exited(pid, end.end(unread, definition_.prefork.max_requests.has_value()));
-    if (lingering_ && waiting(lingering_->listener) > 0) model_->ready(lingering_->listener);
+    return end.end(unread, definition_.prefork.max_requests.has_value());
 }
 
 void Generation::after_exit() {

@@ -139,6 +139,8 @@ class Generation final : public model::Host, public ChildOwner {
     /// What a worker has said, at once. True: it has spoken. `open`: more may come.
     bool read_reports(Child& child, bool& open);
     /// Why it did not get to its program, if it did not.
+    /// Tells the log and the service what its end means, and returns what the model is to know of it.
+    model::End conclude(pid_t pid, Child& child, int status);
     std::optional<proc::SpawnFailure> failure_of(pid_t pid, Child& child);
     /// A client whose handler could not be started is here again.
     void take_back(Child& child, Exit& end);

@@ -61,6 +61,7 @@ Result<pid_t> Generation::start(proc::Launch& launch, Child&& child) try {
     // Its entries are there before it is, since a child that is not known is never reaped as what it is.
     Place known(children_);
     Place whose(engine_.children);
+    (void)ladder();  // whoever is to be stopped is stopped, however short memory is then
     const auto pid = engine_.spawner.spawn(launch);
     if (!pid) return pid;
     child.serial = ++serial_;

@@ -153,6 +153,7 @@ std::optional<Instant> StopLadder::due() const {
 
 Sight sight_of(const Result<sys::ProcessView>& view, const Child& child) {
     using Verdict = Sight::Verdict;
+    if (!child.silent() && !child.reports.idle()) return {Verdict::busy, view && view->is_stopped(), "has a client"};
     if (!view) {
         // Only what will not change is a reason to end it unseen.
         const int code = view.error().code;
@@ -163,8 +164,6 @@ Sight sight_of(const Result<sys::ProcessView>& view, const Child& child) {
     const char* busy = nullptr;
     if (child.silent())
         busy = proc::occupation_of(*view, child.given.type == conf::SocketType::datagram);
-    else if (!child.reports.idle())
-        busy = "has a client";
     else if (!view->whole)
         return {};  // its word is all there is
     if (busy != nullptr) return {Verdict::busy, stopped, busy};

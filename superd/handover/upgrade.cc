@@ -225,6 +225,10 @@ void Upgrade::exited(pid_t pid, int status) {
     (void)timer_.set(now());  // not from here, in the middle of reaping
 }
 
+void Upgrade::after_exit() {
+    if (stage_ == Stage::proving && prover_ == 0) refuse("not enough memory");  // exited() did not get to its end
+}
+
 std::string Upgrade::disproof(int status) const {
     std::string how = "it does not take the state over";
     if (late_)
@@ -242,7 +246,7 @@ std::string Upgrade::disproof(int status) const {
 void Upgrade::tick() {
     if (stage_ == Stage::proving) {
         late_ = true;
-        end_prover(prover_);
+        if (prover_ > 0) end_prover(prover_);
     } else if (stage_ == Stage::settling) {
         // A child on its way copies the table of descriptors, and shares this memory, which the exec takes away.
         const bool settled = engine_.spawner.settle(std::chrono::milliseconds(20)) && owner_.settled();

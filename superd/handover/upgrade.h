@@ -41,6 +41,7 @@ class Upgrade final : public core::Successor, public core::ChildOwner {
     void give_up(const std::string& why) override;
     /// A proving child has ended; another may be the current one.
     void exited(pid_t pid, int status) override;
+    void after_exit() override;
 
     static constexpr Duration kProofTime = std::chrono::seconds(10);
     /// How long handlers may take to reach their exec; longer than the spawner allows.

@@ -123,6 +123,19 @@ TEST_CASE("an end is counted once, and by whether it was asked for") {
     CHECK(counted(child(Kind::parked), kFailed) == All{0, 0, 0, 0, 1});
 }
 
+TEST_CASE("the time of those that serve a client counts, not that of workers and parked processes") {
+    const auto time = [](Kind kind) {
+        core::Stats stats;
+        const auto record = child(kind);
+        Exit(record, kWell, {}, kStart + 1s).count(stats);
+        return stats.handler_time.sum();
+    };
+    CHECK(time(Kind::handler) == 1s);
+    CHECK(time(Kind::owner) == 1s);
+    CHECK(time(Kind::worker) == 0s);
+    CHECK(time(Kind::parked) == 0s);
+}
+
 TEST_CASE("an end is told by its signal or its exit status") {
     const auto record = child(Kind::handler);
     CHECK(Exit(record, kFailed, {}, kStart).how() == "exit status 3");

@@ -8,7 +8,9 @@
 #include <unistd.h>
 
 #include <memory>
+#include <new>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "catch.h"
@@ -42,7 +44,7 @@ struct FakeService final : core::GenerationHost {
     core::Stats& stats() override { return counts; }
     core::Replies& replies() override { return answers; }
     Result<sys::Fd> error_writer() override { return engine.null.duplicate(); }
-    std::optional<model::Client> take(std::size_t) override { return std::nullopt; }
+    std::optional<model::Client> take(std::size_t) override { return std::exchange(next, std::nullopt); }
     void stall(model::Client client) override { stalled.push_back(std::move(client)); }
     void refuse(model::Client client) override { refused.push_back(std::move(client)); }
     void reconcile() override {}
@@ -52,7 +54,10 @@ struct FakeService final : core::GenerationHost {
     void back_off(const Error&) override { told.push_back("back off"); }
     void could_not_add(const Error&) override { told.push_back("could not add"); }
     void started() override { told.push_back("started"); }
-    void start_went(bool well, bool) override { told.push_back(well ? "started well" : "started badly"); }
+    void start_went(bool well, bool) override {
+        if (short_of_memory) throw std::bad_alloc();
+        told.push_back(well ? "started well" : "started badly");
+    }
     void could_not_start(Instant, std::string) override { told.push_back("could not start"); }
     void has_started(Instant) override { told.push_back("reached its program"); }
     void socket_came_back(const Generation&) override { told.push_back("socket came back"); }
@@ -66,9 +71,10 @@ struct FakeService final : core::GenerationHost {
     const std::string name = "test";
     core::Replies answers{engine, name, counts};
     std::optional<net::Listener> listener;
+    std::optional<model::Client> next;
     std::vector<model::Client> stalled, refused;
     Told told;
-    bool shut = false;
+    bool shut = false, short_of_memory = false;
 };
 
 struct World {
@@ -106,14 +112,17 @@ struct World {
         service.places.configure(definition.limits, service.time);
         return generation.emplace(engine, service, definition, 1U);
     }
-    pid_t serve() {
+    model::Client client() {
         int ends[2];
         REQUIRE(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0);
         ours = sys::Fd(ends[0]);
         model::Client client;
         client.connection = sys::GuardedFd(sys::Fd(ends[1]));
         client.charge = service.places.charge({}, service.time);
-        const auto pid = generation->serve(std::move(client));
+        return client;
+    }
+    pid_t serve() {
+        const auto pid = generation->serve(client());
         REQUIRE(pid);
         return *pid;
     }
@@ -237,6 +246,40 @@ TEST_CASE("what a worker said before it ended counts, and its socket is looked a
     world.reap(*pid, 5s);
     CHECK(world.service.counts.accepted == 2);
     CHECK(world.service.told == Told{"socket given", "started", "reached its program", "socket came back", "left"});
+}
+
+TEST_CASE("a worker that ends gives its place and its socket back before the model replaces it") {
+    World world;
+    world.listen();
+    Generation& generation = world.begin(World::define_pool("exec sleep 1000"));
+    generation.model().resume();
+    REQUIRE(generation.holders().size() == 1);
+    const pid_t first = generation.holders().front();
+    kill(first, SIGKILL);
+    world.service.told.clear();
+    world.reap(first, 5s);
+    REQUIRE(generation.holders().size() == 1);  // instances allows one
+    CHECK(world.service.told == Told{"reached its program", "socket came back", "socket given", "started", "left"});
+    const pid_t second = generation.holders().front();
+    CHECK(second != first);
+    generation.drain();
+    kill(second, SIGKILL);
+    world.reap(second, 5s);
+}
+
+TEST_CASE("the model hears of an end even if there is no memory to tell anybody else") {
+    World world;
+    conf::Service one = World::define({"/bin/true"});
+    one.model = conf::Model::iterative;
+    Generation& generation = world.begin(one);
+    world.service.next = world.client();
+    generation.model().ready(0);
+    REQUIRE(world.engine.children.size() == 1);
+    CHECK_FALSE(generation.model().wants(0));
+    world.service.short_of_memory = true;
+    CHECK_THROWS_AS(world.reap(world.engine.children.begin()->first, 5s), std::bad_alloc);
+    CHECK(generation.model().wants(0));
+    CHECK(world.service.places.in_use() == 0);
 }
 
 TEST_CASE("a worker is not started without its socket, nor while an access filter is missing") {

@@ -52,7 +52,10 @@ struct World final : StopLadder::Host {
     void hear(Child& child) override {
         if (unheard > 0) child.reports.add(std::exchange(unheard, 0), 0);
     }
-    Sight look(pid_t pid, Child&) override { return {seen[pid].verdict, seen[pid].stopped, "has a client"}; }
+    Sight look(pid_t pid, Child& child) override {
+        hear(child);
+        return {seen[pid].verdict, seen[pid].stopped, "has a client"};
+    }
     int signal(pid_t pid, int number, Reach reach) override {
         if (number == SIGSTOP) seen[pid].stopped = true;
         if (number == SIGCONT) seen[pid].stopped = false;
@@ -262,6 +265,11 @@ TEST_CASE("only a refusal that will not change is a reason to end a worker unsee
         CHECK(verdict(fail_errno("look", code), worker(0, 0)) == Verdict::unknown);
     for (const int code : {EMFILE, ENOMEM, ESRCH, EAGAIN})
         CHECK(verdict(fail_errno("look", code), worker(0, 0)) == Verdict::busy);
+}
+
+TEST_CASE("a worker that says that it has a client is not ended unseen") {
+    CHECK(verdict(fail_errno("look", EPERM), worker(1, 1)) == Verdict::busy);
+    CHECK(verdict(fail_errno("look", EPERM), worker(1, 0)) == Verdict::unknown);
 }
 
 TEST_CASE("the word of a worker that reports counts, whatever it does, and a look that is not whole tells nothing") {
