@@ -6,8 +6,8 @@
 
 namespace superd {
 
-/// For what is known by a pid: memory may run out before there is a process, and must not once there is one. Nothing
-/// else is added to the map until take().
+/// For objects keyed by a pid: memory may run out before the process exists, but not afterwards. Nothing else is added
+/// to the map until take().
 template <class Map>
 class Place {
   public:

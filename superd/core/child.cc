@@ -11,7 +11,7 @@ model::Records Child::read_reports(bool& open) {
     model::Records records;
     char message[model::Records::kMessage];
     ssize_t n = 0;
-    // Bounded, since one that never stops must hold nobody up.
+    // Bounded, since a worker that never stops must not hold up others.
     for (int i = 0; i < 16 && (n = sys::receive_without_rights(pair.get(), message, sizeof message)) > 0; ++i)
         records.read({message, static_cast<std::size_t>(n)});
     open = n > 0 || (n < 0 && errno == EAGAIN);

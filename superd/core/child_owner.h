@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// Who is told of what becomes of a process that superd has started.
+// The object that learns what happens to a process of superd's.
 
 #include <sys/types.h>
 
@@ -8,8 +8,8 @@
 
 namespace superd::core {
 
-/// Engine::children has one for each process but those that only free descriptors (sys/passed_rights.h), put there before
-/// the process exists (base/place.h), since nobody is told of the end of an unknown one.
+/// Engine::children has one for each process, except for those that only free descriptors (sys/passed_rights.h). It is
+/// put there before the process exists (base/place.h), since the end of an unknown process is reported to nobody.
 class ChildOwner {
   public:
     virtual ~ChildOwner() = default;
@@ -19,7 +19,7 @@ class ChildOwner {
     virtual void after_exit() {}
     /// Its exec took too long, and it is killed.
     virtual void overdue(pid_t) {}
-    /// An operator sends it a signal or, without one, has it leave. False: operators do not know of it.
+    /// An operator sends it a signal or, without one, makes it leave. False: operators do not know of it.
     virtual bool end_child(pid_t, std::optional<int>) { return false; }
 };
 

@@ -20,7 +20,7 @@ namespace {
 constexpr int kBatch = 16;
 constexpr int kMostLeft = 4096;
 
-/// A file rather than a pipe: it takes any datagram whole, and a shell can read it line by line.
+/// A file rather than a pipe: it holds any datagram whole, and a shell can read it line by line.
 Result<sys::Fd> file_with(const std::string& data) {
     sys::Fd file(memfd_create("datagram", MFD_CLOEXEC));
     if (!file) return fail_errno("memfd_create", errno);
@@ -94,8 +94,8 @@ DatagramRelay::~DatagramRelay() {
 bool DatagramRelay::pass_on() {
     std::array<char, 65536> data;
     const ssize_t n = sys::receive_without_rights(answers_.get(), data.data(), data.size(), MSG_TRUNC);
-    if (n < 0 && errno == EPERM) {  // and nobody can get past what comes next
-        replies_.failed(peer_, {"its handler passes descriptors", EPERM});
+    if (n < 0 && errno == EPERM) {  // and anything behind it cannot be read
+        replies_.failed(peer_, {"its handler passed descriptors", EPERM});
         source_ = {};
         answers_.reset();
         return false;
@@ -105,13 +105,13 @@ bool DatagramRelay::pass_on() {
         pollfd end{answers_.get(), POLLRDHUP, 0};
         const int ended = poll(&end, 1, 0);
         if (ended > 0) source_ = {};
-        if (ended != 0) return false;  // where it could not be asked, the end is told once more
+        if (ended != 0) return false;  // if this fails, the end is reported once more
     }
-    // A sender without a name cannot be answered, nor one whose name depends on the folder one is in.
+    // There is no answer to a sender without a name, or with a name relative to a folder.
     if (peer_.family() == AF_UNSPEC) return true;
     if (peer_.family() == AF_UNIX && !peer_.host().starts_with('/') && !peer_.host().starts_with('@')) return true;
     if (static_cast<std::size_t>(n) > data.size()) {  // part of it would be another answer
-        replies_.failed(peer_, {fmt::format("{} bytes are more than an answer may have", n), EMSGSIZE});
+        replies_.failed(peer_, {fmt::format("{} bytes are too many for an answer", n), EMSGSIZE});
         return true;
     }
     const auto sent =

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// The way of one datagram through one handler (model fork): a file that holds it, and a socket whose messages go
-// back to its sender, each as one datagram.
+// The way of one datagram through one handler (model fork): a file that holds it, and a socket whose messages go back
+// to its sender, each as one datagram.
 
 #include "core/engine.h"
 #include "core/replies.h"
@@ -19,7 +19,7 @@ struct RelayState;
 class DatagramRelay {
   public:
     /// `listener`: the socket to answer from; the relay keeps a descriptor of its own.
-    /// `as`: whom the handler runs as.
+    /// `as`: the handler's user.
     static Result<std::unique_ptr<DatagramRelay>> create(Engine& engine, Replies& replies, const model::Client& client,
                                                          int listener, std::optional<net::Sender> as);
     RelayState write_down(sys::Descriptors& descriptors) const;

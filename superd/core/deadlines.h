@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// Deadlines of children that all have the same length, so that they come in the order in which they were set.
+// Deadlines of children that all have the same length, so that they expire in the order in which they were set.
 
 #include <sys/types.h>
 
@@ -17,9 +17,9 @@ namespace superd::core {
 
 class Deadlines {
   public:
-    /// A child is named by pid and serial, since a pid may come again.
+    /// A child is named by pid and serial, since a pid may be used again.
     using Handler = std::function<void(pid_t, std::uint64_t serial)>;
-    /// `alive`: is it still there? Who is not is forgotten: twice as many as are alive are kept at most.
+    /// `alive`: does it still exist? Dead children are forgotten: at most twice as many as are alive are kept.
     using Alive = std::function<bool(pid_t, std::uint64_t serial)>;
     Deadlines(sys::Loop& loop, Duration length, Alive alive, Handler handler)
         : length_(length),
@@ -28,14 +28,14 @@ class Deadlines {
           timer_(loop, [this] { step(now()); }) {}
 
     void add(pid_t pid, std::uint64_t serial, Instant time) {
-        // Each time that their number may have doubled, so that it costs little: one that lives for long is no shelter
-        // for those behind it that have ended.
+        // Each time their number may have doubled, so that this costs little: a long-lived child must not shelter dead
+        // ones behind it.
         if (waiting_.size() >= sweep_at_) {
             std::erase_if(waiting_, [this](const Entry& entry) { return !alive_(entry.pid, entry.serial); });
             sweep_at_ = std::max(kFew, 2 * waiting_.size());
         }
         waiting_.push_back({time + length_, pid, serial});
-        // One that is set comes, too early perhaps, and is set anew.
+        // A set timer fires, perhaps too early, and is then set again.
         if (!timer_.is_set()) (void)timer_.set(waiting_.front().when);
     }
 
@@ -44,9 +44,9 @@ class Deadlines {
         pid_t pid = 0;
         std::uint64_t serial = 0;
     };
-    /// What is waited for, in order.
+    /// The pending deadlines, in order.
     std::vector<Entry> entries() const { return {waiting_.begin(), waiting_.end()}; }
-    /// Goes on with another's.
+    /// Continues with the entries of an earlier superd.
     Result<void> go_on(const std::vector<Entry>& entries) {
         waiting_.assign(entries.begin(), entries.end());
         return waiting_.empty() ? Result<void>() : timer_.set(waiting_.front().when);
@@ -72,7 +72,7 @@ class Deadlines {
     Duration length_;
     Alive alive_;
     Handler handler_;
-    std::list<Entry> waiting_;  // which takes nothing while it is empty
+    std::list<Entry> waiting_;  // takes no memory while it is empty
     static constexpr std::size_t kFew = 64;
     std::size_t sweep_at_ = kFew;
     sys::Alarm timer_;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// Something that goes wrong again and again, and is told of once: when it begins, when it is over, or both.
+// A fault that occurs again and again, and is reported once: when it begins, when it is over, or both.
 
 #include <algorithm>
 #include <cstdint>
@@ -13,21 +13,21 @@ namespace superd::core {
 
 class Episode {
   public:
-    /// How often it went wrong, and from the first to the last time.
+    /// How often it occurred, and the time from the first to the last occurrence.
     using Over = std::function<void(std::uint64_t count, Duration lasted)>;
     /// It is over when nothing has gone wrong for `quiet`, or once it has lasted kLongest.
     Episode(sys::Loop& loop, Duration quiet, Over over)
         : quiet_(quiet), over_(std::move(over)), timer_(loop, [this] { look(); }) {}
 
-    /// It went wrong. True: for the first time.
+    /// It occurred. True: for the first time.
     bool note(Instant time) {
         const bool first = memory_.count++ == 0;
         if (first) memory_.begun = time;
         memory_.last = time;
-        if (!timer_.is_set()) (void)timer_.set(ends());  // where that fails, the next that goes wrong is the next try
+        if (!timer_.is_set()) (void)timer_.set(ends());  // if this fails, the next fault tries again
         return first;
     }
-    /// Over now, if there is one.
+    /// Ends the current episode, if any.
     void end() {
         if (memory_.count == 0) return;
         const Memory ended = std::exchange(memory_, {});
@@ -39,7 +39,7 @@ class Episode {
         Instant begun{}, last{};
     };
     const Memory& memory() const { return memory_; }
-    /// Goes on with another's.
+    /// Continues an earlier superd's episode.
     Result<void> go_on(const Memory& memory) {
         memory_ = memory;
         return memory_.count == 0 ? Result<void>{} : timer_.set(ends());

@@ -30,7 +30,7 @@ ErrorStream::ErrorStream(Engine& engine, std::string service, Stats& stats)
 
 ErrorStream::~ErrorStream() {
     if (read_) {
-        // What is there now; somebody may be left who goes on writing for ever.
+        // Read what is there now; a process that is left may write for ever.
         for (int i = 0; i < 8 && read_some(); ++i) {
         }
         write_partial(now());
@@ -49,9 +49,9 @@ Result<sys::Fd> ErrorStream::writer() {
         if (pipe2(ends, O_CLOEXEC) != 0) return fail_errno("pipe for stderr", errno);
         sys::Fd read = sys::Fd(ends[0]).lifted();
         sys::Fd write = sys::Fd(ends[1]).lifted();
-        fcntl(read.get(), F_SETFL, O_NONBLOCK);  // our end alone: handlers may block
-        // Else only superd's own user may open /dev/stderr, which is this pipe once more. Nobody else may read it:
-        // other clients' handlers write there as well. Where this fails, the descriptor serves all the same.
+        fcntl(read.get(), F_SETFL, O_NONBLOCK);  // only superd's end: handlers may block
+        // Without this only superd's own user may open /dev/stderr, which is this pipe again. Nobody else may read it:
+        // other clients' handlers write there as well. If this fails, the descriptor still works.
         (void)fchmod(read.get(), 0622);
         if (auto watched = watch(std::move(read), std::move(write)); !watched) return std::unexpected(watched.error());
     }
@@ -108,7 +108,7 @@ void ErrorStream::take(std::string_view bytes) {
             }
             bytes.remove_prefix(end + 1);
         } else if (bytes.size() >= room) {
-            // Longer than a line of the log: in pieces, so that nothing is kept back for ever.
+            // Longer than a line of the log: written in pieces, so that nothing is held back for ever.
             partial_ += bytes.substr(0, room);
             write_partial(time);
             bytes.remove_prefix(room);

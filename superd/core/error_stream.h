@@ -23,17 +23,17 @@ class ErrorStream {
     ErrorStream(Engine& engine, std::string service, Stats& stats);
     ErrorStream(const ErrorStream&) = delete;
     ~ErrorStream();
-    /// Lines past this rate are read and dropped: no handler waits for room in its stderr.
+    /// Reads and drops lines over this rate: no handler waits for room in its stderr.
     void configure(const conf::Rate& rate);
 
-    /// A descriptor for a handler's stderr. The pipe is made with the first.
+    /// A descriptor for a handler's stderr. The first call makes the pipe.
     Result<sys::Fd> writer();
 
     ErrorStreamState write_down(sys::Descriptors& descriptors) const;
     Result<void> go_on(const ErrorStreamState& state, sys::Descriptors& descriptors);
 
     static constexpr std::size_t kLongestLine = 2048;
-    /// A line without an end is written after so long.
+    /// An unfinished line is written after this time.
     static constexpr Duration kPatience = std::chrono::milliseconds(500);
 
   private:
@@ -52,7 +52,7 @@ class ErrorStream {
     sys::Fd read_, write_;
     sys::Source source_;
     std::string partial_;
-    sys::Alarm patience_;  ///< with a line that has no end yet
+    sys::Alarm patience_;  ///< for a line without an end
 };
 
 }  // namespace superd::core

@@ -40,7 +40,7 @@ bool Exit::is_useless() const {
 
 model::End Exit::end(bool unread, bool counts_requests) const {
     if (child_.stopping || !(failure_ || unread || is_useless())) return model::End::well;
-    // A worker that says nothing and has served its max_requests within a moment looks like one that left at once.
+    // A silent worker that has served its max_requests within a moment looks like one that left at once.
     const bool may_have_served =
         child_.kind == Kind::worker && status_ == 0 && !failure_ && !child_.reports.any() && counts_requests;
     return may_have_served ? model::End::hasty : model::End::badly;

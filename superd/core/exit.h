@@ -17,7 +17,7 @@ namespace superd::core {
 class Exit {
   public:
     using Kind = ChildRecord::Kind;
-    /// `status`: as wait4(2) gives it. `failure`: why it did not get to its program. `child` outlives this.
+    /// `status`: from wait4(2). `failure`: why it did not reach its program. `child` outlives this.
     Exit(const ChildRecord& child, int status, std::optional<proc::SpawnFailure> failure, Instant time)
         : child_(child),
           status_(status),
@@ -33,27 +33,27 @@ class Exit {
     /// "exit status 3", "killed by SIGSEGV"
     std::string how() const;
 
-    /// The handler is not to blame that it was not started, and its client is here and waits for the next try.
+    /// The handler is not to blame for its failed start, and its client is here and waits for the next try.
     bool is_scarcity() const { return scarcity_; }
-    /// superd, or an operator, has told it to end.
+    /// superd, or an operator, told it to end.
     bool as_told() const;
     bool is_abnormal() const { return status_ != 0 && !as_told(); }
     /// Did the handler start well? nullopt: this end does not tell.
     std::optional<bool> started_well() const;
-    /// What the model hears. `unread`: owners keep leaving the datagram that they are started for. `counts_requests`:
-    /// it was to leave after so many.
+    /// What the model gets. `unread`: owners keep leaving the datagram that they are started for. `counts_requests`: it
+    /// must leave after a number of requests.
     model::End end(bool unread, bool counts_requests) const;
 
     void count(Stats& stats) const;
 
-    /// Who fails sooner than this without a request is not worth replacing at once.
+    /// A child that fails sooner than this without a request is not worth replacing at once.
     static constexpr Duration kEarly = std::chrono::seconds(1);
     /// A handler that fails sooner than this has hardly looked at its client; a worker or parked process that leaves
     /// sooner has not waited for one.
     static constexpr Duration kBadStart = std::chrono::milliseconds(100);
 
   private:
-    /// It has served nobody.
+    /// It has served no client.
     bool is_useless() const;
 
     const ChildRecord& child_;

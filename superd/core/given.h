@@ -12,7 +12,7 @@
 namespace superd::core {
 
 struct GivenSockets {
-    sys::Address where;  ///< of the one that it accepts from
+    sys::Address where;  ///< of the socket that it accepts from
     conf::SocketType type{};
     std::vector<ino_t> inodes;
 };

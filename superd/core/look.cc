@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// When the supervisor looks at its listening sockets: when something has happened that may have changed them, and
-// never because time has passed.
+// When the supervisor looks at its listening sockets: after events that may have changed them, never because time has
+// passed.
 #include <fmt/format.h>
 
 #include <set>
@@ -11,9 +11,9 @@
 namespace superd::core {
 namespace {
 
-/// However much happens, they are not looked at more often.
+/// Whatever happens, it does not look more often.
 constexpr Duration kPause = std::chrono::milliseconds(50);
-/// Where the kernel does not tell of what they are bound to.
+/// If the kernel does not report changes of what they are bound to.
 constexpr Duration kCoarse = std::chrono::seconds(5);
 
 }  // namespace
@@ -38,7 +38,7 @@ void Supervisor::look_at_sockets(bool all) {
         if (engine_->exposed.contains(port)) port->try_again();
 }
 
-/// Nobody can have changed the other sockets.
+/// The other sockets cannot have been changed.
 void Supervisor::look_at_exposed(bool all) {
     std::set<Service*> owners;
     for (const Port* port : engine_->exposed)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// What an operator may ask of superd. The supervisor does it; tests of the control socket put something else there.
+// What an operator may ask of superd. The supervisor does it; tests of the control socket use a fake.
 
 #include <optional>
 
@@ -16,28 +16,28 @@ class Operations {
     virtual ~Operations() = default;
 
     virtual DaemonReport report() const = 0;
-    /// All of them, by name, those that are only defined (enabled = false) as well.
+    /// All services, by name, including those that are only defined (enabled = false).
     virtual std::vector<ServiceReport> services() const = 0;
-    /// The processes of one service, or of all where `service` is empty; at most `most`, and how many there are.
+    /// The processes of one service, or of all if `service` is empty; at most `most`, and how many there are.
     virtual std::pair<std::vector<ProcessReport>, std::size_t> processes(const std::string& service,
                                                                          std::size_t most) const = 0;
-    /// Who else than superd's own user may look.
+    /// Groups that may look besides superd's own user.
     virtual const std::vector<gid_t>& readers() const = 0;
 
-    /// What a reload would change. Changes nothing. Without `look_up` no name service is asked: users, groups and ports
-    /// that the last reload, or the last plan with it, did not know are errors.
+    /// What a reload would change. Changes nothing. Without `look_up` it asks no name service: users, groups and ports
+    /// are errors if the last reload, or the last plan with look-ups, did not know them.
     virtual ReloadReport plan(bool look_up) = 0;
     virtual ReloadReport reload() = 0;
-    /// Errors of all that follow: no such service, and what else keeps it from being done.
+    /// Errors of all the following: no such service, or another reason why it cannot be done.
     virtual Result<void> pause(const std::string& service) = 0;
     virtual Result<void> resume(const std::string& service) = 0;
     virtual Result<void> drain(const std::string& service) = 0;
-    /// `target`: a service, else a pid of one of superd's children. Without a signal by the service's stop_signal,
-    /// and KILL after its stop_timeout. Who was signalled.
+    /// `target`: a service, or a pid of one of superd's children. Without a signal it ends them by the service's
+    /// stop_signal, and KILL after its stop_timeout. Returns the processes that were signalled.
     virtual Result<std::vector<pid_t>> kill(const std::string& target, std::optional<int> signal) = 0;
     /// `client`: an IP address, "uid:N" or "cid:N".
     virtual Result<intake::Explanation> explain(const std::string& service, const std::string& client) = 0;
-    /// Begins; DaemonReport tells what becomes of it.
+    /// Begins; DaemonReport shows the result.
     virtual Result<void> upgrade() = 0;
     virtual void stop() = 0;
 };

@@ -60,7 +60,7 @@ Supervisor::Swap Supervisor::prepare(conf::Reload next, const std::vector<conf::
         const auto at = swap.next.catalog.services.find(item.service);
         const bool changed = item.change != conf::Change::unchanged;
         const conf::Service& service = changed ? at->second : catalog_.services.at(item.service);
-        // What is passed under a name may be more than it was.
+        // More may have been passed under a name than before.
         if (!changed && !has_inherited(service)) continue;
         swap.touched.push_back({&service, changed});
         want(service, swap);
@@ -69,7 +69,7 @@ Supervisor::Swap Supervisor::prepare(conf::Reload next, const std::vector<conf::
     return swap;
 }
 
-/// Sockets of ours that are about to go and stand where `wanted` is to be bound.
+/// Sockets of superd's that are about to go and are in the way of `wanted`.
 std::vector<const net::Listener*> Supervisor::in_the_way_of(const Wanted& wanted, Swap& swap) {
     const auto place = [](const conf::Listen& where) { return std::pair(where.transport, where.port); };
     if (swap.by_place.empty())
@@ -89,12 +89,12 @@ std::vector<const net::Listener*> Supervisor::in_the_way_of(const Wanted& wanted
     return older;
 }
 
-/// An address that overlaps one of ours that is about to go ("*" and 127.0.0.1 on one port): both are allowed to
-/// be bound until the older is closed, so that no client meets a closed port.
+/// An address that overlaps one of superd's that is about to go ("*" and 127.0.0.1 on one port): both may be bound
+/// until the older is closed, so that no client meets a closed port.
 Result<net::Listener> Supervisor::open_beside(const Wanted& wanted, const std::vector<const net::Listener*>& older) {
     for (const net::Listener* listener : older) listener->allow_overlap(true);
     auto opened = open_socket(passed_, *wanted.service, wanted.where, true);
-    // Nobody else is to be let in beside us, whatever becomes of the reload.
+    // Let no other socket in here, whatever the result of the reload.
     for (const net::Listener* listener : older) listener->allow_overlap(false);
     return opened;
 }
@@ -108,7 +108,7 @@ Result<void> Supervisor::open_new(Swap& swap) {
     for (const Wanted& want : swap.wanted) {
         const auto at = ports_.find(want.key);
         net::Listener* present = at == ports_.end() ? nullptr : at->second->listener();
-        if (at != ports_.end() && present == nullptr) continue;  // goes on waiting
+        if (at != ports_.end() && present == nullptr) continue;  // keep waiting
         if (present != nullptr && present->can_become(want.service->socket)) {
             if (auto fits = check_type(*want.service, want.where, present->type()); !fits) miss(want, fits.error());
         } else if (auto listener = open_socket(passed_, *want.service, want.where)) {
@@ -122,8 +122,8 @@ Result<void> Supervisor::open_new(Swap& swap) {
                 beside.emplace_back(&want, std::move(older));
         }
     }
-    // A socket beside an older one takes clients from its first moment, and the kernel remembers that the address
-    // was shared: only when nothing else can go wrong.
+    // A socket next to an older one takes clients from its first moment, and the kernel remembers that the address was
+    // shared: so bind it only when nothing else can go wrong.
     if (swap.missing.empty())
         for (const auto& [want, older] : beside) {
             if (auto listener = open_beside(*want, older))
@@ -139,9 +139,9 @@ Result<void> Supervisor::open_new(Swap& swap) {
 void Supervisor::start(conf::Catalog catalog, conf::Seen seen) {
     const auto plan = conf::plan(catalog_, catalog);
     Swap swap = prepare({std::move(catalog), {}, std::move(seen)}, plan);
-    (void)open_new(swap);  // what is missing is waited for
+    (void)open_new(swap);  // wait for what is missing
     put_in_force(swap);
-    // What a crash has left, and no definition wants.
+    // Left by a crash, and not wanted by any definition.
     store_.keep_all(ports_);
     store_.wait(Store::kPatience);
     passed_.discard_stored();
@@ -157,7 +157,7 @@ void Supervisor::start(conf::Catalog catalog, conf::Seen seen) {
 
 std::expected<conf::Reload, conf::Diagnostics> Supervisor::read_definitions(bool look_up) {
     look_up ? invocation_.definitions.names.ask() : invocation_.definitions.names.ask_nobody();
-    engine_->reserve.release();  // the files are to be read even if clients hold all descriptors
+    engine_->reserve.release();  // so that the files can be read even if clients hold all descriptors
     auto next = conf::reload(invocation_.definitions, catalog_, seen_);
     engine_->reserve.fill(engine_->null);
     return next;
@@ -183,7 +183,7 @@ ReloadReport Supervisor::reload() {
         return report;
     }
     manager_.tell_reloading();
-    tzset();  // [access] times are of the zone as it is now
+    tzset();  // [access] times use the time zone as it is now
     const auto refuse = [&](const std::string& why) {
         ++reloads_refused_;
         log_.write(Level::error, fmt::format("reload refused, everything stays as it was: {}", why));
@@ -199,7 +199,7 @@ ReloadReport Supervisor::reload() {
         }
         return refuse(fmt::format("{} in the definitions", counted(next.error().size(), "error")));
     }
-    // What is kept is to be what it was.
+    // Whatever is kept must be as it was.
     look_at_exposed(true);
     report.items = conf::plan(catalog_, next->catalog, next->kept);
     Swap swap = prepare(std::move(*next), report.items);
@@ -209,7 +209,7 @@ ReloadReport Supervisor::reload() {
             report.complaints.push_back({missed.first, {{}, missed.second.text}});
             log_.write(Level::error, missed.second.text, {{"SERVICE", missed.first}, {"ERRNO", missed.second.code}});
         }
-        // Who has come by a socket that is now given up again.
+        // Clients that have come to a socket that is now given up again.
         for (const auto& [key, listener] : swap.opened)
             if (const auto at = ports_.find(key); at != ports_.end()) at->second->owner()->collect(listener);
         return refuse(opened.error().text);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// A few descriptors kept back, so that what frees others can go on when all are taken: the start of a handler, whose
-// connection closes here with it, and a reload.
+// A few spare descriptors for work that frees others when all are in use: the start of a handler, whose connection then
+// closes here, and a reload.
 
 #include <array>
 
@@ -11,7 +11,7 @@ namespace superd::core {
 
 class Reserve {
   public:
-    /// Takes what it can get of `like`; true if that is all that it should have.
+    /// Fills up with copies of `like`; true if it is full.
     bool fill(const sys::Fd& like) {
         bool full = true;
         for (sys::Fd& fd : kept_) {
@@ -25,7 +25,7 @@ class Reserve {
     }
 
   private:
-    std::array<sys::Fd, 6> kept_;  ///< a datagram's start needs the most
+    std::array<sys::Fd, 6> kept_;  ///< the start for a datagram needs the most
 };
 
 }  // namespace superd::core

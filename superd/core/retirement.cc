@@ -42,7 +42,7 @@ std::optional<Instant> Retirement::due() const {
 }
 
 void Retirement::arm() {
-    // Without memory for a timer the next one that is added is the next try.
+    // Without memory for a timer the next worker that is added tries again.
     if (const auto when = due()) (void)timer_.set(*when);
 }
 
@@ -52,10 +52,10 @@ void Retirement::step() {
         if (owner_.wanted(at->pid, at->serial)) {
             look(at);
         } else {
-            entries_.erase(at);  // gone, or whoever ends it in another way has made it go on
+            entries_.erase(at);  // gone, or made to continue by whoever ended it in another way
         }
     }
-    arm();  // one at a time: others come between
+    arm();  // one at a time: let others in between
 }
 
 void Retirement::look(Position at) {
@@ -89,7 +89,7 @@ void Retirement::finish(Position at, Sight::Verdict verdict) {
 }
 
 void Retirement::go_on(Entry& entry) {
-    // Nobody else would do it, so a second try is worth its line.
+    // Nothing else would do it, so a second try is worth its line.
     for (int i = 0; i < 3 && owner_.signal(entry.pid, SIGCONT) != 0 && errno != ESRCH; ++i) {
     }
     entry.stopped = false;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// Ends workers that have to go, and of which nobody knows for sure whether they have a client. Each is looked at until
-// it seems to have none, then stopped and looked at again: what is seen then is true, and it is ended or goes on.
+// Ends workers that have to go and may have a client. superd looks at each until it seems to have none, then stops it
+// and looks again: this look is reliable, and the worker ends or continues.
 
 #include <sys/types.h>
 
@@ -15,23 +15,23 @@
 
 namespace superd::core {
 
-/// What a look has shown.
+/// The result of a look.
 struct Sight {
     enum class Verdict { idle, busy, unknown };
     Verdict verdict = Verdict::unknown;  ///< unknown: superd may not look
-    bool stopped = false;                ///< all of it, whoever has stopped it
-    const char* why = "";                ///< busy: what the log is to say of it
+    bool stopped = false;                ///< all of it, whoever stopped it
+    const char* why = "";                ///< busy: the reason for the log
 };
 
 class Retirement {
   public:
     struct Owner {
-        /// Is this child still to be ended?
+        /// Must this child still be ended?
         std::function<bool(pid_t, std::uint64_t serial)> wanted;
         std::function<Sight(pid_t)> look;
-        /// Sends the signal that ends it. It is stopped, and goes on right after.
+        /// Sends the signal that ends it. It is stopped, and continues right after.
         std::function<void(pid_t, Sight::Verdict)> end;
-        /// It has not been idle for so long that it is worth a word; told once.
+        /// It has been busy for long enough to be worth a line in the log; called once.
         std::function<void(pid_t, const char* why)> stays;
         /// kill(2)
         std::function<int(pid_t, int)> signal;
@@ -40,22 +40,22 @@ class Retirement {
     Retirement(sys::Loop& loop, Owner owner) : owner_(std::move(owner)), timer_(loop, [this] { step(); }) {}
     ~Retirement();
 
-    /// Begins soon, not from here. One that is known already is looked at as before.
+    /// Begins soon, not at once. A worker that is already known is looked at as before.
     void add(pid_t pid, std::uint64_t serial);
-    /// Whoever is stopped goes on, to be stopped again later. Before an upgrade.
+    /// Lets stopped workers continue, to be stopped again later. Before an upgrade.
     void let_go();
-    /// Whoever there is may have been stopped by the superd before: nobody is, for kAgain. After an upgrade.
+    /// Stops no worker for kAgain, since the previous superd may just have stopped it. After an upgrade.
     void rest();
-    /// The timer's call: looks at one worker, the one that is due for longest.
+    /// The timer's call: looks at the one worker that has been due for longest.
     void step();
     /// When the next step is due.
     std::optional<Instant> due() const;
 
-    /// Stopping interrupts epoll_wait(2), so it is not done again sooner.
+    /// Stopping interrupts epoll_wait(2), so it is not repeated sooner.
     static constexpr Duration kAgain = std::chrono::seconds(10);
-    /// From a look that found it busy to the next; then twice as long each time, up to kAgain.
+    /// The time from a look that found it busy to the next; then it doubles each time, up to kAgain.
     static constexpr Duration kNext = std::chrono::milliseconds(50);
-    /// A thread that does not stop within so long waits for a disk or for its vfork(2).
+    /// A thread that does not stop within this time waits for a disk or for its vfork(2).
     static constexpr Duration kStopTime = std::chrono::milliseconds(250);
     static constexpr Duration kStopPoll = std::chrono::milliseconds(1);
 
@@ -65,7 +65,7 @@ class Retirement {
         std::uint64_t serial = 0;
         Instant when;
         Duration pause = kNext / 2;  ///< before this look
-        bool stopped = false;        ///< by us
+        bool stopped = false;        ///< by superd
         Instant stopped_at;
         bool told = false;
     };

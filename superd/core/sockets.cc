@@ -39,12 +39,12 @@ std::string by_name(const std::string& name) {
     return "name " + name;
 }
 
-/// Where the kernel chose the port. Of a long name the store has the beginning.
+/// The key if the kernel chose the port. The store holds only the beginning of a long name.
 std::string by_service(const std::string& service) {
     return "of " + service.substr(0, 200);
 }
 
-/// Of an address with a port of its own; unix sockets, whose path may lead elsewhere, have one between them.
+/// The key of an address with a port; unix sockets, whose path may lead elsewhere, share one.
 std::string by_address(int family, const std::string& host, std::uint32_t port) {
     return family == AF_UNIX ? "unix" : fmt::format("{} {} {}", family == AF_VSOCK ? "vsock" : "inet", host, port);
 }
@@ -61,7 +61,7 @@ std::string by_address(const conf::Listen& where) {
     }
 }
 
-/// All that a socket may be asked for by.
+/// All keys by which a socket may be asked for.
 std::vector<std::string> keys_of(const sys::PassedSocket& socket) {
     std::vector<std::string> keys{by_name(socket.name)};
     const auto bound = sys::Address::of_socket(socket.fd.get());

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// Where listening sockets come from: the service manager if it passed one, else the kernel.
+// The sources of listening sockets: the service manager if it passed one, otherwise the kernel.
 
 #include <list>
 #include <map>
@@ -14,27 +14,27 @@
 
 namespace superd::core {
 
-/// The sockets that the service manager passed and that no service has claimed. A socket that a service gave up
-/// comes back here, since it cannot be passed again.
+/// The sockets from the service manager that no service has claimed. A socket that a service gives up comes back here,
+/// since it cannot be passed again.
 class PassedSockets {
   public:
     explicit PassedSockets(std::vector<sys::PassedSocket> sockets) {
         for (sys::PassedSocket& socket : sockets) give_back(std::move(socket));
     }
 
-    /// Sockets under this name that are free; a systemd:NAME stands for all of them.
+    /// The free sockets under this name; a systemd:NAME means all of them.
     std::size_t count(const std::string& name) const;
-    /// The first free one with this name, or at this address; invalid where there is none. `service`: where the
-    /// address is any free port, only what that service had before a crash.
+    /// The first free one with this name, or at this address; invalid if there is none. `service`: if the address is
+    /// any free port, only a socket that this service had before a crash.
     sys::PassedSocket claim(const conf::Listen& where, const std::string& service);
     void give_back(sys::PassedSocket socket);
     const std::list<sys::PassedSocket>& unclaimed() const { return sockets_; }
-    /// Closes what is left of a crash: the sockets of services that are no more.
+    /// Closes what is left after a crash: the sockets of services that no longer exist.
     void discard_stored();
 
   private:
     using Position = std::list<sys::PassedSocket>::iterator;
-    /// The first of those known by this to which `fits` applies.
+    /// The first socket with this key that `fits`.
     template <class Fits>
     std::optional<Position> find(const std::string& by, Fits fits);
     sys::PassedSocket take(Position at);
@@ -43,11 +43,11 @@ class PassedSockets {
     std::multimap<std::string, Position> index_;  ///< by name and by address, since there may be as many as services
 };
 
-/// Can the service work on a socket of this type, which for an inherited one is known only now?
+/// Can the service work on a socket of this type? For an inherited one it is known only now.
 Result<void> check_type(const conf::Service& service, const conf::Listen& where, conf::SocketType type);
 
-/// Passed or new, and of a type that the service can serve. `overlap`: an address in use by a socket of ours that has
-/// allowed it may be bound beside it.
+/// Passed or new, and of a type that the service can serve. `overlap`: it may be bound next to a socket of superd's
+/// that uses the address and allows this.
 Result<net::Listener> open_socket(PassedSockets& passed, const conf::Service& service, const conf::Listen& where,
                                   bool overlap = false);
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// How children are made to leave: by stop_signal and, after a while, KILL; or, where one may have a client, between two
+// How children are made to leave: by stop_signal and, after a while, KILL; or, if one may have a client, between two
 // clients.
 
 #include <optional>
@@ -18,46 +18,46 @@ namespace superd::core {
 
 class StopLadder {
   public:
-    /// Whose children they are.
+    /// The owner of the children.
     class Host {
       public:
         virtual ~Host() = default;
         /// nullptr: it has left.
         virtual Child* known(pid_t pid) = 0;
-        /// Reads what a worker has said since.
+        /// Reads a worker's new reports.
         virtual void hear(Child& child) = 0;
-        /// What it does now, and after that, hear().
+        /// What it is doing now; then hear().
         virtual Sight look(pid_t pid, Child& child) = 0;
-        /// kill(2): to the process alone, or to all of its session.
+        /// kill(2): to the process alone, or to its whole session.
         enum class Reach { process, session };
         virtual int signal(pid_t pid, int number, Reach reach) = 0;
         virtual Instant now() const = 0;
     };
-    /// All of them outlive it.
+    /// They all outlive this object.
     StopLadder(sys::Loop& loop, Log& log, Host& host, const conf::Service& definition);
 
-    /// It is stopped after max_lifetime, which there is.
+    /// Stops it after max_lifetime, which must be set.
     void limit(pid_t pid, const Child& child);
     /// By stop_signal, and by KILL after stop_timeout.
     void stop(pid_t pid, Child& child);
-    /// It leaves once it has no client. First its pair is closed for writing, which a worker that reports is to notice:
-    /// it then leaves between two clients. One that does not report is looked at, and ended while it has no client.
+    /// It leaves once it has no client. First its pair is closed for writing: a worker that reports notices this, and
+    /// leaves between two clients. superd looks at one that does not report, and ends it while it has no client.
     void retire(pid_t pid, Child& child);
-    /// A worker has spoken.
+    /// A worker has reported.
     void heard(pid_t pid, const Child& child);
 
-    /// Over an upgrade.
+    /// For an upgrade.
     struct Memory {
         std::vector<Deadlines::Entry> lifetimes, kills, retired;
     };
-    /// Whoever is stopped for a look goes on before.
+    /// Lets workers that are stopped for a look continue first.
     Memory write_down();
-    /// Once its host knows the children again; go_on_with() each of them, and rest() follow.
+    /// Call it once the host knows the children again; go_on_with() for each of them, and rest() follow.
     Result<void> go_on(const Memory& memory);
     void go_on_with(pid_t pid, const Child& child);
     void rest() { retirement_.rest(); }
 
-    /// What is due by now, as the timers do it; and when the next is.
+    /// Does what is due now, as the timers do; and when the next is due.
     void step();
     std::optional<Instant> due() const;
 
@@ -80,7 +80,7 @@ class StopLadder {
     Retirement retirement_;
 };
 
-/// Has a worker a client? By what was seen of it, and by its own word, which has been read after that.
+/// Does a worker have a client? Judged by a look at it, and by its own reports, read after the look.
 Sight sight_of(const Result<sys::ProcessView>& view, const Child& child);
 
 }  // namespace superd::core

@@ -97,7 +97,7 @@ void Store::keep(Port& port) {
         late_.insert(port.key());
     } else if (!told_) {
         told_ = true;
-        log_.write(Level::warning, fmt::format("{}; after a crash it would be bound anew", stored.error().text),
+        log_.write(Level::warning, fmt::format("{}; after a crash it would be bound again", stored.error().text),
                    {{"SERVICE", port.owner()->name()}, {"ADDRESS", port.uri()}});
     }
 }

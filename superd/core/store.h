@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// The listening sockets in the service manager's descriptor store, from which a superd that is started after a crash
-// gets them back. Sockets that the manager passed are its own and are not stored.
+// The listening sockets in the service manager's descriptor store, from which a superd gets them back after a crash.
+// Sockets that the manager passed belong to it and are not stored.
 
 #include <sys/types.h>
 
@@ -18,25 +18,25 @@ namespace superd::core {
 
 class Store {
   public:
-    /// `passed`: what the manager passed at start; what comes from the store among it is there still.
+    /// `passed`: what the manager passed at start; sockets from the store among them are still there.
     Store(Log& log, sys::ServiceManager& manager, const std::vector<sys::PassedSocket>& passed);
 
-    /// From now on the store holds these sockets and no other.
+    /// From now on the store holds only these sockets.
     void keep_all(const Ports& ports);
-    /// The socket of this address, if it has one, and none that it had before. Where the manager has no room for it
-    /// now, it follows with keep_late().
+    /// Stores the socket of this address, if it has one, and none that it had before. If the manager has no room for it
+    /// now, keep_late() follows.
     void keep(Port& port);
-    /// None of this address, whose socket is about to close.
+    /// Stores none for this address, whose socket is about to close.
     void release(Port& port);
     /// To be called when the manager has room again.
     void keep_late(const Ports& ports);
-    /// The manager has closed its copies of what was released when this returns, if it was not very busy: superd's are
+    /// When this returns, the manager has closed its copies of what was released, unless it was very busy: superd's are
     /// the last ones.
     void wait(Duration patience);
-    /// For what an operator asks for; whoever else has a socket go must not make the loop wait.
+    /// For what an operator asks for; otherwise the loop must not wait when a socket goes.
     static constexpr Duration kPatience = std::chrono::seconds(1);
 
-    /// For the next superd after an upgrade: what the manager has, or had not been told yet to take out.
+    /// For the next superd after an upgrade: what the manager has, including what it must still remove.
     std::vector<std::string> names() const;
     void go_on(const std::vector<std::string>& names);
 
@@ -50,10 +50,10 @@ class Store {
     bool told_ = false;
 };
 
-/// Is the kernel to choose the port?
+/// Does the kernel choose the port?
 bool any_port(const conf::Listen& where);
-/// A socket's name in the store, the same for its whole life. It holds the inode, so that it fits no other socket,
-/// and for any free port the service whose it is; "" for other addresses, which may pass from one to another.
+/// A socket's name in the store, the same for its whole life. It contains the inode, so that it fits no other socket,
+/// and for any free port the service's name; "" for other addresses, which may pass between services.
 std::string stored_name(int fd, const std::string& service);
 /// Did this socket come from the store?
 bool is_stored(const sys::PassedSocket& socket);

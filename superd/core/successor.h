@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// Who takes over from this superd in the same process, as the supervisor sees it. handover/upgrade.h
+// The program that takes over from this superd in the same process, as the supervisor sees it. handover/upgrade.h
 
 #include <string>
 
@@ -9,7 +9,7 @@ namespace superd::core {
 class Successor {
   public:
     virtual ~Successor() = default;
-    /// Supervisor::upgrade_refused() may follow. Where it goes well, nothing does: this program ends in the exec.
+    /// Supervisor::upgrade_refused() may follow. On success nothing follows: this program ends in the exec.
     virtual void begin() = 0;
     virtual bool under_way() const = 0;
     /// superd has other plans.

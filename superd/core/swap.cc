@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The swap, which cannot fail: all that it needs is there.
+// The swap, which cannot fail: everything that it needs is there.
 #include "core/swap.h"
 
 #include <fmt/format.h>
@@ -26,7 +26,7 @@ void Supervisor::put_in_force(Swap& swap) {
     forget_finished();
 }
 
-/// Who waits on a socket that goes is taken first: nobody is turned away by the change.
+/// Clients that wait on a socket that goes are taken first: the change turns nobody away.
 void Supervisor::collect_going(Swap& swap) {
     for (const std::string& name : swap.changing()) {
         const auto at = services_.find(name);
@@ -64,7 +64,7 @@ void Supervisor::install(Swap& swap) {
     }
 }
 
-/// What is as it was stays where it is, what is not is left to whoever has it in force.
+/// What is unchanged stays in place; a changed definition passes to the service that has it in force.
 void Supervisor::go_by(Swap& swap) {
     const auto leave = [this](const std::string& name) {
         const auto service = services_.find(name);
@@ -117,7 +117,7 @@ Result<net::Listener> Supervisor::open_again(const std::string& service, const c
     return open_socket(passed_, catalog_.services.at(service), where);
 }
 
-/// Whoever closes last closes, and takes who has come until then.
+/// The last close ends a socket, so take the clients that came until then.
 void Supervisor::close_going(Swap& swap) {
     std::erase_if(swap.before, [&](Port* port) { return swap.by_key.contains(port->key()); });
     for (Port* port : swap.before) store_.release(*port);

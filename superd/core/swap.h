@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// What a reload changes, and nothing of what it leaves as it is.
+// What a reload changes, and nothing that it leaves unchanged.
 
 #include <map>
 #include <set>
@@ -17,22 +17,22 @@ namespace superd::core {
 struct Supervisor::Swap {
     conf::Reload next;
     std::size_t enabled = 0;         ///< services afterwards
-    std::vector<std::string> going;  ///< services that are no longer to run
+    std::vector<std::string> going;  ///< services that stop running
     struct Touched {
         const conf::Service* definition;
         bool changed;
     };
-    std::vector<Touched> touched;  ///< those that are new or changed, or may have been passed more sockets
+    std::vector<Touched> touched;  ///< services that are new or changed, or may have been passed more sockets
     std::vector<Wanted> wanted;    ///< by these
     std::unordered_map<std::string_view, const Wanted*> by_key;
-    std::multimap<std::pair<conf::Transport, std::uint32_t>, Port*> by_place;  ///< of who changes, once it is needed
+    std::multimap<std::pair<conf::Transport, std::uint32_t>, Port*> by_place;  ///< of changing services, once needed
 
-    /// Sockets that are ready, and by key those that could not be had.
+    /// Ready sockets, and by key those that are not available.
     std::map<std::string, net::Listener> opened;
     std::map<std::string, std::pair<std::string, Error>> missing;  ///< with the service
 
-    // While it is carried out:
-    std::vector<Port*> before;  ///< of who changes
+    // While the swap is carried out:
+    std::vector<Port*> before;  ///< of changing services
     std::map<std::string, std::vector<Port*>> ports_of;
     std::vector<std::pair<Port*, const Wanted*>> waiting;
     std::vector<std::pair<std::string, net::Listener>> replaced;  ///< with the service

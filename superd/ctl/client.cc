@@ -20,8 +20,8 @@ constexpr int kTries = 5;
 std::string advice(const std::string& path, int code) {
     const std::string shown = escape(path);
     if (code == ENOENT || code == ECONNREFUSED || code == ENOTDIR)
-        return fmt::format("superd is not running: nobody listens on {}; start it, or name another with --control PATH",
-                           shown);
+        return fmt::format(
+            "superd is not running: nothing listens on {}; start it, or name another with --control PATH", shown);
     if (code == EACCES || code == EPERM)
         return fmt::format("{}: permission denied: root and superd's own user may, and members of [control] readers",
                            shown);

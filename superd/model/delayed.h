@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// Iterative while requests are short. A handler that is still busy after `delay` no longer holds the next one up.
+// Iterative while requests are short. A handler that is still busy after `delay` no longer holds up the next one.
 
 #include "model/model.h"
 
@@ -19,9 +19,9 @@ class Delayed final : public Model {
   private:
     Host& host_;
     Duration delay_;
-    pid_t fresh_ = 0;  ///< the one handler that has not yet run for `delay`
+    pid_t fresh_ = 0;  ///< the one handler that has run for less than `delay`
     bool begun_ = false;
-    bool inherited_ = false;  ///< handlers of the definition before may still be that young
+    bool inherited_ = false;  ///< handlers of the previous definition may still be that young
 };
 
 }  // namespace superd::model

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// One handler at a time; who comes next waits in the kernel. With handoff "listen", and so for datagrams, the
-// handler owns the socket until it leaves (inetd's wait).
+// One handler at a time; the next client waits in the kernel. With handoff "listen", and so for datagrams, the handler
+// owns the socket until it leaves (inetd's wait).
 
 #include "base/backoff.h"
 #include "model/model.h"

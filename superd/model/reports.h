@@ -11,19 +11,19 @@
 
 namespace superd::model {
 
-/// What a worker has said of itself: "busy" for a client that it took, "idle" for room for one more.
+/// What a worker has reported: "busy" for a client that it took, "idle" for room for one more.
 struct Reports {
-    int free = 0;               ///< clients for which there is room
-    int slots = 0;              ///< the most that this ever was; 0: it has not spoken
-    std::uint64_t clients = 0;  ///< that it has taken
+    int free = 0;               ///< the number of clients for which there is room
+    int slots = 0;              ///< the highest value of it so far; 0: no report yet
+    std::uint64_t clients = 0;  ///< clients that it has taken
 
     bool any() const { return slots > 0; }
     bool idle() const { return free >= slots; }
-    /// Past all sense; a worker may say what it likes.
+    /// Beyond reason; a worker may report anything.
     static constexpr int kMost = 1024;
 
-    /// All that came together, since a worker's word is only true as a whole. `busy_first`: a worker whose first word
-    /// is "busy" has never said that there is room, and has it for one client at a time.
+    /// Adds all reports that came together, since only the whole of them is true. `busy_first`: a worker whose first
+    /// report is "busy" has never reported room, and serves one client at a time.
     void add(int busy, int more_idle, bool busy_first = false) {
         if (!any() && busy_first) free = 1;
         free = std::clamp(free + more_idle - busy, 0, kMost);
@@ -34,10 +34,10 @@ struct Reports {
 
 SUPERD_FIELDS(Reports, free, slots, clients)
 
-/// Messages that came together, each of whole records; what is neither record is passed over.
+/// Messages that came together, each of whole records; anything else in them is ignored.
 struct Records {
     static constexpr std::size_t kSize = 5;
-    static constexpr std::size_t kMessage = 256 * kSize;  ///< what is past them is lost
+    static constexpr std::size_t kMessage = 256 * kSize;  ///< anything beyond is lost
 
     int busy = 0;
     int idle = 0;

@@ -292,7 +292,7 @@ class Verbs(Control):
         for verb in (["status"], ["list"], ["plan"], ["reload"], ["pause", "x"], ["resume", "x"], ["drain", "x"],
                      ["stop"], ["kill", "x"], ["explain", "x", "::1"], ["metrics"], ["top"]):
             out, err = self.superctl(daemon, *verb, status=1)
-            self.assertEqual(err, f"superctl: superd is not running: nobody listens on {daemon.control}; start it, or "
+            self.assertEqual(err, f"superctl: superd is not running: nothing listens on {daemon.control}; start it, or "
                                   "name another with --control PATH\n")
             if verb != ["top"]:
                 self.ask(daemon, *verb, shape="error", status=1)
