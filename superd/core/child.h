@@ -23,13 +23,13 @@ struct Child : ChildRecord {
     std::unique_ptr<DatagramRelay> relay;
     std::optional<proc::SpawnFailure> exec_failure;
 
-    /// Adds what a worker has said since to `reports`, and returns it. `open`: more may come.
+    /// Adds a worker's new reports to `reports`, and returns them. `open`: more may come.
     model::Records read_reports(bool& open);
 };
 
 /// For the log.
 const char* name_of(ChildRecord::Kind kind);
-/// kill(2) for the whole session of a child, or for the process while it has none.
+/// kill(2) for the whole session of a child, or for the process alone while it has none.
 int signal_session(pid_t pid, int number);
 
 }  // namespace superd::core

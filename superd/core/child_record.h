@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// What is known of a child and goes over an upgrade as it stands. A field is named here and in handover/fields.h.
+// What is known of a child and goes over an upgrade as it is. A field is named here and in handover/fields.h.
 
 #include <cstdint>
 #include <string>
@@ -18,11 +18,11 @@ struct ChildRecord {
     Instant started{};
     sys::Address peer;
     bool stopping = false;
-    int sent = 0;            ///< the signal that an operator sent it last
-    model::Reports reports;  ///< a worker's own word
+    int sent = 0;            ///< the last signal that an operator sent it
+    model::Reports reports;  ///< a worker's own reports
     bool mute = false;       ///< it closed its end without being told to leave
     bool retired = false;    ///< to leave between two clients
-    bool signalled = false;  ///< and was asked by stop_signal
+    bool signalled = false;  ///< and got stop_signal
     std::size_t listener = 0;
     GivenSockets given;
     std::string first;  ///< owner: the datagram that it was started for

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// What a handler learns of its client: section 4 of the contract, in the names of UCSPI.
+// What a handler learns about its client: section 4 of the contract, in the names of UCSPI.
 
 #include "model/host.h"
 #include "net/listener.h"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// What every running service shares.
+// What all running services share.
 
 #include <sys/resource.h>
 
@@ -27,15 +27,15 @@ struct Engine {
     Log& log;
     proc::Spawner& spawner;
     sys::ServiceManager& manager;
-    rlimit started_nofile{};  ///< what superd was started with, for handlers
-    sys::Fd starter;          ///< superd-exec; of low number
+    rlimit started_nofile{};  ///< superd's own limits at its start, for handlers
+    sys::Fd starter;          ///< superd-exec; has a low number
     sys::Fd null;             ///< /dev/null
     Reserve reserve;
     std::function<void(Port&)> port_came;             ///< an address has another socket, or none
-    std::unordered_map<pid_t, ChildOwner*> children;  ///< whose each child is
+    std::unordered_map<pid_t, ChildOwner*> children;  ///< the owner of each child
     std::function<void()> look_at_sockets;            ///< of all services, soon
-    std::function<void()> report;                     ///< to the manager, how many addresses are served
-    // Kept up to date by those whom it is about, so that nobody has to go through all of them:
+    std::function<void()> report;                     ///< to the manager: how many addresses are served
+    // The objects concerned keep these up to date, so that nothing has to go through all of them:
     std::set<Port*> exposed = {};            ///< addresses that others may change, that are waited for or in trouble
     std::size_t missing = 0;                 ///< of these the ones that are not served, waited for or in trouble
     std::vector<std::string> finished = {};  ///< services that may be forgotten

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What would become of a client of a running service, told by what decides it.
+// What would happen to a client of a running service, explained by what decides it.
 #include <fmt/format.h>
 #include <ifaddrs.h>
 #include <netinet/in.h>
@@ -21,7 +21,7 @@ bool is_loopback(const sys::IpBytes& ip) {
 bool is_of_this_machine(const sys::IpBytes& ip) {
     if (is_loopback(ip)) return true;
     ifaddrs* all = nullptr;
-    if (getifaddrs(&all) != 0) return true;  // nobody knows
+    if (getifaddrs(&all) != 0) return true;  // unknown
     bool found = false;
     for (const ifaddrs* one = all; one != nullptr && !found; one = one->ifa_next) {
         const sockaddr* address = one->ifa_addr;
@@ -76,7 +76,8 @@ intake::Explanation Service::explain(const sys::Address& client, std::optional<u
     for (Port* port : ports_)
         if (port->listener() == nullptr || port->trouble()) missing += (missing.empty() ? "" : " and ") + port->uri();
     if (!there)
-        by = missing.empty() ? "no address of this service takes such a client" : missing + " cannot be had now";
+        by =
+            missing.empty() ? "no address of this service takes such a client" : missing + " unavailable at the moment";
     out.steps.push_back({"listener", there ? Outcome::served : Outcome::refused, by});
     if (!cannot_start_.empty()) out.steps.push_back({"handler", Outcome::refused, cannot_start_});
     const bool seen = current_ && current_->definition().handoff == conf::Handoff::connection;
@@ -85,7 +86,7 @@ intake::Explanation Service::explain(const sys::Address& client, std::optional<u
     intake_.explain(client, uid, seen, datagrams ? Kind::datagram : Kind::connection, out.steps);
     if (!seen && there)
         out.steps.push_back(
-            {"handoff", Outcome::served, "the handlers take clients by themselves; limits on clients do not apply"});
+            {"handoff", Outcome::served, "the handlers accept clients themselves; limits on clients do not apply"});
     return out;
 }
 

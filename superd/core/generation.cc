@@ -21,10 +21,10 @@
 namespace superd::core {
 namespace {
 
-/// Rounds of reading what a worker that has ended said last: more messages than a socket's buffer holds.
+/// Rounds of reading an ended worker's last reports: more messages than a socket's buffer holds.
 constexpr int kLastWords = 64;
 
-/// Of a line about a child: its client, if it has one.
+/// For a line about a child: its client, if it has one.
 std::string prefix(const Child& child) {
     return child.peer.family() == AF_UNSPEC ? "" : child.peer.text() + ": ";
 }
@@ -94,7 +94,7 @@ bool Generation::left_unread(const Child& child) {
 bool Generation::watch_pair(pid_t pid, Child& child) {
     auto source = engine_.loop.io(child.pair.get(), EPOLLIN, [this, pid](std::uint32_t) { heard(pid); });
     if (!source) return false;
-    // A worker that speaks without end must not keep the loop from everybody else.
+    // A worker that reports without end must not keep the loop from others.
     if (!source->limit(std::chrono::milliseconds(100), 100)) return false;
     child.pair_source = std::move(*source);
     return true;
@@ -114,7 +114,7 @@ void Generation::heard(pid_t pid) {
         closed = !open;
         child.mute = closed && !child.retired;
     } else if (child.kind == Kind::handler) {
-        // It was handed its client: silence means that the handler runs.
+        // It got its client: silence means that the handler runs.
         child.exec_failure = proc::exec_failure(child.pair.get());
     }
     if (!closed) return;
@@ -154,7 +154,7 @@ void Generation::exited(pid_t pid, int status) {
     const auto at = children_.find(pid);
     if (at == children_.end()) return;
     bool open = true;
-    // What it has said is there. Whoever has its end as well may go on saying things for ever.
+    // Its reports are there. Another process with its end may go on reporting for ever.
     for (int i = 0; i < kLastWords && at->second.kind == Kind::worker && at->second.pair; ++i)
         if (!read_reports(at->second, open)) break;
     Child child = std::move(at->second);
@@ -165,10 +165,10 @@ void Generation::exited(pid_t pid, int status) {
     try {
         how = conclude(pid, child, status);
     } catch (const std::bad_alloc&) {
-        no_memory = std::current_exception();  // a model that still counts on this child would wait for it for ever
+        no_memory = std::current_exception();  // a model that still knows this child would wait for it for ever
     }
     if (child.kind == Kind::owner || child.kind == Kind::worker) host_.socket_came_back(*this);
-    child.charge = {};  // its place is for whom the model starts now
+    child.charge = {};  // its place is for the child that the model starts now
     model_->exited(pid, how);
     if (lingering_ && waiting(lingering_->listener) > 0) model_->ready(lingering_->listener);
     if (no_memory) std::rethrow_exception(no_memory);
@@ -203,7 +203,7 @@ void Generation::take_back(Child& child, Exit& end) {
     client.peer = child.peer;
     client.charge = std::move(child.charge);
     if (!end.is_scarcity()) return host_.refuse(std::move(client));
-    // Neither the handler nor the client is to blame: the client goes on waiting.
+    // Neither the handler nor the client is to blame: the client keeps waiting.
     host_.back_off(fail_errno(fmt::format("start {}", definition_.handler.path), failure->code).error());
     host_.stall(std::move(client));
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// One definition of a service in force, or that was, with the children that began under it.
+// One definition of a service, now or formerly in force, with the children that began under it.
 
 #include <memory>
 #include <unordered_map>
@@ -44,28 +44,28 @@ class Generation final : public model::Host, public ChildOwner {
 
     void exited(pid_t pid, int status) override;
     void after_exit() override;
-    /// Adds what is to be told of each child, until `out` holds `most`.
+    /// Adds the report of each child, until `out` holds `most`.
     void report(std::vector<ProcessReport>& out, std::size_t most, bool former) const;
-    /// Sends a signal to one child, or to all but the parked; without one, ends them by the stop ladder.
+    /// Sends a signal to one child, or to all but the parked; without a signal, ends them by the stop ladder.
     bool end_child(pid_t pid, std::optional<int> number) override;
     void end_children(std::optional<int> number, std::vector<pid_t>& signalled);
     void overdue(pid_t pid) override;
 
     GenerationState write_down(sys::Descriptors& descriptors);
-    /// Into one that has just been made: its children are those of another before it. Starts nobody.
+    /// For a new generation: takes over another's children. Starts none.
     Result<void> go_on(const GenerationState& state, sys::Descriptors& descriptors);
     /// False: something is known of a child that nobody could be told of but by its end.
     bool settled() const;
 
-    /// Who has a listening socket.
+    /// The children with a listening socket.
     std::vector<pid_t> holders() const;
-    /// Ends those of them who would go on with a socket that is no longer the service's. Who serves a stream may have a
-    /// client in hand and gets no other: it leaves after that one.
+    /// Ends those that would continue with a socket that no longer belongs to the service. One that serves a stream may
+    /// have a client in hand and gets no other: it leaves after that one.
     void stop_holders();
 
-    /// Goes on as if it were in force, on a socket that another has replaced, until nobody waits on that one, or
-    /// stop_timeout is over; then tells GenerationHost::lingered(). drain() does nothing until then. False: no memory
-    /// for a timer, and `socket` is as it was.
+    /// Continues as if it were in force, on a replaced socket, until no client waits there, or stop_timeout is over;
+    /// then calls GenerationHost::lingered(). drain() does nothing until then. False: no memory for a timer, and
+    /// `socket` is unchanged.
     bool linger(std::size_t listener, net::Listener& socket);
     bool lingers() const { return lingering_ != nullptr; }
     bool lingers_at(const sys::Address& address) const { return lingering_ && lingering_->socket.address() == address; }
@@ -93,7 +93,7 @@ class Generation final : public model::Host, public ChildOwner {
 
   private:
     using Kind = ChildRecord::Kind;
-    /// A socket that has been replaced, while there are clients in its queue.
+    /// A replaced socket, while there are clients in its queue.
     struct Lingering {
         std::size_t listener = 0;
         net::Listener socket;
@@ -121,7 +121,7 @@ class Generation final : public model::Host, public ChildOwner {
     const proc::ExecPlan& parked_plan();
 
     Result<void> take_in(const ChildState& state, sys::Descriptors& descriptors);
-    /// On failure `launch` and `child` are as they were.
+    /// On failure `launch` and `child` are unchanged.
     Result<pid_t> start(proc::Launch& launch, Child&& child);
     Result<void> add_errors(proc::Launch& launch);
     Result<pid_t> try_serve(model::Client& client);
@@ -132,17 +132,17 @@ class Generation final : public model::Host, public ChildOwner {
     /// Its lifetime, and what it says. False: no memory for it.
     bool attend(pid_t pid, Child& child);
     void log_start(pid_t pid, const Child& child);
-    /// Has an owner left without having read what it was started for?
+    /// Did an owner leave without reading what it was started for?
     bool left_unread(const Child& child);
     bool watch_pair(pid_t pid, Child& child);
     void heard(pid_t pid);
-    /// What a worker has said, at once. True: it has spoken. `open`: more may come.
+    /// Reads at once what a worker has reported. True: it has reported. `open`: more may come.
     bool read_reports(Child& child, bool& open);
-    /// Why it did not get to its program, if it did not.
-    /// Tells the log and the service what its end means, and returns what the model is to know of it.
+    /// Why it did not reach its program, if it did not.
+    /// Reports to the log and the service what its end means, and returns what the model must know.
     model::End conclude(pid_t pid, Child& child, int status);
     std::optional<proc::SpawnFailure> failure_of(pid_t pid, Child& child);
-    /// A client whose handler could not be started is here again.
+    /// The client of a handler that could not be started is back.
     void take_back(Child& child, Exit& end);
     void log_failure(pid_t pid, const Child& child, const proc::SpawnFailure& failure);
     void log_exit(pid_t pid, const Child& child, const Exit& end);

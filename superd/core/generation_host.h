@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// All that a generation may ask of its service. Generations are tested with a fake one.
+// Everything that a generation may ask of its service. Tests use a fake host.
 
 #include <optional>
 #include <string>
@@ -21,9 +21,9 @@ class GenerationHost {
     virtual ~GenerationHost() = default;
 
     virtual Instant now() const = 0;
-    /// nullptr: the address is not there, or not yet.
+    /// nullptr: the address has no socket, or not yet.
     virtual net::Listener* socket(std::size_t index) = 0;
-    /// A child is about to be given that socket.
+    /// A child is about to get that socket.
     virtual void note_given(std::size_t index) = 0;
     virtual admit::Admission& admission() = 0;
     virtual Stats& stats() = 0;
@@ -32,35 +32,35 @@ class GenerationHost {
     virtual Result<sys::Fd> error_writer() = 0;
 
     virtual std::optional<model::Client> take(std::size_t listener) = 0;
-    /// It could not be served now, and waits in the service.
+    /// The client could not be served now, and waits in the service.
     virtual void stall(model::Client client) = 0;
-    /// A client whose handler could not be started is told so, as on_excess says.
+    /// Ends a client whose handler could not be started, as on_excess says.
     virtual void refuse(model::Client client) = 0;
-    /// Decides anew whether the listeners are watched.
+    /// Decides again whether the listeners are watched.
     virtual void reconcile() = 0;
-    /// An access filter is missing, so nobody may accept.
+    /// An access filter is missing, so no client may be accepted.
     virtual bool is_shut() const = 0;
-    /// May it start one more handler? The last place is for clients of a replaced socket, where nobody serves them.
+    /// May it start another handler? The last place is for clients of a replaced socket, while nobody serves them.
     virtual bool has_room_for(const Generation& generation) = 0;
     virtual bool others_running(const Generation& but) const = 0;
 
     /// The kernel has no room for another handler or connection: wait, then try again. Nothing is lost.
     virtual void back_off(const Error& why) = 0;
-    /// A pool could not grow. Those who are there serve on.
+    /// A pool could not grow. The present workers continue to serve.
     virtual void could_not_add(const Error& why) = 0;
-    /// A handler was started: what was scarce is there again.
+    /// A handler was started: the shortage is over.
     virtual void started() = 0;
-    /// How a handler's start went: a service whose handlers fail over and over is slowed down, never closed.
+    /// The result of a handler's start: a service whose handlers fail over and over is slowed down, never closed.
     virtual void start_went(bool well, bool certain) = 0;
-    /// A handler that was started then did not reach its program; or it has reached it.
+    /// A handler that was started then did not reach its program; or it did.
     virtual void could_not_start(Instant began, std::string why) = 0;
     virtual void has_started(Instant began) = 0;
 
-    /// A child of `generation` left that had a listening socket: what can be put right on it is, at once.
+    /// A child of `generation` with a listening socket left: what can be corrected on the socket, is corrected at once.
     virtual void socket_came_back(const Generation& generation) = 0;
-    /// A child of `generation` left. If that has no other, it may end here.
+    /// A child of `generation` left. If it was the last, the generation may end here.
     virtual void child_left(const Generation& generation) = 0;
-    /// Nobody waits any more on the socket that it has kept, or they have had their time.
+    /// No client waits any more on the old socket that it has kept, or their time is over.
     virtual void lingered(Generation& generation) = 0;
 };
 

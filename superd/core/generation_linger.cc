@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// A socket that was replaced, and clients who had come to it before.
+// A replaced socket, and clients that came to it before.
 #include <fmt/format.h>
 #include <sys/socket.h>
 
@@ -13,11 +13,11 @@
 namespace superd::core {
 namespace {
 
-/// Between two looks at the queue; a client that has found the path before it led elsewhere gets there meanwhile.
+/// Between two looks at the queue; a client that has found the path before it led elsewhere arrives meanwhile.
 constexpr Duration kLook = std::chrono::milliseconds(20);
-/// A TCP client that has begun to connect is in the queue within so long.
+/// A TCP client that has begun to connect is in the queue within this time.
 constexpr Duration kHandshake = std::chrono::milliseconds(500);
-/// An upgrade waits for the end, and does not do so for ever.
+/// An upgrade waits for the end, but not for ever.
 constexpr Duration kMost = std::chrono::seconds(10);
 
 }  // namespace
@@ -44,15 +44,14 @@ void Generation::linger_on() {
     const std::size_t left = net::waiting(lingering_->socket);
     if (time >= lingering_->until || (left == 0 && time >= lingering_->from)) {
         if (left > 0)
-            engine_.log.write(
-                Level::warning,
-                fmt::format("{}: {} on the socket that was replaced, and nobody has served them in time: they are lost",
-                            lingering_->socket.uri(),
-                            left == 1 ? "a client waits" : fmt::format("{} clients wait", left)),
-                {{"SERVICE", definition_.name}, {"ADDRESS", lingering_->socket.uri()}});
+            engine_.log.write(Level::warning,
+                              fmt::format("{}: {} on the replaced socket, and were not served in time: they are lost",
+                                          lingering_->socket.uri(),
+                                          left == 1 ? "a client waited" : fmt::format("{} clients waited", left)),
+                              {{"SERVICE", definition_.name}, {"ADDRESS", lingering_->socket.uri()}});
         return host_.lingered(*this);
     }
-    // Nobody else hears of them.
+    // Nothing else reports them.
     if (left > 0) model_->ready(lingering_->listener);
     if (!linger_.set(time + kLook)) host_.lingered(*this);
 }

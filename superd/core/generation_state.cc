@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Children over an upgrade: they stay children of the same process, and it must know them again.
+// Children over an upgrade: they remain children of the same process, which must recognise them.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -44,7 +44,7 @@ GenerationState Generation::write_down(sys::Descriptors& descriptors) {
 
 Result<void> Generation::take_in(const ChildState& state, sys::Descriptors& descriptors) {
     if (state.pid <= 0 || engine_.children.contains(state.pid))
-        return fail(fmt::format("{}: process {} is not known", definition_.name, state.pid));
+        return fail(fmt::format("{}: process {} is unknown", definition_.name, state.pid));
     Child child;
     static_cast<ChildRecord&>(child) = state.record;
     if (state.place) child.charge = host_.admission().recharge(*state.place);
@@ -54,7 +54,7 @@ Result<void> Generation::take_in(const ChildState& state, sys::Descriptors& desc
         if (!relay) return std::unexpected(relay.error());
         child.relay = std::move(*relay);
     }
-    // superd 0.1.0 did not write down what it had given; a look at the worker tells its clients by that.
+    // superd 0.1.0 did not write down what it had given; a look at the worker needs it to tell clients apart.
     const bool has_socket = child.kind == Kind::owner || child.kind == Kind::worker;
     const net::Listener* const socket = host_.socket(child.listener);
     if (has_socket && socket != nullptr && child.given.where.family() == AF_UNSPEC)
@@ -76,7 +76,7 @@ Result<void> Generation::go_on(const GenerationState& state, sys::Descriptors& d
     sys::Archive memory(state.model.text);
     model_->pass(memory);
     if (!memory.fault().empty())
-        return fail(fmt::format("{}: what its model {} remembers does not fit: {}", definition_.name,
+        return fail(fmt::format("{}: the memory of its model {} does not fit: {}", definition_.name,
                                 conf::name_of(definition_.model), memory.fault()));
     if (children_.empty()) {
         if (state.wake_at) wake_at(*state.wake_at);

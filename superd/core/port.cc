@@ -12,7 +12,7 @@
 namespace superd::core {
 namespace {
 
-/// So long without, and a new socket may be had at once again.
+/// After this long without one, a new socket may be made at once again.
 constexpr Duration kQuiet = std::chrono::minutes(1);
 
 }  // namespace

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// One address of one service: its socket, or the tries to get one.
+// One address of one service: its socket, or the attempts to get one.
 
 #include <functional>
 #include <map>
@@ -20,7 +20,7 @@ class Service;
 
 class Port {
   public:
-    /// `key`: what it is known by among all.
+    /// `key`: its name among all ports.
     Port(Engine& engine, std::string key, conf::Listen where)
         : engine_(engine), key_(std::move(key)), where_(std::move(where)), retry_(engine.loop, [this] { attempt(); }) {}
     Port(const Port&) = delete;
@@ -32,16 +32,16 @@ class Port {
     /// "tcp://127.0.0.1:40123"; what was asked for while there is no socket.
     std::string uri() const { return listener_ ? listener_->uri() : where_.uri(); }
 
-    /// Puts a socket in place; one that was there before is returned.
+    /// Puts a socket in place; returns the previous one, if any.
     std::optional<net::Listener> install(net::Listener listener);
-    /// Gives the socket up without closing it.
+    /// Gives up the socket without closing it.
     sys::PassedSocket take_socket();
     /// Closes it.
     void close();
-    /// No socket yet: `attempt` is made again and again, with back-off, until it succeeds. While that goes on
-    /// already, only the attempt changes. Without a `why` it is no news and not logged.
+    /// No socket yet: repeats `attempt` with back-off until it succeeds. If that is under way already, only the attempt
+    /// changes. Without a `why` it is not news and not logged.
     void wait(const Error& why, std::function<Result<net::Listener>()> attempt);
-    /// Over an upgrade: when the next attempt is due, and how long the one after that waits.
+    /// For an upgrade: when the next attempt is due, and how long the one after that waits.
     struct Waiting {
         Instant next{};
         Backoff::Place backoff;
@@ -49,10 +49,10 @@ class Port {
     Waiting waiting() const { return {retry_.when().value_or(Instant{}), backoff_.place()}; }
     Result<void> go_on(const Waiting& waiting, std::function<Result<net::Listener>()> attempt);
 
-    /// The same of a socket that is there: what is wrong with it, and when a new one may be had.
+    /// The same for an existing socket: what is wrong with it, and when a new one may be made.
     struct Condition {
         std::optional<std::string> trouble;
-        std::string told;  ///< of it
+        std::string told;  ///< what was logged about it
         bool deaf = false, renewable = false;
         Backoff::Place renewals;
         Instant renewed_at{}, renew_at{};
@@ -60,36 +60,36 @@ class Port {
     Condition condition() const;
     Result<void> go_on(const Waiting& waiting, const Condition& condition);
 
-    /// The socket that is there is not as it should be, and that cannot be helped now; looked at again with back-off.
-    /// True: it is news. well(): it was, and is no more.
+    /// The present socket is not as it should be, and this cannot be helped now; superd looks again with back-off.
+    /// True: this is news. well(): it was so, and is over.
     bool amiss(const net::Health& health);
     bool well();
-    /// A new socket cannot be had either. True: it is news.
+    /// A new socket cannot be made either. True: this is news.
     bool cannot_renew(const Error& why);
     bool may_renew() const;
-    /// By a new socket; the next time that this has to be, it takes longer.
+    /// Corrected by a new socket; the next time it takes longer.
     void renewed();
     const std::optional<std::string>& trouble() const { return now_.trouble; }
     /// No client comes by the socket.
     bool deaf() const { return now_.deaf; }
     /// Makes the attempt that is waited for now.
     void try_again();
-    /// A handler is given the socket itself.
+    /// A handler gets the socket itself.
     void note_given();
-    /// As which socket the service manager stores it; 0: it does not.
+    /// The inode under which the service manager stores the socket; 0: it does not.
     ino_t stored = 0;
 
-    /// Whose clients these are, and as which of its listeners.
+    /// The service that gets the clients, and the number of this listener there.
     void belong(Service* owner, std::size_t index);
     Service* owner() const { return owner_; }
     std::size_t index() const { return index_; }
-    /// Shall the owner hear of clients? Nothing happens where nothing changes.
+    /// Whether the owner hears of clients. Does nothing if nothing changes.
     void watch(bool on);
 
   private:
     void attempt();
     void forget_trouble();
-    /// Tells the engine what it is to know of this one.
+    /// Brings the engine's knowledge of this port up to date.
     void update();
 
     Engine& engine_;
@@ -108,7 +108,7 @@ class Port {
     bool is_missing_ = false, is_exposed_ = false;  ///< as the engine knows it
 };
 
-/// All of them, each by its key, which it owns.
+/// All ports by key; each key belongs to its port.
 using Ports = std::map<std::string_view, std::unique_ptr<Port>>;
 
 }  // namespace superd::core

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// What becomes of the answers of a service's datagram handlers: counted, and told once an episode where they fail.
+// The fate of replies from a service's datagram handlers: counted, and failures reported once an episode.
 
 #include <string>
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// What superd tells of itself, as plain values: for the status in the log, and for whoever asks over the control
+// What superd reports of itself, as plain values: for the status in the log, and for clients of the control
 // socket.
 
 #include <sys/types.h>
@@ -20,7 +20,7 @@
 
 namespace superd::core {
 
-/// What a service is at, as `superctl status` names it.
+/// The state of a service, with the names of `superctl status`.
 enum class Status {
     listening,
     full,      ///< limits.instances
@@ -28,7 +28,7 @@ enum class Status {
     draining,  ///< by an operator, or because its definition is gone
     waiting,   ///< for an address
     backoff,   ///< something is scarce, or its handlers do not start
-    disabled,  ///< defined, and not run
+    disabled,  ///< defined, but not run
 };
 constexpr auto names_of(Status) {
     return std::array{"listening", "full", "paused", "draining", "waiting", "backoff", "disabled"};
@@ -37,14 +37,14 @@ using superd::name_of;
 
 struct ListenerReport {
     std::string uri;
-    bool open = false;  ///< false: the address is waited for, or its socket cannot be put right
+    bool open = false;  ///< false: the address is waited for, or its socket cannot be corrected
 };
 
 struct ServiceReport {
     std::string name, description;
-    bool enabled = true;  ///< false: defined, and nothing else of this is set but listeners and model
+    bool enabled = true;  ///< false: only defined, and only listeners and model are set
     Status status = Status::listening;
-    std::string reason;  ///< why, where there is more to say
+    std::string reason;  ///< the reason, if there is more to say
     std::string model, handoff;
     std::vector<ListenerReport> listeners;
     std::size_t handlers = 0, spare = 0, held = 0, stalled = 0;
@@ -60,7 +60,7 @@ struct ProcessReport {
     const char* kind = "";  ///< handler, owner, worker, parked
     std::string peer;       ///< empty where superd does not know it
     Duration age{};
-    std::optional<bool> busy;  ///< a worker's own word
+    std::optional<bool> busy;  ///< as the worker reports it
     bool stopping = false;
     bool former = false;  ///< it began under an earlier definition
 };
@@ -75,17 +75,17 @@ struct DaemonReport {
     std::uint64_t upgrades = 0, upgrades_refused = 0;
     bool upgrading = false;
     std::string upgrade_refused_because;  ///< the last time
-    std::uint64_t log_lines_lost = 0;     ///< that the log's reader did not take in time
+    std::uint64_t log_lines_lost = 0;     ///< not taken by the log's reader in time
     std::optional<std::size_t> open_descriptors;
     std::uint64_t descriptor_limit = 0;
     bool stopping = false;
 };
 
-/// What is wrong with the definitions, or with the addresses that they ask for.
+/// An error in the definitions, or with an address that they ask for.
 struct Complaint {
-    std::string service;  ///< empty where a file is at fault
+    std::string service;  ///< empty if a file is at fault
     conf::Diagnostic diagnostic;
-    /// For people; several lines, each with its end.
+    /// For people; complete lines.
     std::string text() const;
 };
 

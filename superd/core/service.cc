@@ -11,13 +11,13 @@
 namespace superd::core {
 namespace {
 
-/// So many handlers in a row that end badly within so short a time do not start at all, as far as can be told.
+/// If this many handlers in a row end badly at once, they count as not starting at all.
 constexpr int kBadStarts = 20;
 
-/// Clients told at one go that they are not served now.
+/// Clients refused in one go.
 constexpr int kMostRefused = 16;
 
-/// So long without a failed try, and what was scarce is there again.
+/// After this long without a failed try, the shortage is over.
 constexpr Duration kEpisodeEnds = std::chrono::seconds(10);
 constexpr Duration kGatesAgain = std::chrono::seconds(10);
 
@@ -72,7 +72,7 @@ void Service::enforce(const conf::Service& definition, std::vector<Port*> ports)
     bad_starts_ = 0;
     cannot_start_.clear();
     const bool given = definition.handoff == conf::Handoff::listen;
-    // Those who are there may rely on a socket that does not block, and their like make it so by themselves.
+    // Present holders may rely on a non-blocking socket, and others like them set it so themselves.
     const bool alike =
         given && current_ && current_->definition().handler == definition.handler && !current_->holders().empty();
     auto next = std::make_unique<Generation>(engine_, *this, definition, ports_.size());
@@ -187,7 +187,7 @@ void Service::set_gates() {
         shut_ = shut_ || !judges_itself_;
         engine_.log.write(Level::error,
                           fmt::format("{}: the access filter: {}; {}", port->uri(), applied.error().text,
-                                      judges_itself_ ? "denied clients are closed instead" : "nobody is let in"),
+                                      judges_itself_ ? "denied clients are closed instead" : "no client is let in"),
                           {{"SERVICE", name_}, {"ADDRESS", port->uri()}, {"ERRNO", applied.error().code}});
     }
     if (shut_) (void)gates_timer_.set(now() + kGatesAgain);
@@ -247,7 +247,7 @@ void Service::could_not_start(Instant began, std::string why) {
     cannot_start_at_ = began;
 }
 
-// Those from before it failed say nothing, however late they end.
+// Handlers from before the failure do not count, however late they end.
 void Service::has_started(Instant began) {
     if (began > cannot_start_at_) cannot_start_.clear();
 }

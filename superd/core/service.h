@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// A running service: its ports, its counts, the definition in force and those before it that still have children.
+// A running service: its ports, its counts, the definition in force and earlier ones that still have children.
 
 #include <map>
 #include <memory>
@@ -31,21 +31,21 @@ class Service final : public intake::Host, public GenerationHost {
     ~Service() override;
     const std::string& name() const { return name_; }
 
-    /// Puts a definition in force on these ports; the one before it drains. It stays where it is for as long as it is
-    /// in force, and is then left to this service by keep().
+    /// Puts a definition in force on these ports; the previous one drains. It stays in place while it is in force, and
+    /// then passes to this service by keep().
     void enforce(const conf::Service& definition, std::vector<Port*> ports);
     using Definition = std::map<std::string, conf::Service>::node_type;
-    /// A definition for this service alone, for as long as it is in force or children are left that began under it.
+    /// A definition only for this service, while it is in force or children are left that began under it.
     const conf::Service& keep(Definition definition);
     static Definition own(conf::Service definition);
-    /// The service is no longer defined: clients already taken are served, handlers finish.
+    /// The service is no longer defined: accepted clients are served, handlers finish.
     void withdraw();
-    /// Takes over every client that waits on a socket which is about to be closed.
+    /// Takes every client that waits on a socket which is about to be closed.
     void collect(const net::Listener& socket);
-    /// All of it for another to go on with, and a service that has just been made as that other. Nothing starts, and
-    /// nothing is done to what is shared with the process before, until take_up().
+    /// Writes the service down for another process, and turns a new service into that one. Nothing starts, and nothing
+    /// shared with the previous process changes, until take_up().
     ServiceState write_down(sys::Descriptors& descriptors);
-    /// `defined`: what is in force, if it is.
+    /// `defined`: the definition in force, if any.
     Result<void> go_on(const ServiceState& state, const conf::Service* defined, std::vector<Port*> ports,
                        sys::Descriptors& descriptors);
     void take_up();
@@ -78,10 +78,10 @@ class Service final : public intake::Host, public GenerationHost {
         intake_.refuse(std::move(client), admit::Refusal::exec_failed);
     }
     void socket_came_back(const Generation& generation) override;
-    /// The same for all, or those alone that somebody else has had; and what cannot be put right, by a new socket
-    /// beside it.
+    /// The same for all sockets, or only for those that others have had; and replaces those that need it by a new
+    /// socket next to the old one.
     void look_at_sockets(bool all = true);
-    /// A socket says that it is shut down, or has an error.
+    /// A socket is shut down, or has an error.
     void socket_hung_up(std::size_t index);
     void child_left(const Generation& generation) override;
 
@@ -116,9 +116,9 @@ class Service final : public intake::Host, public GenerationHost {
 
     ServiceReport report();
     void report_processes(std::vector<ProcessReport>& out, std::size_t most) const;
-    /// Every process, the parked as well.
+    /// Every process, including the parked.
     std::size_t processes() const;
-    /// Ends or signals all handlers. Who was signalled.
+    /// Ends or signals all handlers. Returns those that were signalled.
     std::vector<pid_t> end_handlers(std::optional<int> number);
     /// What would become of this client now. `client` is an address, or with port 0 a vsock CID; `uid`: of a unix peer.
     intake::Explanation explain(const sys::Address& client, std::optional<uid_t> uid);
@@ -126,7 +126,7 @@ class Service final : public intake::Host, public GenerationHost {
   private:
     struct Standing {
         Status status;
-        std::string reason;  ///< "" where the status says all
+        std::string reason;  ///< "" if the status says everything
     };
     Standing standing();
     void configure(const conf::Service& definition);
@@ -147,13 +147,13 @@ class Service final : public intake::Host, public GenerationHost {
     void announce(Port& port);
     void examine(Port& port);
     void tell(Port& port, const std::string& what);
-    /// As the handoff wants it, but not while somebody has the socket who may rely on its not blocking.
+    /// As the handoff needs it, but not while another process with the socket may rely on its not blocking.
     void restore_blocking(const net::Listener& listener);
     void renew_sockets();
     void renew(Port& port);
     void let_go(Port& port);
     void replace_holders();
-    /// Whoever waits on an old socket there has had their time.
+    /// The time of clients that wait on an old socket there is over.
     void end_linger_at(const sys::Address& address);
 
     Engine& engine_;

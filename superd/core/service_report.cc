@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What a running service tells of itself, and what an operator has it do.
+// What a running service reports of itself, and what an operator can make it do.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -18,7 +18,7 @@ Service::Standing Service::standing() {
         return {Status::backoff, cannot_start_.empty() ? "handlers fail as they start" : cannot_start_.c_str()};
     if (shut_) return {Status::backoff, "its access filter cannot be set"};
     if (std::ranges::any_of(ports_, [](Port* port) { return port->listener() == nullptr; }))
-        return {Status::waiting, "an address cannot be had"};
+        return {Status::waiting, "an address is unavailable"};
     for (Port* port : ports_)
         if (port->trouble()) return {Status::waiting, fmt::format("{}: {}", port->uri(), *port->trouble())};
     if (const auto closed = intake_.closed())
@@ -79,7 +79,7 @@ void Service::hold(Hold wish) {
     if (wish != Hold::open) {
         retire_if_held();
     } else if (current_ && current_->drained()) {
-        // Its workers were told to leave, and a model that has drained does not come back.
+        // Its workers were told to leave, and a drained model does not come back.
         return enforce(current_->definition(), std::vector<Port*>(ports_));
     } else if (current_) {
         current_->model().resume();

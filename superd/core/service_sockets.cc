@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// A running service's listening sockets stay what they were, whatever their holders do to them and whatever becomes
-// of the interface or the path that they are bound to.
+// A running service's listening sockets keep their settings, whatever their holders do to them and whatever happens to
+// the interface or the path that they are bound to.
 #include <fcntl.h>
 #include <fmt/format.h>
 
@@ -12,7 +12,7 @@
 namespace superd::core {
 void Service::socket_came_back(const Generation& generation) {
     for (Port* port : ports_) examine(*port);
-    // What an earlier definition had may be another service's by now.
+    // An earlier definition's socket may belong to another service by now.
     if (&generation != current_.get()) engine_.look_at_sockets();
 }
 
@@ -24,7 +24,7 @@ void Service::look_at_sockets(bool all) {
 }
 
 void Service::socket_hung_up(std::size_t index) {
-    // Nobody but a holder can have done that.
+    // Only a holder can have done this.
     ports_[index]->note_given();
     look_at_sockets();
 }
@@ -37,7 +37,7 @@ void Service::examine(Port& port) {
     if (health.filter) set_gates();
     if (health.left) {
         if (port.amiss(health))
-            tell(port, fmt::format("{}: {}; trying again until it can be put right", health.wrong, health.left->text));
+            tell(port, fmt::format("{}: {}; trying again until it can be corrected", health.wrong, health.left->text));
         return;
     }
     if (port.well() || !health.wrong.empty()) {
@@ -57,8 +57,8 @@ void Service::restore_blocking(const net::Listener& listener) {
     listener.let_rights_in(given);
     if (!given) return listener.set_blocking(false);
     if ((fcntl(listener.fd(), F_GETFL) & O_NONBLOCK) == 0) return;
-    // Programs set it by habit, and an accept that blocks stops an event loop. So it is no news, and no fault, and
-    // whoever is there keeps it; the next to be started with nobody beside it finds the socket blocking.
+    // Programs set it by habit, and a blocking accept stops an event loop. So it is neither news nor a fault, and
+    // present holders keep it; the next handler that starts without others finds the socket blocking.
     const auto has_holders = [](const auto& generation) { return !generation->holders().empty(); };
     if (!has_holders(current_) && std::ranges::none_of(former_, has_holders)) listener.set_blocking(true);
 }
@@ -68,10 +68,10 @@ void Service::renew_sockets() {
         if (port->listener() != nullptr && port->may_renew()) renew(*port);
 }
 
-/// Beside the old socket: nobody is refused meanwhile. Clients of both are served until the old one is handed on.
+/// Next to the old socket: no client is refused meanwhile. Both are served until the old one is handed on.
 void Service::renew(Port& port) {
     net::Listener& old = *port.listener();
-    // So that old and new are the first and the second of those who share the port.
+    // So that old and new are the first and the second in the group that shares the port.
     if (old.path().empty()) end_linger_at(old.address());
     auto next = old.renew(gate_.wanted(old));
     if (!next) {
@@ -79,7 +79,7 @@ void Service::renew(Port& port) {
         const bool alone = old.path().empty() && transport != conf::Transport::tcp && transport != conf::Transport::udp;
         if (next.error().code == EADDRINUSE && alone) return let_go(port);
         if (port.cannot_renew(next.error()))
-            tell(port, fmt::format("{}; trying again until it can be put right", next.error().text));
+            tell(port, fmt::format("{}; trying again until it can be corrected", next.error().text));
         return;
     }
     const bool given = current_->definition().handoff == conf::Handoff::listen;
@@ -91,7 +91,7 @@ void Service::renew(Port& port) {
     tell(port, fmt::format("{}; a new one has taken its place", why));
     set_gates();
     const bool moves = before.lead_to(*port.listener());
-    // Those who wait there are served by whoever has it. A pool that is on its way out serves nobody any more.
+    // The holders serve clients that wait there. A pool on its way out serves nobody any more.
     const bool lingers = given && !moves && !current_->drained() && current_->linger(port.index(), before);
     if (given)
         replace_holders();
@@ -103,7 +103,7 @@ void Service::renew(Port& port) {
 
 void Service::lingered(Generation& generation) {
     net::Listener before = generation.end_linger();
-    if (current_.get() == &generation) replace_holders();  // there was no memory for it before
+    if (current_.get() == &generation) replace_holders();  // there was no memory for this before
     generation.drain();
     generation.stop_holders();
     const auto next = std::ranges::find_if(ports_, [&](Port* port) {
@@ -121,9 +121,9 @@ void Service::end_linger_at(const sys::Address& address) {
     for (auto at = former_.begin(); (at = std::ranges::find_if(former_, lingers)) != former_.end();) lingered(**at);
 }
 
-/// The kernel lets no two sockets have such an address, so the old one goes first, from all who have it.
+/// The kernel does not let two sockets have such an address, so the old one goes first, from all holders.
 void Service::let_go(Port& port) {
-    tell(port, fmt::format("{}; it is closed, and its address bound anew", *port.trouble()));
+    tell(port, fmt::format("{}; it is closed, and its address is bound again", *port.trouble()));
     const bool given = current_->definition().handoff == conf::Handoff::listen;
     if (!given) intake_.take_all(*port.listener(), port.index());
     port.close();
@@ -135,7 +135,7 @@ void Service::let_go(Port& port) {
     engine_.port_came(port);
 }
 
-/// Who has the old socket leaves once others have the new one.
+/// Holders of the old socket leave once others have the new one.
 void Service::replace_holders() {
     enforce(current_->definition(), std::vector<Port*>(ports_));
     for (const auto& generation : former_) generation->stop_holders();

@@ -18,7 +18,7 @@
 namespace superd::core {
 namespace {
 
-/// A handler may live on being passed descriptors; superd does not.
+/// A handler may depend on descriptors passed to it; superd does not.
 void allow_rights(const model::Client& client) {
     if (client.local.family() == AF_UNIX) sys::let_rights_in(client.connection.get(), true);
 }
@@ -58,10 +58,10 @@ Result<void> Generation::add_errors(proc::Launch& launch) {
 }
 
 Result<pid_t> Generation::start(proc::Launch& launch, Child&& child) try {
-    // Its entries are there before it is, since a child that is not known is never reaped as what it is.
+    // Its entries exist before it does, since the end of an unknown child is not recognised.
     Place known(children_);
     Place whose(engine_.children);
-    (void)ladder();  // whoever is to be stopped is stopped, however short memory is then
+    (void)ladder();  // so that it can be stopped even when memory is short
     const auto pid = engine_.spawner.spawn(launch);
     if (!pid) return pid;
     child.serial = ++serial_;
@@ -70,7 +70,7 @@ Result<pid_t> Generation::start(proc::Launch& launch, Child&& child) try {
     whose.take(*pid, this);
     Child& kept = known.take(*pid, std::move(child));
     if (!attend(*pid, kept)) {
-        // It must not stay: what it waits on closes, and its end is seen as usual.
+        // It must not stay: its channel closes, and its end is handled as usual.
         kept.pair.reset();
         kill(*pid, SIGKILL);
     }
@@ -98,13 +98,13 @@ std::optional<pid_t> Generation::serve(model::Client client) {
     };
     auto pid = attempt();
     if (!pid && pid.error().code == EMFILE) {
-        // Clients that wait may hold all descriptors; each that starts frees one.
+        // Waiting clients may hold all descriptors; each that starts frees one.
         engine_.reserve.release();
         pid = attempt();
         engine_.reserve.fill(engine_.null);
     }
     if (pid) return *pid;
-    if (connection && !client.connection) {  // it went with the memory
+    if (connection && !client.connection) {  // it was lost for lack of memory
         host_.back_off(pid.error());
         return std::nullopt;
     }
@@ -120,7 +120,7 @@ Result<pid_t> Generation::try_serve(model::Client& client) {
     launch.environment = client_environment(client);
     launch.asked = client.accepted;
     launch.until_exec = &host_.stats().accept_to_exec;
-    launch.descriptors.reserve(4);  // from here on the client is not lost by the lack of memory
+    launch.descriptors.reserve(4);  // from here on lack of memory no longer loses the client
     launch.number.reserve(4);
     Child child;
     child.peer = client.peer;
@@ -208,7 +208,7 @@ Result<pid_t> Generation::start_with_socket(std::size_t listener, Kind kind) {
         launch.environment.set("SUPERD_STATUS_FD", std::to_string(launch.number.size() - 1));
         launch.descriptors.push_back(std::move(pair->theirs));
         child.given.inodes = sockets_among(launch.descriptors);
-        // Were superd to die between stopping it for a look and letting it go on, nobody else would.
+        // If superd died between stopping it for a look and letting it continue, nothing else would let it.
         launch.death_signal = SIGCONT;
         if (definition_.prefork.max_requests)
             launch.environment.set("SUPERD_MAX_REQUESTS", std::to_string(*definition_.prefork.max_requests));

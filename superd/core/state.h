@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// All that a superd knows which another has to know to go on in its place, as plain values: the upgrade's state.
-// Descriptors are numbers here; `descriptors` says what each leads to.
+// Everything that a superd knows and its successor must know to continue, as plain values: the upgrade's state.
+// Descriptors are numbers here; `descriptors` says what each refers to.
 
 #include <sys/resource.h>
 
@@ -35,7 +35,7 @@ struct RelayState {
 struct ChildState {
     pid_t pid = 0;
     ChildRecord record;
-    std::optional<admit::SourceKey> place;  ///< that it takes in the counts
+    std::optional<admit::SourceKey> place;  ///< its place in the counts
     int pair = -1;
     std::optional<RelayState> relay;
 };
@@ -98,10 +98,10 @@ struct ControlState {
 };
 
 struct State {
-    std::string proof;                               ///< what only a reader of this state can repeat
-    std::string binary;                              ///< to be executed at an upgrade
-    std::string folder;                              ///< that paths in the arguments are relative to
-    std::uint64_t nofile_soft = 0, nofile_hard = 0;  ///< that superd was started with
+    std::string proof;                               ///< only a reader of this state can repeat it
+    std::string binary;                              ///< the program for an upgrade
+    std::string folder;                              ///< paths in the arguments are relative to it
+    std::uint64_t nofile_soft = 0, nofile_hard = 0;  ///< superd's own at its start
     Instant begun{};
     std::int64_t begun_at = 0;
     std::uint64_t reloads = 0, reloads_refused = 0, upgrades = 0, upgrades_refused = 0;
@@ -112,9 +112,9 @@ struct State {
     std::vector<ServiceState> services;
     std::optional<ControlState> control;
     int pid_file = -1;
-    std::vector<sys::Names::Answer> names;       ///< that were looked up for the definitions
+    std::vector<sys::Names::Answer> names;       ///< looked up for the definitions
     std::uint64_t log_lost = 0, log_untold = 0;  ///< records of the log
-    std::vector<std::string> stored;  ///< names in the manager's store, those included that it is to take out
+    std::vector<std::string> stored;             ///< names in the manager's store, including those to be removed
 };
 
 }  // namespace superd::core

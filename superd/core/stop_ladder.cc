@@ -79,7 +79,7 @@ void StopLadder::heard(pid_t pid, const Child& child) {
     if (child.retired && child.reports.idle()) retired_.add(pid, child.serial, host_.now());
 }
 
-/// One that reports and says that it has a client is left alone until it says that it has none.
+/// A worker that reports a client is left alone until it reports that it has none.
 void StopLadder::press(pid_t pid, const Child& child) {
     if (child.silent() || child.reports.idle()) retirement_.add(pid, child.serial);
 }
@@ -90,15 +90,15 @@ Retirement::Owner StopLadder::retirement() {
         [this](pid_t pid) { return host_.look(pid, *host_.known(pid)); },
         [this](pid_t pid, Sight::Verdict verdict) { end_retired(pid, verdict); },
         [this](pid_t pid, const char* why) {
-            tell(Level::notice, pid, *host_.known(pid), fmt::format("is to leave and goes on, since it {}", why));
+            tell(Level::notice, pid, *host_.known(pid), fmt::format("should leave but stays, since it {}", why));
         },
-        // The leader alone: whatever it has started may be busy with a client.
+        // Only the leader: whatever it has started may be busy with a client.
         [this](pid_t pid, int number) { return host_.signal(pid, number, Reach::process); },
         [this] { return host_.now(); },
     };
 }
 
-/// `verdict`: idle, and stopped; or nobody knows, and what it says of itself is all there is.
+/// `verdict`: idle, and stopped; or unknown, and its own reports are all there is.
 void StopLadder::end_retired(pid_t pid, Sight::Verdict verdict) {
     Child& child = *host_.known(pid);
     if (!child.signalled) {
@@ -109,13 +109,13 @@ void StopLadder::end_retired(pid_t pid, Sight::Verdict verdict) {
         kill_late(pid, child);
     } else {
         tell(Level::warning, pid, child,
-             "has been asked to leave and goes on; it does not report, so it may have a client");
+             "has been asked to leave but stays; it does not report, so it may have a client");
     }
 }
 
 void StopLadder::kill_late(pid_t pid, const Child& child) {
     tell(Level::notice, pid, child, "did not leave in time and is killed");
-    // A retired worker that says nothing alone: what it has started may have a client.
+    // Only the leader of a silent retired worker: what it has started may have a client.
     host_.signal(pid, SIGKILL, child.retired && child.silent() ? Reach::process : Reach::session);
 }
 
@@ -125,7 +125,7 @@ void StopLadder::tell(Level level, pid_t pid, const Child& child, const std::str
 }
 
 StopLadder::Memory StopLadder::write_down() {
-    retirement_.let_go();  // a worker that stands still must not do so for longer than its look takes
+    retirement_.let_go();  // a stopped worker must not stay stopped for longer than its look takes
     return {lifetimes_.entries(), kills_.entries(), retired_.entries()};
 }
 
@@ -155,7 +155,7 @@ Sight sight_of(const Result<sys::ProcessView>& view, const Child& child) {
     using Verdict = Sight::Verdict;
     if (!child.silent() && !child.reports.idle()) return {Verdict::busy, view && view->is_stopped(), "has a client"};
     if (!view) {
-        // Only what will not change is a reason to end it unseen.
+        // Only a lasting reason justifies ending it unseen.
         const int code = view.error().code;
         const bool for_good = code == EPERM || code == EACCES || code == ENOENT || code == EOPNOTSUPP;
         return {for_good ? Verdict::unknown : Verdict::busy, false, "cannot be looked at"};
@@ -165,7 +165,7 @@ Sight sight_of(const Result<sys::ProcessView>& view, const Child& child) {
     if (child.silent())
         busy = proc::occupation_of(*view, child.given.type == conf::SocketType::datagram);
     else if (!view->whole)
-        return {};  // its word is all there is
+        return {};  // its reports are all there is
     if (busy != nullptr) return {Verdict::busy, stopped, busy};
     std::vector<ino_t> others = view->sockets;
     std::erase_if(others, [&](ino_t inode) { return std::ranges::count(child.given.inodes, inode) > 0; });

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What an operator asks of the supervisor, but the reload.
+// What an operator asks of the supervisor, except for the reload.
 #include <dirent.h>
 #include <fmt/format.h>
 #include <signal.h>
@@ -21,7 +21,7 @@ std::optional<Number> number(std::string_view text) {
     return value;
 }
 
-/// nullopt where /proc cannot be read: not there, or no descriptor to read it by.
+/// nullopt if /proc cannot be read: it is not there, or no descriptor is left.
 std::optional<std::size_t> open_descriptors() {
     DIR* folder = opendir("/proc/self/fd");
     if (folder == nullptr) return std::nullopt;

@@ -34,7 +34,7 @@ Supervisor::Supervisor(sys::Loop& loop, Log& log, sys::ServiceManager& manager, 
 
 Supervisor::~Supervisor() {
     manager_.on_room({});
-    // Children on their way read what services own; services speak to their ports while they go.
+    // Children on their way read what services own; services call their ports while they go.
     spawner_.reset();
     services_.clear();
     ports_.clear();
@@ -56,7 +56,7 @@ Result<void> Supervisor::set_up() {
         loop_, log_, *spawner_, manager_, invocation_.started_nofile, {}, {}, {}, port_came, {}, look, [this] {
             report_to_manager();
         }});
-    // Nobody but its owner may read it, so that parked processes cannot be dumped.
+    // Only its owner may read it, so that parked processes cannot be dumped.
     engine_->starter = sys::Fd(open(invocation_.starter.c_str(), O_PATH | O_CLOEXEC));
     if (!engine_->starter) return fail_errno(fmt::format("open {}", invocation_.starter), errno);
     engine_->null = sys::Fd(open("/dev/null", O_RDWR | O_CLOEXEC));
@@ -91,13 +91,13 @@ void Supervisor::reap() {
     while ((pid = wait4(-1, &status, WNOHANG, nullptr)) > 0 || (pid < 0 && errno == EINTR)) {
         if (pid < 0) continue;
         const auto at = engine_->children.find(pid);
-        if (at == engine_->children.end()) {  // an orphan that came to us as process 1 or a subreaper
-            look_soon(false);                 // and may have had a socket until now
+        if (at == engine_->children.end()) {  // an orphan of which superd is the reaper
+            look_soon(false);                 // and which may have had a socket until now
             continue;
         }
         ChildOwner* const owner = at->second;
         engine_->children.erase(at);
-        // Nobody is told twice of an exit, so one for which memory is short must not cost the next.
+        // Each exit is reported only once, so a lack of memory for one must not cost the next.
         const auto tell = [&] { owner->exited(pid, status); };
         const auto go_on = [&] { owner->after_exit(); };
         loop_.attempt(std::ref(tell));

@@ -38,27 +38,27 @@ class Supervisor final : public Operations {
                                                       Invocation invocation, std::vector<sys::PassedSocket> passed);
     ~Supervisor() override;
 
-    /// Puts the definitions in force; an address that cannot be had yet is waited for. `seen`: what was gone by.
+    /// Puts the definitions in force; waits for an address that is not available yet. `seen`: what the load went by.
     void start(conf::Catalog catalog, conf::Seen seen);
-    /// Instead of start(): goes on with what another has written down. Nothing is done yet to what that one, if it
-    /// lives, still uses: that begins with take_up(), which cannot fail.
+    /// Instead of start(): continues with the state of another. Does nothing yet to what that one, if it lives, still
+    /// uses: this begins with take_up(), which cannot fail.
     Result<void> take_over(const State& state, sys::Descriptors& descriptors);
     void take_up();
-    /// By whom upgrade() goes on; until then it is refused. It has to outlive the loop's run.
+    /// The successor for upgrade(), which is refused until then. It must outlive the loop's run.
     void succeed_by(Successor& successor) { successor_ = &successor; }
     Engine& engine() { return *engine_; }
-    /// All of it, for the successor; and whether something is on its way that cannot be written down.
+    /// Everything for the successor; and whether something is under way that cannot be written down.
     std::pair<State, sys::Descriptors> write_down();
     bool settled() const;
     void upgrade_refused(const std::string& why);
-    /// What else is to be kept over an upgrade.
+    /// Whatever else must survive an upgrade.
     void on_upgrade(std::function<void(State&, sys::Descriptors&)> complete) { complete_ = std::move(complete); }
     /// Reads everything again and swaps, or changes nothing and logs why.
     ReloadReport reload() override;
     ReloadReport plan(bool look_up) override;
-    /// The first call ends handlers by their stop ladder, the second at once. The loop ends when all have gone.
+    /// The first call ends handlers by their stop ladder, the second at once. The loop ends when all are gone.
     void stop() override;
-    /// Called after each reload that was done.
+    /// Called after each reload that succeeded.
     void on_reload(std::function<void()> reloaded) { reloaded_ = std::move(reloaded); }
     void write_status();
 
@@ -75,7 +75,7 @@ class Supervisor final : public Operations {
     Result<void> upgrade() override;
 
   private:
-    /// One address of one service in a catalog. Two of equal key are the same socket.
+    /// One address of one service in a catalog. Two with equal keys are the same socket.
     struct Wanted {
         std::string key;
         const conf::Service* service;
@@ -108,7 +108,7 @@ class Supervisor final : public Operations {
     std::size_t count_processes() const;
     void reap();
     void forget_finished();
-    /// Looks at all sockets, or at those alone that somebody else has had, once what happens now is over.
+    /// Looks at all sockets, or only at those that others have had, after the current event.
     void look_soon(bool all = true);
     void look_soon(Duration pause, bool all);
     void look_at_sockets(bool all);
@@ -127,7 +127,7 @@ class Supervisor final : public Operations {
     Store store_;
     PassedSockets passed_;
     conf::Catalog catalog_;
-    conf::Seen seen_;  ///< that it went by
+    conf::Seen seen_;  ///< what the load went by
     std::size_t enabled_ = 0;
     Ports ports_;
     std::map<std::string, std::unique_ptr<Service>> services_;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The supervisor's part of an upgrade: writing all of it down, and going on as another that did.
+// The supervisor's part of an upgrade: writing everything down, and continuing from what another has written.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -91,11 +91,12 @@ Result<void> Supervisor::take_over(const State& state, sys::Descriptors& descrip
             !done)
             return done;
     }
-    if (!ports_of.empty()) return fail(fmt::format("an address of {}, which is no service", ports_of.begin()->first));
+    if (!ports_of.empty())
+        return fail(fmt::format("an address of {}, which is not a service", ports_of.begin()->first));
     for (const PortState& kept : state.ports) {
         if (kept.socket) continue;
         const auto at = catalog_.services.find(kept.owner);
-        if (at == catalog_.services.end()) return fail(fmt::format("{} is waited for by nobody", kept.where.uri()));
+        if (at == catalog_.services.end()) return fail(fmt::format("no service waits for {}", kept.where.uri()));
         const auto attempt = [this, service = kept.owner, where = kept.where] { return open_again(service, where); };
         if (auto waits = ports_.at(kept.key)->go_on(kept.waiting, attempt); !waits) return waits;
     }
@@ -104,7 +105,7 @@ Result<void> Supervisor::take_over(const State& state, sys::Descriptors& descrip
 
 void Supervisor::take_up() {
     for (const auto& [name, service] : services_) service->take_up();
-    // The pending SIGCHLD of who left meanwhile was dropped with the handlers of the program before.
+    // The SIGCHLD of children that left meanwhile was dropped with the previous program's handlers.
     reap();
     store_.keep_all(ports_);
     look_at_sockets(true);

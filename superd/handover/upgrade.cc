@@ -226,7 +226,7 @@ void Upgrade::exited(pid_t pid, int status) {
 }
 
 void Upgrade::after_exit() {
-    if (stage_ == Stage::proving && prover_ == 0) refuse("not enough memory");  // exited() did not get to its end
+    if (stage_ == Stage::proving && prover_ == 0) refuse("not enough memory");  // exited() did not complete
 }
 
 std::string Upgrade::disproof(int status) const {

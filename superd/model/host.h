@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// All that a model may ask of the world. Models are tested with a fake one and no network.
+// Everything that a model may ask of the world. Tests use a fake host and no network.
 
 #include <sys/types.h>
 
@@ -20,16 +20,16 @@ namespace superd::model {
 struct Client {
     enum class Kind {
         connection,
-        datagram,  ///< one alone
+        datagram,  ///< a single datagram
     };
     Kind kind = Kind::connection;
     std::size_t listener = 0;
-    sys::GuardedFd connection;  ///< a datagram has none
+    sys::GuardedFd connection;  ///< not for a datagram
     std::string datagram;
     sys::Address peer;
-    sys::Address local;           ///< where it was addressed to
+    sys::Address local;           ///< the address that the client used
     Instant accepted{};           ///< when it was taken from the kernel
-    proc::Environment variables;  ///< what its handler learns of it beside what every handler learns
+    proc::Environment variables;  ///< the handler's variables for this client, beyond those of every handler
     admit::Charge charge;
 };
 
@@ -43,8 +43,8 @@ class Host {
     /// Starts a handler. nullopt: the host keeps the client and offers it again through take(), or has ended it.
     virtual std::optional<pid_t> serve(Client client) = 0;
 
-    /// Starts a handler that is given the listening socket itself. An owner serves until it leaves; nullopt: not
-    /// now, ready() will follow. A worker stays and is one of a pool; nullopt: not now, who asked tries again.
+    /// Starts a handler that gets the listening socket itself. An owner serves until it leaves; nullopt: not now,
+    /// ready() follows. A worker stays and belongs to a pool; nullopt: not now, the caller tries again.
     virtual std::optional<pid_t> start_owner(std::size_t listener) = 0;
     virtual std::optional<pid_t> start_worker(std::size_t listener) = 0;
 
@@ -55,14 +55,14 @@ class Host {
 
     /// Asks a worker or a parked process to leave once it has no client.
     virtual void retire(pid_t pid) = 0;
-    /// False: the listener's address cannot be had yet. Model::resume() follows when it can.
+    /// False: the listener's address is not available yet. Model::resume() follows when it is.
     virtual bool has_socket(std::size_t listener) const = 0;
-    /// Clients that wait in a listener's queue; at least 1 where it is readable and the kernel tells no number.
+    /// The clients in a listener's queue; at least 1 if it is readable and the kernel gives no number.
     virtual std::size_t waiting(std::size_t listener) const = 0;
 
     /// Calls Model::woken() at that time; a later call replaces an earlier one.
     virtual void wake_at(Instant when) = 0;
-    /// Calls Model::refill() once nothing else is to be done.
+    /// Calls Model::refill() when there is nothing else to do.
     virtual void when_idle() = 0;
 
     virtual Instant now() const = 0;

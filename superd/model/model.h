@@ -17,8 +17,8 @@ namespace superd::model {
 /// How a child ended.
 enum class End {
     well,
-    hasty,  ///< with 0, and so soon that nobody knows whether it was of use
-    badly,  ///< before it can have been
+    hasty,  ///< with 0, but too early to know whether it was of use
+    badly,  ///< too early to have been of use
 };
 
 class Model {
@@ -27,7 +27,7 @@ class Model {
 
     /// Would a client of this listener be taken now? Asked after every change; decides whether it is watched.
     virtual bool wants(std::size_t listener) const = 0;
-    /// A listener that is watched is readable.
+    /// A watched listener is readable.
     virtual void ready(std::size_t listener) = 0;
     /// A child of this model ended, and its place is free.
     virtual void exited(pid_t pid, End end) = 0;
@@ -39,19 +39,19 @@ class Model {
     /// No longer in force: children that wait for clients leave.
     virtual void drain() {}
 
-    /// Processes that are ready and have no client.
+    /// The number of ready processes without a client.
     virtual std::size_t spare() const { return 0; }
-    /// Writes down what the model has to remember when another process goes on with its children, or reads it back
-    /// into one that has just been made. What the host was asked to wake it at is the host's to remember.
+    /// Writes down what the model must remember when another process continues with its children, or reads it back into
+    /// a new model. The host remembers when to wake the model.
     virtual void pass(sys::Archive& archive) { archive.fields("Model", ""); }
-    /// A worker has spoken.
+    /// A worker has sent reports.
     virtual void reported(pid_t, const Reports&) {}
 };
 
 /// The host outlives the model.
 std::unique_ptr<Model> make_model(Host& host, const conf::Service& definition);
 
-/// Clients taken at one go, so that one busy listener cannot keep the others waiting.
+/// Clients taken in one go, so that one busy listener does not keep the others waiting.
 constexpr int kBatch = 16;
 
 }  // namespace superd::model

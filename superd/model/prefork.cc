@@ -41,7 +41,7 @@ void PreforkConnection::fill_up() {
 void PreforkConnection::exited(pid_t pid, End end) {
     const auto at = std::ranges::find(parked_, pid);
     if (drained_) return;
-    if (at == parked_.end()) {  // it had its client, and has made room
+    if (at == parked_.end()) {  // it had its client, and its place is free already
         if (!dying_) retry_at_.reset();
         return fill_up();
     }
@@ -97,7 +97,7 @@ void PreforkConnection::set_timer() {
     std::optional<Instant> next = refill_at_;
     if (retry_at_ && (!next || *retry_at_ < *next)) next = retry_at_;
     if (target_ > least_ && (!next || exhausted_ + idle_ < *next)) next = exhausted_ + idle_;
-    // One that comes too early does no harm.
+    // An early wake-up does no harm.
     if (drained_ || !next || (timer_ && *timer_ <= *next)) return;
     timer_ = next;
     host_.wake_at(*next);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// Processes that are there before their clients, and take one each.
+// Processes that wait for their clients, and take one each.
 
 #include <deque>
 #include <optional>
@@ -42,14 +42,14 @@ class PreforkConnection final : public Model {
     std::size_t least_, most_, target_;
     Duration idle_;
     Instant last_client_;
-    Instant exhausted_;                 ///< when a client last found nobody parked
+    Instant exhausted_;                 ///< when a client last found no parked process
     std::optional<Instant> refill_at_;  ///< or later, if clients still come then
-    std::optional<Instant> retry_at_;   ///< nobody is parked until then
+    std::optional<Instant> retry_at_;   ///< park none until then
     std::optional<Instant> timer_;      ///< as set with the host
     bool dying_ = false;                ///< because the last one left by itself, at once: the handler's fault
     bool drained_ = false;
     Backoff backoff_{std::chrono::milliseconds(20), std::chrono::milliseconds(900)};  ///< when they die
-    Backoff scarce_{std::chrono::milliseconds(100), std::chrono::seconds(2)};  ///< when there is no place for one
+    Backoff scarce_{std::chrono::milliseconds(100), std::chrono::seconds(2)};         ///< when there is no room for one
     std::deque<pid_t> parked_;
 };
 

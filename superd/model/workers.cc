@@ -19,7 +19,7 @@ Workers::Workers(Host& host, const conf::Service& definition)
       max_requests_(definition.prefork.max_requests),
       pools_(host.listeners()) {}
 
-/// Clients that wait are to be heard of, but once is enough: then look_at() has its time.
+/// One event for waiting clients is enough: after that look_at() has its time.
 bool Workers::wants(std::size_t listener) const {
     return listener < pools_.size() && can_start() && !pools_[listener].look_at;
 }
@@ -38,7 +38,7 @@ void Workers::ready(std::size_t listener) {
 bool Workers::start(std::size_t listener) {
     if (!can_start()) return false;
     const auto pid = host_.start_worker(listener);
-    if (!pid) {  // those that are there serve on
+    if (!pid) {  // the present ones continue to serve
         retry_at_ = host_.now() + scarce_.next();
         return false;
     }
@@ -56,7 +56,7 @@ std::size_t Workers::missing(std::size_t listener) const {
     if (!host_.has_socket(listener)) return 0;
     const auto past = [](int least, int there) { return static_cast<std::size_t>(std::max(least - there, 0)); };
     if (!by_reports()) return past(least_, static_cast<int>(pool.workers));
-    // Who waits has nobody yet, and shall not use up those who are to be spare.
+    // Waiting clients have no worker yet, and must not use up the spare ones.
     if (pool.growing) return past(least_ + static_cast<int>(host_.waiting(listener)), pool.spare);
     if (pool.room >= wanted()) return 0;
     return past(least_ > 0 || host_.waiting(listener) > 0 ? wanted() : 0, pool.room);
@@ -97,7 +97,7 @@ void Workers::fill() {
     std::size_t in_all = 0;
     for (std::size_t listener = 0; can_start() && listener < pools_.size(); ++listener)
         in_all += still[listener] = missing(listener);
-    // Whoever has fewest comes first, so that none stands without a worker while others get more.
+    // The listener with the fewest workers comes first, so that none is without a worker while others get more.
     for (std::size_t left = std::min<std::size_t>(in_all, kBatch); left > 0; --left) {
         std::size_t next = pools_.size();
         for (std::size_t listener = 0; listener < pools_.size(); ++listener)
@@ -107,7 +107,7 @@ void Workers::fill() {
         --still[next];
     }
     const bool more = in_all > kBatch && can_start();
-    if (more) host_.when_idle();  // others come first
+    if (more) host_.when_idle();  // let others go first
     for (std::size_t listener = 0; listener < pools_.size(); ++listener) {
         pools_[listener].growing = pools_[listener].growing && more && still[listener] > 0;
         note_spare(pools_[listener]);
@@ -185,7 +185,7 @@ void Workers::reported(pid_t pid, const Reports& reports) {
     pool.room += room(worker);
     pool.each = std::max(pool.each, reports.slots);
     if (reports.clients > 0) backoff_.reset();  // they work
-    // Nobody leaves while no successor can be started.
+    // No worker leaves while no successor can be started.
     if (max_requests_ && !retry_at_ && reports.clients >= static_cast<std::uint64_t>(*max_requests_)) retire(at);
     if ((pool.growing || pool.room < wanted()) && can_start()) host_.when_idle();
     const bool shortage = note_shortage(listener);
@@ -222,7 +222,7 @@ void Workers::shrink(std::size_t listener) {
             retire_spare(listener, pool.over_least.lowest - least_);
         else if (pool.look_at || time - pool.grown < idle_)
             pool.over_least = {std::max(time, pool.grown) + idle_, pool.spare};
-        else  // nobody knows how many are needed: half of them is the next guess
+        else  // the right number is unknown: try half of them next
             retire_spare(listener, (pool.spare - least_ + 1) / 2);
     }
     note_spare(pool);
@@ -255,7 +255,7 @@ Workers::Position Workers::forget(Position at) {
     return workers_.erase(at);
 }
 
-/// One after the other, and its successor first where there is a place: if that cannot serve, the old ones stay.
+/// One after the other, and its successor first if there is a place: if that cannot serve, the old ones stay.
 void Workers::replace_old() {
     const Instant time = host_.now();
     if (replace_at_ && *replace_at_ > time) return;
@@ -289,7 +289,7 @@ void Workers::woken() {
         const Pool& pool = pools_[listener];
         if (pool.look_at && *pool.look_at <= time) look_at_queue(listener);
         shrink(listener);
-        // What has been reported until now is heard first.
+        // Read all reports until now first.
         if (pool.shortage && pool.shortage->end <= time) host_.when_idle();
     }
     fill();
@@ -310,7 +310,7 @@ void Workers::set_timer() {
     consider(replace_at_);
     if (max_age_ && !retry_at_ && !replace_at_)
         for (const auto& [pid, worker] : workers_) consider(worker.started + *max_age_);
-    // One that comes too early does no harm.
+    // An early wake-up does no harm.
     if (!next || (timer_ && *timer_ <= *next)) return;
     timer_ = next;
     host_.wake_at(*next);
@@ -332,7 +332,7 @@ void Workers::pass(sys::Archive& archive) {
                      std::ranges::all_of(workers, [&](const auto& entry) { return entry.second.listener < listeners; });
     pools_.resize(listeners);
     if (!fit) return archive.refuse("not the listeners of this service");
-    // 0.1.0 does not write it down.
+    // 0.1.0 does not write this down.
     for (Pool& pool : pools_) pool.room = 0;
     for (const auto& [pid, worker] : workers_) pools_[worker.listener].room += room(worker);
 }

@@ -135,7 +135,7 @@ class Replaced(Control):
         """An upgrade waits until they are served."""
         def upgrade(daemon):
             daemon.process.send_signal(signal.SIGUSR2)
-            daemon.wait_for(lambda r: "is to prove" in r["message"])
+            daemon.wait_for(lambda r: "must prove" in r["message"])
         self.removed("unix", upgrade, **TIGHT)
 
     def spoilt(self, attack, scheme, **keys):
@@ -194,7 +194,7 @@ class Replaced(Control):
         os.unlink(daemon.path("sock"))
         self.replaced(daemon)
         self.assertEqual(self.answers([self.dial(uri, b"hello\n")]), 1)
-        daemon.wait_for(lambda r: "nobody has served" in r["message"] and "a client waits" in r["message"])
+        daemon.wait_for(lambda r: "a client waited on the replaced socket" in r["message"])
         waiting.settimeout(0.5)
         self.assertEqual(self.answers([waiting]), 0)
 

@@ -182,7 +182,7 @@ TEST_CASE("a silent worker is asked when it is seen to be idle, and only the wor
     world.seen[1].verdict = Verdict::busy;
     world.ladder.retire(1, child);
     CHECK(world.until(1min).empty());
-    CHECK(world.said == Done{"worker 1 is to leave and goes on, since it has a client"});
+    CHECK(world.said == Done{"worker 1 should leave but stays, since it has a client"});
     world.seen[1].verdict = Verdict::idle;
     CHECK(world.until(10s) == Done{"SIGSTOP 1", "SIGHUP 1", "SIGCONT 1"});
     CHECK(world.until(20s) == Done{"SIGSTOP 1", "SIGKILL 1", "SIGCONT 1"});
@@ -194,7 +194,7 @@ TEST_CASE("a child that superd may not look at is asked, and never killed unseen
     world.ladder.retire(1, world.add(1, Kind::owner));
     CHECK(world.until(1h) == Done{"SIGHUP 1"});
     CHECK(world.said ==
-          Done{"handler 1 has been asked to leave and goes on; it does not report, so it may have a client"});
+          Done{"handler 1 has been asked to leave but stays; it does not report, so it may have a client"});
 }
 
 TEST_CASE("a worker that is retired and then stopped is killed with its client") {
