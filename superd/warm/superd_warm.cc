@@ -36,12 +36,15 @@ using superd::proc::warm::Obstacle;
 }
 
 /// Through a child that is gone when this returns, so that the handler has none.
-bool start_tracer(int ready) {
+bool start_tracer(const int (&pair)[2]) {
     const pid_t handler = getpid();
     const pid_t between = fork();
     if (between == 0) {
         const pid_t tracer = fork();
-        if (tracer == 0) follow(handler, ready);
+        if (tracer == 0) {
+            close(pair[0]);  // so that it hears of the handler's end
+            follow(handler, pair[1]);
+        }
         _exit(tracer < 0 ? errno : 0);
     }
     int status = 0;
@@ -69,7 +72,7 @@ int main(int argc, char** argv) {
         superd::warm::tell(kChannel, Obstacle::set_id, 0, "");
         return 127;
     }
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0 || !start_tracer(pair[1])) {
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0 || !start_tracer(pair)) {
         superd::warm::tell(kChannel, Obstacle::cannot_trace, errno, "");
         return 127;
     }
