@@ -228,6 +228,7 @@ int serve(const Options& options, const core::State* before) {
     core::Invocation invocation;
     invocation.definitions = conf::surroundings(options.places);
     invocation.starter = invocation.definitions.handler_path + "/superd-exec";
+    invocation.warmer = invocation.definitions.handler_path + "/superd-warm";
     invocation.folder = options.folder;
     invocation.binary = binary;
     invocation.started_nofile = raise_descriptor_limit();

@@ -183,6 +183,12 @@ std::vector<Row> access() {
 
 std::vector<Row> prefork() {
     return {
+        field("warm",
+              "What is ready when a client comes: a process before its exec, a handler at its first touch of the "
+              "client, or a copy of one",
+              FIELD(prefork.warm)),
+        field("warm_within", duration(1ms, day), "A handler that touches its client later than this is not kept warm",
+              FIELD(prefork.warm_within)),
         field("min_spare", integer(0, 1'000'000), "Handlers kept ready", FIELD(prefork.min_spare)),
         field("max_spare", integer(1, 1'000'000), "Ready handlers above this number are ended",
               FIELD(prefork.max_spare)),

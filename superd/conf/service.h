@@ -128,12 +128,20 @@ struct Access {
     bool restricts_sources() const { return !allow.empty() || !deny.empty(); }
 };
 
+/// What is ready when a client comes. Each is the next lower value's better.
+enum class Warm { off, start, clone };
+constexpr auto names_of(Warm) {
+    return std::array{"off", "start", "clone"};
+}
+
 struct Prefork {
     int min_spare = 2;
     int max_spare = 8;
     std::optional<int> max_requests;
     std::optional<Duration> max_idle, max_age;
     std::optional<Duration> grow_after;  ///< without a value, model::Workers chooses
+    Warm warm = Warm::off;
+    Duration warm_within = std::chrono::seconds(10);
     bool operator==(const Prefork&) const = default;
 };
 

@@ -92,13 +92,19 @@ void fit_pool_to_handoff(Draft& draft, const Context& context, Diagnostics& erro
     // An inherited socket may still turn out to be a datagram socket, whose handlers get the socket itself.
     if (!service.socket_type() && draft.get("handoff") == nullptr) return;
     if (service.handoff == Handoff::connection) {
-        reject_own(draft, context, {"prefork.max_requests", "prefork.max_age", "prefork.grow_after"},
+        reject_own(draft, context, {"prefork.max_requests", "prefork.grow_after"},
                    "needs handoff = \"listen\": under handoff \"connection\" a parked process takes one connection",
                    errors);
         const Prefork plain;
         service.prefork.max_requests = plain.max_requests;
-        service.prefork.max_age = plain.max_age;
         service.prefork.grow_after = plain.grow_after;
+        if (service.prefork.warm == Warm::off) {
+            reject_own(
+                draft, context, {"prefork.max_age"},
+                "needs handoff = \"listen\" or prefork.warm: a process that is parked before its exec does not age",
+                errors);
+            service.prefork.max_age = plain.max_age;
+        }
         return;
     }
     const std::size_t count = service.listen.size();
@@ -110,7 +116,22 @@ void fit_pool_to_handoff(Draft& draft, const Context& context, Diagnostics& erro
                                   service.limits.instances, count)});
 }
 
+/// A handler can be warm where superd gives it one connection, and where it waits for it before it comes.
+void fit_warm(Draft& draft, const Context& context, Diagnostics& errors) {
+    Service& service = draft.service;
+    if (service.prefork.warm == Warm::off || draft.is_broken("model") || draft.is_broken("handoff") ||
+        draft.is_broken("listen"))
+        return;
+    const bool prefork = service.model == Model::prefork && service.handoff == Handoff::connection;
+    const bool stream = service.socket_type().value_or(SocketType::stream) == SocketType::stream;
+    if (prefork && stream) return;
+    reject_own(draft, context, {"prefork.warm"},
+               !prefork ? "needs model = \"prefork\" and handoff = \"connection\"" : "needs stream sockets", errors);
+    service.prefork.warm = Warm::off;
+}
+
 void resolve_prefork(Draft& draft, const Context& context, Diagnostics& errors) {
+    fit_warm(draft, context, errors);
     fit_pool_to_handoff(draft, context, errors);
     const Value* min = draft.get("prefork.min_spare");
     const Value* max = draft.get("prefork.max_spare");

@@ -61,6 +61,33 @@ class Text {
     std::string name_, sample_, text_;
 };
 
+/// Of services whose handlers are to be warm.
+void warm_families(Text& text, const std::vector<core::ServiceReport>& all) {
+    const auto each = [&](auto&& sample) {
+        for (const auto& service : all)
+            if (service.warm) sample(fmt::format("service=\"{}\"", service.name), *service.warm);
+    };
+    text.family("superd_warm_templates", "gauge", "Handlers that are ready and that copies are made of.");
+    each([&](const auto& label, const auto& warm) { text.sample(label, warm.pid != 0 ? 1 : 0); });
+    text.family("superd_warm_starts", "counter", "Handlers that were started to be warm.");
+    each([&](const auto& label, const auto& warm) { text.sample(label, warm.counts.templates); });
+    text.family("superd_warm_copies", "counter", "Copies of a template, with a client or to wait for one.");
+    each([&](const auto& label, const auto& warm) { text.sample(label, warm.counts.copies); });
+    text.family("superd_warm_fallbacks", "counter",
+                "Times that a handler could not be as warm as it was to be, by reason.");
+    each([&](const auto& label, const auto& warm) {
+        for (std::size_t i = 0; i < core::kWarmFallbacks; ++i)
+            text.sample(fmt::format("{},reason=\"{}\"", label, name_of(static_cast<core::WarmFallback>(i))),
+                        warm.counts.fallbacks[i]);
+    });
+    text.family("superd_warm_renewals", "counter", "Times that what was ready was replaced, by reason.");
+    each([&](const auto& label, const auto& warm) {
+        for (std::size_t i = 0; i < core::kWarmRenewals; ++i)
+            text.sample(fmt::format("{},reason=\"{}\"", label, name_of(static_cast<core::WarmRenewal>(i))),
+                        warm.counts.renewals[i]);
+    });
+}
+
 }  // namespace
 
 std::string metrics_text(const core::Operations& superd, MetricsFormat format) {
@@ -128,6 +155,7 @@ std::string metrics_text(const core::Operations& superd, MetricsFormat format) {
             [](const auto& s) { return s.stderr_dropped; });
     counter("superd_sockets_mended", "Listening sockets that others had changed, and superd corrected.",
             [](const auto& s) { return s.sockets_mended; });
+    warm_families(text, all);
     text.family("superd_refused", "counter", "Clients not served, and pauses, by reason.");
     each([&](const auto& service) {
         for (std::size_t i = 0; i < admit::kRefusals; ++i)

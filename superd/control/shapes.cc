@@ -19,6 +19,33 @@ Json to_json(const Histogram& histogram) {
             {"p99", quantile(0.99)}};
 }
 
+/// By names_of(Enum), from an array of counts.
+template <class Enum, class Counts>
+Json by_name(const Counts& counts) {
+    Json all = Json::object();
+    for (std::size_t i = 0; i < counts.size(); ++i) all[name_of(static_cast<Enum>(i))] = counts[i];
+    return all;
+}
+
+Json to_json(const core::WarmReport& warm) {
+    Json facts;
+    if (warm.parked)
+        facts = {{"asked_pid", warm.asked_pid}, {"drew_random", warm.drew_random},
+                 {"files", warm.files},         {"unwatched_files", warm.unwatched},
+                 {"threads", warm.threads},     {"start_seconds", seconds(warm.start)}};
+    Json copied;
+    if (warm.pid != 0) copied = {{"pid", warm.pid}, {"age_seconds", seconds(warm.age)}, {"served", warm.served}};
+    return {{"wanted", warm.wanted},
+            {"in_force", warm.in_force},
+            {"reason", warm.reason},
+            {"facts", std::move(facts)},
+            {"template", std::move(copied)},
+            {"started", warm.counts.templates},
+            {"copies", warm.counts.copies},
+            {"fallbacks", by_name<core::WarmFallback>(warm.counts.fallbacks)},
+            {"renewals", by_name<core::WarmRenewal>(warm.counts.renewals)}};
+}
+
 }  // namespace
 
 Json to_json(const core::DaemonReport& report) {
@@ -71,6 +98,7 @@ Json to_json(const core::ServiceReport& report) {
             {"stderr_dropped", stats.stderr_dropped},
             {"sockets_mended", stats.sockets_mended},
             {"refused", std::move(refused)},
+            {"warm", report.warm ? to_json(*report.warm) : Json()},
             {"exits",
              {{"ok", stats.exits.ok},
               {"failed", stats.exits.failed},

@@ -11,6 +11,7 @@
 #include "core/child_record.h"
 #include "core/datagram_relay.h"
 #include "proc/spawner.h"
+#include "proc/warm_process.h"
 #include "sys/loop.h"
 #include "sys/passed_rights.h"
 
@@ -19,7 +20,8 @@ namespace superd::core {
 struct Child : ChildRecord {
     admit::Charge charge;
     sys::GuardedFd pair;  ///< parked: to hand over; worker: reports
-    sys::Source pair_source;
+    std::unique_ptr<proc::WarmProcess> warm;  ///< parked: a handler that waits for the connection alone
+    sys::Source pair_source;                  ///< of either
     std::unique_ptr<DatagramRelay> relay;
     std::optional<proc::SpawnFailure> exec_failure;
 

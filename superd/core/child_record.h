@@ -26,6 +26,7 @@ struct ChildRecord {
     std::size_t listener = 0;
     GivenSockets given;
     std::string first;  ///< owner: the datagram that it was started for
+    pid_t copy_of = 0;  ///< the template that it is a copy of
 
     bool silent() const { return !reports.any() || mute; }
 };

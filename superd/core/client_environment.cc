@@ -41,6 +41,22 @@ void set_inet(proc::Environment& to, const model::Client& client) {
 
 }  // namespace
 
+proc::Environment listener_environment(const std::vector<const net::Listener*>& listeners) {
+    proc::Environment environment;
+    if (listeners.empty()) return environment;
+    const sys::Address& where = listeners.front()->address();
+    const bool single = listeners.size() == 1;
+    if (where.family() == AF_UNIX) {
+        environment.set("PROTO", "UNIX");
+        if (single) environment.set("UNIXLOCALPATH", where.host());
+    } else if (where.family() == AF_INET || where.family() == AF_INET6) {
+        environment.set("PROTO", "TCP");
+        if (single && !where.is_wildcard()) environment.set("TCPLOCALIP", where.host());
+        if (single) environment.set("TCPLOCALPORT", std::to_string(where.port()));
+    }
+    return environment;
+}
+
 proc::Environment client_environment(const model::Client& client) {
     proc::Environment environment = client.variables;
     switch (client.local.family()) {

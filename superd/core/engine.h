@@ -14,6 +14,7 @@
 #include "core/reserve.h"
 #include "proc/spawner.h"
 #include "sys/fd.h"
+#include "sys/file_watch.h"
 #include "sys/loop.h"
 #include "sys/service_manager.h"
 
@@ -21,6 +22,7 @@ namespace superd::core {
 
 class ChildOwner;
 class Port;
+class Warm;
 
 struct Engine {
     sys::Loop& loop;
@@ -39,6 +41,9 @@ struct Engine {
     std::set<Port*> exposed = {};            ///< addresses that others may change, that are waited for or in trouble
     std::size_t missing = 0;                 ///< of these the ones that are not served, waited for or in trouble
     std::vector<std::string> finished = {};  ///< services that may be forgotten
+    std::set<Warm*> unanswered = {};         ///< of whose copies one may have begun that is not known yet
+    sys::Fd warmer = {};                     ///< superd-warm; of low number; none where it is not installed
+    sys::FileWatches file_watches{loop};     ///< for all services
 };
 
 }  // namespace superd::core

@@ -15,6 +15,7 @@
 #include "base/signal.h"
 #include "base/text.h"
 #include "core/client_environment.h"
+#include "core/generation_warm.h"
 #include "net/queue.h"
 #include "proc/parking.h"
 
@@ -56,7 +57,7 @@ const proc::ExecPlan& Generation::plan() {
 const proc::ExecPlan& Generation::parked_plan() {
     if (!parked_plan_) {
         auto made = std::make_unique<proc::ExecPlan>(definition_.handler, engine_.started_nofile);
-        made->start_by(engine_.starter.get());
+        made->start_by(engine_.starter.get(), "superd-exec");
         parked_plan_ = std::move(made);
     }
     return *parked_plan_;
@@ -66,6 +67,7 @@ void Generation::drain() {
     if (drained_ || lingering_) return;
     drained_ = true;
     model_->drain();
+    if (warmth_) warmth_->warm.drain();
     wake_.clear();
     idle_ = {};
 }
@@ -92,7 +94,8 @@ bool Generation::left_unread(const Child& child) {
 }
 
 bool Generation::watch_pair(pid_t pid, Child& child) {
-    auto source = engine_.loop.io(child.pair.get(), EPOLLIN, [this, pid](std::uint32_t) { heard(pid); });
+    const int channel = child.warm ? child.warm->channel() : child.pair.get();
+    auto source = engine_.loop.io(channel, EPOLLIN, [this, pid](std::uint32_t) { heard(pid); });
     if (!source) return false;
     // A worker that reports without end must not keep the loop from others.
     if (!source->limit(std::chrono::milliseconds(100), 100)) return false;
@@ -104,6 +107,7 @@ void Generation::heard(pid_t pid) {
     const auto at = children_.find(pid);
     if (at == children_.end()) return;
     Child& child = at->second;
+    if (child.warm) return hear_warm(child);
     bool closed = true;
     if (child.kind == Kind::worker) {
         bool open = true;
@@ -181,6 +185,7 @@ model::End Generation::conclude(pid_t pid, Child& child, int status) {
     take_back(child, end);
     if (const auto well = end.started_well()) host_.start_went(*well, end.failure().has_value());
     const bool unread = child.kind == Kind::owner && left_unread(child);
+    if (end.by_signal() && !end.as_told() && child.copy_of != 0) copy_ended(child.copy_of, end.number());
     return end.end(unread, definition_.prefork.max_requests.has_value());
 }
 
@@ -255,6 +260,7 @@ void Generation::report(std::vector<ProcessReport>& out, std::size_t most, bool 
         report.former = former;
         out.push_back(std::move(report));
     }
+    report_warm(out, most, former);
 }
 
 void Generation::overdue(pid_t pid) {

@@ -15,6 +15,7 @@
 #include "model/model.h"
 #include "net/listener.h"
 #include "proc/exec_plan.h"
+#include "proc/warm_process.h"
 #include "sys/alarm.h"
 
 namespace superd::sys {
@@ -25,6 +26,7 @@ namespace superd::core {
 
 struct ChildState;
 struct GenerationState;
+struct WarmReport;
 
 class Generation final : public model::Host, public ChildOwner {
   public:
@@ -35,6 +37,12 @@ class Generation final : public model::Host, public ChildOwner {
     const conf::Service& definition() const { return definition_; }
     model::Model& model() { return *model_; }
 
+    /// In force from now on; and whenever children can be started after a time when they could not.
+    void resume();
+    /// The last step of an upgrade: what may be done to what is shared with the superd before.
+    void take_up();
+    /// nullopt: its handlers are not to be warm.
+    std::optional<WarmReport> warm_report() const;
     /// No longer in force: what waits for clients leaves, what has one goes on.
     void drain();
     bool drained() const { return drained_; }
@@ -71,8 +79,9 @@ class Generation final : public model::Host, public ChildOwner {
     bool lingers_at(const sys::Address& address) const { return lingering_ && lingering_->socket.address() == address; }
     net::Listener end_linger();
 
-    bool empty() const { return children_.empty() && !lingering_; }
-    std::size_t size() const { return children_.size(); }
+    bool empty() const;
+    /// Processes, the parked as well.
+    std::size_t size() const;
     /// Children with a client or a socket; not the parked.
     std::size_t running() const { return children_.size() - parked_; }
 
@@ -80,7 +89,9 @@ class Generation final : public model::Host, public ChildOwner {
     std::optional<pid_t> serve(model::Client client) override;
     std::optional<pid_t> start_owner(std::size_t listener) override;
     std::optional<pid_t> start_worker(std::size_t listener) override;
-    std::optional<pid_t> park() override;
+    model::Parking park() override;
+    void serve_past_parked(model::Client client) override;
+    Duration pause_for_parking() const override;
     bool hand_over(pid_t parked, model::Client& client) override;
     void retire(pid_t pid) override;
     bool has_socket(std::size_t listener) const override;
@@ -99,6 +110,9 @@ class Generation final : public model::Host, public ChildOwner {
         net::Listener socket;
         Instant from, until;  ///< when it ends at the soonest, and at the latest
     };
+
+    /// Its warm handlers, and what they ask of it.
+    struct Warmth;
 
     /// nullptr: the address is not there, or not yet.
     net::Listener* socket(std::size_t listener) const;
@@ -129,6 +143,15 @@ class Generation final : public model::Host, public ChildOwner {
     Result<pid_t> try_park();
     /// nullptr: it has left.
     Child* known(pid_t pid);
+    /// A copy of a template has been given the client. False: `client` is as it was.
+    bool copy_serves(model::Client& client);
+    bool hand_over_warm(pid_t pid, Child& child, const model::Client& client);
+    /// A child that was there before it has its client.
+    void began(pid_t pid, Child& child, model::Client& client);
+    void hear_warm(Child& child);
+    /// A copy of this template was ended by this signal.
+    void copy_ended(pid_t copy_of, int number);
+    void report_warm(std::vector<ProcessReport>& out, std::size_t most, bool former) const;
     /// Its lifetime, and what it says. False: no memory for it.
     bool attend(pid_t pid, Child& child);
     void log_start(pid_t pid, const Child& child);
@@ -156,8 +179,9 @@ class Generation final : public model::Host, public ChildOwner {
     std::unordered_map<pid_t, Child> children_;
     std::uint64_t serial_ = 0;
     bool drained_ = false;
-    int unread_ = 0;              ///< owners in a row that read nothing
-    std::unique_ptr<Ends> ends_;  ///< once there are children
+    int unread_ = 0;                  ///< owners in a row that read nothing
+    std::unique_ptr<Ends> ends_;      ///< once there are children
+    std::unique_ptr<Warmth> warmth_;  ///< if its handlers are to be warm
     sys::Alarm wake_;
     sys::Source idle_;
     std::unique_ptr<Lingering> lingering_;

@@ -2,7 +2,7 @@
 // How a generation's children are made to leave.
 #include <signal.h>
 
-#include "core/generation.h"
+#include "core/generation_warm.h"
 
 namespace superd::core {
 
@@ -42,6 +42,7 @@ void Generation::kill_all() {
         child.stopping = true;
         signal_session(pid, SIGKILL);
     }
+    if (warmth_) warmth_->warm.kill_all();
 }
 
 void Generation::stop_holders() {

@@ -8,6 +8,7 @@
 #include "admit/admission.h"
 #include "core/replies.h"
 #include "core/stats.h"
+#include "core/warm_counts.h"
 #include "model/host.h"
 #include "net/listener.h"
 #include "sys/fd.h"
@@ -27,6 +28,7 @@ class GenerationHost {
     virtual void note_given(std::size_t index) = 0;
     virtual admit::Admission& admission() = 0;
     virtual Stats& stats() = 0;
+    virtual WarmCounts& warm_counts() = 0;
     virtual Replies& replies() = 0;
     /// A descriptor for a handler's stderr.
     virtual Result<sys::Fd> error_writer() = 0;

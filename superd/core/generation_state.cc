@@ -4,13 +4,13 @@
 
 #include <algorithm>
 
-#include "core/generation.h"
+#include "core/generation_warm.h"
 #include "core/state.h"
 
 namespace superd::core {
 
 bool Generation::settled() const {
-    return !lingering_ &&
+    return !lingering_ && (!warmth_ || warmth_->warm.settled()) &&
            std::ranges::none_of(children_, [](const auto& entry) { return entry.second.exec_failure.has_value(); });
 }
 
@@ -33,9 +33,11 @@ GenerationState Generation::write_down(sys::Descriptors& descriptors) {
         out.record = child;
         out.place = child.charge.source();
         out.pair = descriptors.keep(child.pair);
+        if (child.warm) out.warm = child.warm->keep(descriptors);
         if (child.relay) out.relay = child.relay->write_down(descriptors);
     }
     state.wake_at = wake_.when();
+    if (warmth_) state.warm = warmth_->warm.write_down(descriptors);
     sys::Archive memory;
     model_->pass(memory);
     state.model.text = std::move(memory).text();
@@ -49,6 +51,8 @@ Result<void> Generation::take_in(const ChildState& state, sys::Descriptors& desc
     static_cast<ChildRecord&>(child) = state.record;
     if (state.place) child.charge = host_.admission().recharge(*state.place);
     child.pair = descriptors.claim(state.pair);
+    if (state.warm)
+        child.warm = std::make_unique<proc::WarmProcess>(proc::WarmProcess::go_on(*state.warm, descriptors));
     if (state.relay) {
         auto relay = DatagramRelay::go_on(engine_, host_.replies(), *state.relay, descriptors);
         if (!relay) return std::unexpected(relay.error());
@@ -62,7 +66,7 @@ Result<void> Generation::take_in(const ChildState& state, sys::Descriptors& desc
     if (child.kind == Kind::parked) ++parked_;
     engine_.children[state.pid] = this;
     Child& kept = children_.insert_or_assign(state.pid, std::move(child)).first->second;
-    if (kept.pair && !watch_pair(state.pid, kept))
+    if ((kept.pair || (kept.warm && kept.warm->channel() >= 0)) && !watch_pair(state.pid, kept))
         return fail(fmt::format("{}: process {} cannot be heard", definition_.name, state.pid));
     return {};
 }
@@ -73,6 +77,10 @@ Result<void> Generation::go_on(const GenerationState& state, sys::Descriptors& d
     serial_ = state.serial;
     for (const ChildState& child : state.children)
         if (auto taken = take_in(child, descriptors); !taken) return taken;
+    if (state.warm) {
+        warmth_ = std::make_unique<Warmth>(*this);
+        if (auto done = warmth_->warm.go_on(*state.warm, descriptors); !done) return done;
+    }
     sys::Archive memory(state.model.text);
     model_->pass(memory);
     if (!memory.fault().empty())

@@ -17,6 +17,7 @@
 #include "conf/diagnostic.h"
 #include "conf/plan.h"
 #include "core/stats.h"
+#include "core/warm_counts.h"
 
 namespace superd::core {
 
@@ -51,13 +52,14 @@ struct ServiceReport {
     int limit = 0;
     Stats stats;
     admit::Refusals refused{};
+    std::optional<WarmReport> warm;  ///< where its handlers are to be warm
 };
 
 /// A process of a service.
 struct ProcessReport {
     std::string service;
     pid_t pid = 0;
-    const char* kind = "";  ///< handler, owner, worker, parked
+    const char* kind = "";  ///< handler, owner, worker, parked, template
     std::string peer;       ///< empty where superd does not know it
     Duration age{};
     std::optional<bool> busy;  ///< as the worker reports it

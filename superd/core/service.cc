@@ -91,7 +91,7 @@ void Service::enforce(const conf::Service& definition, std::vector<Port*> ports)
     if (current_) former_.push_back(std::move(current_));
     current_ = std::move(next);
     // Successors first: the pool never stands empty.
-    if (hold_ == Hold::open) current_->model().resume();
+    if (hold_ == Hold::open) current_->resume();
     retire_if_held();
     if (!former_.empty()) former_.back()->drain();
     tidy();
@@ -136,7 +136,7 @@ void Service::port_came(std::size_t index) {
     if (!current_) return;
     set_gates();
     port.listener()->set_blocking(current_->definition().handoff == conf::Handoff::listen);
-    current_->model().resume();
+    current_->resume();
     reconcile();
 }
 
@@ -196,7 +196,7 @@ void Service::set_gates() {
 void Service::try_gates_again() {
     set_gates();
     if (shut_ || !current_) return;
-    current_->model().resume();
+    current_->resume();
     reconcile();
 }
 
@@ -291,7 +291,7 @@ void Service::child_left(const Generation& generation) {
     renew_sockets();
     intake_.released();
     // Its place may be what a new definition's pool was waiting for.
-    if (current_ && &generation != current_.get()) current_->model().resume();
+    if (current_ && &generation != current_.get()) current_->resume();
     reconcile();
     tidy();
 }

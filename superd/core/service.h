@@ -14,6 +14,7 @@
 #include "core/replies.h"
 #include "core/report.h"
 #include "core/stats.h"
+#include "core/warm_counts.h"
 #include "intake/gate.h"
 #include "intake/intake.h"
 
@@ -92,6 +93,10 @@ class Service final : public intake::Host, public GenerationHost {
     const std::vector<Port*>& ports() const { return ports_; }
     admit::Admission& admission() override { return intake_.admission(); }
     Stats& stats() override { return stats_; }
+    WarmCounts& warm_counts() override {
+        if (!warm_counts_) warm_counts_ = std::make_unique<WarmCounts>();
+        return *warm_counts_;
+    }
     Result<sys::Fd> error_writer() override { return errors_.writer(); }
     Replies& replies() override { return replies_; }
 
@@ -185,6 +190,7 @@ class Service final : public intake::Host, public GenerationHost {
     bool judges_itself_ = true;  ///< superd sees each client, so a filter only spares it work
     bool shut_ = false;          ///< an access filter is missing that nothing else stands in for
     sys::Alarm gates_timer_;
+    std::unique_ptr<WarmCounts> warm_counts_;  ///< once there is something to count
 };
 
 }  // namespace superd::core

@@ -49,6 +49,8 @@ ServiceReport Service::report() {
     out.stalled = intake_.stalled();
     out.stats = stats_;
     out.refused = intake_.refusals().counts();
+    if (current_) out.warm = current_->warm_report();
+    if (out.warm && warm_counts_) out.warm->counts = *warm_counts_;
     return out;
 }
 
@@ -82,7 +84,7 @@ void Service::hold(Hold wish) {
         // Its workers were told to leave, and a drained model does not come back.
         return enforce(current_->definition(), std::vector<Port*>(ports_));
     } else if (current_) {
-        current_->model().resume();
+        current_->resume();
     }
     reconcile();
 }

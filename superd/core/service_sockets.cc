@@ -110,7 +110,7 @@ void Service::lingered(Generation& generation) {
         return port->listener() != nullptr && port->listener()->address() == before.address();
     });
     before.hand_on_to(next != ports_.end() ? (*next)->listener() : nullptr);
-    if (current_) current_->model().resume();
+    if (current_) current_->resume();
     reconcile();
     tidy();
 }

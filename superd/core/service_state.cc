@@ -31,6 +31,7 @@ ServiceState Service::write_down(sys::Descriptors& descriptors) {
     state.backoff = backoff_.place();
     state.throttle = throttle_.place();
     state.stats = stats_;
+    if (warm_counts_) state.warm_counts = *warm_counts_;
     state.errors = errors_.write_down(descriptors);
     state.reply_failures = replies_.failures().memory();
     state.intake = intake_.write_down(descriptors);
@@ -57,6 +58,7 @@ Result<void> Service::go_on(const ServiceState& state, const conf::Service* defi
     backoff_.go_on(state.backoff);
     throttle_.go_on(state.throttle);
     stats_ = state.stats;
+    if (state.warm_counts) warm_counts_ = std::make_unique<WarmCounts>(*state.warm_counts);
     if (state.current)
         configure(state.current->definition);
     else if (!state.former.empty())
@@ -93,7 +95,8 @@ Result<void> Service::go_on(const ServiceState& state, const conf::Service* defi
 void Service::take_up() {
     if (current_) {
         set_gates();
-        if (hold_ == Hold::open && !withdrawn_) current_->model().resume();
+        current_->take_up();
+        if (hold_ == Hold::open && !withdrawn_) current_->resume();
     }
     reconcile();
     tidy();

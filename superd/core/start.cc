@@ -82,7 +82,7 @@ Result<pid_t> Generation::start(proc::Launch& launch, Child&& child) try {
 
 bool Generation::attend(pid_t pid, Child& child) try {
     if (child.kind != Kind::parked && definition_.max_lifetime) ladder().limit(pid, child);
-    return !child.pair || watch_pair(pid, child);
+    return (!child.pair && !child.warm) || watch_pair(pid, child);
 } catch (const std::bad_alloc&) {
     return false;
 }
@@ -219,15 +219,6 @@ Result<pid_t> Generation::start_with_socket(std::size_t listener, Kind kind) {
     return pid;
 }
 
-std::optional<pid_t> Generation::park() {
-    const admit::Admission& admission = host_.admission();
-    if (admission.in_use() + static_cast<int>(parked_) >= admission.instances()) return std::nullopt;
-    const auto pid = try_park();
-    if (pid) return *pid;
-    host_.could_not_add(pid.error());
-    return std::nullopt;
-}
-
 Result<pid_t> Generation::try_park() {
     auto pair = proc::make_pair();
     if (!pair) return std::unexpected(pair.error());
@@ -244,27 +235,39 @@ Result<pid_t> Generation::try_park() {
     return start(launch, std::move(child));
 }
 
+void Generation::serve_past_parked(model::Client client) {
+    allow_rights(client);
+    if (!copy_serves(client)) (void)serve(std::move(client));
+}
+
 bool Generation::hand_over(pid_t pid, model::Client& client) {
     const auto at = children_.find(pid);
-    if (at == children_.end() || !at->second.pair) return false;
+    if (at == children_.end() || (!at->second.pair && !at->second.warm)) return false;
     Child& child = at->second;
     const bool to_client = definition_.handler.error_output == conf::Stderr::socket;
     allow_rights(client);
-    if (!proc::send_client(child.pair.get(), client.connection.get(), client_environment(client), to_client)) {
+    if (child.warm) {
+        if (!hand_over_warm(pid, child, client)) return false;
+    } else if (!proc::send_client(child.pair.get(), client.connection.get(), client_environment(client), to_client)) {
         retire(pid);  // gone, or not to be reached: either way of no use
         return false;
     }
+    --parked_;
+    began(pid, child, client);
+    return true;
+}
+
+/// It has its client, and superd needs the connection no longer.
+void Generation::began(pid_t pid, Child& child, model::Client& client) {
     client.connection.reset();
     child.kind = Kind::handler;
     child.peer = client.peer;
     child.charge = std::move(client.charge);
     child.started = now();
     host_.stats().accept_to_exec.add(child.started - client.accepted);
-    --parked_;
     if (definition_.max_lifetime) ladder().limit(pid, child);
     host_.started();
     log_start(pid, child);
-    return true;
 }
 
 }  // namespace superd::core

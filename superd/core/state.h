@@ -18,6 +18,8 @@
 #include "core/episode.h"
 #include "core/port.h"
 #include "core/stats.h"
+#include "core/warm_counts.h"
+#include "core/warm_state.h"
 #include "intake/state.h"
 #include "model/model.h"
 #include "net/listener.h"
@@ -38,6 +40,7 @@ struct ChildState {
     std::optional<admit::SourceKey> place;  ///< its place in the counts
     int pair = -1;
     std::optional<RelayState> relay;
+    std::optional<proc::WarmProcess::Kept> warm;
 };
 
 struct GenerationState {
@@ -50,6 +53,7 @@ struct GenerationState {
     std::vector<Deadlines::Entry> lifetimes, kills, retired;
     std::optional<Instant> wake_at;
     sys::Record model;  ///< what it remembers
+    std::optional<WarmState> warm;
 };
 
 struct ErrorStreamState {
@@ -70,6 +74,7 @@ struct ServiceState {
     Instant last_scarce{}, throttled_until{}, retry_at{};
     Backoff::Place backoff, throttle;
     Stats stats;
+    std::optional<WarmCounts> warm_counts;
     ErrorStreamState errors;
     Episode::Memory reply_failures;
     intake::IntakeState intake;

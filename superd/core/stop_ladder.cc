@@ -51,6 +51,7 @@ void StopLadder::limit(pid_t pid, const Child& child) {
 
 void StopLadder::stop(pid_t pid, Child& child) {
     if (child.stopping && child.kind == Child::Kind::handler) return;
+    if (child.warm && child.kind == Child::Kind::parked) return retire(pid, child);  // it blocks all signals
     child.stopping = true;
     child.retired = false;
     // A stopped process would never see its signal.
@@ -64,6 +65,7 @@ void StopLadder::retire(pid_t pid, Child& child) {
     if (child.kind == Child::Kind::parked) {
         child.pair_source = {};
         child.pair.reset();
+        if (child.warm) child.warm->close();
         return kills_.add(pid, child.serial, host_.now());
     }
     child.retired = true;

@@ -12,6 +12,7 @@
 #include <set>
 
 #include "base/text.h"
+#include "core/warm.h"
 
 namespace superd::core {
 
@@ -59,6 +60,7 @@ Result<void> Supervisor::set_up() {
     // Only its owner may read it, so that parked processes cannot be dumped.
     engine_->starter = sys::Fd(open(invocation_.starter.c_str(), O_PATH | O_CLOEXEC));
     if (!engine_->starter) return fail_errno(fmt::format("open {}", invocation_.starter), errno);
+    engine_->warmer = sys::Fd(open(invocation_.warmer.c_str(), O_PATH | O_CLOEXEC));
     engine_->null = sys::Fd(open("/dev/null", O_RDWR | O_CLOEXEC));
     if (!engine_->null) return fail_errno("open /dev/null", errno);
     engine_->null = std::move(engine_->null).lifted();
@@ -85,10 +87,26 @@ Result<void> Supervisor::set_up() {
     return {};
 }
 
+/// As wait4(2). A copy of a warm handler may have ended before superd has read whose it is: its word is there, and is
+/// only believed of a child, so it is read before the copy is reaped.
+pid_t Supervisor::reap_one(int& status) {
+    pid_t next = -1;
+    if (!engine_->unanswered.empty()) {
+        siginfo_t ended{};
+        if (waitid(P_ALL, 0, &ended, WEXITED | WNOHANG | WNOWAIT) != 0) return -1;
+        if (ended.si_pid == 0) return 0;
+        next = ended.si_pid;
+        if (!engine_->children.contains(next))
+            for (Warm* warm : std::set<Warm*>(engine_->unanswered))
+                if (engine_->unanswered.contains(warm)) warm->hear_all();
+    }
+    return wait4(next, &status, WNOHANG, nullptr);
+}
+
 void Supervisor::reap() {
     int status = 0;
     pid_t pid;
-    while ((pid = wait4(-1, &status, WNOHANG, nullptr)) > 0 || (pid < 0 && errno == EINTR)) {
+    while ((pid = reap_one(status)) > 0 || (pid < 0 && errno == EINTR)) {
         if (pid < 0) continue;
         const auto at = engine_->children.find(pid);
         if (at == engine_->children.end()) {  // an orphan of which superd is the reaper

@@ -26,9 +26,10 @@ namespace superd::core {
 struct Invocation {
     conf::Surroundings definitions;  ///< what is read at start and at each reload
     std::string starter;             ///< path of superd-exec
+    std::string warmer;              ///< path of superd-warm, which need not be there
     rlimit started_nofile{};
-    std::string binary;              ///< executed at an upgrade
-    std::string folder;              ///< that paths in them are relative to
+    std::string binary;  ///< executed at an upgrade
+    std::string folder;  ///< that paths in them are relative to
 };
 
 class Supervisor final : public Operations {
@@ -106,6 +107,7 @@ class Supervisor final : public Operations {
     Result<void> hold(const std::string& name, Service::Hold wish);
     /// Of services alone: not the one that proves an upgrade.
     std::size_t count_processes() const;
+    pid_t reap_one(int& status);
     void reap();
     void forget_finished();
     /// Looks at all sockets, or only at those that others have had, after the current event.

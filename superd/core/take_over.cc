@@ -6,6 +6,7 @@
 
 #include "base/text.h"
 #include "core/supervisor.h"
+#include "core/warm.h"
 
 namespace superd::core {
 
@@ -127,6 +128,9 @@ Result<void> Supervisor::upgrade() {
 }
 
 bool Supervisor::settled() const {
+    // Their answers come within moments; so long no new client is given to them.
+    for (Warm* warm : std::set<Warm*>(engine_->unanswered))
+        if (engine_->unanswered.contains(warm)) warm->hear_all(std::chrono::milliseconds(10));
     return std::ranges::all_of(services_, [](const auto& entry) { return entry.second->settled(); });
 }
 

@@ -37,6 +37,26 @@ std::string counts_of(const Json& counts) {
     return text.empty() ? "-" : text;
 }
 
+/// "clone: 412 served by copies of 1234, which was ready after 34ms 2h ago; it drew random numbers"
+std::string warm_text(const Json& warm) {
+    std::string out = escape(text_of(warm, "in_force"));
+    if (const auto reason = text_of(warm, "reason"); !reason.empty())
+        out += fmt::format(" instead of {}: {}", escape(text_of(warm, "wanted")), escape(reason));
+    if (const Json& copied = object_of(warm, "template"); !copied.empty())
+        out += fmt::format(", {} served by copies of {}, started {} ago", count_of(copied, "served"),
+                           count_of(copied, "pid"), brief_duration(number_of(copied, "age_seconds")));
+    const Json& facts = object_of(warm, "facts");
+    if (facts.empty()) return out;
+    out += fmt::format("; it was ready after {}, with {}", brief_duration(number_of(facts, "start_seconds")),
+                       counted(static_cast<std::size_t>(number_of(facts, "files")), "file"));
+    if (number_of(facts, "threads") > 1) out += fmt::format(" and {} threads", count_of(facts, "threads"));
+    if (number_of(facts, "unwatched_files") > 0)
+        out += fmt::format(", {} unwatched", count_of(facts, "unwatched_files"));
+    if (facts.value("asked_pid", Json()) == true) out += "; it asked for its pid";
+    if (facts.value("drew_random", Json()) == true) out += "; it drew random numbers";
+    return out;
+}
+
 std::string processes_table(const Json& answer, const Terminal& terminal) {
     const std::vector<Column> columns = {
         {"PID", true}, {"KIND"}, {"PEER", false, 12}, {"AGE", true}, {"STATE", false, 0, 1}};
@@ -143,6 +163,7 @@ std::string show_service(const Json& answer, const Terminal& terminal) {
     line("state", painted(state, colour_of(status_of(service)), terminal.colour) +
                       (reason.empty() ? "" : ": " + escape(reason)));
     line("model", fmt::format("{}, handoff {}", text_of(service, "model"), text_of(service, "handoff")));
+    if (const Json& warm = object_of(service, "warm"); !warm.empty()) line("warm", warm_text(warm));
     for (const Json& listener : array_of(service, "listeners"))
         line("address",
              escape(text_of(listener, "address")) +

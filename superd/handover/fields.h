@@ -22,6 +22,7 @@ SUPERD_ENUM(SocketType, SocketType::seqpacket)
 SUPERD_ENUM(Transport, Transport::inherited)
 SUPERD_ENUM(Stderr, Stderr::inherit)
 SUPERD_ENUM(LogConnections, LogConnections::all)
+SUPERD_ENUM(Warm, Warm::clone)
 SUPERD_ENUM(Excess, Excess::reject)
 SUPERD_ENUM(Denial, Denial::drop)
 SUPERD_FIELDS(Listen, transport, host, port, cid, path, name)
@@ -33,7 +34,7 @@ SUPERD_FIELDS(Limits, instances, per_source, rate, per_source_rate, source_prefi
               on_excess, reject_text, wait_timeout)
 SUPERD_FIELDS(TimeWindow, days, from, until)
 SUPERD_FIELDS(Access, allow, deny, times, on_deny)
-SUPERD_FIELDS(Prefork, min_spare, max_spare, max_requests, max_idle, max_age, grow_after)
+SUPERD_FIELDS(Prefork, min_spare, max_spare, max_requests, max_idle, max_age, grow_after, warm, warm_within)
 SUPERD_FIELDS(ResourceLimit, resource, soft, hard)
 SUPERD_FIELDS(Handler, path, argv, environment, identity, working_directory, root_directory, umask, nice, error_output,
               rlimits)
@@ -60,7 +61,21 @@ namespace superd::net {
 SUPERD_FIELDS(Listener::Kept, fd, where, options, type, inherited, given, passed_name, path, device, inode, settings)
 }  // namespace superd::net
 
+namespace superd::proc {
+SUPERD_FIELDS(WarmFile, path, device, inode, size, modified, changed)
+SUPERD_ENUM(WarmProcess::State, WarmProcess::State::gone)
+namespace warm {
+SUPERD_ENUM(Obstacle, Obstacle::last)
+}  // namespace warm
+SUPERD_FIELDS(WarmProcess::Kept, state, pid, channel, obstacle, reported, code, detail, facts, threads, files)
+}  // namespace superd::proc
+
 namespace superd::core {
+SUPERD_FIELDS(WarmLevel::Memory, in_force, reason, told, renewals, retry_at, backoff, often)
+SUPERD_FIELDS(WarmProcessState, warm, started, since, trial, leaving, closes_by, served)
+SUPERD_FIELDS(WarmState, level, processes, copied, files, serial, start_at, age_at, start_time, facts, threads,
+              has_parked, told_random, drained)
+SUPERD_FIELDS(WarmCounts, copies, templates, fallbacks, renewals)
 SUPERD_FIELDS(Deadlines::Entry, when, pid, serial)
 SUPERD_FIELDS(Exits, ok, failed, stopped, killed)
 SUPERD_FIELDS(Stats, accepted, started, failures, spawn_failures, replies, reply_failures, stderr_dropped,
@@ -69,15 +84,15 @@ SUPERD_FIELDS(RelayState, answers, socket, peer, local, as)
 SUPERD_FIELDS(GivenSockets, where, type, inodes)
 SUPERD_ENUM(ChildRecord::Kind, ChildRecord::Kind::parked)
 SUPERD_FIELDS(ChildRecord, kind, serial, started, peer, stopping, sent, reports, mute, retired, signalled, listener,
-              given, first)
-SUPERD_FIELDS(ChildState, pid, record, place, pair, relay)
+              given, first, copy_of)
+SUPERD_FIELDS(ChildState, pid, record, place, pair, relay, warm)
 SUPERD_FIELDS(GenerationState, definition, listeners, drained, unread, serial, children, lifetimes, kills, retired,
-              wake_at, model)
+              wake_at, model, warm)
 SUPERD_FIELDS(Episode::Memory, count, begun, last)
 SUPERD_FIELDS(ErrorStreamState, read, write, partial, full_at, dropped)
 SUPERD_FIELDS(ServiceState, name, withdrawn, shut, backing_off, in_episode, hold, bad_starts, cannot_start,
-              cannot_start_at, episode_tries, last_scarce, throttled_until, retry_at, backoff, throttle, stats, errors,
-              reply_failures, intake, current, former)
+              cannot_start_at, episode_tries, last_scarce, throttled_until, retry_at, backoff, throttle, stats,
+              warm_counts, errors, reply_failures, intake, current, former)
 SUPERD_FIELDS(Port::Waiting, next, backoff)
 SUPERD_FIELDS(Port::Condition, trouble, told, deaf, renewable, renewals, renewed_at, renew_at)
 SUPERD_FIELDS(PortState, key, where, socket, waiting, condition, owner, index)

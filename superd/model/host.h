@@ -33,6 +33,17 @@ struct Client {
     admit::Charge charge;
 };
 
+/// What became of a wish for a process that waits for its client.
+struct Parking {
+    enum class Outcome {
+        ready,    ///< `pid` waits
+        coming,   ///< Model::parked() or Model::park_failed() will tell
+        not_now,  ///< who asked tries again
+        later,    ///< Model::resume() will follow
+    } outcome = Outcome::not_now;
+    pid_t pid = 0;
+};
+
 class Host {
   public:
     virtual ~Host() = default;
@@ -48,8 +59,12 @@ class Host {
     virtual std::optional<pid_t> start_owner(std::size_t listener) = 0;
     virtual std::optional<pid_t> start_worker(std::size_t listener) = 0;
 
-    /// Starts a process that waits for its client. nullopt: not now; who asked tries again.
-    virtual std::optional<pid_t> park() = 0;
+    /// Has a process wait for its client.
+    virtual Parking park() = 0;
+    /// Serves a client for whom nobody waits, as serve() does, or by whatever else is quick.
+    virtual void serve_past_parked(Client client) = 0;
+    /// How long no client has to come until parking costs those that come nothing.
+    virtual Duration pause_for_parking() const = 0;
     /// False: the parked process has gone and `client` is as it was.
     virtual bool hand_over(pid_t parked, Client& client) = 0;
 

@@ -32,6 +32,12 @@ class Model {
     /// A child of this model ended, and its place is free.
     virtual void exited(pid_t pid, End end) = 0;
 
+    /// What park() has said is coming: it waits now, or will not.
+    virtual void parked(pid_t) {}
+    virtual void park_failed() {}
+    /// Those that wait, and those that are coming, are out of date and serve nobody. resume() follows.
+    virtual void stale() {}
+
     /// In force from now on; called again when children can be started after a time when they could not.
     virtual void resume() {}
     virtual void woken() {}

@@ -26,15 +26,16 @@ void PreforkConnection::ready(std::size_t listener) {
         if (handed) continue;
         exhausted_ = last_client_;
         target_ = std::min(std::max<std::size_t>(target_, 1) * 2, most_);
-        host_.serve(std::move(*client));
+        host_.serve_past_parked(std::move(*client));
     }
     fill_up();
 }
 
 void PreforkConnection::fill_up() {
-    if (drained_ || parked_.size() >= target_) return;
-    if (host_.now() - last_client_ >= kPause) return host_.when_idle();
-    if (!refill_at_) refill_at_ = std::max(last_client_ + kPause, host_.now());
+    if (drained_ || spares() >= target_) return;
+    const Duration pause = host_.pause_for_parking();
+    if (host_.now() - last_client_ >= pause) return host_.when_idle();
+    if (!refill_at_) refill_at_ = std::max(last_client_ + pause, host_.now());
     set_timer();
 }
 
@@ -68,10 +69,7 @@ void PreforkConnection::woken() {
     if (target_ > least_ && time >= exhausted_ + idle_) {
         exhausted_ = time;
         target_ = std::max(target_ / 2, least_);
-        while (parked_.size() > target_) {
-            host_.retire(parked_.back());
-            parked_.pop_back();
-        }
+        let_go(target_);
     }
     if (refill_at_ && *refill_at_ <= time) {
         refill_at_.reset();
@@ -81,15 +79,18 @@ void PreforkConnection::woken() {
 }
 
 void PreforkConnection::refill() {
-    if (host_.now() - last_client_ < kPause) return fill_up();  // one has come since this was asked for
-    while (!drained_ && !retry_at_ && parked_.size() < target_) {
-        const auto pid = host_.park();
-        if (pid)
-            parked_.push_back(*pid);
-        else  // those that are there serve on
-            retry_at_ = host_.now() + scarce_.next();
+    if (host_.now() - last_client_ < host_.pause_for_parking())
+        return fill_up();  // one has come since it was asked for
+    using Outcome = Parking::Outcome;
+    Outcome last = Outcome::ready;
+    while (!drained_ && !retry_at_ && spares() < target_ && last != Outcome::later) {
+        const Parking parking = host_.park();
+        last = parking.outcome;
+        if (last == Outcome::ready) parked_.push_back(parking.pid);
+        if (last == Outcome::coming) ++coming_;
+        if (last == Outcome::not_now) retry_at_ = host_.now() + scarce_.next();  // those that are there serve on
     }
-    if (!retry_at_) scarce_.reset();
+    if (!retry_at_ && coming_ == 0) scarce_.reset();
     set_timer();
 }
 
@@ -103,10 +104,35 @@ void PreforkConnection::set_timer() {
     host_.wake_at(*next);
 }
 
+void PreforkConnection::parked(pid_t pid) {
+    if (coming_ > 0) --coming_;
+    scarce_.reset();
+    parked_.push_back(pid);
+    let_go(drained_ ? 0 : target_);  // which may have sunk meanwhile
+}
+
+void PreforkConnection::park_failed() {
+    if (coming_ > 0) --coming_;
+    if (drained_ || retry_at_) return;
+    retry_at_ = host_.now() + scarce_.next();
+    set_timer();
+}
+
+void PreforkConnection::stale() {
+    coming_ = 0;
+    let_go(0);
+}
+
+void PreforkConnection::let_go(std::size_t most) {
+    while (parked_.size() > most) {
+        host_.retire(parked_.back());
+        parked_.pop_back();
+    }
+}
+
 void PreforkConnection::drain() {
     drained_ = true;
-    for (const pid_t pid : parked_) host_.retire(pid);
-    parked_.clear();
+    stale();
 }
 
 }  // namespace superd::model

@@ -13,7 +13,8 @@ namespace superd::model {
 /// handoff "connection": parked processes that take one connection each. Clients past the parked ones are served
 /// as under fork; the number kept parked doubles from min_spare to max_spare while bursts use them up, and halves
 /// again after each max_idle without one. The pool is filled up in a pause between clients: while they come without
-/// one, what parking costs would be taken from them, and it would gain them nothing.
+/// one, what parking costs would be taken from them, and it would gain them nothing. How a process comes to be parked,
+/// and how long that takes, is the host's to know.
 class PreforkConnection final : public Model {
   public:
     PreforkConnection(Host& host, const conf::Prefork& prefork);
@@ -23,19 +24,23 @@ class PreforkConnection final : public Model {
     void resume() override { refill(); }
     void woken() override;
     void refill() override;
+    void parked(pid_t pid) override;
+    void park_failed() override;
+    void stale() override;
     void drain() override;
     std::size_t spare() const override { return parked_.size(); }
     void pass(sys::Archive& archive) override {
         SUPERD_PASS(archive, Prefork, target_, last_client_, exhausted_, refill_at_, retry_at_, timer_, dying_,
-                    drained_, backoff_, scarce_, parked_);
+                    drained_, backoff_, scarce_, parked_, coming_);
     }
 
     static constexpr Duration kDefaultIdle = std::chrono::seconds(60);
-    /// Silence that counts as a pause.
-    static constexpr Duration kPause = std::chrono::milliseconds(5);
 
   private:
     void fill_up();
+    /// Those that wait, and those that soon will.
+    std::size_t spares() const { return parked_.size() + coming_; }
+    void let_go(std::size_t most);
     void set_timer();
 
     Host& host_;
@@ -51,6 +56,7 @@ class PreforkConnection final : public Model {
     Backoff backoff_{std::chrono::milliseconds(20), std::chrono::milliseconds(900)};  ///< when they die
     Backoff scarce_{std::chrono::milliseconds(100), std::chrono::seconds(2)};         ///< when there is no room for one
     std::deque<pid_t> parked_;
+    std::size_t coming_ = 0;
 };
 
 }  // namespace superd::model

@@ -69,9 +69,9 @@ ExecPlan::ExecPlan(const conf::Handler& handler, const rlimit& started_nofile) :
     }
 }
 
-void ExecPlan::start_by(int program) {
-    static char name[] = "superd-exec";
-    argv_.insert(argv_.begin(), {name, handler_.path.data()});
+void ExecPlan::start_by(int program, const char* name) {
+    starter_ = name;
+    argv_.insert(argv_.begin(), {starter_.data(), handler_.path.data()});
     view_.argv = argv_.data();
     view_.path = nullptr;
     view_.program = program;

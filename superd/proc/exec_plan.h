@@ -48,8 +48,8 @@ class ExecPlan {
     ExecPlan(const ExecPlan&) = delete;
 
     /// Starts `program`, a low-numbered descriptor that outlives the plan, instead of the handler; the handler's path
-    /// and words become its arguments.
-    void start_by(int program);
+    /// and words become its arguments. `name`: what it sees as its own.
+    void start_by(int program, const char* name);
 
     /// Everything except what differs for each child: sources, environment, listen_pid, wake.
     const ChildView& view() const { return view_; }
@@ -58,6 +58,7 @@ class ExecPlan {
 
   private:
     conf::Handler handler_;
+    std::string starter_;
     std::vector<char*> argv_, environment_;
     std::vector<ChildLimit> limits_;
     ChildView view_{};

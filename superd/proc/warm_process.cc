@@ -81,7 +81,7 @@ Result<sys::Fd> make_placeholder(int family) {
 
 std::optional<WarmProcess::Event> WarmProcess::next() {
     // Only the word on a file is longer; a loop, since some say nothing by themselves.
-    while (channel_) {
+    while (is_open()) {
         char message[kLargestMessage];
         pid_t sender = 0;
         const ssize_t n = receive_from(channel_.get(), message, sizeof message, sender);
@@ -154,14 +154,12 @@ std::optional<WarmProcess::Event> WarmProcess::answered(const warm::Answer& answ
 WarmProcess::Event WarmProcess::refuse(Obstacle obstacle) {
     obstacle_ = obstacle;
     state_ = State::refused;
-    channel_.reset();
     return {Event::Kind::refused};
 }
 
 WarmProcess::Event WarmProcess::end() {
     if (state_ == State::starting && pid_ != 0) return refuse(Obstacle::tracer_ended);
     state_ = State::gone;
-    channel_.reset();
     return {Event::Kind::gone};
 }
 
@@ -187,6 +185,23 @@ Result<WarmProcess> WarmProcess::copy(std::uint32_t serial) {
     if (!pair) return std::unexpected(pair.error());
     if (auto sent = send(Word::copy, pair->theirs.get(), false, serial); !sent) return std::unexpected(sent.error());
     return WarmProcess(0, std::move(pair->ours));
+}
+
+WarmProcess::Kept WarmProcess::keep(sys::Descriptors& descriptors) const {
+    return {state_, pid_, descriptors.keep(channel_), obstacle_, reported_, code_, detail_, facts_, threads_, files_};
+}
+
+WarmProcess WarmProcess::go_on(const Kept& kept, sys::Descriptors& descriptors) {
+    WarmProcess process(kept.pid, kept.channel < 0 ? sys::Fd() : descriptors.claim(kept.channel));
+    process.state_ = kept.state;
+    process.obstacle_ = kept.obstacle;
+    process.reported_ = kept.reported;
+    process.code_ = kept.code;
+    process.detail_ = kept.detail;
+    process.facts_ = kept.facts;
+    process.threads_ = kept.threads;
+    process.files_ = kept.files;
+    return process;
 }
 
 std::string describe(const WarmProcess& process) {

@@ -19,6 +19,7 @@
 #include "base/error.h"
 #include "proc/parking.h"
 #include "proc/warm_message.h"
+#include "sys/descriptors.h"
 #include "sys/passed_rights.h"
 
 namespace superd::proc {
@@ -29,6 +30,7 @@ struct WarmFile {
     std::uint64_t device = 0, inode = 0, size = 0;
     std::int64_t modified = 0, changed = 0;  ///< nanoseconds since 1970
 
+    bool operator==(const WarmFile&) const = default;
     /// Looks again. `root`: the handler's root_directory, or "".
     bool is_as_it_was(const std::string& root) const;
 };
@@ -48,7 +50,7 @@ class WarmProcess {
         starting,
         parked,   ///< it has a stub that takes commands
         refused,  ///< obstacle() says why; it is being killed or has ended
-        gone,     ///< it serves its client, or has ended; the channel is closed
+        gone,     ///< it serves its client, or has ended
     };
     struct Event {
         enum class Kind {
@@ -75,6 +77,22 @@ class WarmProcess {
     /// killed and the channel read to its end, since a copy may have begun.
     Result<void> copy_for(int connection, bool errors_to_client, std::uint32_t serial);
 
+    /// All that is known of it, for another superd to go on with; the channel is kept open by `number`.
+    struct Kept {
+        State state = State::gone;
+        pid_t pid = 0;
+        int channel = -1;
+        warm::Obstacle obstacle = warm::Obstacle::tracer_ended;
+        bool reported = false;
+        int code = 0;
+        std::string detail;
+        std::uint32_t facts = 0;
+        unsigned threads = 0;
+        std::vector<WarmFile> files;
+    };
+    Kept keep(sys::Descriptors& descriptors) const;
+    static WarmProcess go_on(const Kept& kept, sys::Descriptors& descriptors);
+
     State state() const { return state_; }
     pid_t pid() const { return pid_; }
     int channel() const { return channel_.get(); }
@@ -86,6 +104,15 @@ class WarmProcess {
     std::uint32_t facts() const { return facts_; }  ///< warm::Fact
     unsigned threads() const { return threads_; }
     const std::vector<WarmFile>& files() const { return files_; }
+    /// Nobody asks for them again.
+    void forget_files() { std::vector<WarmFile>().swap(files_); }
+    /// False: the other end has been closed, or has told what it cannot have told. The channel is then to be closed, once
+    /// nothing watches it any more.
+    bool is_open() const { return channel_ && (state_ == State::starting || state_ == State::parked); }
+    void close() {
+        if (is_open()) state_ = State::gone;
+        channel_.reset();
+    }
 
   private:
     Result<void> send(warm::Word word, int descriptor, bool errors_to_client, std::uint32_t serial);

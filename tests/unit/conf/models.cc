@@ -87,8 +87,10 @@ TEST_CASE("keys that a one-connection process cannot obey are refused under pref
         "[prefork]\nmax_requests = 9\nmax_age = \"1h\"\ngrow_after = \"1s\"\nmax_idle = \"1m\"\nmax_spare = 3\n";
     const std::string why =
         " needs handoff = \"listen\": under handoff \"connection\" a parked process takes one connection\n";
+    const std::string why_age =
+        " needs handoff = \"listen\" or prefork.warm: a process that is parked before its exec does not age\n";
     CHECK(errors_in(definition("tcp://*:1", "prefork", "") + all) ==
-          "5:16: prefork.max_requests" + why + "6:11: prefork.max_age" + why + "7:14: prefork.grow_after" + why);
+          "5:16: prefork.max_requests" + why + "6:11: prefork.max_age" + why_age + "7:14: prefork.grow_after" + why);
     CHECK(errors_in(definition("systemd:x", "prefork", "connection") + all).starts_with("6:16: "));
     CHECK(errors_in(definition("tcp://*:1", "prefork", "listen") + all).empty());
     CHECK(errors_in(definition("udp://*:1", "prefork", "") + all).empty());
@@ -103,7 +105,34 @@ TEST_CASE("keys that a one-connection process cannot obey are refused under pref
     CHECK(folder.services().at("a").prefork == Prefork{});
     CHECK(folder.services().at("b").prefork.max_requests == 9);
     folder.write("conf.d/a.toml.d/1.toml", "prefork.max_age = \"2h\"\n");
-    CHECK(folder.errors() == "conf.d/a.toml.d/1.toml:1:19: prefork.max_age" + why);
+    CHECK(folder.errors() == "conf.d/a.toml.d/1.toml:1:19: prefork.max_age" + why_age);
+}
+
+TEST_CASE("a handler is warm where superd hands over one connection of a stream") {
+    const auto errors = [](const std::string& listen, const char* model, const char* handoff, const std::string& keys) {
+        return errors_in(definition(listen, model, handoff) + "[prefork]\n" + keys);
+    };
+    for (const char* value : {"off", "start", "clone"})
+        CHECK(errors("tcp://*:1", "prefork", "", std::string("warm = \"") + value + "\"\n").empty());
+    const std::string clone = "warm = \"clone\"\n", more = clone + "warm_within = \"3s\"\nmax_age = \"1h\"\n";
+    CHECK(errors("unix:///x", "prefork", "connection", more).empty());
+    CHECK(errors("vsock://*:1", "prefork", "connection", more).empty());
+    CHECK(errors("systemd:x", "prefork", "connection", more).empty());
+    const std::string pool = " needs model = \"prefork\" and handoff = \"connection\"\n";
+    CHECK(errors("tcp://*:1", "fork", "", clone).ends_with(": prefork.warm" + pool));
+    CHECK(errors("tcp://*:1", "prefork", "listen", clone).ends_with(": prefork.warm" + pool));
+    CHECK(errors("udp://*:1", "prefork", "", clone).ends_with(": prefork.warm" + pool));
+    CHECK(errors("unix-seqpacket:///x", "prefork", "", clone).ends_with(": prefork.warm needs stream sockets\n"));
+    CHECK(errors("tcp://*:1", "prefork", "", "warm = \"hot\"\n").find("off, start, clone") != std::string::npos);
+    CHECK(service_of("").prefork.warm_within == std::chrono::seconds(10));
+
+    const Folder folder;
+    folder.write("superd.toml", "[defaults.prefork]\nwarm = \"clone\"\nmax_age = \"1h\"\n");
+    folder.define("a", definition("tcp://*:1", "prefork", ""));
+    folder.define("b", definition("tcp://*:2", "prefork", "listen"));
+    CHECK(folder.services().at("a").prefork.warm == Warm::clone);
+    CHECK(folder.services().at("a").prefork.max_age);
+    CHECK(folder.services().at("b").prefork.warm == Warm::off);
 }
 
 TEST_CASE("there are at least as many workers as listening sockets") {

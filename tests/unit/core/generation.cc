@@ -42,6 +42,7 @@ struct FakeService final : core::GenerationHost {
     void note_given(std::size_t) override { told.push_back("socket given"); }
     admit::Admission& admission() override { return places; }
     core::Stats& stats() override { return counts; }
+    core::WarmCounts& warm_counts() override { return warm; }
     core::Replies& replies() override { return answers; }
     Result<sys::Fd> error_writer() override { return engine.null.duplicate(); }
     std::optional<model::Client> take(std::size_t) override { return std::exchange(next, std::nullopt); }
@@ -68,6 +69,7 @@ struct FakeService final : core::GenerationHost {
     Instant time{1000s};
     admit::Admission places;
     core::Stats counts;
+    core::WarmCounts warm;
     const std::string name = "test";
     core::Replies answers{engine, name, counts};
     std::optional<net::Listener> listener;

@@ -13,6 +13,8 @@ namespace superd::model {
 
 class FakeHost final : public Host {
   public:
+    static constexpr Duration kPause = std::chrono::milliseconds(5);
+
     std::optional<Client> take(std::size_t listener) override {
         if (clients == 0 || scarce) return std::nullopt;
         --clients;
@@ -33,10 +35,15 @@ class FakeHost final : public Host {
         started_on.push_back(listener);
         return *workers.insert(++last).first;
     }
-    std::optional<pid_t> park() override {
-        if (!has_place()) return std::nullopt;
-        return *parked.insert(++last).first;
+    Parking park() override {
+        using Outcome = Parking::Outcome;
+        if (starting) return {Outcome::later, 0};
+        if (!has_place()) return {Outcome::not_now, 0};
+        if (slow) return ++coming, Parking{Outcome::coming, 0};
+        return {Outcome::ready, *parked.insert(++last).first};
     }
+    void serve_past_parked(Client client) override { (void)serve(std::move(client)); }
+    Duration pause_for_parking() const override { return kPause; }
     bool hand_over(pid_t pid, Client&) override {
         if (refuses_hand_over || parked.erase(pid) == 0) return false;
         handed.insert(pid);
@@ -71,6 +78,9 @@ class FakeHost final : public Host {
     int queue = 0;    ///< for workers to accept
     bool scarce = false, others = false, idle_asked = false;
     bool refuses_hand_over = false;  ///< although the parked process lives
+    bool slow = false;               ///< a process that is to park comes later
+    bool starting = false;           ///< nobody can be parked until the test calls Model::resume()
+    std::size_t coming = 0;          ///< processes that have been asked for while slow
     std::size_t places = 1000;       ///< for workers and parked processes; leaving does not return one
     std::size_t listener_count = 1;
     std::set<std::size_t> absent;  ///< listeners without a socket

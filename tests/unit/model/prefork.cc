@@ -47,7 +47,7 @@ TEST_CASE("prefork shrinks to min_spare when no burst comes") {
     pool.resume();
     host.clients = 16;
     pool.ready(0);
-    host.time += PreforkConnection::kPause;
+    host.time += FakeHost::kPause;
     pool.refill();
     CHECK(pool.spare() == 8);
     for (int i = 0; i < 4; ++i) {
@@ -133,15 +133,15 @@ TEST_CASE("a pool without places is filled when a handler gives its own back") {
     host.places = 0;
     host.clients = 1;
     pool.ready(0);
-    host.time += PreforkConnection::kPause;
+    host.time += FakeHost::kPause;
     pool.refill();
     CHECK(pool.spare() == 1);
     host.places = 1;
-    host.time += PreforkConnection::kPause;
+    host.time += FakeHost::kPause;
     host.idle_asked = false;
     pool.exited(*host.handed.begin(), End::well);
     CHECK(host.idle_asked);
-    host.time += PreforkConnection::kPause;
+    host.time += FakeHost::kPause;
     pool.refill();
     CHECK(pool.spare() == 2);
 }
@@ -157,7 +157,7 @@ TEST_CASE("prefork directly serves a client that no parked process takes") {
     CHECK(host.direct.size() == 1);
     CHECK(host.clients == 0);
     host.refuses_hand_over = false;
-    host.time += PreforkConnection::kPause;
+    host.time += FakeHost::kPause;
     pool.refill();
     host.clients = 1;
     pool.ready(0);
@@ -184,4 +184,76 @@ TEST_CASE("while clients come without a pause no process is parked, whatever ask
     CHECK(host.last == parked + 98);
     while (pool.spare() == 0) host.pass(pool);
     CHECK(pool.spare() == 8);
+}
+
+TEST_CASE("processes that take their time to park count towards the pool, and serve once they are there") {
+    FakeHost host;
+    host.slow = true;
+    conf::Prefork settings;
+    settings.min_spare = 2;
+    settings.max_spare = 2;
+    PreforkConnection pool(host, settings);
+    pool.resume();
+    pool.refill();
+    CHECK(host.coming == 2);
+    CHECK(pool.spare() == 0);
+    host.clients = 1;
+    pool.ready(0);
+    CHECK(host.direct.size() == 1);
+    host.parked.insert(7);
+    pool.parked(7);
+    CHECK(pool.spare() == 1);
+    host.clients = 1;
+    pool.ready(0);
+    CHECK(host.handed == std::set<pid_t>{7});
+    host.pass(pool);
+    CHECK(host.coming == 3);
+}
+
+TEST_CASE("a process that does not come to park is tried again at growing intervals") {
+    FakeHost host;
+    host.slow = true;
+    conf::Prefork settings;
+    settings.min_spare = 1;
+    PreforkConnection pool(host, settings);
+    pool.resume();
+    pool.park_failed();
+    REQUIRE(host.wake);
+    const auto wait = *host.wake - host.time;
+    CHECK(wait > 0s);
+    host.pass(pool);
+    CHECK(host.coming == 2);
+    pool.park_failed();
+    REQUIRE(host.wake);
+    CHECK(*host.wake - host.time > wait);
+}
+
+TEST_CASE("a pool whose processes are out of date lets them go and waits until others can be parked") {
+    FakeHost host;
+    conf::Prefork settings;
+    settings.min_spare = 2;
+    PreforkConnection pool(host, settings);
+    pool.resume();
+    host.starting = true;
+    pool.stale();
+    CHECK(host.retired.size() == 2);
+    CHECK(pool.spare() == 0);
+    pool.refill();
+    CHECK_FALSE(host.wake);
+    host.starting = false;
+    pool.resume();
+    CHECK(pool.spare() == 2);
+}
+
+TEST_CASE("a process that parks in a drained pool is let go") {
+    FakeHost host;
+    host.slow = true;
+    conf::Prefork settings;
+    settings.min_spare = 1;
+    PreforkConnection pool(host, settings);
+    pool.resume();
+    pool.drain();
+    pool.parked(7);
+    CHECK(host.retired == std::vector<pid_t>{7});
+    CHECK(pool.spare() == 0);
 }

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// What the warm handlers of a definition ask of its generation.
+
+#include <memory>
+
+#include "core/generation.h"
+#include "core/warm.h"
+
+namespace superd::core {
+
+struct Generation::Warmth final : Warm::Host {
+    explicit Warmth(Generation& whose) : generation(whose), warm(whose.engine_, *this, whose.definition_) {}
+
+    Result<pid_t> start(ChildOwner& owner, sys::Fd channel) override;
+    bool waits(std::unique_ptr<proc::WarmProcess> process, pid_t copy_of) override;
+    void serves(pid_t pid, pid_t copy_of, model::Client client) override;
+    void serve_cold(model::Client client) override { (void)generation.serve(std::move(client)); }
+    model::Model& model() override { return *generation.model_; }
+    void could_not_add(const Error& why) override { generation.host_.could_not_add(why); }
+    void left() override { generation.host_.child_left(generation); }
+    WarmCounts& counts() override { return generation.host_.warm_counts(); }
+
+    /// Enters a child that began by itself. nullptr: no memory for it, and it has been killed.
+    Child* add(pid_t pid, Child&& child);
+
+    Generation& generation;
+    std::unique_ptr<proc::ExecPlan> plan;
+    Warm warm;
+};
+
+}  // namespace superd::core

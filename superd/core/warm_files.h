@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// The files that a handler read or mapped before it parked, and whether they are still what they were.
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "proc/warm_process.h"
+#include "sys/file_watch.h"
+#include "sys/identity.h"
+
+namespace superd::core {
+
+/// Where a handler may write, nothing is watched: what it reads there is its own business, and it could lead whoever
+/// looks there anywhere.
+class Writable {
+  public:
+    /// `who`: the handler's; nullopt: superd's own, or the superuser, of whom nothing is kept.
+    explicit Writable(const std::optional<sys::Identity>& who);
+    /// May the handler change what the path leads to? Asked folder by folder from the root, so that no look-up goes
+    /// through one in which the handler could have put something.
+    bool operator()(const std::string& path);
+
+  private:
+    bool folder(const std::string& path);
+    std::optional<sys::Identity> who_;
+    std::map<std::string, bool> folders_;
+};
+
+class WarmFiles {
+  public:
+    /// `changed`: one is no longer what it was.
+    WarmFiles(sys::FileWatches& watches, std::string root, std::optional<sys::Identity> who,
+              std::function<void()> changed);
+
+    /// Watches these too. `since`: when their handler was started, as files tell the time. False: one of them has
+    /// changed already; not one that the start itself has made and removed again.
+    bool add(const std::vector<proc::WarmFile>& files, std::int64_t since);
+    /// Looks at those that nothing tells of, now and then. False: one has changed.
+    bool look(Instant time);
+    void clear();
+    std::size_t size() const { return files_.size(); }
+    std::size_t unwatched() const { return unwatched_.size(); }
+    std::vector<proc::WarmFile> all() const;
+
+    /// How old an answer may be.
+    static constexpr Duration kLook = std::chrono::milliseconds(500);
+    static constexpr std::size_t kMostOfOne = 2048;  ///< that one service watches
+
+  private:
+    void heard(bool written);
+
+    const std::string root_;
+    Writable writable_;
+    std::function<void()> changed_;
+    std::map<std::string, proc::WarmFile> files_;
+    std::vector<std::string> unwatched_;
+    Instant looked_{};
+    sys::FileWatch watch_;
+};
+
+}  // namespace superd::core

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: MIT
+#include "sys/file_watch.h"
+
+#include <sys/epoll.h>
+#include <sys/inotify.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstring>
+
+namespace superd::sys {
+namespace {
+
+/// IN_ATTRIB comes too when a file loses a name, as when another is renamed over it, while somebody has it open.
+constexpr std::uint32_t kFile = IN_MODIFY | IN_ATTRIB | IN_MOVE_SELF | IN_DELETE_SELF;
+constexpr std::uint32_t kFolder = IN_MOVE_SELF | IN_ONLYDIR;
+
+}  // namespace
+
+bool FileWatches::add(FileWatch& who, const std::string& path, std::uint32_t events) {
+    if (!queue_) {
+        Fd fd(inotify_init1(IN_NONBLOCK | IN_CLOEXEC));
+        if (!fd) return false;
+        fd = std::move(fd).lifted();
+        auto source = loop_.io(fd.get(), EPOLLIN, [this](std::uint32_t) { read(); });
+        // A file that is written to without end must not keep the loop from everybody else.
+        if (!source || !source->limit(std::chrono::milliseconds(100), 20)) return false;
+        queue_ = std::move(fd);
+        source_ = std::move(*source);
+    }
+    if (watches_.size() >= kMost) return false;
+    const int number = inotify_add_watch(queue_.get(), path.c_str(), events | IN_MASK_ADD);
+    if (number < 0) return false;
+    watches_[number].insert(&who);
+    who.numbers_.insert(number);
+    return true;
+}
+
+void FileWatches::remove(FileWatch& who) {
+    due_.erase(&who);
+    for (const int number : who.numbers_) {
+        const auto at = watches_.find(number);
+        if (at == watches_.end()) continue;
+        at->second.erase(&who);
+        if (!at->second.empty()) continue;
+        watches_.erase(at);
+        inotify_rm_watch(queue_.get(), number);
+    }
+    who.numbers_.clear();
+    if (!watches_.empty()) return;
+    source_ = {};
+    queue_.reset();
+}
+
+void FileWatches::note(int number, std::uint32_t events) {
+    const auto tell = [&](const std::set<FileWatch*>& watchers) {
+        for (FileWatch* who : watchers) {
+            who->written_ = who->written_ || (events & IN_MODIFY) != 0;
+            due_.insert(who);
+        }
+    };
+    if ((events & IN_Q_OVERFLOW) != 0)
+        for (const auto& [each, watchers] : watches_) tell(watchers);
+    const auto at = watches_.find(number);
+    if (at == watches_.end()) return;
+    tell(at->second);
+    if ((events & IN_IGNORED) == 0) return;
+    for (FileWatch* who : at->second) who->numbers_.erase(number);  // the kernel has taken it away
+    watches_.erase(at);
+}
+
+void FileWatches::read() {
+    alignas(inotify_event) std::array<char, 16384> data;
+    ssize_t n;
+    for (int i = 0; i < 16 && (n = ::read(queue_.get(), data.data(), data.size())) > 0; ++i) {
+        inotify_event event;
+        for (std::size_t at = 0; at + sizeof event <= static_cast<std::size_t>(n); at += sizeof event + event.len) {
+            std::memcpy(&event, data.data() + at, sizeof event);
+            note(event.wd, event.mask);
+        }
+    }
+    while (!due_.empty()) {  // whom one tells may stop watching, or end
+        FileWatch* who = *due_.begin();
+        due_.erase(due_.begin());
+        who->heard_(std::exchange(who->written_, false));
+    }
+}
+
+bool FileWatch::add(const std::string& path) {
+    if (!all_.add(*this, path, kFile)) return false;
+    for (auto slash = path.rfind('/'); slash != 0 && slash != std::string::npos; slash = path.rfind('/', slash - 1)) {
+        std::string folder = path.substr(0, slash);
+        if (folders_.contains(folder)) break;
+        if (!all_.add(*this, folder, kFolder)) return false;
+        folders_.insert(std::move(folder));
+    }
+    return true;
+}
+
+void FileWatch::clear() {
+    all_.remove(*this);
+    folders_.clear();
+    written_ = false;
+}
+
+}  // namespace superd::sys
