@@ -41,6 +41,7 @@ struct Engine {
     std::set<Port*> exposed = {};            ///< addresses that others may change, that are waited for or in trouble
     std::size_t missing = 0;                 ///< of these the ones that are not served, waited for or in trouble
     std::vector<std::string> finished = {};  ///< services that may be forgotten
+    std::function<void()> forget_soon = {};  ///< has `finished` looked at, once all that is ready has been handled
     std::set<Warm*> unanswered = {};         ///< of whose copies one may have begun that is not known yet
     sys::Fd warmer = {};                     ///< superd-warm; of low number; none where it is not installed
     sys::FileWatches file_watches{loop};     ///< for all services

@@ -149,6 +149,8 @@ class Generation final : public model::Host, public ChildOwner {
     /// A child that was there before it has its client.
     void began(pid_t pid, Child& child, model::Client& client);
     void hear_warm(Child& child);
+    /// A handler that is started before its client learns where that will come to.
+    bool has_all_sockets() const;
     /// A copy of this template was ended by this signal.
     void copy_ended(pid_t copy_of, int number);
     void report_warm(std::vector<ProcessReport>& out, std::size_t most, bool former) const;

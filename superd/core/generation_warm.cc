@@ -27,7 +27,9 @@ Result<pid_t> Generation::Warmth::start(ChildOwner& owner, sys::Fd channel) {
     std::vector<const net::Listener*> listeners;
     for (std::size_t i = 0; i < g.listeners_; ++i)
         if (const net::Listener* listener = g.socket(i)) listeners.push_back(listener);
-    const auto family = listeners.empty() ? AF_INET : listeners.front()->address().family();
+    // One that has gone by now comes again, and is the same.
+    if (listeners.size() != g.listeners_) return fail("an address is waited for");
+    const auto family = listeners.front()->address().family();
     auto placeholder = proc::make_placeholder(family);
     if (!placeholder) return std::unexpected(placeholder.error());
     if (!plan) {
@@ -37,8 +39,7 @@ Result<pid_t> Generation::Warmth::start(ChildOwner& owner, sys::Fd channel) {
     }
     proc::Launch launch;
     launch.plan = plan.get();
-    // Of an address that has still to come nothing may be told.
-    if (listeners.size() == g.listeners_) launch.environment = listener_environment(listeners);
+    launch.environment = listener_environment(listeners);
     launch.descriptors.push_back(std::move(*placeholder));
     launch.number = {0, 0};
     if (auto added = g.add_errors(launch); !added) return std::unexpected(added.error());
@@ -87,8 +88,14 @@ void Generation::resume() {
     const bool wanted = definition.prefork.warm != conf::Warm::off && definition.model == conf::Model::prefork &&
                         definition.handoff == conf::Handoff::connection;
     if (wanted && !warmth_ && !drained_) warmth_ = std::make_unique<Warmth>(*this);
-    if (warmth_) warmth_->warm.begin();
+    if (warmth_ && has_all_sockets()) warmth_->warm.begin();
     model_->resume();
+}
+
+bool Generation::has_all_sockets() const {
+    for (std::size_t i = 0; i < listeners_; ++i)
+        if (!has_socket(i)) return false;
+    return listeners_ > 0;
 }
 
 void Generation::take_up() {
@@ -100,7 +107,7 @@ model::Parking Generation::park() {
     const admit::Admission& admission = host_.admission();
     const std::size_t coming = warmth_ ? warmth_->warm.coming() : 0;
     if (admission.in_use() + static_cast<int>(parked_ + coming) >= admission.instances()) return {Outcome::not_now, 0};
-    if (warmth_)
+    if (warmth_ && has_all_sockets())
         if (const auto parking = warmth_->warm.park()) return *parking;
     const auto pid = try_park();
     if (pid) return {Outcome::ready, *pid};

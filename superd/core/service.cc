@@ -307,7 +307,9 @@ void Service::tidy() {
         return (current_ && has_it(current_)) || std::ranges::any_of(former_, has_it);
     };
     std::erase_if(kept_, [&](const Definition& kept) { return !in_use(kept); });
-    if (finished()) engine_.finished.push_back(name_);
+    if (!finished()) return;
+    engine_.finished.push_back(name_);
+    if (engine_.forget_soon) engine_.forget_soon();
 }
 
 bool Service::others_running(const Generation& but) const {

@@ -57,6 +57,11 @@ Result<void> Supervisor::set_up() {
         loop_, log_, *spawner_, manager_, invocation_.started_nofile, {}, {}, {}, port_came, {}, look, [this] {
             report_to_manager();
         }});
+    // The last of a service need not be a child's end: a channel may close after that, or a held client go.
+    auto forget = loop_.idle([this] { forget_finished(); });
+    if (!forget) return std::unexpected(forget.error());
+    forget_ = std::move(*forget);
+    engine_->forget_soon = [this] { (void)forget_.enable_once(); };
     // Only its owner may read it, so that parked processes cannot be dumped.
     engine_->starter = sys::Fd(open(invocation_.starter.c_str(), O_PATH | O_CLOEXEC));
     if (!engine_->starter) return fail_errno(fmt::format("open {}", invocation_.starter), errno);

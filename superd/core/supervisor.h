@@ -135,6 +135,7 @@ class Supervisor final : public Operations {
     std::map<std::string, std::unique_ptr<Service>> services_;
     std::vector<sys::Source> signals_;
     int stops_ = 0;
+    sys::Source forget_;
     sys::Changes changes_{loop_, [this] { look_soon(); }};
     sys::Alarm look_{loop_, [this] { look_at_sockets(std::exchange(look_at_all_, false)); }};
     bool look_at_all_ = false;

@@ -214,10 +214,13 @@ void Warm::crashed(pid_t copy_of) {
 /// What waits, and what copies would be made of, is out of date; others are started after `pause`.
 void Warm::renew(WarmRenewal why, Duration pause) {
     if (drained_) return;
-    static constexpr const char* kWhy[] = {"a file that it had read has changed", "it is older than max_age",
-                                           "it has ended", "a copy of it crashed"};
+    static constexpr const char* kWhy[] = {"a file that the handler read has changed", "max_age is over",
+                                           "the template has ended", "a copy crashed"};
     ++host_.counts().renewals[static_cast<std::size_t>(why)];
-    engine_.log.write(Level::info, fmt::format("the warm handler is renewed: {}", kWhy[static_cast<int>(why)]),
+    const bool by_file = why == WarmRenewal::changed && !files_.changed().empty();
+    engine_.log.write(Level::info,
+                      fmt::format("what is ready for clients is replaced: {}{}", kWhy[static_cast<int>(why)],
+                                  by_file ? fmt::format(" ({})", escape(files_.changed())) : ""),
                       {{"SERVICE", definition_.name}, {"RENEWAL", name_of(why)}});
     // Who asks for a short life gets it.
     if (why != WarmRenewal::aged && level_.renewed(now())) {

@@ -58,13 +58,15 @@ WarmFiles::WarmFiles(sys::FileWatches& watches, std::string root, std::optional<
     : root_(std::move(root)),
       writable_(std::move(who)),
       changed_(std::move(changed)),
-      watch_(watches, [this](bool written) { heard(written); }) {}
+      watch_(watches, [this](const std::string& written) { heard(written); }) {}
 
 bool WarmFiles::add(const std::vector<proc::WarmFile>& files, std::int64_t since) {
     bool same = true;
     for (const proc::WarmFile& file : files) {
         if (const auto known = files_.find(file.path); known != files_.end()) {
-            same = same && known->second == file;
+            if (known->second == file) continue;
+            which_ = file.path;
+            same = false;
             continue;
         }
         const std::string path = root_ + file.path;
@@ -73,7 +75,7 @@ bool WarmFiles::add(const std::vector<proc::WarmFile>& files, std::int64_t since
         files_.emplace(file.path, file);
         if (files_.size() > kMostOfOne || !watch_.add(path)) unwatched_.push_back(file.path);
         // After the watch is set: what happens from now on is heard.
-        same = same && file.is_as_it_was(root_);
+        same = is_same(file) && same;
     }
     return same;
 }
@@ -81,12 +83,19 @@ bool WarmFiles::add(const std::vector<proc::WarmFile>& files, std::int64_t since
 bool WarmFiles::look(Instant time) {
     if (unwatched_.empty() || time < looked_ + kLook) return true;
     looked_ = time;
-    return std::ranges::all_of(unwatched_, [this](const auto& path) { return files_.at(path).is_as_it_was(root_); });
+    return std::ranges::all_of(unwatched_, [this](const auto& path) { return is_same(files_.at(path)); });
 }
 
-void WarmFiles::heard(bool written) {
-    const auto is_same = [this](const auto& entry) { return entry.second.is_as_it_was(root_); };
-    if (written || !std::ranges::all_of(files_, is_same)) changed_();
+bool WarmFiles::is_same(const proc::WarmFile& file) {
+    if (file.is_as_it_was(root_)) return true;
+    which_ = file.path;
+    return false;
+}
+
+void WarmFiles::heard(const std::string& written) {
+    if (!written.empty()) which_ = written.substr(root_.size());
+    if (!written.empty() || !std::ranges::all_of(files_, [this](const auto& entry) { return is_same(entry.second); }))
+        changed_();
 }
 
 void WarmFiles::clear() {

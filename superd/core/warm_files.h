@@ -40,6 +40,8 @@ class WarmFiles {
     bool add(const std::vector<proc::WarmFile>& files, std::int64_t since);
     /// Looks at those that nothing tells of, now and then. False: one has changed.
     bool look(Instant time);
+    /// The one that has changed, as far as that is known.
+    const std::string& changed() const { return which_; }
     void clear();
     std::size_t size() const { return files_.size(); }
     std::size_t unwatched() const { return unwatched_.size(); }
@@ -50,7 +52,8 @@ class WarmFiles {
     static constexpr std::size_t kMostOfOne = 2048;  ///< that one service watches
 
   private:
-    void heard(bool written);
+    void heard(const std::string& written);
+    bool is_same(const proc::WarmFile& file);
 
     const std::string root_;
     Writable writable_;
@@ -58,6 +61,7 @@ class WarmFiles {
     std::map<std::string, proc::WarmFile> files_;
     std::vector<std::string> unwatched_;
     Instant looked_{};
+    std::string which_;
     sys::FileWatch watch_;
 };
 

@@ -116,8 +116,8 @@ void Warm::parked(Process& process) {
         template_ = &process;
         if ((facts_ & proc::warm::kDrewRandom) != 0 && !std::exchange(told_random_, true))
             engine_.log.write(Level::notice,
-                              "it drew random numbers before it touched its client: all copies share what it made of "
-                              "them (seeds, keys)",
+                              "the template drew random numbers before its first client: all copies share what it "
+                              "made of them (seeds, keys)",
                               {{"SERVICE", definition_.name}, {"CHILD_PID", process.warm.pid()}});
     } else {
         const pid_t pid = process.warm.pid();

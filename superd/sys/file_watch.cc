@@ -7,6 +7,7 @@
 
 #include <array>
 #include <cstring>
+#include <utility>
 
 namespace superd::sys {
 namespace {
@@ -32,13 +33,13 @@ bool FileWatches::add(FileWatch& who, const std::string& path, std::uint32_t eve
     const int number = inotify_add_watch(queue_.get(), path.c_str(), events | IN_MASK_ADD);
     if (number < 0) return false;
     watches_[number].insert(&who);
-    who.numbers_.insert(number);
+    who.paths_.emplace(number, path);
     return true;
 }
 
 void FileWatches::remove(FileWatch& who) {
     due_.erase(&who);
-    for (const int number : who.numbers_) {
+    for (const auto& [number, path] : who.paths_) {
         const auto at = watches_.find(number);
         if (at == watches_.end()) continue;
         at->second.erase(&who);
@@ -46,7 +47,7 @@ void FileWatches::remove(FileWatch& who) {
         watches_.erase(at);
         inotify_rm_watch(queue_.get(), number);
     }
-    who.numbers_.clear();
+    who.paths_.clear();
     if (!watches_.empty()) return;
     source_ = {};
     queue_.reset();
@@ -55,7 +56,8 @@ void FileWatches::remove(FileWatch& who) {
 void FileWatches::note(int number, std::uint32_t events) {
     const auto tell = [&](const std::set<FileWatch*>& watchers) {
         for (FileWatch* who : watchers) {
-            who->written_ = who->written_ || (events & IN_MODIFY) != 0;
+            if (const auto path = who->paths_.find(number); (events & IN_MODIFY) != 0 && path != who->paths_.end())
+                who->written_ = path->second;
             due_.insert(who);
         }
     };
@@ -65,7 +67,7 @@ void FileWatches::note(int number, std::uint32_t events) {
     if (at == watches_.end()) return;
     tell(at->second);
     if ((events & IN_IGNORED) == 0) return;
-    for (FileWatch* who : at->second) who->numbers_.erase(number);  // the kernel has taken it away
+    for (FileWatch* who : at->second) who->paths_.erase(number);  // the kernel has taken it away
     watches_.erase(at);
 }
 
@@ -82,7 +84,7 @@ void FileWatches::read() {
     while (!due_.empty()) {  // whom one tells may stop watching, or end
         FileWatch* who = *due_.begin();
         due_.erase(due_.begin());
-        who->heard_(std::exchange(who->written_, false));
+        who->heard_(std::exchange(who->written_, ""));
     }
 }
 
@@ -100,7 +102,7 @@ bool FileWatch::add(const std::string& path) {
 void FileWatch::clear() {
     all_.remove(*this);
     folders_.clear();
-    written_ = false;
+    written_.clear();
 }
 
 }  // namespace superd::sys

@@ -3,6 +3,7 @@
 // Tells when files change: by inotify(7), one queue for all who ask, and bounded in number.
 
 #include <functional>
+#include <map>
 #include <set>
 #include <string>
 #include <unordered_map>
@@ -41,8 +42,10 @@ class FileWatches {
 class FileWatch {
   public:
     /// `heard`: at least one file has, or may have, changed: its content, its attributes, or what its path leads to.
-    /// `written`: certainly its content; the clock of the file system may not show that.
-    FileWatch(FileWatches& all, std::function<void(bool written)> heard) : all_(all), heard_(std::move(heard)) {}
+    /// `written`: the path of one whose content has certainly changed, which the clock of the file system may not show;
+    /// or "".
+    FileWatch(FileWatches& all, std::function<void(const std::string& written)> heard)
+        : all_(all), heard_(std::move(heard)) {}
     FileWatch(const FileWatch&) = delete;
     ~FileWatch() { clear(); }
 
@@ -53,10 +56,10 @@ class FileWatch {
   private:
     friend class FileWatches;
     FileWatches& all_;
-    std::function<void(bool)> heard_;
+    std::function<void(const std::string&)> heard_;
     std::set<std::string> folders_;
-    std::set<int> numbers_;
-    bool written_ = false;
+    std::map<int, std::string> paths_;  ///< by the number of their watch
+    std::string written_;
 };
 
 }  // namespace superd::sys

@@ -11,6 +11,7 @@ enum class Look {
     outer,        ///< arguments 0 and 2
     third,        ///< argument 2
     range,        ///< from argument 0 to 1
+    option,       ///< getsockopt(2)
     control,      ///< fcntl(2)
     terminal,     ///< ioctl(2)
     poll,         ///< poll(2)

@@ -7,6 +7,7 @@
 #include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/ptrace.h>
+#include <sys/socket.h>
 #include <sys/uio.h>
 #include <time.h>
 
@@ -43,7 +44,7 @@ constexpr Rule kEverywhere[] = {
     {SYS_sendmmsg, Look::first},
     {SYS_getpeername, Look::first},
     {SYS_getsockname, Look::first},
-    {SYS_getsockopt, Look::first},
+    {SYS_getsockopt, Look::option},
     {SYS_setsockopt, Look::first},
     {SYS_shutdown, Look::first},
     {SYS_accept, Look::first},
@@ -106,6 +107,11 @@ bool selects(pid_t process, const std::uint64_t (&a)[6], int most) {
     return false;
 }
 
+/// What kind of socket it is: the placeholder is of the same.
+bool asks_for_kind(std::uint64_t level, std::uint64_t name) {
+    return level == SOL_SOCKET && (name == SO_TYPE || name == SO_DOMAIN || name == SO_ACCEPTCONN);
+}
+
 }  // namespace
 
 bool read_memory(pid_t process, unsigned long from, void* to, unsigned long size) {
@@ -157,6 +163,8 @@ bool touches(pid_t process, const Rule& rule, const std::uint64_t (&a)[6], bool 
             return client(a[2]);
         case Look::range:
             return static_cast<std::uint32_t>(a[0]) <= static_cast<std::uint32_t>(most);
+        case Look::option:
+            return client(a[0]) && !asks_for_kind(a[1], a[2]);
         case Look::control:
         case Look::terminal:
             return client(a[0]) && !asks_only(rule, a[1]);

@@ -50,7 +50,7 @@ TABLE = {
     "getgid": ASKS, "gettid": ASKS, "getppid": ASKS,
     # children
     "clone": Faults("EAGAIN", "ENOMEM"),
-    "wait4": Faults("EINTR"),
+    "wait4": Faults("EINTR"), "waitid": Faults("EINTR"),
     "kill": Faults("ESRCH", "EPERM"),
     "pidfd_send_signal": Faults("ESRCH"),
     "socketpair": Faults(*DESCRIPTORS),
@@ -64,7 +64,7 @@ TABLE = {
     "listen": Faults("EADDRINUSE"),
     "getpeername": Faults("ENOTCONN", "ENOBUFS"),
     "inotify_init1": Faults(*DESCRIPTORS),
-    "inotify_add_watch": Faults("ENOSPC", "ENOMEM"),
+    "inotify_add_watch": Faults("ENOSPC", "ENOMEM"), "inotify_rm_watch": NEVER,
     "bpf": Faults("EPERM", "EMFILE", "ENOMEM"),
     "connect": Faults("ECONNREFUSED", "EAGAIN", "EACCES"),
     "setsockopt": Faults("ENOMEM", "EPERM", "ENOPROTOOPT"),

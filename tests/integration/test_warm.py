@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: MIT
 """Warm handlers: programs that are ready before their client comes, and copies of them."""
 
+import json
 import os
 import signal
 import time
 
-from harness import process
+from harness import Reader, process
 from warming import PYTHON, WarmCase, is_there
 
 
@@ -60,6 +61,36 @@ class Clones(WarmCase):
         third = [self.client(uri) for _ in range(3)]
         self.eventually(lambda: self.status(daemon)["services"][0]["state"] == "full", "full")
         self.assertEqual(len(third), 3)
+
+    def test_what_a_handler_finds(self):
+        """start and clone: the connection on 0 and 1 (and on 2 under stderr = "socket"), with the client as its peer, and
+        nothing else open; a session of its own; the protocol and the service's address, and nothing about a client, in
+        the environment."""
+        script = ("import json, os, socket, sys\nsys.stdin.readline()\n"
+                  "same = {os.fstat(fd).st_ino for fd in (0, 1, 2)}\n"
+                  "peer = socket.socket(fileno=os.dup(0)).getpeername()\n"
+                  "found = {'peer': peer, 'files': [fd for fd in range(100) if os.path.exists(f'/proc/self/fd/{fd}')],"
+                  " 'same': len(same), 'session': os.getsid(0) == os.getpid(), 'environment': dict(os.environ)}\n"
+                  "print(json.dumps(found))\n")
+        for value in "start", "clone":
+            daemon = self.prepare()
+            self.service(daemon, [PYTHON, daemon.write("finds.py", script)], value, stderr="socket")
+            daemon.start()
+            uri = daemon.address("warm")
+            for waits in True, False:  # for it, or made for it
+                if waits:
+                    self.parked(daemon)
+                client = self.client(uri)
+                client.sendall(b"\n")
+                found = json.loads(Reader(client).line())
+                self.assertEqual(found["peer"], list(client.getsockname()))
+                self.assertEqual(found["files"], [0, 1, 2])
+                self.assertEqual((found["same"], found["session"]), (1, True))
+                named = {name: text for name, text in found["environment"].items()
+                         if name.startswith(("TCP", "REMOTE", "PROTO"))}
+                self.assertEqual(named, {"PROTO": "TCP", "TCPLOCALIP": "127.0.0.1",
+                                         "TCPLOCALPORT": uri.rpartition(":")[2]})
+            daemon.stop()
 
     def test_superd_stops_with_all_of_them(self):
         """superd ends at once although templates and copies block all signals, and leaves no process."""
@@ -121,6 +152,16 @@ class Starts(WarmCase):
         warm = self.warmth(daemon)
         self.assertEqual((warm["in_force"], warm["fallbacks"]["threads"]), ("start", 1))
         self.assertEqual(warm["facts"]["threads"], 2)
+
+
+    def test_superd_stops_although_a_tracer_outlives_its_handler(self):
+        """clone: superd ends while processes with threads, whose tracers stay with them, start, wait and serve: the last
+        to be heard of is a channel that closes after its process has ended."""
+        threads = "import threading, time\nthreading.Thread(target=time.sleep, args=(600,), daemon=True).start()"
+        for _ in range(5):
+            daemon = self.start(lambda d: [PYTHON, self.python(d, start=threads)])
+            self.ask_at_once(daemon.address("warm"), 6)
+            daemon.stop()
 
 
 class Fallbacks(WarmCase):

@@ -155,6 +155,16 @@ static void by_call(const char* kind) {
         dprintf(1, "%d ", peer.ss_family == AF_INET ? ntohs(((struct sockaddr_in*)&peer)->sin_port) : 0);
         give_back(0, read(0, buffer, sizeof buffer));
     }
+    if (is(kind, "asks-kind")) {
+        int type = 0, accepts = 1;
+        socklen_t size = sizeof type;
+        getsockopt(0, SOL_SOCKET, SO_TYPE, &type, &size);
+        getsockopt(0, SOL_SOCKET, SO_ACCEPTCONN, &accepts, &size);
+        getpid();
+        if (type != SOCK_STREAM || accepts != 0) exit(1);
+        getsockopt(0, SOL_SOCKET, SO_ERROR, &type, &size);  // of its client
+        give_back(0, read(0, buffer, sizeof buffer));
+    }
     if (is(kind, "closes")) {
         close(0);
         say("closed");

@@ -20,6 +20,7 @@ TEST_CASE("a handler is parked at its first touch of the client, whatever it tou
     world.serves(kind("writes"), "first hello\n");
     world.serves(kind("closes"), "closed");
     world.serves(kind("peer"), "0 hello\n");
+    world.serves(kind("asks-kind"), "hello\n");
 }
 
 TEST_CASE("whatever a client sends comes back byte for byte") {
@@ -194,6 +195,7 @@ TEST_CASE("what it has of its own accord is told, and which files it is made of"
     CHECK(facts(kind("read")) == 0);
     CHECK(facts(kind("random")) == proc::warm::kDrewRandom);
     CHECK(facts(kind("asks-and-polls")) == proc::warm::kAskedPid);
+    CHECK(facts(kind("asks-kind")) == proc::warm::kAskedPid);
     const Folder folder;
     const auto file = folder.write("data", "aaaabbbb");
     auto process = world.parked(kind("seeks", file));
