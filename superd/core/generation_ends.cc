@@ -33,6 +33,7 @@ StopLadder& Generation::ladder() {
 
 void Generation::stop() {
     if (lingering_) (void)end_linger();
+    if (warmth_) warmth_->stopped = true;
     drain();
     for (auto& [pid, child] : children_) ladder().stop(pid, child);
 }

@@ -80,7 +80,10 @@ bool Generation::Warmth::waits(std::unique_ptr<proc::WarmProcess> process, pid_t
 void Generation::Warmth::serves(pid_t pid, pid_t copy_of, model::Client client) {
     Child child;
     child.copy_of = copy_of;
-    if (Child* const kept = add(pid, std::move(child))) generation.began(pid, *kept, client);
+    Child* const kept = add(pid, std::move(child));
+    if (kept == nullptr) return;
+    generation.began(pid, *kept, client);
+    if (stopped) generation.ladder().stop(pid, *kept);
 }
 
 void Generation::resume() {

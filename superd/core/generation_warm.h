@@ -15,7 +15,9 @@ struct Generation::Warmth final : Warm::Host {
     Result<pid_t> start(ChildOwner& owner, sys::Fd channel) override;
     bool waits(std::unique_ptr<proc::WarmProcess> process, pid_t copy_of) override;
     void serves(pid_t pid, pid_t copy_of, model::Client client) override;
-    void serve_cold(model::Client client) override { (void)generation.serve(std::move(client)); }
+    void serve_cold(model::Client client) override {
+        if (!stopped) (void)generation.serve(std::move(client));
+    }
     model::Model& model() override { return *generation.model_; }
     void could_not_add(const Error& why) override { generation.host_.could_not_add(why); }
     void left() override { generation.host_.child_left(generation); }
@@ -25,6 +27,7 @@ struct Generation::Warmth final : Warm::Host {
     Child* add(pid_t pid, Child&& child);
 
     Generation& generation;
+    bool stopped = false;  ///< nobody new is served, and a copy that is heard of only now is to leave
     std::unique_ptr<proc::ExecPlan> plan;
     Warm warm;
 };

@@ -28,9 +28,10 @@ template <class T>
     for (;;) raw_syscall(SYS_exit_group, status);
 }
 
+/// Of whom superd does not hear it serves the client otherwise; a second answer must not come from here.
 [[gnu::always_inline]] static inline void answer(int channel, Word kind, unsigned serial, long code) {
     const Answer message{kind, serial, static_cast<int>(code)};
-    raw_syscall(SYS_sendto, channel, word(&message), sizeof message, MSG_NOSIGNAL, 0);
+    if (raw_syscall(SYS_sendto, channel, word(&message), sizeof message, MSG_NOSIGNAL, 0) < 0) leave(127);
 }
 
 /// One message and the descriptor with it, or -1. Returns what recvmsg(2) does.
