@@ -35,6 +35,8 @@ def services(folder):
         "later": dict(listen=tcp, model="delayed", handoff="listen", exec=[echo], delayed={"delay": "50ms"},
                       prefork={"max_idle": "300ms"}),
         "parked": dict(listen=tcp, model="prefork", exec=["cat"], prefork={"min_spare": 2, "max_spare": 2}),
+        "warm": dict(listen=tcp, model="prefork", exec=["cat"],
+                     prefork={"warm": "clone", "min_spare": 1, "max_spare": 2}),
         "pool": dict(listen=tcp, model="prefork", handoff="listen", exec=[echo],
                      prefork={"min_spare": 2, "max_spare": 4, "max_requests": 50, "max_idle": "300ms"}),
         "datagram-pool": dict(listen=udp, model="prefork", exec=[echo], prefork={"min_spare": 2, "max_spare": 2}),

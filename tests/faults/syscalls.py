@@ -98,7 +98,7 @@ TABLE = {
     "statfs": Faults("ENOSYS", "EIO"),
     "access": Faults("EACCES", "ENOENT"), "faccessat": Faults("EACCES", "ENOENT"),
     "faccessat2": Faults("EACCES", "ENOENT"),
-    "getxattr": Faults("ENOTSUP", "ENODATA"),
+    "getxattr": Faults("EOPNOTSUPP", "ENODATA"),
     "getdents64": Faults("EIO", "ENOMEM"),
     "lseek": Faults("ESPIPE"),
     "readlink": Faults("EACCES", "ENOENT"), "readlinkat": Faults("EACCES", "ENOENT"),

@@ -391,3 +391,11 @@ class Changes(WarmCase):
         self.upgrade(daemon)
         self.template(daemon, but=template)
         self.assertEqual(self.ask(daemon.address("warm"))[0], "two")
+
+
+class ClonesAsUser(Clones):
+    as_user = "nobody"
+
+
+class RenewalsAsUser(Renewals):
+    as_user = "nobody"

@@ -14,6 +14,7 @@ from harness import TestCase
 FOLDER = pathlib.Path(os.environ["SUPERD_PACKAGE_FOLDER"])
 CACHE = FOLDER / "CMakeCache.txt"
 DYNAMIC = {"superd", "superctl"}
+SCRIPTS = "superd-weekday", "superd-load"
 ENDBR64 = bytes.fromhex("f30f1efa")  # possible targets of an indirect jump
 
 
@@ -45,7 +46,8 @@ class Starter(Binary):
 class Installed(Binary):
     @classmethod
     def setUpClass(cls):
-        cls.programs = [FOLDER / "sbin/superd", FOLDER / "bin/superctl", *sorted((FOLDER / "libexec/superd").iterdir())]
+        handlers = [path for path in sorted((FOLDER / "libexec/superd").iterdir()) if path.name not in SCRIPTS]
+        cls.programs = [FOLDER / "sbin/superd", FOLDER / "bin/superctl", *handlers]
         cls.has = set(re.findall(r"(?m)^SUPERD_(?:HAS_|CAN_)(\w+):INTERNAL=1$", CACHE.read_text()))
 
     def test_each_is_a_pie_that_is_sealed_after_relocation(self):
