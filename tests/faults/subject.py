@@ -27,6 +27,8 @@ class Sockets:
     """The sockets of a superd: their names, except those of nameless SOCK_SEQPACKET pairs, over which it speaks to a
     worker, a parked process or a datagram's handler; and how many of those pairs there are."""
 
+    # The kernel names an end that wants to know the sender's credentials when it sends something itself.
+    PAIR = re.compile(r"unix seqpacket( @[0-9a-f]{5})?")
     OWN = 2  # both ends of the pair by which a connection comes back from an exec that failed
 
     STATES = {"01": "to", "0A": "listens"}
@@ -41,7 +43,7 @@ class Sockets:
             if not target.startswith("socket:["):
                 continue
             name = names.get(target[8:-1], "a socket of no known kind")
-            if name == "unix seqpacket":
+            if self.PAIR.fullmatch(name):
                 self.pairs += 1
             else:
                 self.others.append(name)
@@ -82,7 +84,7 @@ def measure(control, pid):
         targets = process.descriptors(pid).values()
     kinds = collections.Counter(target.split(":")[0] for target in targets if not target.startswith("socket:"))
     kinds += collections.Counter(sockets.others)
-    if (more := sockets.pairs - sum(child["kind"] in ("worker", "parked") for child in children)) > 0:
+    if (more := sockets.pairs - sum(child["kind"] in ("worker", "parked", "template") for child in children)) > 0:
         kinds["pair"] = more
     return kinds
 
