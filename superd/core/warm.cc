@@ -76,8 +76,9 @@ std::optional<model::Parking> Warm::park() {
 std::optional<Duration> Warm::pause_for_parking() const {
     switch (level_.in_force()) {
         case Value::start:
-            // While they come as fast as they can be started, starting ahead of them gains nothing.
-            return std::clamp<Duration>(start_time_, std::chrono::milliseconds(5), std::chrono::milliseconds(500));
+            // While they come as fast as they can be started, starting ahead of them gains nothing; and a start that is
+            // traced takes twice as long as theirs.
+            return std::clamp<Duration>(2 * start_time_, std::chrono::milliseconds(10), std::chrono::milliseconds(500));
         case Value::clone:
         case Value::off:
             break;
