@@ -88,18 +88,7 @@ void warm_families(Text& text, const std::vector<core::ServiceReport>& all) {
     });
 }
 
-}  // namespace
-
-std::string metrics_text(const core::Operations& superd, MetricsFormat format) {
-    const core::DaemonReport daemon = superd.report();
-    const std::vector<core::ServiceReport> all = superd.services();
-    // Service names need no escaping: conf::Catalog does not let quotes into them.
-    const auto label = [](const core::ServiceReport& service) { return fmt::format("service=\"{}\"", service.name); };
-    Text text(format);
-    const auto each = [&](auto&& sample) {
-        for (const auto& service : all)
-            if (service.enabled) sample(service);
-    };
+void tell_daemon(Text& text, const core::DaemonReport& daemon) {
     text.family("superd_build_info", "gauge", "The running superd.");
     text.sample("version=\"" SUPERD_VERSION "\"", 1);
     text.family("superd_start_time_seconds", "gauge", "When superd started, in seconds since 1970.", "seconds");
@@ -120,60 +109,104 @@ std::string metrics_text(const core::Operations& superd, MetricsFormat format) {
     text.sample("", daemon.log_lines_lost);
     text.family("superd_child_processes", "gauge", "Processes that superd has started and that still run.");
     text.sample("", daemon.processes);
+}
 
-    text.family("superd_service_state", "gauge", "1 for the current state of a service, 0 for the others.");
-    each([&](const auto& service) {
-        for (const char* name : names_of(core::Status{})) {
-            const auto status = find_named<core::Status>(name);
-            if (status != core::Status::disabled)
-                text.sample(fmt::format("{},state=\"{}\"", label(service), name), service.status == status ? 1 : 0);
-        }
-    });
-    const auto gauge = [&](const char* name, const char* help, auto value) {
-        text.family(name, "gauge", help);
-        each([&](const auto& service) { text.sample(label(service), value(service)); });
-    };
-    gauge("superd_handlers", "Running handlers and pool workers.", [](const auto& s) { return s.handlers; });
-    gauge("superd_handlers_limit", "How many handlers may run: limits.instances.",
-          [](const auto& s) { return s.limit; });
-    gauge("superd_spare", "Ready processes without a client.", [](const auto& s) { return s.spare; });
-    gauge("superd_held", "Accepted clients that wait for their turn.",
-          [](const auto& s) { return s.held + s.stalled; });
-    const auto counter = [&](const char* name, const char* help, auto value) {
-        text.family(name, "counter", help);
-        each([&](const auto& service) { text.sample(label(service), value(service.stats)); });
-    };
-    counter("superd_connections_accepted", "Clients accepted from the kernel, or reported by pool workers.",
-            [](const auto& s) { return s.accepted; });
-    counter("superd_handlers_started", "Handlers and pool workers started.", [](const auto& s) { return s.started; });
-    counter("superd_spawn_failures", "Handlers that did not reach their program.",
-            [](const auto& s) { return s.spawn_failures; });
-    counter("superd_replies", "Datagrams sent back for handlers.", [](const auto& s) { return s.replies; });
-    counter("superd_reply_failures", "Datagrams of handlers that could not be sent back.",
-            [](const auto& s) { return s.reply_failures; });
-    counter("superd_stderr_dropped", "Lines of handlers' stderr dropped by log.stderr_rate.",
-            [](const auto& s) { return s.stderr_dropped; });
-    counter("superd_sockets_mended", "Listening sockets that others had changed, and superd corrected.",
-            [](const auto& s) { return s.sockets_mended; });
+/// What is told of each service: a family at a time, as the format wants it.
+class Services {
+  public:
+    Services(Text& text, const std::vector<core::ServiceReport>& all) : text_(text), all_(all) {}
+
+    void tell_states() {
+        text_.family("superd_service_state", "gauge", "1 for the current state of a service, 0 for the others.");
+        each([&](const auto& service, const std::string& label) {
+            for (const char* name : names_of(core::Status{})) {
+                const auto status = find_named<core::Status>(name);
+                if (status != core::Status::disabled)
+                    text_.sample(fmt::format("{},state=\"{}\"", label, name), service.status == status ? 1 : 0);
+            }
+        });
+        gauge("superd_handlers", "Running handlers and pool workers.", [](const auto& s) { return s.handlers; });
+        gauge("superd_handlers_limit", "How many handlers may run: limits.instances.",
+              [](const auto& s) { return s.limit; });
+        gauge("superd_spare", "Ready processes without a client.", [](const auto& s) { return s.spare; });
+        gauge("superd_held", "Accepted clients that wait for their turn.",
+              [](const auto& s) { return s.held + s.stalled; });
+    }
+
+    void tell_counts() {
+        counter("superd_connections_accepted", "Clients accepted from the kernel, or reported by pool workers.",
+                [](const auto& s) { return s.accepted; });
+        counter("superd_handlers_started", "Handlers and pool workers started.",
+                [](const auto& s) { return s.started; });
+        counter("superd_spawn_failures", "Handlers that did not reach their program.",
+                [](const auto& s) { return s.spawn_failures; });
+        counter("superd_replies", "Datagrams sent back for handlers.", [](const auto& s) { return s.replies; });
+        counter("superd_reply_failures", "Datagrams of handlers that could not be sent back.",
+                [](const auto& s) { return s.reply_failures; });
+        counter("superd_stderr_dropped", "Lines of handlers' stderr dropped by log.stderr_rate.",
+                [](const auto& s) { return s.stderr_dropped; });
+        counter("superd_sockets_mended", "Listening sockets that others had changed, and superd corrected.",
+                [](const auto& s) { return s.sockets_mended; });
+    }
+
+    void tell_reasons() {
+        text_.family("superd_refused", "counter", "Clients not served, and pauses, by reason.");
+        each([&](const auto& service, const std::string& label) {
+            for (std::size_t i = 0; i < admit::kRefusals; ++i)
+                text_.sample(fmt::format("{},reason=\"{}\"", label, admit::name_of(static_cast<admit::Refusal>(i))),
+                             service.refused[i]);
+        });
+        text_.family("superd_exits", "counter", "Ended handlers and pool workers, by kind of exit.");
+        each([&](const auto& service, const std::string& label) {
+            const core::Exits& exits = service.stats.exits;
+            for (const auto& [kind, count] : {std::pair{"ok", exits.ok}, std::pair{"failed", exits.failed},
+                                              std::pair{"stopped", exits.stopped}, std::pair{"killed", exits.killed}})
+                text_.sample(fmt::format("{},kind=\"{}\"", label, kind), count);
+        });
+    }
+
+    void tell_times() {
+        text_.family("superd_handler_seconds", "histogram", "How long handlers ran.", "seconds");
+        each(
+            [&](const auto& service, const std::string& label) { text_.histogram(label, service.stats.handler_time); });
+        text_.family("superd_accept_to_exec_seconds", "histogram", "From a client's acceptance to its handler's exec.",
+                     "seconds");
+        each([&](const auto& service, const std::string& label) {
+            text_.histogram(label, service.stats.accept_to_exec);
+        });
+    }
+
+  private:
+    /// Service names need no escaping: conf::Catalog does not let quotes into them.
+    void each(auto&& sample) {
+        for (const auto& service : all_)
+            if (service.enabled) sample(service, fmt::format("service=\"{}\"", service.name));
+    }
+    void gauge(const char* name, const char* help, auto value) {
+        text_.family(name, "gauge", help);
+        each([&](const auto& service, const std::string& label) { text_.sample(label, value(service)); });
+    }
+    void counter(const char* name, const char* help, auto value) {
+        text_.family(name, "counter", help);
+        each([&](const auto& service, const std::string& label) { text_.sample(label, value(service.stats)); });
+    }
+
+    Text& text_;
+    const std::vector<core::ServiceReport>& all_;
+};
+
+}  // namespace
+
+std::string metrics_text(const core::Operations& superd, MetricsFormat format) {
+    const std::vector<core::ServiceReport> all = superd.services();
+    Text text(format);
+    tell_daemon(text, superd.report());
+    Services services(text, all);
+    services.tell_states();
+    services.tell_counts();
     warm_families(text, all);
-    text.family("superd_refused", "counter", "Clients not served, and pauses, by reason.");
-    each([&](const auto& service) {
-        for (std::size_t i = 0; i < admit::kRefusals; ++i)
-            text.sample(fmt::format("{},reason=\"{}\"", label(service), admit::name_of(static_cast<admit::Refusal>(i))),
-                        service.refused[i]);
-    });
-    text.family("superd_exits", "counter", "Ended handlers and pool workers, by kind of exit.");
-    each([&](const auto& service) {
-        const core::Exits& exits = service.stats.exits;
-        for (const auto& [kind, count] : {std::pair{"ok", exits.ok}, std::pair{"failed", exits.failed},
-                                          std::pair{"stopped", exits.stopped}, std::pair{"killed", exits.killed}})
-            text.sample(fmt::format("{},kind=\"{}\"", label(service), kind), count);
-    });
-    text.family("superd_handler_seconds", "histogram", "How long handlers ran.", "seconds");
-    each([&](const auto& service) { text.histogram(label(service), service.stats.handler_time); });
-    text.family("superd_accept_to_exec_seconds", "histogram", "From a client's acceptance to its handler's exec.",
-                "seconds");
-    each([&](const auto& service) { text.histogram(label(service), service.stats.accept_to_exec); });
+    services.tell_reasons();
+    services.tell_times();
     return std::move(text).take();
 }
 
