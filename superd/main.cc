@@ -5,7 +5,6 @@
 #include <linux/close_range.h>
 #include <signal.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -13,35 +12,18 @@
 #include <cstdio>
 #include <filesystem>
 
-#include "base/backoff.h"
 #include "base/text.h"
 #include "control/server.h"
-#include "core/supervisor.h"
 #include "ctl/arguments.h"
 #include "ctl/definitions.h"
+#include "daemon/run.h"
 #include "handover/upgrade.h"
 #include "proc/dumpable.h"
 #include "sys/log_sinks.h"
-#include "sys/service_manager.h"
 
 namespace {
 
 using namespace superd;
-
-struct Options {
-    conf::Places places;
-    std::string log_format = "auto";
-    std::string log_level = "info";
-    std::string pid_file;
-    std::string control;
-    bool control_given = false;
-    bool check = false;
-    bool daemon = false;
-    int take_over = -1;  ///< descriptor with the state of another superd
-    bool prove = false;  ///< only prove that the state could be taken over
-    std::vector<std::string> words;
-    std::string folder;  ///< relative paths start here
-};
 
 /// 0, 1 and 2 must be in use, or the first sockets would get these numbers.
 void fill_standard_descriptors() {
@@ -75,15 +57,6 @@ void keep_apart_from_handlers() {
     prctl(PR_SET_CHILD_SUBREAPER, 1);
 }
 
-/// Raises superd's own limit of descriptors to the hard one. Returns the limit that handlers get back.
-rlimit raise_descriptor_limit() {
-    rlimit started{};
-    getrlimit(RLIMIT_NOFILE, &started);
-    const rlimit raised{started.rlim_max, started.rlim_max};
-    setrlimit(RLIMIT_NOFILE, &raised);
-    return started;
-}
-
 std::unique_ptr<LogSink> choose_sink(const std::string& format) {
     if (format == "journal" || (format == "auto" && sys::is_journal(STDERR_FILENO))) return sys::journal_sink();
     LogStyle style = isatty(STDERR_FILENO) ? LogStyle::text : LogStyle::logfmt;
@@ -91,21 +64,6 @@ std::unique_ptr<LogSink> choose_sink(const std::string& format) {
     if (format == "logfmt") style = LogStyle::logfmt;
     if (format == "json") style = LogStyle::json;
     return sys::line_sink(STDERR_FILENO, style);
-}
-
-/// Logs what no handler has dealt with, mostly lack of memory: only once in a while, since it comes in numbers.
-std::function<void(const char*)> tell_exceptions(Log& log) {
-    return [&log, told = Instant{}, since = 0](const char* what) mutable {
-        ++since;
-        if (now() - told < std::chrono::seconds(10)) return;
-        log.write(Level::error,
-                  fmt::format("out of memory, or a fault of superd's: {}; superd continues, what it was doing "
-                              "is tried again or lost ({} times)",
-                              what, since),
-                  {{"COUNT", since}});
-        told = now();
-        since = 0;
-    };
 }
 
 /// Detaches. The first process waits on the pipe whose other end this returns, and exits with the byte that comes as
@@ -134,27 +92,6 @@ Result<sys::Fd> detach() {
     return starter;
 }
 
-/// Keeps it locked while the descriptor is open, so that a second superd cannot take it over.
-Result<sys::Fd> write_pid_file(const std::string& path) {
-    if (path.empty()) return sys::Fd();
-    sys::Fd file(open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644));
-    if (!file) return fail_errno(fmt::format("pid file {}", path), errno);
-    file = std::move(file).lifted();
-    struct flock whole {};
-    whole.l_type = F_WRLCK;
-    if (fcntl(file.get(), F_OFD_SETLK, &whole) != 0)
-        return errno == EAGAIN || errno == EACCES ? fail(fmt::format("pid file {} is held by a running superd", path))
-                                                  : fail_errno(fmt::format("lock pid file {}", path), errno);
-    const std::string text = fmt::format("{}\n", getpid());
-    if (ftruncate(file.get(), 0) != 0 ||
-        write(file.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size())) {
-        const int code = errno;
-        unlink(path.c_str());
-        return fail_errno(fmt::format("pid file {}", path), code);
-    }
-    return file;
-}
-
 /// The file to execute at an upgrade. It is the path by which superd was called, if it is one, since its symbolic links
 /// may lead to another version one day; /proc/self/exe has them resolved.
 std::string binary_of(const std::string& called) {
@@ -169,44 +106,18 @@ std::string binary_of(const std::string& called) {
     return same ? path : self;
 }
 
-/// On failure superd runs without; only a path that was asked for is required.
-Result<std::unique_ptr<control::Server>> open_control(const Options& options, sys::Loop& loop, Log& log,
-                                                      core::Supervisor& supervisor) {
-    if (options.control.empty()) {
-        log.write(Level::warning, "no control socket: XDG_RUNTIME_DIR is not set; --control PATH sets another path");
-        return nullptr;
+/// With --daemon: superd is ready, and who has started it may go on.
+void tell_starter(sys::Fd starter) {
+    const char fine = 0;
+    while (starter && write(starter.get(), &fine, 1) < 0 && errno == EINTR) {
     }
-    auto server = control::Server::open(loop, log, supervisor, options.control);
-    if (server || options.control_given) return server;
-    log.write(Level::warning, fmt::format("{}; superd runs without it", server.error().text));
-    return nullptr;
-}
-
-/// Without destructors: they would undo what the running superd still uses, such as the paths of its sockets.
-[[noreturn]] void end_proof(const Result<void>& outcome, const core::State* state = nullptr) {
-    if (outcome && state != nullptr)
-        fmt::print("{}\n", handover::proof_line(*state));
-    else
-        fmt::print(stderr, "{}\n", outcome ? "no state" : outcome.error().text);
-    std::fflush(nullptr);
-    _exit(outcome ? 0 : 1);
-}
-
-/// The socket that the earlier superd opened, or a new one.
-Result<std::unique_ptr<control::Server>> take_over_control(const core::State& state, sys::Descriptors& descriptors,
-                                                           sys::Loop& loop, Log& log, core::Supervisor& supervisor) {
-    if (!state.control) return nullptr;
-    sys::Fd fd = descriptors.claim(state.control->socket.fd);
-    if (!fd) return fail("the control socket is missing");
-    return control::Server::go_on(loop, log, supervisor, net::Listener::go_on(std::move(fd), state.control->socket),
-                                  state.control->made_folder);
 }
 
 int serve(const Options& options, const core::State* before) {
     Level level{};
     parse_level(options.log_level, level);
     // Before superd leaves this folder.
-    const std::string binary = before != nullptr ? before->binary : binary_of(options.words[0]);
+    std::string binary = before != nullptr ? before->binary : binary_of(options.words[0]);
     Result<sys::Fd> starter = sys::Fd();
     if (options.daemon && before == nullptr) starter = detach();
     keep_apart_from_handlers();
@@ -220,95 +131,16 @@ int serve(const Options& options, const core::State* before) {
     if (!starter) return give_up(starter.error());
     if (options.daemon && before == nullptr && isatty(STDERR_FILENO))
         log.write(Level::warning, "the log goes to this terminal; to keep it, start with 2>>FILE");
-
     // Ids change only if superd is root.
     if (const std::string warning = geteuid() == 0 ? proc::dumpable_warning() : "";
         !warning.empty() && before == nullptr)
         log.write(Level::warning, warning);
-    core::Invocation invocation;
-    invocation.definitions = conf::surroundings(options.places);
-    invocation.starter = invocation.definitions.handler_path + "/superd-exec";
-    invocation.warmer = invocation.definitions.handler_path + "/superd-warm";
-    invocation.folder = options.folder;
-    invocation.binary = binary;
-    invocation.started_nofile = raise_descriptor_limit();
-    std::expected<conf::Catalog, conf::Diagnostics> catalog;
-    conf::Seen seen;
-    if (before != nullptr)
-        invocation.started_nofile = {before->nofile_soft, before->nofile_hard};
-    else
-        catalog = conf::load(invocation.definitions, nullptr, &seen);
-    if (!catalog) {
-        fmt::print(stderr, "{}", conf::format(catalog.error()));
-        return give_up(Error{fmt::format("{} in the definitions", counted(catalog.error().size(), "error")), 0});
-    }
-    auto loop = sys::Loop::create();
-    if (!loop) return give_up(loop.error());
-    loop->on_exception(tell_exceptions(log));
-    auto manager = sys::ServiceManager::create(*loop);
-    if (!manager) return give_up(manager.error());
-    sys::Source slow_log;
-    Backoff patience(std::chrono::milliseconds(20), std::chrono::milliseconds(500));
-    bool waiting = false;
-    const auto later = [&slow_log, &patience, &waiting] {
-        if (!waiting) waiting = slow_log.arm(now() + patience.next()).has_value();
-    };
-    auto timer = loop->timer([&log, &patience, &waiting, later] {
-        waiting = false;
-        log.flush() ? patience.reset() : later();
-    });
-    if (!timer) return give_up(timer.error());
-    slow_log = std::move(*timer);
-    log.on_slow_reader(later);
-    auto passed = before != nullptr ? std::vector<sys::PassedSocket>{} : sys::passed_sockets();
-    auto supervisor = core::Supervisor::create(*loop, log, **manager, std::move(invocation), std::move(passed));
-    if (!supervisor) return give_up(supervisor.error());
-    handover::Upgrade upgrade((*supervisor)->engine(), binary, options.words,
-                              {[&] { return (*supervisor)->write_down(); }, [&] { return (*supervisor)->settled(); },
-                               [&](const std::string& why) { (*supervisor)->upgrade_refused(why); }});
-    (*supervisor)->succeed_by(upgrade);
-    Result<sys::Fd> pid_file = sys::Fd();
-    Result<std::unique_ptr<control::Server>> server = nullptr;
-    if (before != nullptr) {
-        sys::Descriptors descriptors(before->descriptors);
-        if (auto right = descriptors.check(); !right) return give_up(right.error());
-        if (auto taken = (*supervisor)->take_over(*before, descriptors); !taken) return give_up(taken.error());
-        pid_file = descriptors.claim(before->pid_file);
-        server = take_over_control(*before, descriptors, *loop, log, **supervisor);
-        if (!server) return give_up(server.error());
-        if (!descriptors.sound()) return give_up(Error{"the state does not account for each descriptor", 0});
-        if (options.prove) end_proof({}, before);
-    } else {
-        pid_file = write_pid_file(options.pid_file);
-        if (!pid_file) return give_up(pid_file.error());
-    }
-    if (!*server) server = open_control(options, *loop, log, **supervisor);
-    if (!server) {
-        if (!options.pid_file.empty()) unlink(options.pid_file.c_str());
-        return give_up(server.error());
-    }
-    before != nullptr ? (*supervisor)->take_up() : (*supervisor)->start(std::move(*catalog), std::move(seen));
-    (*supervisor)->on_upgrade([&](core::State& state, sys::Descriptors& descriptors) {
-        state.pid_file = descriptors.keep(*pid_file);
-        if (!*server) return;
-        state.control = core::ControlState{(*server)->listener().kept(), (*server)->made_folder()};
-        descriptors.keep(state.control->socket.fd);
-    });
-    if (*server) {
-        (*server)->readers_changed();
-        (*supervisor)->on_reload([&server] { (*server)->readers_changed(); });
-    }
-    if (*starter) {
-        const char fine = 0;
-        while (write(starter->get(), &fine, 1) < 0 && errno == EINTR) {
-        }
-        starter->reset();
-    }
-    const auto code = loop->run();
-    server->reset();
-    if (!options.pid_file.empty()) unlink(options.pid_file.c_str());
+    Run run(options, before, log, std::move(binary));
+    if (auto ready = run.set_up(); !ready) return give_up(ready.error());
+    if (auto begun = before != nullptr ? run.go_on() : run.begin(); !begun) return give_up(begun.error());
+    tell_starter(std::move(*starter));
+    const auto code = run.until_told();
     if (!code) return give_up(code.error());
-    log.on_slow_reader({});
     log.write(Level::notice, "stopped");
     for (int i = 0; i < 50 && !log.flush(); ++i) usleep(20000);
     return *code;
