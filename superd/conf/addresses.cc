@@ -26,7 +26,7 @@ std::optional<Taken> first_of(const std::vector<Taken>& others, const Taken& min
     for (const Taken& other : others) {
         if (other.by == mine.by) continue;
         const Overlap met = overlap(*mine.listen, mine.by->socket, *other.listen, other.by->socket);
-        const bool shared = mine.by->socket.reuse_port && other.by->socket.reuse_port;
+        const bool shared = mine.by->socket->reuse_port && other.by->socket->reuse_port;
         if (met == Overlap::none || (met == Overlap::partial && shared)) continue;
         Taken found = other;
         found.how = met;

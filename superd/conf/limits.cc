@@ -27,8 +27,8 @@ class LimitsResolver {
             leave_what_is_seen();
             check_prefixes();
         }
-        set_burst("limits.rate", "limits.burst", service_.limits.rate);
-        set_burst("limits.per_source_rate", "limits.per_source_burst", service_.limits.per_source_rate);
+        set_burst("limits.rate", "limits.burst", service_.limits->rate);
+        set_burst("limits.per_source_rate", "limits.per_source_burst", service_.limits->per_source_rate);
         check_reject_text();
         if (service_.handler.error_output != Stderr::log)
             reject_own({"log.stderr_rate", "log.stderr_burst"}, "has no effect without stderr = \"log\"");
@@ -40,7 +40,7 @@ class LimitsResolver {
     }
 
     void leave_what_is_seen() {
-        Limits& limits = service_.limits;
+        Limits& limits = *service_.limits;
         const bool datagram = service_.socket_type() == SocketType::datagram;
         if (service_.handoff == Handoff::listen) {
             const std::string why =
@@ -70,14 +70,14 @@ class LimitsResolver {
     /// Everything that needs superd to hold a client's connection.
     void reject_refusals(const std::string& why) {
         reject_own({"limits.wait_timeout", "limits.reject_text"}, why);
-        if (service_.limits.on_excess != Excess::queue)
+        if (service_.limits->on_excess != Excess::queue)
             reject_own({"limits.on_excess"}, why + ": only \"queue\" is possible");
-        if (service_.access.on_deny != Denial::drop)
+        if (service_.access->on_deny != Denial::drop)
             reject_own({"access.on_deny"}, why + ": only \"drop\" is possible");
     }
 
     void check_prefixes() {
-        Access& access = service_.access;
+        Access& access = *service_.access;
         const bool has_addresses = std::ranges::any_of(service_.listen, [](const Listen& listen) {
             return listen.transport == Transport::tcp || listen.transport == Transport::udp ||
                    listen.transport == Transport::inherited;

@@ -100,40 +100,41 @@ std::vector<Row> general() {
 
 std::vector<Row> socket() {
     return {
-        field("backlog", integer(1, 65535), "Clients that may wait in the kernel", FIELD(socket.backlog))
+        field("backlog", integer(1, 65535), "Clients that may wait in the kernel", FIELD(socket->backlog))
             .socket_unit({"Backlog"}),
-        field("reuse_port", "SO_REUSEPORT: others may listen on the same address", FIELD(socket.reuse_port))
+        field("reuse_port", "SO_REUSEPORT: others may listen on the same address", FIELD(socket->reuse_port))
             .socket_unit({"ReusePort"}),
-        field("v6only", "IPV6_V6ONLY: an IPv6 socket does not accept IPv4", FIELD(socket.v6only))
+        field("v6only", "IPV6_V6ONLY: an IPv6 socket does not accept IPv4", FIELD(socket->v6only))
             .xinetd({"v6only"})
             .socket_unit({"BindIPv6Only"}),
-        field("freebind", "IP_FREEBIND: bind an address that does not exist yet", FIELD(socket.freebind))
+        field("freebind", "IP_FREEBIND: bind an address that does not exist yet", FIELD(socket->freebind))
             .socket_unit({"FreeBind"}),
-        field("bind_to_device", text(1, 15), "Serve only what arrives on this interface", FIELD(socket.bind_to_device))
+        field("bind_to_device", text(1, 15), "Serve only what arrives on this interface", FIELD(socket->bind_to_device))
             .socket_unit({"BindToDevice"}),
-        field("keepalive", "SO_KEEPALIVE on accepted connections", FIELD(socket.keepalive)).socket_unit({"KeepAlive"}),
+        field("keepalive", "SO_KEEPALIVE on accepted connections", FIELD(socket->keepalive)).socket_unit({"KeepAlive"}),
         field("keepalive_time", seconds(1s, 32767s), "Silence before the first keepalive probe",
-              FIELD(socket.keepalive_time))
+              FIELD(socket->keepalive_time))
             .socket_unit({"KeepAliveTimeSec"}),
         field("keepalive_interval", seconds(1s, 32767s), "Time between keepalive probes",
-              FIELD(socket.keepalive_interval))
+              FIELD(socket->keepalive_interval))
             .socket_unit({"KeepAliveIntervalSec"}),
         field("keepalive_probes", integer(1, 127), "Unanswered probes before the connection is dropped",
-              FIELD(socket.keepalive_probes))
+              FIELD(socket->keepalive_probes))
             .socket_unit({"KeepAliveProbes"}),
-        field("nodelay", "TCP_NODELAY on accepted connections", FIELD(socket.nodelay)).socket_unit({"NoDelay"}),
+        field("nodelay", "TCP_NODELAY on accepted connections", FIELD(socket->nodelay)).socket_unit({"NoDelay"}),
         field("defer_accept", seconds(1s, 3600s), "TCP_DEFER_ACCEPT: wait this long for a client's first byte",
-              FIELD(socket.defer_accept))
+              FIELD(socket->defer_accept))
             .socket_unit({"DeferAcceptSec"}),
-        field("receive_buffer", size(1, 1 << 30), "SO_RCVBUF", FIELD(socket.receive_buffer))
+        field("receive_buffer", size(1, 1 << 30), "SO_RCVBUF", FIELD(socket->receive_buffer))
             .socket_unit({"ReceiveBuffer"}),
-        field("send_buffer", size(1, 1 << 30), "SO_SNDBUF", FIELD(socket.send_buffer)).socket_unit({"SendBuffer"}),
-        field("priority", integer(0, INT_MAX), "SO_PRIORITY", FIELD(socket.priority)).socket_unit({"Priority"}),
-        field("tos", integer(0, 255), "IP_TOS and IPV6_TCLASS", FIELD(socket.tos)).socket_unit({"IPTOS"}),
-        field("mark", integer(0, UINT32_MAX), "SO_MARK", FIELD(socket.mark)).socket_unit({"Mark"}),
-        field("mode", octal(), "Permissions of a unix socket's path", FIELD(socket.mode)).socket_unit({"SocketMode"}),
-        resolved("user", text(1, 255), "Owner of a unix socket's path", FIELD(socket.user)).socket_unit({"SocketUser"}),
-        resolved("group", text(1, 255), "Group of a unix socket's path", FIELD(socket.group))
+        field("send_buffer", size(1, 1 << 30), "SO_SNDBUF", FIELD(socket->send_buffer)).socket_unit({"SendBuffer"}),
+        field("priority", integer(0, INT_MAX), "SO_PRIORITY", FIELD(socket->priority)).socket_unit({"Priority"}),
+        field("tos", integer(0, 255), "IP_TOS and IPV6_TCLASS", FIELD(socket->tos)).socket_unit({"IPTOS"}),
+        field("mark", integer(0, UINT32_MAX), "SO_MARK", FIELD(socket->mark)).socket_unit({"Mark"}),
+        field("mode", octal(), "Permissions of a unix socket's path", FIELD(socket->mode)).socket_unit({"SocketMode"}),
+        resolved("user", text(1, 255), "Owner of a unix socket's path", FIELD(socket->user))
+            .socket_unit({"SocketUser"}),
+        resolved("group", text(1, 255), "Group of a unix socket's path", FIELD(socket->group))
             .socket_unit({"SocketGroup"}),
     };
 }
@@ -141,10 +142,10 @@ std::vector<Row> socket() {
 std::vector<Row> limits() {
     const Shape count = integer(1, 1'000'000);
     return {
-        field("instances", count, "Handlers at a time", FIELD(limits.instances))
+        field("instances", count, "Handlers at a time", FIELD(limits->instances))
             .xinetd({"instances"})
             .socket_unit({"MaxConnections"}),
-        field("per_source", count, "Handlers at a time for one source", FIELD(limits.per_source))
+        field("per_source", count, "Handlers at a time for one source", FIELD(limits->per_source))
             .xinetd({"per_source"})
             .socket_unit({"MaxConnectionsPerSource"}),
         rate<&Limits::rate>("rate", "New clients per unit of time: \"100/s\", \"30/m\"").xinetd({"cps"}),
@@ -154,30 +155,30 @@ std::vector<Row> limits() {
         burst<&Limits::per_source_rate>("per_source_burst", count,
                                         "Clients of one source that may come at once; by default the rate's number"),
         field("source_prefix_ipv4", integer(0, 32), "Bits of an IPv4 address that make up a source",
-              FIELD(limits.source_prefix_ipv4)),
+              FIELD(limits->source_prefix_ipv4)),
         field("source_prefix_ipv6", integer(0, 128), "Bits of an IPv6 address that make up a source",
-              FIELD(limits.source_prefix_ipv6)),
-        field("max_load", "Load average above which no client is accepted", FIELD(limits.max_load))
+              FIELD(limits->source_prefix_ipv6)),
+        field("max_load", "Load average above which no client is accepted", FIELD(limits->max_load))
             .xinetd({"max_load"}),
-        field("on_excess", "What happens to clients over a limit", FIELD(limits.on_excess)),
+        field("on_excess", "What happens to clients over a limit", FIELD(limits->on_excess)),
         field("wait_timeout", duration(1us, 1h), "How long a client over its source's limit is held",
-              FIELD(limits.wait_timeout)),
-        field("reject_text", text(0, 4096), "Text for a rejected client", FIELD(limits.reject_text))
+              FIELD(limits->wait_timeout)),
+        field("reject_text", text(0, 4096), "Text for a rejected client", FIELD(limits->reject_text))
             .xinetd({"banner_fail"}),
     };
 }
 
 std::vector<Row> access() {
     return {
-        field("allow", "Prefixes that may connect; the rest may not", FIELD(access.allow))
+        field("allow", "Prefixes that may connect; the rest may not", FIELD(access->allow))
             .xinetd({"only_from"})
             .service_unit({"IPAddressAllow"}),
-        field("deny", "Prefixes that may not connect", FIELD(access.deny))
+        field("deny", "Prefixes that may not connect", FIELD(access->deny))
             .xinetd({"no_access"})
             .service_unit({"IPAddressDeny"}),
-        field("times", "When clients are accepted, in local time: \"Mon-Fri 08:00-18:00\"", FIELD(access.times))
+        field("times", "When clients are accepted, in local time: \"Mon-Fri 08:00-18:00\"", FIELD(access->times))
             .xinetd({"access_times"}),
-        field("on_deny", "How a denied client is turned away", FIELD(access.on_deny)),
+        field("on_deny", "How a denied client is turned away", FIELD(access->on_deny)),
     };
 }
 
@@ -186,20 +187,20 @@ std::vector<Row> prefork() {
         field("warm",
               "What is ready when a client comes: a process before its exec, a handler at its first touch of the "
               "client, or a copy of one",
-              FIELD(prefork.warm)),
+              FIELD(prefork->warm)),
         field("warm_within", duration(1ms, day), "A handler that touches its client later than this is not kept warm",
-              FIELD(prefork.warm_within)),
-        field("min_spare", integer(0, 1'000'000), "Handlers kept ready", FIELD(prefork.min_spare)),
+              FIELD(prefork->warm_within)),
+        field("min_spare", integer(0, 1'000'000), "Handlers kept ready", FIELD(prefork->min_spare)),
         field("max_spare", integer(1, 1'000'000), "Ready handlers above this number are ended",
-              FIELD(prefork.max_spare)),
+              FIELD(prefork->max_spare)),
         field("max_requests", integer(1, INT_MAX), "Clients that a handler serves before it is replaced",
-              FIELD(prefork.max_requests)),
+              FIELD(prefork->max_requests)),
         field("max_idle", duration(1ms, 1000 * day), "A handler without a client for this long is ended",
-              FIELD(prefork.max_idle)),
-        field("max_age", duration(1ms, 1000 * day), "A handler of this age is replaced", FIELD(prefork.max_age)),
+              FIELD(prefork->max_idle)),
+        field("max_age", duration(1ms, 1000 * day), "A handler of this age is replaced", FIELD(prefork->max_age)),
         field("grow_after", duration(1ms, day),
               "How long clients may wait before the pool grows (\"50ms\", or \"10ms\" if workers report)",
-              FIELD(prefork.grow_after)),
+              FIELD(prefork->grow_after)),
     };
 }
 

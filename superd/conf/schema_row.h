@@ -184,10 +184,10 @@ Row rlimit(const char* name, Type type, const char* description) {
 template <auto member>
 Row rate(const char* name, const char* description) {
     Row key = row(name, {Type::rate}, description);
-    key.apply = [](Service& service, const Reading& value) { service.limits.*member = value.rate; };
+    key.apply = [](Service& service, const Reading& value) { (*service.limits).*member = value.rate; };
     key.same = [](const Service& a, const Service& b) {
         const auto interval = [](const std::optional<Rate>& rate) { return rate ? rate->interval : Duration(0); };
-        return interval(a.limits.*member) == interval(b.limits.*member);
+        return interval((*a.limits).*member) == interval((*b.limits).*member);
     };
     return key;
 }
@@ -197,7 +197,7 @@ template <auto member>
 Row burst(const char* name, Shape shape, const char* description) {
     Row key = row(name, std::move(shape), description);
     key.same = [](const Service& a, const Service& b) {
-        const auto &x = a.limits.*member, &y = b.limits.*member;
+        const auto &x = (*a.limits).*member, &y = (*b.limits).*member;
         return !x || !y || x->burst == y->burst;
     };
     return key;

@@ -47,6 +47,13 @@ std::optional<SocketType> Listen::socket_type() const {
     return std::nullopt;
 }
 
+void Service::settle() {
+    socket.settle();
+    limits.settle();
+    access.settle();
+    prefork.settle();
+}
+
 std::optional<SocketType> Service::socket_type() const {
     for (const Listen& one : listen) {
         if (const auto type = one.socket_type()) return type;

@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/boxed.h"
 #include "base/names.h"
 #include "base/time.h"
 #include "sys/identity.h"
@@ -177,15 +178,17 @@ struct Service {
     int stop_signal = 15;
     Duration stop_timeout = std::chrono::seconds(10);
     std::optional<Duration> max_lifetime;
-    SocketOptions socket;
-    Limits limits;
-    Access access;
-    Prefork prefork;
+    Boxed<SocketOptions> socket;
+    Boxed<Limits> limits;
+    Boxed<Access> access;
+    Boxed<Prefork> prefork;
     Duration delay = std::chrono::milliseconds(250);
     LogConnections log_connections = LogConnections::failures;
     Rate stderr_rate{std::chrono::milliseconds(1), 10'000};  ///< lines of handlers' stderr that go into the log
     bool operator==(const Service&) const = default;
 
+    /// Gives back the memory of what is as it is by default.
+    void settle();
     /// The type of all its sockets; nullopt if all of them are inherited.
     std::optional<SocketType> socket_type() const;
 };

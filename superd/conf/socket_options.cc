@@ -23,7 +23,7 @@ bool has_ipv6(const Listen& listen) {
 class SocketResolver {
   public:
     SocketResolver(Draft& draft, const Context& context, Diagnostics& errors)
-        : draft_(draft), service_(draft.service), socket_(service_.socket), context_(context), errors_(errors) {}
+        : draft_(draft), service_(draft.service), socket_(*service_.socket), context_(context), errors_(errors) {}
 
     void resolve() {
         resolve_owner();

@@ -96,30 +96,30 @@ void fit_pool_to_handoff(Draft& draft, const Context& context, Diagnostics& erro
                    "needs handoff = \"listen\": under handoff \"connection\" a parked process takes one connection",
                    errors);
         const Prefork plain;
-        service.prefork.max_requests = plain.max_requests;
-        service.prefork.grow_after = plain.grow_after;
-        if (service.prefork.warm == Warm::off) {
+        service.prefork->max_requests = plain.max_requests;
+        service.prefork->grow_after = plain.grow_after;
+        if (service.prefork->warm == Warm::off) {
             reject_own(
                 draft, context, {"prefork.max_age"},
                 "needs handoff = \"listen\" or prefork.warm: a process that is parked before its exec does not age",
                 errors);
-            service.prefork.max_age = plain.max_age;
+            service.prefork->max_age = plain.max_age;
         }
         return;
     }
     const std::size_t count = service.listen.size();
-    if (draft.is_broken("limits.instances") || count <= static_cast<std::size_t>(service.limits.instances)) return;
+    if (draft.is_broken("limits.instances") || count <= static_cast<std::size_t>(service.limits->instances)) return;
     const Value* instances = own(draft, context, "limits.instances");
     errors.push_back({(instances != nullptr ? instances : draft.get("listen"))->spot.place(),
                       fmt::format("limits.instances {} is too few for {} addresses: each needs a worker, which has its "
                                   "listening socket",
-                                  service.limits.instances, count)});
+                                  service.limits->instances, count)});
 }
 
 /// A handler can be warm where superd gives it one connection, and where it waits for it before it comes.
 void fit_warm(Draft& draft, const Context& context, Diagnostics& errors) {
     Service& service = draft.service;
-    if (service.prefork.warm == Warm::off || draft.is_broken("model") || draft.is_broken("handoff") ||
+    if (service.prefork->warm == Warm::off || draft.is_broken("model") || draft.is_broken("handoff") ||
         draft.is_broken("listen"))
         return;
     const bool prefork = service.model == Model::prefork && service.handoff == Handoff::connection;
@@ -127,7 +127,7 @@ void fit_warm(Draft& draft, const Context& context, Diagnostics& errors) {
     if (prefork && stream) return;
     reject_own(draft, context, {"prefork.warm"},
                !prefork ? "needs model = \"prefork\" and handoff = \"connection\"" : "needs stream sockets", errors);
-    service.prefork.warm = Warm::off;
+    service.prefork->warm = Warm::off;
 }
 
 void resolve_prefork(Draft& draft, const Context& context, Diagnostics& errors) {
@@ -135,7 +135,7 @@ void resolve_prefork(Draft& draft, const Context& context, Diagnostics& errors) 
     fit_pool_to_handoff(draft, context, errors);
     const Value* min = draft.get("prefork.min_spare");
     const Value* max = draft.get("prefork.max_spare");
-    Prefork& prefork = draft.service.prefork;
+    Prefork& prefork = *draft.service.prefork;
     if (draft.is_broken("prefork.min_spare") || draft.is_broken("prefork.max_spare")) return;
     if (min != nullptr && max != nullptr && prefork.min_spare > prefork.max_spare) {
         draft.reject(
@@ -148,7 +148,7 @@ void resolve_prefork(Draft& draft, const Context& context, Diagnostics& errors) 
     if (max == nullptr) prefork.max_spare = std::max(prefork.max_spare, prefork.min_spare);
     if (min == nullptr) prefork.min_spare = std::min(prefork.min_spare, prefork.max_spare);
     if (draft.service.model != Model::prefork || draft.is_broken("limits.instances")) return;
-    const int cap = draft.service.limits.instances;
+    const int cap = draft.service.limits->instances;
     const auto fit = [&](const char* name, const Value* value, int& number) {
         if (number > cap && value != nullptr) {
             draft.reject(name, value->spot, fmt::format("{} {} is more than limits.instances {}", name, number, cap),
@@ -183,6 +183,7 @@ void validate(Draft& draft, const Context& context, Diagnostics& errors) {
     resolve_socket(draft, context, errors);
     resolve_limits(draft, context, errors);
     resolve_handler(draft, context, errors);
+    draft.service.settle();
 }
 
 }  // namespace superd::conf

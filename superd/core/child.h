@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "admit/admission.h"
+#include "base/counted.h"
 #include "core/child_record.h"
 #include "core/datagram_relay.h"
 #include "proc/spawner.h"
@@ -19,11 +20,12 @@ namespace superd::core {
 
 struct Child : ChildRecord {
     admit::Charge charge;
-    sys::GuardedFd pair;  ///< parked: to hand over; worker: reports
+    sys::GuardedFd pair;                      ///< parked: to hand over; worker: reports
     std::unique_ptr<proc::WarmProcess> warm;  ///< parked: a handler that waits for the connection alone
     sys::Source pair_source;                  ///< of either
     std::unique_ptr<DatagramRelay> relay;
     std::optional<proc::SpawnFailure> exec_failure;
+    Counted unsettled;  ///< while that can be told of only by its end
 
     /// Adds a worker's new reports to `reports`, and returns them. `open`: more may come.
     model::Records read_reports(bool& open);

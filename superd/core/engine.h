@@ -10,6 +10,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "base/counted.h"
 #include "base/log.h"
 #include "core/reserve.h"
 #include "proc/spawner.h"
@@ -40,6 +41,7 @@ struct Engine {
     // The objects concerned keep these up to date, so that nothing has to go through all of them:
     std::set<Port*> exposed = {};            ///< addresses that others may change, that are waited for or in trouble
     std::size_t missing = 0;                 ///< of these the ones that are not served, waited for or in trouble
+    std::size_t unsettled = 0;               ///< what cannot be written down for an upgrade
     std::vector<std::string> finished = {};  ///< services that may be forgotten
     std::function<void()> forget_soon = {};  ///< has `finished` looked at, once all that is ready has been handled
     std::set<Warm*> unanswered = {};         ///< of whose copies one may have begun that is not known yet

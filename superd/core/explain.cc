@@ -50,9 +50,25 @@ bool takes(const net::Listener& listener, const sys::Address& client, std::optio
     return v6only == 0 && listener.address().is_wildcard();
 }
 
+/// The host of an intake that takes nobody: it answers, and does nothing.
+class Onlooker final : public intake::Host {
+  public:
+    explicit Onlooker(const intake::Host& service) : service_(service) {}
+    void accepted() override {}
+    void changed() override {}
+    void scarce(const Error&) override {}
+    Result<void> wake_at(Instant) override { return {}; }
+    Instant now() const override { return service_.now(); }
+    std::time_t time_of_day() const override { return service_.time_of_day(); }
+    double load_average() const override { return service_.load_average(); }
+
+  private:
+    const intake::Host& service_;
+};
+
 }  // namespace
 
-intake::Explanation Service::explain(const sys::Address& client, std::optional<uid_t> uid) {
+intake::Explanation Service::explain(const sys::Address& client, std::optional<uid_t> uid) const {
     intake::Explanation out;
     const Standing at = standing();
     Outcome outcome = Outcome::served;
@@ -60,7 +76,7 @@ intake::Explanation Service::explain(const sys::Address& client, std::optional<u
         outcome = Outcome::refused;
     else if (withdrawn_ || shut_)
         outcome = Outcome::refused;
-    else if (hold_ != Hold::open || backing_off() || throttled())
+    else if (wish_ != Wish::open || backing_off() || throttled())
         outcome = Outcome::waits;
     std::string text = name_of(at.status);
     if (!at.reason.empty()) text += fmt::format(", {}", at.reason);
@@ -79,11 +95,20 @@ intake::Explanation Service::explain(const sys::Address& client, std::optional<u
         by =
             missing.empty() ? "no address of this service takes such a client" : missing + " unavailable at the moment";
     out.steps.push_back({"listener", there ? Outcome::served : Outcome::refused, by});
-    if (!cannot_start_.empty()) out.steps.push_back({"handler", Outcome::refused, cannot_start_});
+    if (traffic_ && !traffic_->cannot_start.empty())
+        out.steps.push_back({"handler", Outcome::refused, traffic_->cannot_start});
     const bool seen = current_ && current_->definition().handoff == conf::Handoff::connection;
     using Kind = model::Client::Kind;
     const bool datagrams = !current_ || current_->definition().socket_type() == conf::SocketType::datagram;
-    intake_.explain(client, uid, seen, datagrams ? Kind::datagram : Kind::connection, out.steps);
+    const Kind kind = datagrams ? Kind::datagram : Kind::connection;
+    if (traffic_) {
+        traffic_->intake.explain(client, uid, seen, kind, out.steps);
+    } else if (const conf::Service* definition = this->definition()) {
+        Onlooker onlooker(*this);
+        intake::Intake as_it_would_be(engine_.loop, engine_.log, name_, onlooker);
+        as_it_would_be.configure(*definition);
+        as_it_would_be.explain(client, uid, seen, kind, out.steps);
+    }
     if (!seen && there)
         out.steps.push_back(
             {"handoff", Outcome::served, "the handlers accept clients themselves; limits on clients do not apply"});

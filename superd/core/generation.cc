@@ -120,6 +120,7 @@ void Generation::heard(pid_t pid) {
     } else if (child.kind == Kind::handler) {
         // It got its client: silence means that the handler runs.
         child.exec_failure = proc::exec_failure(child.pair.get());
+        if (child.exec_failure) child.unsettled = Counted(engine_.unsettled);
     }
     if (!closed) return;
     child.pair_source = {};
@@ -186,7 +187,7 @@ model::End Generation::conclude(pid_t pid, Child& child, int status) {
     if (const auto well = end.started_well()) host_.start_went(*well, end.failure().has_value());
     const bool unread = child.kind == Kind::owner && left_unread(child);
     if (end.by_signal() && !end.as_told() && child.copy_of != 0) copy_ended(child.copy_of, end.number());
-    return end.end(unread, definition_.prefork.max_requests.has_value());
+    return end.end(unread, definition_.prefork->max_requests.has_value());
 }
 
 void Generation::after_exit() {

@@ -62,8 +62,6 @@ class Generation final : public model::Host, public ChildOwner {
     GenerationState write_down(sys::Descriptors& descriptors);
     /// For a new generation: takes over another's children. Starts none.
     Result<void> go_on(const GenerationState& state, sys::Descriptors& descriptors);
-    /// False: something is known of a child that nobody could be told of but by its end.
-    bool settled() const;
 
     /// The children with a listening socket.
     std::vector<pid_t> holders() const;
@@ -109,6 +107,7 @@ class Generation final : public model::Host, public ChildOwner {
         std::size_t listener = 0;
         net::Listener socket;
         Instant from, until;  ///< when it ends at the soonest, and at the latest
+        Counted unsettled;
     };
 
     /// Its warm handlers, and what they ask of it.

@@ -28,7 +28,7 @@ bool Generation::linger(std::size_t listener, net::Listener& socket) {
     const Instant time = now();
     if (!linger_.set(time + kLook)) return false;
     lingering_.reset(new Lingering{listener, std::move(socket), time + (local ? kLook : kHandshake),
-                                   time + std::min(definition_.stop_timeout, kMost)});
+                                   time + std::min(definition_.stop_timeout, kMost), Counted(engine_.unsettled)});
     return true;
 }
 

@@ -9,11 +9,6 @@
 
 namespace superd::core {
 
-bool Generation::settled() const {
-    return !lingering_ && (!warmth_ || warmth_->warm.settled()) &&
-           std::ranges::none_of(children_, [](const auto& entry) { return entry.second.exec_failure.has_value(); });
-}
-
 GenerationState Generation::write_down(sys::Descriptors& descriptors) {
     GenerationState state;
     if (ends_) {

@@ -88,7 +88,7 @@ void Generation::Warmth::serves(pid_t pid, pid_t copy_of, model::Client client) 
 
 void Generation::resume() {
     const conf::Service& definition = definition_;
-    const bool wanted = definition.prefork.warm != conf::Warm::off && definition.model == conf::Model::prefork &&
+    const bool wanted = definition.prefork->warm != conf::Warm::off && definition.model == conf::Model::prefork &&
                         definition.handoff == conf::Handoff::connection;
     if (wanted && !warmth_ && !drained_) warmth_ = std::make_unique<Warmth>(*this);
     if (warmth_ && has_all_sockets()) warmth_->warm.begin();

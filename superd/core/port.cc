@@ -23,7 +23,7 @@ Port::~Port() {
 }
 
 void Port::update() {
-    const bool missing = !listener_ || now_.trouble;
+    const bool missing = !listener_ || trouble() != nullptr;
     if (missing != is_missing_) engine_.missing += missing ? 1 : std::size_t(-1);
     is_missing_ = missing;
     const bool exposed = missing || listener_->given() || !listener_->path().empty() || !listener_->device().empty() ||
@@ -31,6 +31,15 @@ void Port::update() {
     if (exposed && !is_exposed_) engine_.exposed.insert(this);
     if (!exposed && is_exposed_) engine_.exposed.erase(this);
     is_exposed_ = exposed;
+}
+
+Port::Hitch& Port::hitch() {
+    if (!hitch_) hitch_ = std::make_unique<Hitch>(engine_.loop, [this] { attempt(); });
+    return *hitch_;
+}
+
+void Port::try_later(Instant earliest) {
+    (void)hitch().retry.set(std::max(now() + hitch().backoff.next(), earliest));
 }
 
 void Port::note_given() {
@@ -46,18 +55,21 @@ std::optional<net::Listener> Port::install(net::Listener listener) {
     if (listener_) before.emplace(std::move(*listener_));
     listener_.reset();
     listener_.emplace(std::move(listener));
-    attempt_ = nullptr;
+    where_.reset();
+    if (hitch_) hitch_->attempt = nullptr;
     forget_trouble();  // and updates
     return before;
 }
 
 sys::PassedSocket Port::take_socket() {
+    where_ = std::make_unique<conf::Listen>(where());
     auto socket = std::move(*listener_).release();
     close();
     return socket;
 }
 
 void Port::close() {
+    if (!where_) where_ = std::make_unique<conf::Listen>(where());
     source_ = {};
     watched_ = false;
     listener_.reset();
@@ -65,95 +77,106 @@ void Port::close() {
 }
 
 void Port::wait(const Error& why, std::function<Result<net::Listener>()> attempt) {
-    attempt_ = std::move(attempt);
+    hitch().attempt = std::move(attempt);
     update();
-    if (retry_.is_set()) return;
+    if (hitch_->retry.is_set()) return;
     if (!why.text.empty())
         engine_.log.write(Level::warning,
-                          fmt::format("waiting for {}: {}; trying again until it can be had", where_.uri(), why.text),
-                          {{"SERVICE", owner_->name()}, {"ADDRESS", where_.uri()}, {"ERRNO", why.code}});
-    (void)retry_.set(now() + backoff_.next());
+                          fmt::format("waiting for {}: {}; trying again until it can be had", where().uri(), why.text),
+                          {{"SERVICE", owner_->name()}, {"ADDRESS", where().uri()}, {"ERRNO", why.code}});
+    try_later();
+}
+
+Port::Waiting Port::waiting() const {
+    if (!hitch_) return {};
+    return {hitch_->retry.when().value_or(Instant{}), hitch_->backoff.place()};
 }
 
 Result<void> Port::go_on(const Waiting& waiting, std::function<Result<net::Listener>()> attempt) {
-    attempt_ = std::move(attempt);
+    hitch().attempt = std::move(attempt);
     update();
-    backoff_.go_on(waiting.backoff);
-    return retry_.set(waiting.next);
+    hitch_->backoff.go_on(waiting.backoff);
+    return hitch_->retry.set(waiting.next);
 }
 
 Port::Condition Port::condition() const {
-    Condition condition = now_;
-    condition.renewals = renewals_.place();
+    if (!hitch_) return {};
+    Condition condition = hitch_->now;
+    condition.renewals = hitch_->renewals.place();
     return condition;
 }
 
 Result<void> Port::go_on(const Waiting& waiting, const Condition& condition) {
-    now_ = condition;
+    const bool well = !condition.trouble && condition.renewed_at == Instant{} && waiting.backoff.tries == 0;
+    if (well) return {};
+    hitch().now = condition;
     update();
-    renewals_.go_on(condition.renewals);
-    backoff_.go_on(waiting.backoff);
-    return now_.trouble ? retry_.set(waiting.next) : Result<void>();
+    hitch_->renewals.go_on(condition.renewals);
+    hitch_->backoff.go_on(waiting.backoff);
+    return trouble() != nullptr ? hitch_->retry.set(waiting.next) : Result<void>();
 }
 
 void Port::forget_trouble() {
-    retry_.clear();
-    backoff_.reset();
-    now_.trouble.reset();
-    now_.told.clear();
-    now_.deaf = now_.renewable = false;
+    if (hitch_) {
+        hitch_->retry.clear();
+        hitch_->backoff.reset();
+        hitch_->now.trouble.reset();
+        hitch_->now.told.clear();
+        hitch_->now.deaf = hitch_->now.renewable = false;
+    }
     update();
 }
 
 bool Port::amiss(const net::Health& health) {
-    const bool news = !now_.trouble || *now_.trouble != health.wrong;
-    now_.trouble = health.wrong;
-    now_.deaf = health.deaf;
-    now_.renewable = health.renewable;
+    const bool news = trouble() == nullptr || *trouble() != health.wrong;
+    Condition& is = hitch().now;
+    is.trouble = health.wrong;
+    is.deaf = health.deaf;
+    is.renewable = health.renewable;
     update();
-    if (news || !retry_.is_set()) (void)retry_.set(std::max(now() + backoff_.next(), now_.renew_at));
+    if (news || !hitch_->retry.is_set()) try_later(is.renew_at);
     // What a new socket mends at once is told as that.
     return news && !may_renew();
 }
 
 bool Port::well() {
-    const bool was = now_.trouble.has_value();
+    const bool was = trouble() != nullptr;
     if (was) forget_trouble();
     return was;
 }
 
 bool Port::cannot_renew(const Error& why) {
-    now_.trouble = why.text;
+    hitch().now.trouble = why.text;
     update();
-    return std::exchange(now_.told, why.text) != why.text;
+    return std::exchange(hitch_->now.told, why.text) != why.text;
 }
 
 bool Port::may_renew() const {
-    return now_.trouble && now_.renewable && now() >= now_.renew_at;
+    return trouble() != nullptr && hitch_->now.renewable && now() >= hitch_->now.renew_at;
 }
 
 void Port::renewed() {
     const Instant time = now();
-    if (time - now_.renewed_at > kQuiet) renewals_.reset();
-    now_.renewed_at = time;
-    now_.renew_at = time + renewals_.next();
+    Hitch& of_it = hitch();
+    if (time - of_it.now.renewed_at > kQuiet) of_it.renewals.reset();
+    of_it.now.renewed_at = time;
+    of_it.now.renew_at = time + of_it.renewals.next();
 }
 
 void Port::try_again() {
-    if (attempt_) attempt();
+    if (hitch_ && hitch_->attempt) attempt();
 }
 
 void Port::attempt() {
     if (listener_) {
-        (void)retry_.set(now() + backoff_.next());
+        try_later();
         return owner_->look_at_sockets();
     }
-    auto opened = attempt_();
+    auto opened = hitch().attempt();
     if (!opened) {
-        engine_.log.write(Level::debug, fmt::format("still waiting for {}: {}", where_.uri(), opened.error().text),
-                          {{"SERVICE", owner_->name()}, {"ADDRESS", where_.uri()}});
-        (void)retry_.set(now() + backoff_.next());
-        return;
+        engine_.log.write(Level::debug, fmt::format("still waiting for {}: {}", where().uri(), opened.error().text),
+                          {{"SERVICE", owner_->name()}, {"ADDRESS", where().uri()}});
+        return try_later();
     }
     install(std::move(*opened));
     owner_->port_came(index_);
@@ -162,7 +185,7 @@ void Port::attempt() {
 
 void Port::belong(Service* owner, std::size_t index) {
     owner_ = owner;
-    index_ = index;
+    index_ = static_cast<std::uint32_t>(index);
 }
 
 void Port::watch(bool on) {

@@ -22,15 +22,15 @@ class Port {
   public:
     /// `key`: its name among all ports.
     Port(Engine& engine, std::string key, conf::Listen where)
-        : engine_(engine), key_(std::move(key)), where_(std::move(where)), retry_(engine.loop, [this] { attempt(); }) {}
+        : engine_(engine), key_(std::move(key)), where_(std::make_unique<conf::Listen>(std::move(where))) {}
     Port(const Port&) = delete;
     ~Port();
 
     const std::string& key() const { return key_; }
-    const conf::Listen& where() const { return where_; }
+    const conf::Listen& where() const { return listener_ ? listener_->where() : *where_; }
     net::Listener* listener() { return listener_ ? &*listener_ : nullptr; }
     /// "tcp://127.0.0.1:40123"; what was asked for while there is no socket.
-    std::string uri() const { return listener_ ? listener_->uri() : where_.uri(); }
+    std::string uri() const { return listener_ ? listener_->uri() : where_->uri(); }
 
     /// Puts a socket in place; returns the previous one, if any.
     std::optional<net::Listener> install(net::Listener listener);
@@ -46,7 +46,7 @@ class Port {
         Instant next{};
         Backoff::Place backoff;
     };
-    Waiting waiting() const { return {retry_.when().value_or(Instant{}), backoff_.place()}; }
+    Waiting waiting() const;
     Result<void> go_on(const Waiting& waiting, std::function<Result<net::Listener>()> attempt);
 
     /// The same for an existing socket: what is wrong with it, and when a new one may be made.
@@ -69,9 +69,10 @@ class Port {
     bool may_renew() const;
     /// Corrected by a new socket; the next time it takes longer.
     void renewed();
-    const std::optional<std::string>& trouble() const { return now_.trouble; }
+    /// nullptr: none.
+    const std::string* trouble() const { return hitch_ && hitch_->now.trouble ? &*hitch_->now.trouble : nullptr; }
     /// No client comes by the socket.
-    bool deaf() const { return now_.deaf; }
+    bool deaf() const { return hitch_ && hitch_->now.deaf; }
     /// Makes the attempt that is waited for now.
     void try_again();
     /// A handler gets the socket itself.
@@ -87,6 +88,19 @@ class Port {
     void watch(bool on);
 
   private:
+    /// What only those need that wait for a socket, or for one to be well again.
+    struct Hitch {
+        Hitch(sys::Loop& loop, sys::Loop::Handler attempts) : retry(loop, std::move(attempts)) {}
+
+        sys::Alarm retry;  ///< the next attempt
+        std::function<Result<net::Listener>()> attempt;
+        Backoff backoff{std::chrono::milliseconds(200), std::chrono::seconds(10)};
+        Condition now;  ///< but for the place of:
+        Backoff renewals{std::chrono::milliseconds(200), std::chrono::seconds(10)};
+    };
+    Hitch& hitch();
+    /// The next attempt, but not before `earliest`.
+    void try_later(Instant earliest = {});
     void attempt();
     void forget_trouble();
     /// Brings the engine's knowledge of this port up to date.
@@ -94,16 +108,12 @@ class Port {
 
     Engine& engine_;
     const std::string key_;
-    conf::Listen where_;
+    std::unique_ptr<conf::Listen> where_;  ///< while there is no socket, which has it
     std::optional<net::Listener> listener_;
     sys::Source source_;
-    sys::Alarm retry_;  ///< the next attempt
-    std::function<Result<net::Listener>()> attempt_;
-    Backoff backoff_{std::chrono::milliseconds(200), std::chrono::seconds(10)};
-    Condition now_;  ///< but for the place of:
-    Backoff renewals_{std::chrono::milliseconds(200), std::chrono::seconds(10)};
+    std::unique_ptr<Hitch> hitch_;
     Service* owner_ = nullptr;
-    std::size_t index_ = 0;
+    std::uint32_t index_ = 0;
     bool watched_ = false;
     bool is_missing_ = false, is_exposed_ = false;  ///< as the engine knows it
 };

@@ -19,6 +19,7 @@ class Replies {
     void failed(const sys::Address& peer, const Error& why);
 
     Episode& failures() { return failures_; }
+    const Episode& failures() const { return failures_; }
 
   private:
     Engine& engine_;

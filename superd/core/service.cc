@@ -28,30 +28,33 @@ admit::Refusal refusal_for(int code) {
 }  // namespace
 
 Service::Service(Engine& engine, std::string name)
-    : engine_(engine),
-      name_(std::move(name)),
-      errors_(engine, name_, stats_),
-      replies_(engine, name_, stats_),
-      intake_(engine.loop, engine.log, name_, *this),
-      wake_(engine.loop, [this] { intake_.woken(); }),
-      gate_(engine.loop, [this] { set_gates(); }),
-      episode_(engine.loop, [this] { end_episode(); }),
-      retry_(engine.loop, [this] { retry(); }),
-      throttle_timer_(engine.loop, [this] { retry(); }),
-      gates_timer_(engine.loop, [this] { try_gates_again(); }) {}
+    : engine_(engine), name_(std::move(name)), gate_(engine.loop, [this] { set_gates(); }) {}
 
 Service::~Service() {
-    intake_.clear();
+    if (traffic_) traffic_->intake.clear();
     current_.reset();
     former_.clear();
 }
 
+Traffic& Service::traffic() {
+    if (traffic_) return *traffic_;
+    traffic_ = std::make_unique<Traffic>(
+        engine_, name_, *this, [this] { retry(); }, [this] { end_episode(); });
+    if (const conf::Service* definition = this->definition()) traffic_->configure(*definition);
+    return *traffic_;
+}
+
+const conf::Service* Service::definition() const {
+    if (current_) return &current_->definition();
+    return former_.empty() ? nullptr : &former_.back()->definition();
+}
+
 void Service::configure(const conf::Service& definition) {
-    intake_.configure(definition);
     gate_.configure(definition);
-    errors_.configure(definition.stderr_rate);
-    on_excess_ = definition.limits.on_excess;
+    on_excess_ = definition.limits->on_excess;
     judges_itself_ = definition.handoff == conf::Handoff::connection;
+    // The load keeps clients out before there is one.
+    if (traffic_ || definition.limits->max_load) traffic().configure(definition);
 }
 
 const conf::Service& Service::keep(Definition definition) {
@@ -68,9 +71,11 @@ void Service::enforce(const conf::Service& definition, std::vector<Port*> ports)
     withdrawn_ = false;
     ports_ = std::move(ports);
     configure(definition);
-    throttled_until_ = {};
-    bad_starts_ = 0;
-    cannot_start_.clear();
+    if (traffic_) {
+        traffic_->throttled_until = {};
+        traffic_->bad_starts = 0;
+        traffic_->cannot_start.clear();
+    }
     const bool given = definition.handoff == conf::Handoff::listen;
     // Present holders may rely on a non-blocking socket, and others like them set it so themselves.
     const bool alike =
@@ -82,17 +87,17 @@ void Service::enforce(const conf::Service& definition, std::vector<Port*> ports)
             listener->set_blocking(given);
     }
     set_gates();
-    if (current_ && given) {
+    if (current_ && given && traffic_) {
         // Nobody will take clients from here any more: who is here is served as before, at once.
-        while (auto client = intake_.take_here())
+        while (auto client = traffic_->intake.take_here())
             if (!current_->serve(std::move(*client))) break;
-        intake_.clear();
+        traffic_->intake.clear();
     }
     if (current_) former_.push_back(std::move(current_));
     current_ = std::move(next);
     // Successors first: the pool never stands empty.
-    if (hold_ == Hold::open) current_->resume();
-    retire_if_held();
+    if (wish_ == Wish::open) current_->resume();
+    retire_unless_open();
     if (!former_.empty()) former_.back()->drain();
     tidy();
     reconcile();
@@ -100,7 +105,7 @@ void Service::enforce(const conf::Service& definition, std::vector<Port*> ports)
 
 void Service::withdraw() {
     withdrawn_ = true;
-    hold_ = Hold::open;
+    wish_ = Wish::open;
     ports_.clear();
     reconcile();
     tidy();
@@ -108,14 +113,14 @@ void Service::withdraw() {
 
 void Service::collect(const net::Listener& socket) {
     const bool accepts = current_ && current_->definition().handoff == conf::Handoff::connection;
-    if (socket.type() != conf::SocketType::datagram && accepts) intake_.take_all(socket, 0);
+    if (socket.type() != conf::SocketType::datagram && accepts) traffic().intake.take_all(socket, 0);
 }
 
 void Service::stop() {
     withdrawn_ = true;
     for (Port* port : ports_) port->watch(false);
     ports_.clear();
-    intake_.clear();
+    if (traffic_) traffic_->intake.clear();
     if (current_) former_.push_back(std::move(current_));
     for (const auto& generation : former_) generation->stop();
     tidy();
@@ -154,16 +159,19 @@ void Service::reconcile() {
     };
     const Once once(reconciling_);
     model::Model& model = current_->model();
-    // Whoever was taken before goes before the backlog.
     const bool ready = !backing_off() && (!throttled() || on_excess_ != conf::Excess::queue);
-    while (ready && !backing_off() && model.wants(0) && intake_.advance()) {
-        const auto before = intake_.stalled();
-        model.ready(0);
-        if (intake_.stalled() >= before) break;
+    if (traffic_) {
+        intake::Intake& intake = traffic_->intake;
+        // Whoever was taken before goes before the backlog.
+        while (ready && !backing_off() && model.wants(0) && intake.advance()) {
+            const auto before = intake.stalled();
+            model.ready(0);
+            if (intake.stalled() >= before) break;
+        }
+        intake.rest();
     }
-    intake_.rest();
-    const bool open = hold_ == Hold::open && !withdrawn_ && !shut_ && ready && !backing_off() &&
-                      intake_.stalled() == 0 && intake_.is_open();
+    const bool open = wish_ == Wish::open && !withdrawn_ && !shut_ && ready && !backing_off() &&
+                      (!traffic_ || (traffic_->intake.stalled() == 0 && traffic_->intake.is_open()));
     for (std::size_t i = 0; i < ports_.size(); ++i) ports_[i]->watch(open && !ports_[i]->deaf() && model.wants(i));
 }
 
@@ -190,7 +198,9 @@ void Service::set_gates() {
                                       judges_itself_ ? "denied clients are closed instead" : "no client is let in"),
                           {{"SERVICE", name_}, {"ADDRESS", port->uri()}, {"ERRNO", applied.error().code}});
     }
-    if (shut_) (void)gates_timer_.set(now() + kGatesAgain);
+    if (!shut_) return;
+    if (!gates_timer_) gates_timer_ = std::make_unique<sys::Alarm>(engine_.loop, [this] { try_gates_again(); });
+    (void)gates_timer_->set(now() + kGatesAgain);
 }
 
 void Service::try_gates_again() {
@@ -204,7 +214,7 @@ void Service::back_off(const Error& why) {
     note_scarcity(why);
     if (backing_off()) return;
     // Without memory for a timer the next client is the next try.
-    if (retry_.set(now() + backoff_.next())) reconcile();
+    if (traffic_->retry.set(now() + traffic_->backoff.next())) reconcile();
 }
 
 void Service::could_not_add(const Error& why) {
@@ -212,84 +222,88 @@ void Service::could_not_add(const Error& why) {
 }
 
 void Service::note_scarcity(const Error& why) {
-    intake_.count(refusal_for(why.code));
-    ++episode_tries_;
-    last_scarce_ = now();
-    if (episode_.is_set()) return;
+    Traffic& of_it = traffic();
+    of_it.intake.count(refusal_for(why.code));
+    ++of_it.episode_tries;
+    of_it.last_scarce = now();
+    if (of_it.episode.is_set()) return;
     engine_.log.write(
         Level::warning,
         fmt::format("cannot start as many handlers as clients need: {}; clients wait, none is lost", why.text),
         {{"SERVICE", name_}, {"ERRNO", why.code}});
-    (void)episode_.set(now() + kEpisodeEnds);
+    (void)of_it.episode.set(now() + kEpisodeEnds);
 }
 
 void Service::end_episode() {
-    if (now() - last_scarce_ < kEpisodeEnds) return (void)episode_.set(last_scarce_ + kEpisodeEnds);
+    const Instant ends = traffic_->last_scarce + kEpisodeEnds;
+    if (now() < ends) return (void)traffic_->episode.set(ends);
+    const unsigned tries = std::exchange(traffic_->episode_tries, 0);
     engine_.log.write(Level::notice,
-                      fmt::format("starts handlers as clients need them again; {} tries had failed", episode_tries_),
-                      {{"SERVICE", name_}, {"TRIES", episode_tries_}});
-    episode_tries_ = 0;
+                      fmt::format("starts handlers as clients need them again; {} tries had failed", tries),
+                      {{"SERVICE", name_}, {"TRIES", tries}});
 }
 
 void Service::retry() {
-    retry_.clear();
+    traffic_->retry.clear();
     reconcile();
     tidy();
 }
 
 void Service::started() {
-    ++stats_.started;
-    backoff_.reset();
+    ++traffic().stats.started;
+    traffic_->backoff.reset();
 }
 
 void Service::could_not_start(Instant began, std::string why) {
-    cannot_start_ = std::move(why);
-    cannot_start_at_ = began;
+    traffic().cannot_start = std::move(why);
+    traffic_->cannot_start_at = began;
 }
 
 // Handlers from before the failure do not count, however late they end.
 void Service::has_started(Instant began) {
-    if (began > cannot_start_at_) cannot_start_.clear();
+    if (traffic_ && began > traffic_->cannot_start_at) traffic_->cannot_start.clear();
 }
 
 void Service::start_went(bool well, bool certain) {
+    Traffic& of_it = traffic();
     if (well) {
-        bad_starts_ = 0;
-        if (throttle_.tries() > 0 && !throttled()) {
+        of_it.bad_starts = 0;
+        if (of_it.throttle.tries() > 0 && !throttled()) {
             engine_.log.write(Level::notice, "handlers start again", {{"SERVICE", name_}});
-            throttle_.reset();
+            of_it.throttle.reset();
         }
         return;
     }
-    if (!certain && ++bad_starts_ < kBadStarts) return;
-    bad_starts_ = 0;
+    if (!certain && ++of_it.bad_starts < kBadStarts) return;
+    of_it.bad_starts = 0;
     if (throttled()) return;
-    if (throttle_.tries() == 0)
+    if (of_it.throttle.tries() == 0)
         engine_.log.write(Level::warning,
                           "handlers fail as soon as they start; clients are slowed down until one works",
                           {{"SERVICE", name_}});
-    const Instant until = now() + throttle_.next();
-    if (!throttle_timer_.set(until)) return;
-    throttled_until_ = until;
+    const Instant until = now() + of_it.throttle.next();
+    if (!of_it.throttle_timer.set(until)) return;
+    of_it.throttled_until = until;
     reconcile();
 }
 
 std::optional<model::Client> Service::take(std::size_t listener) {
     if (backing_off()) return std::nullopt;
-    if (!throttled() || on_excess_ == conf::Excess::queue) return intake_.take(socket(listener), listener);
+    intake::Intake& intake = traffic().intake;
+    if (!throttled() || on_excess_ == conf::Excess::queue) return intake.take(socket(listener), listener);
     // Under queue nobody is watched then; else whoever comes is told, so many at one go that others get their turn.
     for (int i = 0; i < kMostRefused; ++i) {
-        auto client = intake_.take(socket(listener), listener);
+        auto client = intake.take(socket(listener), listener);
         if (!client) break;
         std::move(client->charge).undo();
-        intake_.refuse(std::move(*client), admit::Refusal::exec_failed);
+        intake.refuse(std::move(*client), admit::Refusal::exec_failed);
     }
     return std::nullopt;
 }
 
 void Service::child_left(const Generation& generation) {
     renew_sockets();
-    intake_.released();
+    if (traffic_) traffic_->intake.released();
     // Its place may be what a new definition's pool was waiting for.
     if (current_ && &generation != current_.get()) current_->resume();
     reconcile();
@@ -297,7 +311,8 @@ void Service::child_left(const Generation& generation) {
 }
 
 void Service::tidy() {
-    if (withdrawn_ && intake_.stalled() + intake_.held() == 0 && current_) {
+    const bool served = !traffic_ || traffic_->intake.stalled() + traffic_->intake.held() == 0;
+    if (withdrawn_ && served && current_) {
         current_->drain();
         former_.push_back(std::move(current_));
     }
@@ -321,7 +336,7 @@ bool Service::others_running(const Generation& but) const {
 }
 
 bool Service::has_room_for(const Generation& generation) {
-    const admit::Admission& admission = intake_.admission();
+    const admit::Admission& admission = this->admission();
     if (generation.lingers()) return admission.has_room();
     const auto kept =
         std::ranges::count_if(former_, [](const auto& other) { return other->lingers() && other->running() == 0; });

@@ -7,16 +7,13 @@
 #include <string>
 #include <vector>
 
-#include "core/error_stream.h"
 #include "core/generation.h"
 #include "core/generation_host.h"
 #include "core/port.h"
-#include "core/replies.h"
 #include "core/report.h"
-#include "core/stats.h"
+#include "core/traffic.h"
 #include "core/warm_counts.h"
 #include "intake/gate.h"
-#include "intake/intake.h"
 
 namespace superd::sys {
 class Descriptors;
@@ -50,13 +47,11 @@ class Service final : public intake::Host, public GenerationHost {
     Result<void> go_on(const ServiceState& state, const conf::Service* defined, std::vector<Port*> ports,
                        sys::Descriptors& descriptors);
     void take_up();
-    /// Can it be written down without a loss?
-    bool settled() const;
 
     /// An operator's wish, kept across reloads. Whoever is not open takes no new clients: they wait in the backlog,
     /// and pool workers, who take them by themselves, leave.
-    enum class Hold { open, paused, drained };
-    void hold(Hold wish);
+    enum class Wish { open, paused, drained };
+    void obey(Wish wish);
     /// superd stops: handlers are ended by their stop ladder, at once the second time.
     void stop();
     void kill_all();
@@ -72,11 +67,11 @@ class Service final : public intake::Host, public GenerationHost {
     void start_went(bool well, bool certain) override;
     void could_not_start(Instant began, std::string why) override;
     void has_started(Instant began) override;
-    void stall(model::Client client) override { intake_.stall(std::move(client)); }
+    void stall(model::Client client) override { traffic().intake.stall(std::move(client)); }
     std::optional<model::Client> take(std::size_t listener) override;
     void refuse(model::Client client) override {
         std::move(client.charge).undo();
-        intake_.refuse(std::move(client), admit::Refusal::exec_failed);
+        traffic().intake.refuse(std::move(client), admit::Refusal::exec_failed);
     }
     void socket_came_back(const Generation& generation) override;
     /// The same for all sockets, or only for those that others have had; and replaces those that need it by a new
@@ -91,19 +86,19 @@ class Service final : public intake::Host, public GenerationHost {
     }
     void note_given(std::size_t index) override { ports_[index]->note_given(); }
     const std::vector<Port*>& ports() const { return ports_; }
-    admit::Admission& admission() override { return intake_.admission(); }
-    Stats& stats() override { return stats_; }
+    admit::Admission& admission() override { return traffic().intake.admission(); }
+    Stats& stats() override { return traffic().stats; }
     WarmCounts& warm_counts() override {
         if (!warm_counts_) warm_counts_ = std::make_unique<WarmCounts>();
         return *warm_counts_;
     }
-    Result<sys::Fd> error_writer() override { return errors_.writer(); }
-    Replies& replies() override { return replies_; }
+    Result<sys::Fd> error_writer() override { return traffic().errors.writer(); }
+    Replies& replies() override { return traffic().replies; }
 
-    void accepted() override { ++stats_.accepted; }
+    void accepted() override { ++traffic().stats.accepted; }
     void changed() override;
     void scarce(const Error& why) override { back_off(why); }
-    Result<void> wake_at(Instant when) override { return wake_.set(when); }
+    Result<void> wake_at(Instant when) override { return traffic().wake.set(when); }
     Instant now() const override { return superd::now(); }
     std::time_t time_of_day() const override { return std::time(nullptr); }
     double load_average() const override;
@@ -117,33 +112,37 @@ class Service final : public intake::Host, public GenerationHost {
     std::size_t running() const;
     /// Withdrawn and without a child: may be forgotten.
     bool finished() const { return !current_ && former_.empty(); }
-    void write_status();
+    void write_status() const;
 
-    ServiceReport report();
+    ServiceReport report() const;
     void report_processes(std::vector<ProcessReport>& out, std::size_t most) const;
     /// Every process, including the parked.
     std::size_t processes() const;
     /// Ends or signals all handlers. Returns those that were signalled.
     std::vector<pid_t> end_handlers(std::optional<int> number);
     /// What would become of this client now. `client` is an address, or with port 0 a vsock CID; `uid`: of a unix peer.
-    intake::Explanation explain(const sys::Address& client, std::optional<uid_t> uid);
+    intake::Explanation explain(const sys::Address& client, std::optional<uid_t> uid) const;
 
   private:
     struct Standing {
         Status status;
         std::string reason;  ///< "" if the status says everything
     };
-    Standing standing();
+    Standing standing() const;
+    /// Made when it is first needed.
+    Traffic& traffic();
+    /// What is in force, or was last; nullptr: nothing.
+    const conf::Service* definition() const;
     void configure(const conf::Service& definition);
-    /// Pool workers take clients by themselves, and leave while the service is held.
-    void retire_if_held();
+    /// Pool workers take clients by themselves, and leave while the service is not open.
+    void retire_unless_open();
     /// Attaches the access filters. Where they are all that keeps anybody out, the service stays shut without them.
     void set_gates();
     void try_gates_again();
     /// Are clients turned away because their handlers do not start?
-    bool throttled() const { return throttled_until_ > now(); }
+    bool throttled() const { return traffic_ && traffic_->throttled_until > now(); }
     /// Is something scarce, and the next try not due yet?
-    bool backing_off() const { return retry_.is_set(); }
+    bool backing_off() const { return traffic_ && traffic_->retry.is_set(); }
     void retry();
     void note_scarcity(const Error& why);
     void end_episode();
@@ -163,33 +162,19 @@ class Service final : public intake::Host, public GenerationHost {
 
     Engine& engine_;
     const std::string name_;
-    Stats stats_;
-    ErrorStream errors_;
-    Replies replies_;
-    intake::Intake intake_;
-    sys::Alarm wake_;  ///< for it
+    std::unique_ptr<Traffic> traffic_;
     intake::Gate gate_;
     std::vector<Port*> ports_;
     std::vector<Definition> kept_;
     std::vector<std::unique_ptr<Generation>> former_;
     std::unique_ptr<Generation> current_;
-    Backoff backoff_{std::chrono::milliseconds(10), std::chrono::seconds(1)};
-    Instant last_scarce_{};
-    unsigned episode_tries_ = 0;
-    sys::Alarm episode_;  ///< of scarcity: logged once, and once when it is over
-    Backoff throttle_{std::chrono::milliseconds(10), std::chrono::milliseconds(900)};
-    Instant throttled_until_{};
-    std::string cannot_start_;   ///< why no handler reaches its program; empty: one has, or none was needed
-    Instant cannot_start_at_{};  ///< when the last one that did not was started
-    int bad_starts_ = 0;         ///< one after the other
     conf::Excess on_excess_ = conf::Excess::queue;
-    sys::Alarm retry_, throttle_timer_;
-    Hold hold_ = Hold::open;
+    Wish wish_ = Wish::open;
     bool withdrawn_ = false;
     bool reconciling_ = false;
-    bool judges_itself_ = true;  ///< superd sees each client, so a filter only spares it work
-    bool shut_ = false;          ///< an access filter is missing that nothing else stands in for
-    sys::Alarm gates_timer_;
+    bool judges_itself_ = true;                ///< superd sees each client, so a filter only spares it work
+    bool shut_ = false;                        ///< an access filter is missing that nothing else stands in for
+    std::unique_ptr<sys::Alarm> gates_timer_;  ///< when one has been missing
     std::unique_ptr<WarmCounts> warm_counts_;  ///< once there is something to count
 };
 

@@ -9,27 +9,25 @@
 
 namespace superd::core {
 
-Service::Standing Service::standing() {
+Service::Standing Service::standing() const {
     if (withdrawn_) return {Status::draining, "removed"};
-    if (hold_ == Hold::paused) return {Status::paused, "by superctl"};
-    if (hold_ == Hold::drained) return {Status::draining, "by superctl"};
+    if (wish_ == Wish::paused) return {Status::paused, "by superctl"};
+    if (wish_ == Wish::drained) return {Status::draining, "by superctl"};
     if (backing_off()) return {Status::backoff, "short of descriptors, processes or memory"};
-    if (throttled())
-        return {Status::backoff, cannot_start_.empty() ? "handlers fail as they start" : cannot_start_.c_str()};
+    const std::string& cannot_start = traffic_ ? traffic_->cannot_start : std::string();
+    if (throttled()) return {Status::backoff, cannot_start.empty() ? "handlers fail as they start" : cannot_start};
     if (shut_) return {Status::backoff, "its access filter cannot be set"};
     if (std::ranges::any_of(ports_, [](Port* port) { return port->listener() == nullptr; }))
         return {Status::waiting, "an address is unavailable"};
     for (Port* port : ports_)
         if (port->trouble()) return {Status::waiting, fmt::format("{}: {}", port->uri(), *port->trouble())};
-    if (const auto closed = intake_.closed())
+    if (const auto closed = traffic_ ? traffic_->intake.closed() : std::nullopt)
         return {closed == admit::Refusal::instances ? Status::full : Status::paused, admit::name_of(*closed)};
-    return {Status::listening, cannot_start_.c_str()};
+    return {Status::listening, cannot_start};
 }
 
-ServiceReport Service::report() {
-    const conf::Service* definition = current_          ? &current_->definition()
-                                      : former_.empty() ? nullptr
-                                                        : &former_.back()->definition();
+ServiceReport Service::report() const {
+    const conf::Service* definition = this->definition();
     ServiceReport out;
     out.name = name_;
     const Standing now = standing();
@@ -40,17 +38,18 @@ ServiceReport Service::report() {
         out.description = definition->description;
         out.model = conf::name_of(definition->model);
         out.handoff = conf::name_of(definition->handoff);
+        out.limit = definition->limits->instances;
     }
     for (Port* port : ports_) out.listeners.push_back({port->uri(), port->listener() != nullptr && !port->trouble()});
     out.handlers = running();
-    out.limit = admission().instances();
     out.spare = current_ ? current_->model().spare() : 0;
-    out.held = intake_.held();
-    out.stalled = intake_.stalled();
-    out.stats = stats_;
-    out.refused = intake_.refusals().counts();
     if (current_) out.warm = current_->warm_report();
     if (out.warm && warm_counts_) out.warm->counts = *warm_counts_;
+    if (!traffic_) return out;
+    out.held = traffic_->intake.held();
+    out.stalled = traffic_->intake.stalled();
+    out.stats = traffic_->stats;
+    out.refused = traffic_->intake.refusals().counts();
     return out;
 }
 
@@ -73,13 +72,13 @@ std::vector<pid_t> Service::end_handlers(std::optional<int> number) {
     return pids;
 }
 
-void Service::hold(Hold wish) {
-    const Hold before = std::exchange(hold_, wish);
+void Service::obey(Wish wish) {
+    const Wish before = std::exchange(wish_, wish);
     if (before == wish) return;
     static constexpr const char* kSays[] = {"resumed", "paused: new clients wait", "draining: new clients wait"};
     engine_.log.write(Level::notice, kSays[static_cast<int>(wish)], {{"SERVICE", name_}});
-    if (wish != Hold::open) {
-        retire_if_held();
+    if (wish != Wish::open) {
+        retire_unless_open();
     } else if (current_ && current_->drained()) {
         // Its workers were told to leave, and a drained model does not come back.
         return enforce(current_->definition(), std::vector<Port*>(ports_));
@@ -89,18 +88,18 @@ void Service::hold(Hold wish) {
     reconcile();
 }
 
-void Service::retire_if_held() {
-    if (hold_ == Hold::open || !current_) return;
+void Service::retire_unless_open() {
+    if (wish_ == Wish::open || !current_) return;
     const conf::Service& definition = current_->definition();
     const bool pool = definition.model == conf::Model::prefork || definition.model == conf::Model::delayed;
     if (pool && definition.handoff == conf::Handoff::listen) current_->drain();
 }
 
-void Service::write_status() {
+void Service::write_status() const {
     const ServiceReport all = report();
     std::string addresses;
     for (const ListenerReport& listener : all.listeners) addresses += (addresses.empty() ? "" : " ") + listener.uri;
-    const std::string refused = intake_.refusals().summary();
+    const std::string refused = traffic_ ? traffic_->intake.refusals().summary() : std::string();
     std::vector<Field> fields = {{"SERVICE", name_},
                                  {"STATE", name_of(all.status)},
                                  {"REASON", all.reason},

@@ -41,7 +41,7 @@ void Service::examine(Port& port) {
         return;
     }
     if (port.well() || !health.wrong.empty()) {
-        ++stats_.sockets_mended;
+        ++traffic().stats.sockets_mended;
         tell(port, fmt::format("{}; put right", health.wrong.empty() ? "as it should be again" : health.wrong));
     }
 }
@@ -87,7 +87,7 @@ void Service::renew(Port& port) {
     const std::string why = *port.trouble();
     net::Listener before = *port.install(std::move(*next));
     port.renewed();
-    ++stats_.sockets_mended;
+    ++traffic().stats.sockets_mended;
     tell(port, fmt::format("{}; a new one has taken its place", why));
     set_gates();
     const bool moves = before.lead_to(*port.listener());
@@ -96,7 +96,7 @@ void Service::renew(Port& port) {
     if (given)
         replace_holders();
     else
-        intake_.take_all(before, port.index());
+        traffic().intake.take_all(before, port.index());
     if (!lingers) before.hand_on_to(port.listener());
     engine_.port_came(port);
 }
@@ -125,13 +125,13 @@ void Service::end_linger_at(const sys::Address& address) {
 void Service::let_go(Port& port) {
     tell(port, fmt::format("{}; it is closed, and its address is bound again", *port.trouble()));
     const bool given = current_->definition().handoff == conf::Handoff::listen;
-    if (!given) intake_.take_all(*port.listener(), port.index());
+    if (!given) traffic().intake.take_all(*port.listener(), port.index());
     port.close();
     if (given) replace_holders();
     port.wait({}, [where = port.where(), options = current_->definition().socket] {
         return net::Listener::open(where, options);
     });
-    ++stats_.sockets_mended;
+    ++traffic().stats.sockets_mended;
     engine_.port_came(port);
 }
 

@@ -9,63 +9,75 @@
 
 namespace superd::core {
 
-bool Service::settled() const {
-    return (!current_ || current_->settled()) && std::ranges::all_of(former_, &Generation::settled);
-}
-
 ServiceState Service::write_down(sys::Descriptors& descriptors) {
     ServiceState state;
     state.name = name_;
     state.withdrawn = withdrawn_;
     state.shut = shut_;
-    state.backing_off = retry_.is_set();
-    state.in_episode = episode_.is_set();
-    state.hold = static_cast<int>(hold_);
-    state.bad_starts = bad_starts_;
-    state.cannot_start = cannot_start_;
-    state.cannot_start_at = cannot_start_at_;
-    state.episode_tries = episode_tries_;
-    state.last_scarce = last_scarce_;
-    state.throttled_until = throttled_until_;
-    state.retry_at = retry_.when().value_or(Instant{});
-    state.backoff = backoff_.place();
-    state.throttle = throttle_.place();
-    state.stats = stats_;
+    state.wish = static_cast<int>(wish_);
+    state.untouched = !traffic_;
+    if (traffic_) traffic_->write_down(state, descriptors);
     if (warm_counts_) state.warm_counts = *warm_counts_;
-    state.errors = errors_.write_down(descriptors);
-    state.reply_failures = replies_.failures().memory();
-    state.intake = intake_.write_down(descriptors);
     if (current_) state.current = current_->write_down(descriptors);
     for (const auto& generation : former_) state.former.push_back(generation->write_down(descriptors));
     return state;
 }
 
+void Traffic::write_down(ServiceState& state, sys::Descriptors& descriptors) const {
+    state.backing_off = retry.is_set();
+    state.in_episode = episode.is_set();
+    state.bad_starts = bad_starts;
+    state.cannot_start = cannot_start;
+    state.cannot_start_at = cannot_start_at;
+    state.episode_tries = episode_tries;
+    state.last_scarce = last_scarce;
+    state.throttled_until = throttled_until;
+    state.retry_at = retry.when().value_or(Instant{});
+    state.backoff = backoff.place();
+    state.throttle = throttle.place();
+    state.stats = stats;
+    state.errors = errors.write_down(descriptors);
+    state.reply_failures = replies.failures().memory();
+    state.intake = intake.write_down(descriptors);
+}
+
+Result<void> Traffic::go_on(const ServiceState& state, sys::Descriptors& descriptors) {
+    bad_starts = state.bad_starts;
+    cannot_start = state.cannot_start;
+    cannot_start_at = state.cannot_start_at;
+    episode_tries = state.episode_tries;
+    last_scarce = state.last_scarce;
+    throttled_until = state.throttled_until;
+    backoff.go_on(state.backoff);
+    throttle.go_on(state.throttle);
+    stats = state.stats;
+    if (auto done = errors.go_on(state.errors, descriptors); !done) return done;
+    if (auto done = replies.failures().go_on(state.reply_failures); !done) return done;
+    if (auto done = intake.go_on(state.intake, descriptors); !done) return done;
+    Result<void> set;
+    if (state.backing_off) set = retry.set(state.retry_at);
+    if (set && throttled_until > now()) set = throttle_timer.set(throttled_until);
+    if (set && state.in_episode) set = episode.set(now());
+    return set;
+}
+
 Result<void> Service::go_on(const ServiceState& state, const conf::Service* defined, std::vector<Port*> ports,
                             sys::Descriptors& descriptors) {
-    if (state.hold < 0 || state.hold > static_cast<int>(Hold::drained))
-        return fail(fmt::format("{}: {} is no state of a service", name_, state.hold));
+    if (state.wish < 0 || state.wish > static_cast<int>(Wish::drained))
+        return fail(fmt::format("{}: {} is no state of a service", name_, state.wish));
     ports_ = std::move(ports);
     for (std::size_t i = 0; i < ports_.size(); ++i) ports_[i]->belong(this, i);
     withdrawn_ = state.withdrawn;
     shut_ = state.shut;
-    hold_ = static_cast<Hold>(state.hold);
-    bad_starts_ = state.bad_starts;
-    cannot_start_ = state.cannot_start;
-    cannot_start_at_ = state.cannot_start_at;
-    episode_tries_ = state.episode_tries;
-    last_scarce_ = state.last_scarce;
-    throttled_until_ = state.throttled_until;
-    backoff_.go_on(state.backoff);
-    throttle_.go_on(state.throttle);
-    stats_ = state.stats;
+    wish_ = static_cast<Wish>(state.wish);
+    if (!state.untouched) (void)traffic();
     if (state.warm_counts) warm_counts_ = std::make_unique<WarmCounts>(*state.warm_counts);
     if (state.current)
         configure(state.current->definition);
-    else if (!state.former.empty())
-        errors_.configure(state.former.back().definition.stderr_rate);
-    if (auto done = errors_.go_on(state.errors, descriptors); !done) return done;
-    if (auto done = replies_.failures().go_on(state.reply_failures); !done) return done;
-    if (auto done = intake_.go_on(state.intake, descriptors); !done) return done;
+    else if (traffic_ && !state.former.empty())
+        traffic_->errors.configure(state.former.back().definition.stderr_rate);
+    if (traffic_)
+        if (auto done = traffic_->go_on(state, descriptors); !done) return done;
 
     const auto generation_of = [&](const GenerationState& from) -> Result<std::unique_ptr<Generation>> {
         const bool is_defined = defined != nullptr && *defined == from.definition;
@@ -84,19 +96,14 @@ Result<void> Service::go_on(const ServiceState& state, const conf::Service* defi
         if (!generation) return std::unexpected(generation.error());
         current_ = std::move(*generation);
     }
-
-    Result<void> set;
-    if (state.backing_off) set = retry_.set(state.retry_at);
-    if (set && throttled()) set = throttle_timer_.set(throttled_until_);
-    if (set && state.in_episode) set = episode_.set(now());
-    return set;
+    return {};
 }
 
 void Service::take_up() {
     if (current_) {
         set_gates();
         current_->take_up();
-        if (hold_ == Hold::open && !withdrawn_) current_->resume();
+        if (wish_ == Wish::open && !withdrawn_) current_->resume();
     }
     reconcile();
     tidy();

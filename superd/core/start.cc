@@ -210,8 +210,8 @@ Result<pid_t> Generation::start_with_socket(std::size_t listener, Kind kind) {
         child.given.inodes = sockets_among(launch.descriptors);
         // If superd died between stopping it for a look and letting it continue, nothing else would let it.
         launch.death_signal = SIGCONT;
-        if (definition_.prefork.max_requests)
-            launch.environment.set("SUPERD_MAX_REQUESTS", std::to_string(*definition_.prefork.max_requests));
+        if (definition_.prefork->max_requests)
+            launch.environment.set("SUPERD_MAX_REQUESTS", std::to_string(*definition_.prefork->max_requests));
     }
     child.charge = host_.admission().charge({}, now());
     auto pid = start(launch, std::move(child));
@@ -261,7 +261,7 @@ bool Generation::hand_over(pid_t pid, model::Client& client) {
 void Generation::began(pid_t pid, Child& child, model::Client& client) {
     client.connection.reset();
     child.kind = Kind::handler;
-    child.peer = client.peer;
+    child.peer = std::move(client.peer);  // a copy might find no memory
     child.charge = std::move(client.charge);
     child.started = now();
     host_.stats().accept_to_exec.add(child.started - client.accepted);

@@ -66,7 +66,8 @@ struct ErrorStreamState {
 struct ServiceState {
     std::string name;
     bool withdrawn = false, shut = false, backing_off = false, in_episode = false;
-    int hold = 0;
+    bool untouched = false;  ///< nothing below came about yet but the definitions in force
+    int wish = 0;            ///< an operator's: Service::Wish
     int bad_starts = 0;
     std::string cannot_start;
     Instant cannot_start_at{};

@@ -41,7 +41,7 @@ ServiceReport only_defined(const conf::Service& definition) {
     out.model = conf::name_of(definition.model);
     out.handoff = conf::name_of(definition.handoff);
     for (const conf::Listen& where : definition.listen) out.listeners.push_back({where.uri(), false});
-    out.limit = definition.limits.instances;
+    out.limit = definition.limits->instances;
     return out;
 }
 
@@ -108,11 +108,11 @@ Result<Service*> Supervisor::find(const std::string& name) const {
         fmt::format("no service \"{}\"{}", escape(name), meant ? fmt::format(" (did you mean \"{}\"?)", *meant) : ""));
 }
 
-Result<void> Supervisor::hold(const std::string& name, Service::Hold wish) {
+Result<void> Supervisor::wish(const std::string& name, Service::Wish what) {
     const auto service = find(name);
     if (!service) return std::unexpected(service.error());
     if ((*service)->is_withdrawn()) return fail(fmt::format("service \"{}\" is going: its handlers finish", name));
-    (*service)->hold(wish);
+    (*service)->obey(what);
     return {};
 }
 

@@ -68,9 +68,9 @@ class Supervisor final : public Operations {
     std::pair<std::vector<ProcessReport>, std::size_t> processes(const std::string& service,
                                                                  std::size_t most) const override;
     const std::vector<gid_t>& readers() const override { return catalog_.control.readers; }
-    Result<void> pause(const std::string& service) override { return hold(service, Service::Hold::paused); }
-    Result<void> resume(const std::string& service) override { return hold(service, Service::Hold::open); }
-    Result<void> drain(const std::string& service) override { return hold(service, Service::Hold::drained); }
+    Result<void> pause(const std::string& service) override { return wish(service, Service::Wish::paused); }
+    Result<void> resume(const std::string& service) override { return wish(service, Service::Wish::open); }
+    Result<void> drain(const std::string& service) override { return wish(service, Service::Wish::drained); }
     Result<std::vector<pid_t>> kill(const std::string& target, std::optional<int> signal) override;
     Result<intake::Explanation> explain(const std::string& service, const std::string& client) override;
     Result<void> upgrade() override;
@@ -104,7 +104,7 @@ class Supervisor final : public Operations {
     void drop(Port& port);
     std::expected<conf::Reload, conf::Diagnostics> read_definitions(bool look_up);
     Result<Service*> find(const std::string& name) const;
-    Result<void> hold(const std::string& name, Service::Hold wish);
+    Result<void> wish(const std::string& name, Service::Wish what);
     /// Of services alone: not the one that proves an upgrade.
     std::size_t count_processes() const;
     pid_t reap_one(int& status);

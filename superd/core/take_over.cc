@@ -131,7 +131,7 @@ bool Supervisor::settled() const {
     // Their answers come within moments; so long no new client is given to them.
     for (Warm* warm : std::set<Warm*>(engine_->unanswered))
         if (engine_->unanswered.contains(warm)) warm->hear_all(std::chrono::milliseconds(10));
-    return std::ranges::all_of(services_, [](const auto& entry) { return entry.second->settled(); });
+    return engine_->unsettled == 0 && engine_->unanswered.empty();
 }
 
 void Supervisor::upgrade_refused(const std::string& why) {

@@ -42,7 +42,7 @@ Warm::Warm(Engine& engine, Host& host, const conf::Service& definition)
     : engine_(engine),
       host_(host),
       definition_(definition),
-      level_(definition.prefork.warm),
+      level_(definition.prefork->warm),
       files_(engine.file_watches, definition.handler.root_directory, definition.handler.identity,
              [this] {
                  renew(WarmRenewal::changed, kSaving);
@@ -94,7 +94,7 @@ Result<Warm::Process*> Warm::start(bool trial) try {
     }
     auto process = std::make_unique<Process>(WarmProcess(0, {}));
     Place place(processes_);
-    const auto within = std::chrono::floor<std::chrono::milliseconds>(definition_.prefork.warm_within).count();
+    const auto within = std::chrono::floor<std::chrono::milliseconds>(definition_.prefork->warm_within).count();
     const bool errors_to_client = definition_.handler.error_output == conf::Stderr::socket;
     auto pair = proc::make_channel(proc::warm::Order{static_cast<std::uint32_t>(within), errors_to_client ? 1U : 0U});
     if (!pair) return std::unexpected(pair.error());

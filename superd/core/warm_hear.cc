@@ -111,7 +111,7 @@ void Warm::parked(Process& process) {
         if (value != level_.wanted()) fall(value, fallback_of(process.warm.obstacle()), describe(process.warm));
         if (before < value) host_.model().stale();
     }
-    if (definition_.prefork.max_age && !age_at_) age_at_ = now() + *definition_.prefork.max_age;
+    if (definition_.prefork->max_age && !age_at_) age_at_ = now() + *definition_.prefork->max_age;
     if (process.trial && copies) {
         template_ = &process;
         if ((facts_ & proc::warm::kDrewRandom) != 0 && !std::exchange(told_random_, true))

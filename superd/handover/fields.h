@@ -90,7 +90,7 @@ SUPERD_FIELDS(GenerationState, definition, listeners, drained, unread, serial, c
               wake_at, model, warm)
 SUPERD_FIELDS(Episode::Memory, count, begun, last)
 SUPERD_FIELDS(ErrorStreamState, read, write, partial, full_at, dropped)
-SUPERD_FIELDS(ServiceState, name, withdrawn, shut, backing_off, in_episode, hold, bad_starts, cannot_start,
+SUPERD_FIELDS(ServiceState, name, withdrawn, shut, backing_off, in_episode, untouched, wish, bad_starts, cannot_start,
               cannot_start_at, episode_tries, last_scarce, throttled_until, retry_at, backoff, throttle, stats,
               warm_counts, errors, reply_failures, intake, current, former)
 SUPERD_FIELDS(Port::Waiting, next, backoff)

@@ -34,7 +34,7 @@ constexpr struct {
     {"IntakeState", "admission, refused, held, stalled, rate_tripped"},
     {"ErrorStreamState", "read, write, partial"},
     {"ServiceState",
-     "name, withdrawn, shut, backing_off, in_episode, hold, bad_starts, episode_tries, last_scarce, "
+     "name, withdrawn, shut, backing_off, in_episode, wish, bad_starts, episode_tries, last_scarce, "
      "throttled_until, retry_at, backoff, throttle, stats, errors, intake, current, former"},
     {"Port::Waiting", "next, backoff"},
     {"PortState", "key, where, socket, waiting, owner, index"},

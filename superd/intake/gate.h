@@ -4,7 +4,9 @@
 // accept for themselves, and with on_deny = "drop" it keeps denied clients from costing anything.
 
 #include <functional>
+#include <memory>
 #include <optional>
+#include <vector>
 
 #include "conf/service.h"
 #include "net/filter.h"
@@ -28,13 +30,17 @@ class Gate {
   private:
     void look_at_clock();
 
+    /// What keeps somebody out.
+    struct Rules {
+        std::vector<conf::TimeWindow> times;
+        std::optional<net::filter::Program> lists;
+        bool open = true;
+        sys::Source minute;
+    };
+
     sys::Loop& loop_;
     std::function<void()> changed_;
-    bool needed_ = false;
-    bool open_ = true;
-    std::vector<conf::TimeWindow> times_;
-    std::optional<net::filter::Program> lists_;
-    sys::Source minute_;
+    std::unique_ptr<Rules> rules_;
 };
 
 }  // namespace superd::intake

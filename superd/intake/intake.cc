@@ -53,8 +53,8 @@ Intake::Intake(sys::Loop& loop, Log& log, const std::string& service, Host& host
 void Intake::configure(const conf::Service& definition) {
     admission_.configure(definition.limits, host_.now());
     access_ = admit::AccessRules(definition.access);
-    times_ = definition.access.times;
-    on_deny_ = definition.access.on_deny;
+    times_ = definition.access->times;
+    on_deny_ = definition.access->on_deny;
     logged_ = definition.log_connections != conf::LogConnections::none;
     look_at_held_ = true;
     rate_tripped_ = false;

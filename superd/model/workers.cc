@@ -9,14 +9,14 @@ namespace superd::model {
 Workers::Workers(Host& host, const conf::Service& definition)
     : host_(host),
       delayed_(definition.model == conf::Model::delayed),
-      least_(delayed_ ? 1 : definition.prefork.min_spare),
-      most_spare_(definition.prefork.max_spare),
-      most_(static_cast<std::size_t>(definition.limits.instances)),
-      grow_after_(delayed_ ? definition.delay : definition.prefork.grow_after.value_or(kGrowAfter)),
-      reported_grow_after_(definition.prefork.grow_after.value_or(kReportedGrowAfter)),
-      idle_(definition.prefork.max_idle.value_or(kDefaultIdle)),
-      max_age_(definition.prefork.max_age),
-      max_requests_(definition.prefork.max_requests),
+      least_(delayed_ ? 1 : definition.prefork->min_spare),
+      most_spare_(definition.prefork->max_spare),
+      most_(static_cast<std::size_t>(definition.limits->instances)),
+      grow_after_(delayed_ ? definition.delay : definition.prefork->grow_after.value_or(kGrowAfter)),
+      reported_grow_after_(definition.prefork->grow_after.value_or(kReportedGrowAfter)),
+      idle_(definition.prefork->max_idle.value_or(kDefaultIdle)),
+      max_age_(definition.prefork->max_age),
+      max_requests_(definition.prefork->max_requests),
       pools_(host.listeners()) {}
 
 /// One event for waiting clients is enough: after that look_at() has its time.

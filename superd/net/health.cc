@@ -92,7 +92,7 @@ void Listener::mend_state(Health& health) {
     }
     // A changed backlog is not detected, but restored with the rest. Sockets from the manager keep the manager's
     // backlog.
-    if (stream && (!inherited_ || closed || moved)) ::listen(fd(), options_.backlog);
+    if (stream && (!inherited_ || closed || moved)) ::listen(fd(), options().backlog);
     if (connected && sys::Address::of_peer(fd()).family() != AF_UNSPEC)
         health.leave(fail_errno("disconnect", EISCONN).error());
     if (stream && !listens()) health.leave(fail_errno("listen", EINVAL).error());
@@ -118,14 +118,14 @@ void Listener::mend_filter(Health& health) {
 
 std::string Listener::device() const {
     if (inherited_) return {};
-    if (!options_.bind_to_device.empty()) return options_.bind_to_device;
+    if (!options().bind_to_device.empty()) return options().bind_to_device;
     const auto percent = where_.host.find('%');
     return percent == std::string::npos ? std::string() : where_.host.substr(percent + 1);
 }
 
 bool Listener::is_bound_to_device() const {
     if (inherited_) return false;
-    if (!options_.bind_to_device.empty()) return true;
+    if (!options().bind_to_device.empty()) return true;
     if (address_.family() != AF_INET6) return false;
     const in6_addr& address = reinterpret_cast<const sockaddr_in6*>(address_.data())->sin6_addr;
     return IN6_IS_ADDR_LINKLOCAL(&address) || IN6_IS_ADDR_MC_LINKLOCAL(&address) || IN6_IS_ADDR_MC_NODELOCAL(&address);
@@ -186,7 +186,7 @@ bool Listener::lead_to(const Listener& next) const {
     if (!is_inet(address_.family())) return false;
     if (type_ == conf::SocketType::datagram || let_migrate(next.fd())) return true;
     // Where others may have joined, nobody knows its place.
-    if (!options_.reuse_port) steer(next.fd(), 1);
+    if (!options().reuse_port) steer(next.fd(), 1);
     return false;
 }
 

@@ -348,13 +348,13 @@ std::string Listener::uri() const {
 }
 
 bool Listener::can_become(const conf::SocketOptions& next) const {
-    return inherited_ || (next.reuse_port == options_.reuse_port && next.v6only == options_.v6only &&
-                          next.freebind == options_.freebind && next.bind_to_device == options_.bind_to_device &&
-                          !is_taken_back(options_.keepalive_time, next.keepalive_time) &&
-                          !is_taken_back(options_.keepalive_interval, next.keepalive_interval) &&
-                          !is_taken_back(options_.keepalive_probes, next.keepalive_probes) &&
-                          !is_taken_back(options_.receive_buffer, next.receive_buffer) &&
-                          !is_taken_back(options_.send_buffer, next.send_buffer));
+    return inherited_ || (next.reuse_port == options().reuse_port && next.v6only == options().v6only &&
+                          next.freebind == options().freebind && next.bind_to_device == options().bind_to_device &&
+                          !is_taken_back(options().keepalive_time, next.keepalive_time) &&
+                          !is_taken_back(options().keepalive_interval, next.keepalive_interval) &&
+                          !is_taken_back(options().keepalive_probes, next.keepalive_probes) &&
+                          !is_taken_back(options().receive_buffer, next.receive_buffer) &&
+                          !is_taken_back(options().send_buffer, next.send_buffer));
 }
 
 Result<void> Listener::set_path(const conf::SocketOptions& options) const {
@@ -364,11 +364,11 @@ Result<void> Listener::set_path(const conf::SocketOptions& options) const {
 }
 
 Result<void> Listener::become(const conf::SocketOptions& next) {
-    if (next == options_) return {};
+    if (next == options()) return {};
     const std::string before = given_ ? read_settings(fd()) : std::string();
-    auto result = apply(fd(), address_.family(), type_, next, options_);
+    auto result = apply(fd(), address_.family(), type_, next, options());
     if (given_) settings_ = merge_settings(settings_, before, read_settings(fd()));
-    if (type_ != SocketType::datagram && !inherited_ && next.backlog != options_.backlog)
+    if (type_ != SocketType::datagram && !inherited_ && next.backlog != options().backlog)
         listen(fd(), next.backlog);  // on a listening socket, listen(2) changes only the backlog
     if (!path_.empty())
         if (auto set = set_path(next); !set && result) result = set;
@@ -388,7 +388,7 @@ void Listener::let_rights_in(bool on) const {
 }
 
 void Listener::allow_overlap(bool on) const {
-    const int value = on || options_.reuse_port;
+    const int value = on || options().reuse_port;
     setsockopt(fd(), SOL_SOCKET, SO_REUSEPORT, &value, sizeof value);
 }
 

@@ -44,6 +44,7 @@ class Listener {
     ~Listener();
 
     int fd() const { return fd_.get(); }
+    const conf::Listen& where() const { return where_; }
     const conf::SocketOptions& options() const { return options_; }
     conf::SocketType type() const { return type_; }
     bool inherited() const { return inherited_; }
@@ -130,7 +131,7 @@ class Listener {
 
     sys::GuardedFd fd_;
     conf::Listen where_;
-    conf::SocketOptions options_;
+    Boxed<conf::SocketOptions> options_;
     conf::SocketType type_;
     sys::Address address_;
     bool inherited_ = false;

@@ -15,8 +15,9 @@
 
 namespace superd::sys {
 
-Address::Address(const sockaddr* address, socklen_t size) : size_(std::min<socklen_t>(size, sizeof storage_)) {
-    std::memcpy(&storage_, address, size_);
+Address::Address(const sockaddr* address, socklen_t size) : size_(std::min<socklen_t>(size, sizeof(sockaddr_storage))) {
+    if (size_ > small_.size()) large_ = std::make_unique<sockaddr_storage>();
+    std::memcpy(large_ ? static_cast<void*>(large_.get()) : small_.data(), address, size_);
 }
 
 Result<Address> Address::inet(const std::string& host, std::uint16_t port) {
@@ -75,11 +76,11 @@ Address Address::of_peer(int fd) {
 std::string Address::host() const {
     char text[INET6_ADDRSTRLEN] = "";
     if (family() == AF_INET) {
-        inet_ntop(AF_INET, &reinterpret_cast<const sockaddr_in*>(&storage_)->sin_addr, text, sizeof text);
+        inet_ntop(AF_INET, &reinterpret_cast<const sockaddr_in*>(data())->sin_addr, text, sizeof text);
         return text;
     }
     if (family() == AF_INET6) {
-        const auto* v6 = reinterpret_cast<const sockaddr_in6*>(&storage_);
+        const auto* v6 = reinterpret_cast<const sockaddr_in6*>(data());
         if (IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr)) {
             inet_ntop(AF_INET, &v6->sin6_addr.s6_addr[12], text, sizeof text);
             return text;
@@ -92,9 +93,9 @@ std::string Address::host() const {
                 "%{}", if_indextoname(v6->sin6_scope_id, name) ? std::string(name) : std::to_string(v6->sin6_scope_id));
         return host;
     }
-    if (family() == AF_VSOCK) return std::to_string(reinterpret_cast<const sockaddr_vm*>(&storage_)->svm_cid);
+    if (family() == AF_VSOCK) return std::to_string(reinterpret_cast<const sockaddr_vm*>(data())->svm_cid);
     if (family() == AF_UNIX) {
-        const auto* un = reinterpret_cast<const sockaddr_un*>(&storage_);
+        const auto* un = reinterpret_cast<const sockaddr_un*>(data());
         const auto length = size_ - offsetof(sockaddr_un, sun_path);
         if (size_ <= offsetof(sockaddr_un, sun_path)) return {};
         if (un->sun_path[0] == '\0') return "@" + std::string(un->sun_path + 1, length - 1);
@@ -104,9 +105,9 @@ std::string Address::host() const {
 }
 
 std::uint32_t Address::port() const {
-    if (family() == AF_INET) return ntohs(reinterpret_cast<const sockaddr_in*>(&storage_)->sin_port);
-    if (family() == AF_INET6) return ntohs(reinterpret_cast<const sockaddr_in6*>(&storage_)->sin6_port);
-    if (family() == AF_VSOCK) return reinterpret_cast<const sockaddr_vm*>(&storage_)->svm_port;
+    if (family() == AF_INET) return ntohs(reinterpret_cast<const sockaddr_in*>(data())->sin_port);
+    if (family() == AF_INET6) return ntohs(reinterpret_cast<const sockaddr_in6*>(data())->sin6_port);
+    if (family() == AF_VSOCK) return reinterpret_cast<const sockaddr_vm*>(data())->svm_port;
     return 0;
 }
 
@@ -127,14 +128,13 @@ std::string Address::text() const {
 }
 
 bool Address::is_wildcard() const {
-    if (family() == AF_INET) return reinterpret_cast<const sockaddr_in*>(&storage_)->sin_addr.s_addr == INADDR_ANY;
-    if (family() == AF_INET6)
-        return IN6_IS_ADDR_UNSPECIFIED(&reinterpret_cast<const sockaddr_in6*>(&storage_)->sin6_addr);
+    if (family() == AF_INET) return reinterpret_cast<const sockaddr_in*>(data())->sin_addr.s_addr == INADDR_ANY;
+    if (family() == AF_INET6) return IN6_IS_ADDR_UNSPECIFIED(&reinterpret_cast<const sockaddr_in6*>(data())->sin6_addr);
     return false;
 }
 
 bool Address::operator==(const Address& other) const {
-    return size_ == other.size_ && std::memcmp(&storage_, &other.storage_, size_) == 0;
+    return size_ == other.size_ && std::memcmp(data(), other.data(), size_) == 0;
 }
 
 }  // namespace superd::sys

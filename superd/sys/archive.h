@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "base/backoff.h"
+#include "base/boxed.h"
 #include "base/error.h"
 #include "base/histogram.h"
 #include "base/time.h"
@@ -230,6 +231,11 @@ class Archive {
                 end_key();
             }
         end_map();
+    }
+    template <class T>
+    void pass_value(Boxed<T>& value) {
+        pass_value(*value);
+        value.settle();
     }
     void pass_value(Address& value);
     void pass_value(Histogram& value);

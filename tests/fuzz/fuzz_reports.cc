@@ -19,12 +19,12 @@ constexpr std::size_t kInstances = 7;
 conf::Service definition(unsigned kind) {
     conf::Service service;
     service.model = kind % 2 == 0 ? conf::Model::prefork : conf::Model::delayed;
-    service.prefork.min_spare = static_cast<int>(kind / 2 % 3);
-    service.prefork.max_spare = 4;
-    if (kind & 0x10) service.prefork.max_requests = 3;
-    if (kind & 0x20) service.prefork.max_age = std::chrono::seconds(5);
-    if (kind & 0x40) service.prefork.max_idle = std::chrono::seconds(2);
-    service.limits.instances = kInstances;
+    service.prefork->min_spare = static_cast<int>(kind / 2 % 3);
+    service.prefork->max_spare = 4;
+    if (kind & 0x10) service.prefork->max_requests = 3;
+    if (kind & 0x20) service.prefork->max_age = std::chrono::seconds(5);
+    if (kind & 0x40) service.prefork->max_idle = std::chrono::seconds(2);
+    service.limits->instances = kInstances;
     return service;
 }
 

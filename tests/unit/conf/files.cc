@@ -152,9 +152,9 @@ TEST_CASE("the file overrides defaults, and drop-ins override the file in name o
     const Service service = folder.services().at("a");
     CHECK(service.handler.nice == 4);
     CHECK(service.stop_timeout == std::chrono::seconds(1));
-    CHECK(service.limits.instances == 7);
-    CHECK(service.socket.backlog == 9);
-    CHECK(service.socket.nodelay);
+    CHECK(service.limits->instances == 7);
+    CHECK(service.socket->backlog == 9);
+    CHECK(service.socket->nodelay);
     CHECK(service.handler.environment ==
           std::vector<std::string>{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8",
                                    "A=file", "B=early", "D=default", "SUPERD_SERVICE=a"});

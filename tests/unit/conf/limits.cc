@@ -148,7 +148,7 @@ TEST_CASE("single datagrams have limits by source and rate, but no connection to
     const std::string why = " cannot be enforced: a datagram has no connection to hold or end, and is dropped instead";
     CHECK(service_in(fork + "per_source = 1\nrate = \"1/s\"\nper_source_rate = \"2/s\"\nsource_prefix_ipv4 = 24\n"
                             "on_excess = \"queue\"\n")
-              .limits.per_source_rate == Rate{500ms, 2});
+              .limits->per_source_rate == Rate{500ms, 2});
     CHECK(errors_in(fork + "on_excess = \"close\"\n") ==
           "5:13: limits.on_excess" + why + ": only \"queue\" is possible\n");
     CHECK(errors_in(fork + "wait_timeout = \"1s\"\n[access]\non_deny = \"close\"\n") ==
@@ -178,8 +178,8 @@ TEST_CASE("a default that cannot apply to a service has no effect there and is n
     seven.wait_timeout = 1s;
     CHECK(services.at("a").limits == seven);
     CHECK(services.at("unix").limits == seven);
-    CHECK_FALSE(services.at("unix").access.restricts_sources());
-    CHECK(services.at("listen").access.restricts_sources());
+    CHECK_FALSE(services.at("unix").access->restricts_sources());
+    CHECK(services.at("listen").access->restricts_sources());
 
     folder.write("conf.d/listen.toml.d/1.toml", "limits.burst = 5\n");
     CHECK(folder.errors() ==

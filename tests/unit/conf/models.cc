@@ -76,10 +76,10 @@ TEST_CASE("a pool's numbers must be consistent, and explicit values override def
           "5:20: limits.instances 0 is out of range 1 to 1000000\n");
 
     CHECK(service_in(pool + "limits.instances = 1\n").prefork == Prefork{1, 1, {}, {}, {}, {}});
-    CHECK(service_in(pool + "limits.instances = 5\n").prefork.max_spare == 5);
-    CHECK(service_in(pool + "prefork.min_spare = 20\n").prefork.max_spare == 20);
-    CHECK(service_in(pool + "prefork.max_spare = 1\n").prefork.min_spare == 1);
-    CHECK(service_of("limits.instances = 5\n").prefork.max_spare == 8);  // no pool: nothing to fit
+    CHECK(service_in(pool + "limits.instances = 5\n").prefork->max_spare == 5);
+    CHECK(service_in(pool + "prefork.min_spare = 20\n").prefork->max_spare == 20);
+    CHECK(service_in(pool + "prefork.max_spare = 1\n").prefork->min_spare == 1);
+    CHECK(service_of("limits.instances = 5\n").prefork->max_spare == 8);  // no pool: nothing to fit
 }
 
 TEST_CASE("keys that a one-connection process cannot obey are refused under prefork, and ignored under other models") {
@@ -103,7 +103,7 @@ TEST_CASE("keys that a one-connection process cannot obey are refused under pref
     folder.define("a", definition("tcp://*:1", "prefork", ""));
     folder.define("b", definition("tcp://*:2", "prefork", "listen"));
     CHECK(folder.services().at("a").prefork == Prefork{});
-    CHECK(folder.services().at("b").prefork.max_requests == 9);
+    CHECK(folder.services().at("b").prefork->max_requests == 9);
     folder.write("conf.d/a.toml.d/1.toml", "prefork.max_age = \"2h\"\n");
     CHECK(folder.errors() == "conf.d/a.toml.d/1.toml:1:19: prefork.max_age" + why_age);
 }
@@ -124,15 +124,15 @@ TEST_CASE("a handler is warm where superd hands over one connection of a stream"
     CHECK(errors("udp://*:1", "prefork", "", clone).ends_with(": prefork.warm" + pool));
     CHECK(errors("unix-seqpacket:///x", "prefork", "", clone).ends_with(": prefork.warm needs stream sockets\n"));
     CHECK(errors("tcp://*:1", "prefork", "", "warm = \"hot\"\n").find("off, start, clone") != std::string::npos);
-    CHECK(service_of("").prefork.warm_within == std::chrono::seconds(10));
+    CHECK(service_of("").prefork->warm_within == std::chrono::seconds(10));
 
     const Folder folder;
     folder.write("superd.toml", "[defaults.prefork]\nwarm = \"clone\"\nmax_age = \"1h\"\n");
     folder.define("a", definition("tcp://*:1", "prefork", ""));
     folder.define("b", definition("tcp://*:2", "prefork", "listen"));
-    CHECK(folder.services().at("a").prefork.warm == Warm::clone);
-    CHECK(folder.services().at("a").prefork.max_age);
-    CHECK(folder.services().at("b").prefork.warm == Warm::off);
+    CHECK(folder.services().at("a").prefork->warm == Warm::clone);
+    CHECK(folder.services().at("a").prefork->max_age);
+    CHECK(folder.services().at("b").prefork->warm == Warm::off);
 }
 
 TEST_CASE("there are at least as many workers as listening sockets") {

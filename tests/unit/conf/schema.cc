@@ -69,7 +69,7 @@ TEST_CASE("what is required, and what is off unless given, has no default") {
 
 TEST_CASE("the words of a choice are the names of its enum") {
     for (const char* name : names_of(Excess{}))
-        CHECK(name_of(with(*find_key("limits", "on_excess"), fmt::format("\"{}\"", name)).limits.on_excess) ==
+        CHECK(name_of(with(*find_key("limits", "on_excess"), fmt::format("\"{}\"", name)).limits->on_excess) ==
               std::string(name));
     CHECK(find_key("limits", "on_excess")->shape.choices.size() == names_of(Excess{}).size());
     CHECK(find_key("", "stderr")->shape.choices == std::vector<std::string>{"log", "socket", "null", "inherit"});

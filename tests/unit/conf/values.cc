@@ -40,12 +40,12 @@ TEST_CASE("a definition of three keys has the contract's defaults") {
     CHECK(service.stop_timeout == 10s);
     CHECK(service.max_lifetime == std::nullopt);
     CHECK(service.socket == SocketOptions{});
-    CHECK(service.socket.backlog == 4096);
+    CHECK(service.socket->backlog == 4096);
     CHECK(service.limits == Limits{});
-    CHECK(service.limits.instances == 256);
+    CHECK(service.limits->instances == 256);
     CHECK(service.access == Access{});
-    CHECK(service.prefork.min_spare == 2);
-    CHECK(service.prefork.max_spare == 8);
+    CHECK(service.prefork->min_spare == 2);
+    CHECK(service.prefork->max_spare == 8);
     CHECK(service.delay == 250ms);
     CHECK(service.log_connections == LogConnections::failures);
 }
@@ -125,7 +125,7 @@ connections = "all"
     socket.mark = 7;
     socket.mode = 0660;
     CHECK(service.socket == socket);
-    CHECK(service.limits.instances == 20);
+    CHECK(service.limits->instances == 20);
     CHECK(service.prefork == Prefork{1, 3, 100, 1min, 1h, 20ms});
     CHECK(service.delay == 100ms);
     CHECK(service.handler.rlimits == std::vector<ResourceLimit>{{RLIMIT_AS, 64 << 20, 1 << 30},

@@ -100,7 +100,7 @@ struct World {
         conf::Service out = define({"/bin/sh", "-c", script});
         out.model = conf::Model::prefork;
         out.handoff = conf::Handoff::listen;
-        out.limits.instances = 1;
+        out.limits->instances = 1;
         return out;
     }
     void listen() {

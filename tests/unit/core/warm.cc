@@ -104,7 +104,7 @@ struct World final : Warm::Host {
         engine.null = sys::Fd(open("/dev/null", O_RDWR | O_CLOEXEC));
         engine.warmer = engine.null.duplicate();
         definition.name = "test";
-        definition.prefork.warm = conf::Warm::clone;
+        definition.prefork->warm = conf::Warm::clone;
         warm.emplace(engine, *this, definition);
     }
     ~World() override {

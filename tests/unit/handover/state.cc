@@ -48,17 +48,17 @@ State example() {
     service.handler.identity = sys::Identity{1, 2, {3, 4}, "daemon"};
     service.handler.rlimits = {{7, 1, ~rlim_t{0}}};
     service.max_lifetime = std::chrono::seconds(5);
-    service.socket.v6only = false;
-    service.limits.rate = conf::Rate{std::chrono::seconds(2), 3};
-    service.limits.max_load = 0.1;
-    service.access.allow = {*sys::parse_prefix("10.0.0.0/8")};
-    service.access.times = {{2, 3, 4}};
+    service.socket->v6only = false;
+    service.limits->rate = conf::Rate{std::chrono::seconds(2), 3};
+    service.limits->max_load = 0.1;
+    service.access->allow = {*sys::parse_prefix("10.0.0.0/8")};
+    service.access->times = {{2, 3, 4}};
     state.catalog.services["web"] = service;
     state.catalog.control.readers = {100};
 
     core::ServiceState& running = state.services.emplace_back();
     running.name = "web";
-    running.hold = 1;
+    running.wish = 1;
     running.stats.accepted = 12;
     running.stats.handler_time.add(std::chrono::milliseconds(3));
     running.errors.partial = "half a l\xefne";
@@ -128,8 +128,8 @@ TEST_CASE("a state that is cut off, of another shape or out of range is refused"
     CHECK_FALSE(with("\"abc\"", "7"));
     CHECK_FALSE(with(fmt::format("{}", ~std::uint64_t{0}), "18446744073709551616"));
     CHECK_FALSE(with("\"begun\":17", "\"begun\":17.5"));
-    CHECK_FALSE(with("\"hold\":1", "\"hold\":2147483648"));
-    CHECK_FALSE(with("\"hold\":1", "\"hold\":null"));
+    CHECK_FALSE(with("\"wish\":1", "\"wish\":2147483648"));
+    CHECK_FALSE(with("\"wish\":1", "\"wish\":null"));
     CHECK_FALSE(with("\"transport\":0", "\"transport\":7"));
     CHECK_FALSE(with("\"current\":[", "\"current\":[{},"));
     CHECK_FALSE(with("/caf", "/\xe2\x82\xac"));  // a code point that is no byte
@@ -143,15 +143,15 @@ TEST_CASE("a state that is cut off, of another shape or out of range is refused"
 
 TEST_CASE("what a state has beside is passed over, and what it lacks keeps its default") {
     const auto empty = handover::read_state(R"({"superd":5,"state":{"next year's":[1],"proof":"x",
-        "services":[{"name":"web","hold":2,"current":[{"definition":{"name":"web","limits":{"burst":{}}}}]}]}})");
+        "services":[{"name":"web","wish":2,"current":[{"definition":{"name":"web","limits":{"burst":{}}}}]}]}})");
     REQUIRE(empty);
     CHECK(empty->proof == "x");
     CHECK(empty->pid_file == -1);
     const core::ServiceState& web = empty->services.at(0);
-    CHECK(web.hold == 2);
+    CHECK(web.wish == 2);
     CHECK(web.errors.read == -1);
     CHECK(web.current->model.text == "{}");
-    CHECK(web.current->definition.limits.instances == conf::Limits().instances);
+    CHECK(web.current->definition.limits->instances == conf::Limits().instances);
     CHECK(web.current->definition.stderr_rate == conf::Service().stderr_rate);
 }
 
@@ -250,7 +250,7 @@ TEST_CASE("the state that superd 0.1.0 has written is read: every model, sockets
     const conf::Service& parked = state->catalog.services.at("parked");
     CHECK(parked.model == conf::Model::prefork);
     CHECK(parked.handler.identity->user == "nobody");
-    CHECK(parked.prefork.max_spare == 2);
+    CHECK(parked.prefork->max_spare == 2);
     CHECK(parked.stderr_rate == conf::Service().stderr_rate);  // 0.1.0 has none
     REQUIRE(state->ports.size() == 7);
     CHECK(state->ports[3].socket->given);

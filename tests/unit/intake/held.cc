@@ -140,7 +140,7 @@ TEST_CASE("a shorter wait_timeout after a reload holds for those who come then, 
     World world(one_of_each_source(60s));
     const auto first = world.client(), long_held = world.client();
     CHECK(world.serve() == 1);
-    world.definition.limits.wait_timeout = 1s;
+    world.definition.limits->wait_timeout = 1s;
     world.intake.configure(world.definition);
     const auto short_held = world.client();
     CHECK(world.serve() == 0);
@@ -187,7 +187,7 @@ TEST_CASE("a lifted limit lets the held ones in after a reload") {
     World world(one_of_each_source());
     const auto first = world.client(), second = world.client(), third = world.client();
     CHECK(world.serve() == 1);
-    world.definition.limits.per_source.reset();
+    world.definition.limits->per_source.reset();
     world.intake.configure(world.definition);
     CHECK(world.serve() == 2);
     CHECK(world.intake.held() == 0);

@@ -15,8 +15,8 @@ TEST_CASE("workers: min_spare on each listener, replaced when they leave, never 
     FakeHost host;
     host.listener_count = 2;
     conf::Service definition;
-    definition.prefork.min_spare = 3;
-    definition.limits.instances = 5;
+    definition.prefork->min_spare = 3;
+    definition.limits->instances = 5;
     Workers pool(host, definition);
     pool.resume();
     CHECK(host.workers.size() == 5);
@@ -74,8 +74,8 @@ struct Reporting {
 conf::Service spares(int least, int most) {
     conf::Service definition;
     definition.model = conf::Model::prefork;
-    definition.prefork.min_spare = least;
-    definition.prefork.max_spare = most;
+    definition.prefork->min_spare = least;
+    definition.prefork->max_spare = most;
     return definition;
 }
 
@@ -135,7 +135,7 @@ void take_long_clients(Reporting& r, std::set<pid_t>& busy) {
 
 TEST_CASE("a busy worker has a spare one started in its place, and each client that waits one more, up to instances") {
     auto definition = spares(2, 200);
-    definition.limits.instances = 120;
+    definition.limits->instances = 120;
     Reporting r(definition);
     r.settle();
     r.report(101, 1, 0);
@@ -175,7 +175,7 @@ TEST_CASE("workers that are soon done with all that wait are left to it, and lon
 
 TEST_CASE("a shortage that ends within grow_after is none, and what was reported before its end counts") {
     auto definition = spares(1, 8);
-    definition.prefork.grow_after = 40ms;
+    definition.prefork->grow_after = 40ms;
     Reporting r(definition);
     r.settle();
     for (int i = 0; i < 10; ++i) {
@@ -237,7 +237,7 @@ TEST_CASE("a shortage goes on in the superd that takes over") {
 TEST_CASE(
     "what reports leaves down to max_spare soon after a burst, down to min_spare after max_idle, then all is quiet") {
     auto definition = spares(2, 4);
-    definition.prefork.max_idle = 10s;
+    definition.prefork->max_idle = 10s;
     Reporting r(definition);
     r.settle();
     r.host.queue = 18;
@@ -263,7 +263,7 @@ TEST_CASE(
 
 TEST_CASE("a busy worker is not let go as surplus, and no worker is while a client waits") {
     auto definition = spares(1, 8);
-    definition.prefork.max_idle = 10s;
+    definition.prefork->max_idle = 10s;
     Reporting r(definition);
     r.settle();
     for (const pid_t pid : {101, 102}) {
@@ -283,7 +283,7 @@ TEST_CASE("a busy worker is not let go as surplus, and no worker is while a clie
 
 TEST_CASE("a worker that reports is renewed after max_requests, whether or not it counts itself") {
     auto definition = spares(1, 8);
-    definition.prefork.max_requests = 3;
+    definition.prefork->max_requests = 3;
     Reporting r(definition);
     r.settle();
     for (int i = 0; i < 3; ++i) {
@@ -300,7 +300,7 @@ TEST_CASE("a worker that reports is renewed after max_requests, whether or not i
 
 TEST_CASE("min_spare = 0: the first client brings the first worker, and after max_idle none is left") {
     auto definition = spares(0, 8);
-    definition.prefork.max_idle = 10s;
+    definition.prefork->max_idle = 10s;
     Reporting r(definition);
     CHECK(r.host.workers.empty());
     CHECK(r.pool.wants(0));
@@ -320,8 +320,8 @@ TEST_CASE("min_spare = 0: the first client brings the first worker, and after ma
 TEST_CASE(
     "workers that do not report: more while clients have waited for grow_after, doubling, half of them less later") {
     auto definition = spares(1, 8);
-    definition.prefork.grow_after = 40ms;
-    definition.prefork.max_idle = 10s;
+    definition.prefork->grow_after = 40ms;
+    definition.prefork->max_idle = 10s;
     FakeHost host;
     Workers pool(host, definition);
     pool.resume();
@@ -357,7 +357,7 @@ TEST_CASE(
 TEST_CASE(
     "a queue that empties in between does not make the pool grow, and no more workers are started than clients wait") {
     auto definition = spares(1, 8);
-    definition.prefork.grow_after = 40ms;
+    definition.prefork->grow_after = 40ms;
     FakeHost host;
     Workers pool(host, definition);
     pool.resume();
@@ -384,7 +384,7 @@ TEST_CASE("delayed: one worker, another once clients have waited for the delay, 
     auto definition = spares(3, 8);
     definition.model = conf::Model::delayed;
     definition.delay = 250ms;
-    definition.prefork.max_idle = 10s;
+    definition.prefork->max_idle = 10s;
     for (const bool reports : {false, true}) {
         Said said;
         FakeHost host;
@@ -418,7 +418,7 @@ TEST_CASE("delayed: one worker, another once clients have waited for the delay, 
 TEST_CASE("a worker that dies at once is not replaced at once") {
     FakeHost host;
     conf::Service definition;
-    definition.prefork.min_spare = 1;
+    definition.prefork->min_spare = 1;
     Workers pool(host, definition);
     pool.resume();
     pool.exited(*host.workers.begin(), End::badly);
@@ -431,8 +431,8 @@ TEST_CASE("a worker that dies at once is not replaced at once") {
 TEST_CASE("a worker past max_age leaves once its successor has proved to live, and stays if that dies") {
     FakeHost host;
     conf::Service definition;
-    definition.prefork.min_spare = 1;
-    definition.prefork.max_age = 60s;
+    definition.prefork->min_spare = 1;
+    definition.prefork->max_age = 60s;
     Workers pool(host, definition);
     pool.resume();
     const Instant begin = host.time;
@@ -452,7 +452,7 @@ TEST_CASE("workers: each listener has one before any has two, if places are few"
     host.listener_count = 3;
     host.places = 4;
     conf::Service definition;
-    definition.prefork.min_spare = 2;
+    definition.prefork->min_spare = 2;
     Workers pool(host, definition);
     pool.resume();
     CHECK(host.started_on == std::vector<std::size_t>{0, 1, 2, 0});
@@ -467,8 +467,8 @@ TEST_CASE("workers: each listener has one before any has two, if instances are f
     FakeHost host;
     host.listener_count = 3;
     conf::Service definition;
-    definition.prefork.min_spare = 2;
-    definition.limits.instances = 4;
+    definition.prefork->min_spare = 2;
+    definition.limits->instances = 4;
     Workers pool(host, definition);
     pool.resume();
     CHECK(host.started_on == std::vector<std::size_t>{0, 1, 2, 0});
@@ -478,9 +478,9 @@ TEST_CASE("a worker past max_age that frees its place only by leaving is then re
     FakeHost host;
     host.places = 2;
     conf::Service definition;
-    definition.prefork.min_spare = 2;
-    definition.prefork.max_age = 60s;
-    definition.limits.instances = 2;
+    definition.prefork->min_spare = 2;
+    definition.prefork->max_age = 60s;
+    definition.limits->instances = 2;
     Workers pool(host, definition);
     pool.resume();
     CHECK(pool.spare() == 2);
@@ -501,7 +501,7 @@ TEST_CASE("a listener that has lost its worker comes before one that wants anoth
     FakeHost host;
     host.listener_count = 2;
     auto definition = spares(2, 8);
-    definition.limits.instances = 2;
+    definition.limits->instances = 2;
     Workers pool(host, definition);
     pool.resume();
     CHECK(host.started_on == std::vector<std::size_t>{0, 1});
@@ -527,7 +527,7 @@ TEST_CASE(
     "many long clients at once: each waiting client has a worker on its way, however many have been started before") {
     FakeHost host;
     auto definition = spares(1, 8);
-    definition.prefork.grow_after = 40ms;
+    definition.prefork->grow_after = 40ms;
     Workers pool(host, definition);
     pool.resume();
     host.queue = 20;
@@ -557,7 +557,7 @@ TEST_CASE("min_spare = 0, workers that report: each waiting client has one on it
 TEST_CASE("workers that leave early always have successors soon") {
     FakeHost host;
     auto definition = spares(1, 8);
-    definition.prefork.max_requests = 1;
+    definition.prefork->max_requests = 1;
     Workers pool(host, definition);
     pool.resume();
     for (int i = 0; i < 20; ++i) {
@@ -584,8 +584,8 @@ TEST_CASE("pools forget early ends once their workers work") {
 
 TEST_CASE("no worker is let go for age or requests while no successor can be started") {
     auto definition = spares(2, 8);
-    definition.prefork.max_age = 60s;
-    definition.prefork.max_requests = 5;
+    definition.prefork->max_age = 60s;
+    definition.prefork->max_requests = 5;
     Reporting r(definition);
     r.settle();
     r.host.scarce = true;
