@@ -279,11 +279,19 @@ void Workers::woken() {
     timer_.reset();
     if (drained_) return;
     const Instant time = host_.now();
-    if (retry_at_ && *retry_at_ <= time) {
+    const bool tries = retry_at_ && *retry_at_ <= time;
+    if (tries) {
         retry_at_.reset();
         dying_ = false;
     }
+    const std::size_t before = workers_.size();
     fill();  // whoever is missing comes before anybody leaves
+    // Whether those live is to show before clients who wait bring more: a handler that dies is not tried in numbers.
+    for (Pool& pool : pools_)
+        if (tries && workers_.size() > before && pool.look_at) {
+            pool.filled_since = time;
+            pool.taken_before = pool.taken;
+        }
     replace_old();
     for (std::size_t listener = 0; listener < pools_.size(); ++listener) {
         const Pool& pool = pools_[listener];

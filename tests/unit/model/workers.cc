@@ -428,6 +428,26 @@ TEST_CASE("a worker that dies at once is not replaced at once") {
     CHECK(host.workers.size() == 2);
 }
 
+TEST_CASE("workers that die at once are tried one by one, however many clients wait") {
+    FakeHost host;
+    conf::Service definition;
+    definition.prefork->min_spare = 1;
+    Workers pool(host, definition);
+    pool.resume();
+    host.queue = 20;
+    pool.ready(0);
+    for (int i = 0; i < 8; ++i) {
+        const auto before = host.workers.size();
+        pool.exited(host.last, End::badly);
+        while (host.workers.size() == before) host.pass(pool);
+        CHECK(host.workers.size() == before + 1);
+    }
+    // The last one lives, and those who still wait after grow_after bring more.
+    const auto tried = host.workers.size();
+    while (host.wake && host.workers.size() < tried + 3) host.pass(pool);
+    CHECK(host.workers.size() >= tried + 3);
+}
+
 TEST_CASE("a worker past max_age leaves once its successor has proved to live, and stays if that dies") {
     FakeHost host;
     conf::Service definition;
