@@ -3,6 +3,7 @@
 
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <string>
 
 namespace superd::core {
@@ -46,6 +47,8 @@ proc::Environment listener_environment(const std::vector<const net::Listener*>& 
     if (listeners.empty()) return environment;
     const sys::Address& where = listeners.front()->address();
     const bool single = listeners.size() == 1;
+    const auto is_unix = [](const net::Listener* one) { return one->address().family() == AF_UNIX; };
+    if (std::ranges::any_of(listeners, is_unix) && !std::ranges::all_of(listeners, is_unix)) return environment;
     if (where.family() == AF_UNIX) {
         environment.set("PROTO", "UNIX");
         if (single) environment.set("UNIXLOCALPATH", where.host());

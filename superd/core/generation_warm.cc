@@ -128,15 +128,18 @@ bool Generation::copy_serves(model::Client& client) {
 
 bool Generation::hand_over_warm(pid_t pid, Child& child, const model::Client& client) {
     const bool to_client = definition_.handler.error_output == conf::Stderr::socket;
-    if (warmth_ && warmth_->warm.look() && child.warm->go(client.connection.get(), to_client)) return true;
+    if (warmth_ && warmth_->warm.look() && child.warm->go(client.connection.get(), to_client)) {
+        warmth_->warm.serves(child.copy_of);
+        return true;
+    }
     retire(pid);
     return false;
 }
 
-/// It tells nothing but that it goes, or has gone.
+/// It tells nothing but that it goes, or has gone; or that its client was kept from it, by a security module.
 void Generation::hear_warm(Child& child) {
-    while (child.warm->next()) {
-    }
+    while (const auto event = child.warm->next())
+        if (event->kind == proc::WarmProcess::Event::Kind::failed) kill(child.warm->pid(), SIGKILL);
     if (child.warm->is_open()) return;
     child.pair_source = {};
     child.warm->close();

@@ -13,6 +13,7 @@ struct Generation::Warmth final : Warm::Host {
     explicit Warmth(Generation& whose) : generation(whose), warm(whose.engine_, *this, whose.definition_) {}
 
     Result<pid_t> start(ChildOwner& owner, sys::Fd channel) override;
+    bool is_ready() const override { return generation.has_all_sockets(); }
     bool waits(std::unique_ptr<proc::WarmProcess> process, pid_t copy_of) override;
     void serves(pid_t pid, pid_t copy_of, model::Client client) override;
     void serve_cold(model::Client client) override {

@@ -106,8 +106,9 @@ Result<Warm::Process*> Warm::start(bool trial) try {
     ++host_.counts().templates;
     process->warm = WarmProcess(*pid, std::move(pair->ours));
     Process& kept = *place.take(*pid, std::move(process));
-    if (!watch(kept)) put_to_death(kept);
-    return &kept;
+    if (watch(kept)) return &kept;
+    put_to_death(kept);
+    return fail_errno("watch a process", ENOMEM);
 } catch (const std::bad_alloc&) {
     return fail_errno("start a handler", ENOMEM);
 }
@@ -141,6 +142,7 @@ bool Warm::watch(Coming& coming) try {
 void Warm::try_template() {
     if (drained_ || (start_at_ && now() < *start_at_)) return;
     start_at_.reset();
+    if (!host_.is_ready()) return;  // begin() follows
     const auto is_one = [](const auto& entry) { return entry.second->trial && !entry.second->leaving; };
     if (std::ranges::any_of(processes_, is_one)) return;
     const bool due =
@@ -155,7 +157,7 @@ void Warm::try_template() {
 }
 
 model::Parking Warm::start_one() {
-    if (start_at_) return {Outcome::later, 0};
+    if (start_at_ || !host_.is_ready()) return {Outcome::later, 0};
     const auto started = start(false);
     if (started) return {Outcome::coming, 0};
     if (!engine_.warmer) return {Outcome::later, 0};
@@ -186,14 +188,15 @@ bool Warm::serve(model::Client& client) try {
     const Instant time = now();
     if (asked.size() >= kMostUnanswered || (!asked.empty() && time - asked.front().since > kKeepsUp)) return false;
     const bool errors_to_client = definition_.handler.error_output == conf::Stderr::socket;
+    engine_.unanswered.insert(this);
     asked.push_back({++serial_, time, {}});
     if (!template_->warm.copy_for(client.connection.get(), errors_to_client, serial_)) {
         asked.pop_back();
+        note_unanswered();
         return false;
     }
     asked.back().client = std::move(client);
     set_alarm();
-    note_unanswered();
     return true;
 } catch (const std::bad_alloc&) {
     return false;
@@ -204,6 +207,10 @@ bool Warm::look() {
     renew(WarmRenewal::changed, kSaving);
     set_alarm();
     return false;
+}
+
+void Warm::serves(pid_t copy_of) {
+    if (template_ != nullptr && template_->warm.pid() == copy_of) ++template_->served;
 }
 
 void Warm::crashed(pid_t copy_of) {
@@ -326,39 +333,64 @@ void Warm::set_alarm() {
         if (when && (!next || *when < *next)) next = when;
     };
     if (!drained_) {
-        by(start_at_);
+        by(start_at_ ? start_at_ : level_.retry_at());
         by(age_at_);
-        by(level_.retry_at());
     }
-    for (const auto& [pid, process] : processes_) {
-        by(process->closes_by);
-        if (!process->asked.empty() && !process->closes_by) by(process->asked.front().since + kPatience);
-    }
+    for (const auto& [pid, process] : processes_) by(process->closes_by ? process->closes_by : late_at(*process));
     if (!coming_.empty()) by(coming_.front().since + kPatience);
     if (!next) return alarm_.clear();
     if (alarm_.when() != next) (void)alarm_.set(*next);
 }
 
+std::optional<Instant> Warm::late_at(const Process& process) const {
+    // The tracer keeps this time; but it may be stopped.
+    if (process.warm.state() == WarmProcess::State::starting)
+        return process.started + definition_.prefork->warm_within + kPatience;
+    if (!process.asked.empty()) return process.asked.front().since + kPatience;
+    return std::nullopt;
+}
+
+/// It does not answer in time.
+void Warm::give_up(Process& process) {
+    const bool starting = process.warm.state() == WarmProcess::State::starting;
+    const bool leaving = process.leaving;
+    if (starting)
+        process.not_started = "it was not ready in time";
+    else
+        engine_.log.write(Level::notice,
+                          fmt::format("the template {} does not answer and is killed; its clients are served by fork",
+                                      process.warm.pid()),
+                          {{"SERVICE", definition_.name}, {"CHILD_PID", process.warm.pid()}});
+    put_to_death(process);
+    if (starting) process.leaving = leaving;  // its end is a reason to fall
+    if (!starting && !leaving) renew(WarmRenewal::ended);
+}
+
+/// Copies that were to wait and have not said so in time. False: there are none.
+bool Warm::drop_late_copies(Instant time) {
+    const std::size_t before = coming_.size();
+    while (!coming_.empty() && coming_.front().since + kPatience <= time) {
+        coming_.pop_front();
+        host_.model().park_failed();
+    }
+    return coming_.size() != before;
+}
+
 void Warm::ring() {
     const Instant time = now();
-    const bool silent = template_ != nullptr && !coming_.empty() && coming_.front().since + kPatience <= time;
+    const bool silent = drop_late_copies(time) && template_ != nullptr;
     std::vector<pid_t> pids;  // since any of them may go by what is done to another
     for (const auto& [pid, process] : processes_) pids.push_back(pid);
     for (const pid_t pid : pids) {
         const auto at = processes_.find(pid);
         if (at == processes_.end()) continue;
         Process& process = *at->second;
-        const bool late = !process.asked.empty() && process.asked.front().since + kPatience <= time;
+        const auto late = late_at(process);
         if (process.closes_by && *process.closes_by <= time) {
             process.closes_by = time + kPatience;  // where it cannot be killed
-            closed(process);
-        } else if (!process.closes_by && (late || (silent && &process == template_))) {
-            engine_.log.write(
-                Level::notice,
-                fmt::format("the template {} does not answer and is killed; its clients are served by fork", pid),
-                {{"SERVICE", definition_.name}, {"CHILD_PID", pid}});
-            put_to_death(process);
-            renew(WarmRenewal::ended);
+            close(process);
+        } else if (!process.closes_by && ((late && *late <= time) || (silent && &process == template_))) {
+            give_up(process);
         }
     }
     if (!drained_ && age_at_ && *age_at_ <= time) renew(WarmRenewal::aged);
@@ -367,9 +399,10 @@ void Warm::ring() {
         try_template();
         host_.model().resume();
     }
-    if (level_.retry_at() && *level_.retry_at() <= time) try_template();
+    if (!start_at_ && level_.retry_at() && *level_.retry_at() <= time) try_template();
     // One that was not due any more must not ring for ever.
-    if (level_.retry_at() && *level_.retry_at() <= time) level_.trying();
+    if (!start_at_ && level_.retry_at() && *level_.retry_at() <= time)
+        level_.trying(host_.is_ready() ? std::nullopt : std::optional(time + WarmLevel::kMinute));
     over();
 }
 

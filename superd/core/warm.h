@@ -33,6 +33,8 @@ class Warm final : public ChildOwner {
         /// Starts the handler by superd-warm, with the other end of `channel` as proc::warm::kChannel. The Engine knows
         /// it as `owner`'s.
         virtual Result<pid_t> start(ChildOwner& owner, sys::Fd channel) = 0;
+        /// Are all addresses there? begin() follows when they are.
+        virtual bool is_ready() const = 0;
         /// It waits for a client, and is the host's from now on. False: it is not wanted, and is killed.
         virtual bool waits(std::unique_ptr<proc::WarmProcess> process, pid_t copy_of) = 0;
         /// A copy has begun to serve this client.
@@ -60,6 +62,8 @@ class Warm final : public ChildOwner {
     /// Asked before a client is handed to one that waits: what has changed meanwhile is no longer served. False: all
     /// that waited are let go just now.
     bool look();
+    /// A copy that waited has been handed its client.
+    void serves(pid_t copy_of);
     /// A copy ended in a way that tells of its addresses, or of a try to find them.
     void crashed(pid_t copy_of);
 
@@ -147,6 +151,12 @@ class Warm final : public ChildOwner {
     void let_go();
     void leave(Process& process);
     void put_to_death(Process& process);
+    /// Takes what it has told, and has its processes told nothing more; then closed().
+    void close(Process& process);
+    /// nullopt: nothing is expected of it.
+    std::optional<Instant> late_at(const Process& process) const;
+    void give_up(Process& process);
+    bool drop_late_copies(Instant time);
     void fall(Value value, WarmFallback why, std::string reason);
     void tell_level();
     void note_facts(const Process& process);

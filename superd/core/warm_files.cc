@@ -72,6 +72,7 @@ bool WarmFiles::add(const std::vector<proc::WarmFile>& files, std::int64_t since
         const std::string path = root_ + file.path;
         if (is_of_kernel(file.path) || writable_(path)) continue;
         if (file.changed >= since && access(path.c_str(), F_OK) != 0) continue;
+        if (files_.size() >= 2 * kMostOfOne) continue;  // each start may name others
         files_.emplace(file.path, file);
         if (files_.size() > kMostOfOne || !watch_.add(path)) unwatched_.push_back(file.path);
         // After the watch is set: what happens from now on is heard.

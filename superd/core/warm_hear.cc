@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/socket.h>
 
 #include <algorithm>
 
@@ -177,6 +178,16 @@ void Warm::take_failure(Process& process, const Event& event) {
     }
 }
 
+void Warm::close(Process& process) {
+    const pid_t pid = process.warm.pid();
+    // From here on a copy that is late hears that nobody listens, and leaves.
+    if (process.warm.is_open()) {
+        shutdown(process.warm.channel(), SHUT_RD);
+        hear(process);
+    }
+    if (const auto at = processes_.find(pid); at != processes_.end()) closed(*at->second);
+}
+
 /// Whoever has not been told of by now is not being served: nobody has the channel any more by which they were sent.
 void Warm::closed(Process& process) {
     process.source = {};
@@ -214,10 +225,13 @@ void Warm::conclude(Process& process) {
     std::string why = process.not_started.empty() ? describe(process.warm) : process.not_started;
     const auto fallback =
         process.not_started.empty() ? fallback_of(process.warm.obstacle()) : WarmFallback::not_started;
+    const std::vector<proc::WarmFile> files = process.warm.files();
+    const auto since = process.since;
     if (was_template) template_ = nullptr;
     processes_.erase(process.warm.pid());
     if (was_template) return renew(WarmRenewal::ended);
     if (leaving || drained_) return;
+    (void)files_.add(files, since);  // once one has changed, it is tried again
     fall(Value::off, fallback, std::move(why));
     if (!trial) host_.model().park_failed();
     host_.model().resume();

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "core/warm_level.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace superd::core {
@@ -19,8 +20,11 @@ void WarmLevel::reached(Value value, Instant time) {
 
 bool WarmLevel::failed(Value value, std::string reason, Instant time) {
     in_force_ = value;
-    often_ = false;
     retry_at_ = time + backoff_.next();
+    if (often_ && !renewals_.empty() && time < renewals_.back() + kMinute)
+        retry_at_ = std::max(*retry_at_, renewals_.back() + kMinute);
+    else
+        often_ = false;
     reason_ = std::move(reason);
     if (reason_ == told_) return false;
     told_ = reason_;
@@ -31,7 +35,12 @@ bool WarmLevel::renewed(Instant time) {
     while (!renewals_.empty() && renewals_.front() <= time - kMinute) renewals_.pop_front();
     renewals_.push_back(time);
     if (often_) retry_at_ = time + kMinute;
-    if (renewals_.size() <= kMostRenewals || in_force_ == Value::off) return false;
+    if (renewals_.size() <= kMostRenewals) return false;
+    if (in_force_ == Value::off) {  // nothing is lower, but it is not tried with each change either
+        often_ = true;
+        retry_at_ = time + kMinute;
+        return false;
+    }
     renewals_ = {time};
     in_force_ = below(in_force_);
     often_ = true;

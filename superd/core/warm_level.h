@@ -32,7 +32,7 @@ class WarmLevel {
 
     /// When what was asked for is tried again. While it is, the lower level stays in force.
     const std::optional<Instant>& retry_at() const { return retry_at_; }
-    void trying() { retry_at_.reset(); }
+    void trying(std::optional<Instant> again = {}) { retry_at_ = again; }
     /// What was the matter may have changed.
     void changed(Instant time);
 

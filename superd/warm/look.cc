@@ -148,8 +148,11 @@ Obstacle look_at_memory(pid_t process, Files& files, char (&detail)[128]) {
 bool Files::tell_open(pid_t process, const char* name) {
     char link[64], path[4096];
     std::snprintf(link, sizeof link, "/proc/%d/%s", process, name);
-    struct stat about {};
-    if (stat(link, &about) != 0) return false;
+    struct stat about {
+    }, how{};
+    if (stat(link, &about) != 0 || lstat(link, &how) != 0) return false;
+    // What it writes as well is its own business; the link's mode is that of the open file (proc_pid_fd(5)).
+    if (S_ISREG(about.st_mode) && std::strncmp(name, "fd/", 3) == 0 && (how.st_mode & S_IWUSR) != 0) return false;
     if (S_ISCHR(about.st_mode))
         return major(about.st_rdev) == 1 && (minor(about.st_rdev) == 8 || minor(about.st_rdev) == 9);
     if (!S_ISREG(about.st_mode)) return false;

@@ -125,6 +125,10 @@ SUPERD_STUB void stub(StubData* data) {
     char nothing;
     if (receive(data->tracing, &nothing, 1, data->channel) <= 0 || data->channel < 0) leave(127);
     if (data->stays == 0) raw_syscall(SYS_close, data->tracing);
+    // A number for its client, which stays free, since nothing else runs here.
+    const long number = raw_syscall(SYS_fcntl, data->channel, F_DUPFD_CLOEXEC, 0);
+    if (number < 0) leave(127);
+    raw_syscall(SYS_close, number);
     answer(data->channel, Word::parked, 0, 0);
     for (;;) {
         Command command;

@@ -109,7 +109,7 @@ bool selects(pid_t process, const std::uint64_t (&a)[6], int most) {
 
 /// What kind of socket it is: the placeholder is of the same.
 bool asks_for_kind(std::uint64_t level, std::uint64_t name) {
-    return level == SOL_SOCKET && (name == SO_TYPE || name == SO_DOMAIN || name == SO_ACCEPTCONN);
+    return level == SOL_SOCKET && (name == SO_TYPE || name == SO_ACCEPTCONN);
 }
 
 }  // namespace

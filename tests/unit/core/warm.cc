@@ -126,6 +126,7 @@ struct World final : Warm::Host {
         engine.children[pid] = &owner;
         return pid;
     }
+    bool is_ready() const override { return ready; }
     bool waits(std::unique_ptr<proc::WarmProcess> process, pid_t of) override {
         ours.push_back(process->pid());
         copy_of = of;
@@ -202,7 +203,7 @@ struct World final : Warm::Host {
     std::vector<model::Client> cold;
     pid_t copy_of = 0;
     int scarce = 0, lefts = 0;
-    bool startable = true;
+    bool startable = true, ready = true;
     sys::Fd client;
     std::optional<Warm> warm;
 };
@@ -237,6 +238,28 @@ TEST_CASE("clone: a template is started by itself; copies of it wait for clients
     CHECK(world.numbers.copies == 3);
     CHECK(world.warm->report().served == 1);
     CHECK(world.cold.empty());
+}
+
+TEST_CASE("while an address is missing nobody is started, and that is no failure") {
+    World world(obey);
+    world.ready = false;
+    world.warm->begin();
+    CHECK(world.engine.children.empty());
+    CHECK(world.scarce == 0);
+    CHECK(std::string(world.warm->report().in_force) == "clone");
+    world.ready = true;
+    world.warm->begin();
+    world.run({{[&] { return world.has_template(); }}});
+}
+
+TEST_CASE("a process that never tells anything is given up") {
+    World world([](const Actor&) {});
+    world.definition.prefork->warm_within = 10ms;
+    world.warm->begin();
+    world.run({{[&] { return std::string(world.warm->report().in_force) == "off"; }}});
+    CHECK(world.warm->report().reason == "it was not ready in time");
+    CHECK(world.said == std::vector<std::string>{"clients are served as with prefork.warm = \"off\" instead of "
+                                                 "\"clone\": it was not ready in time"});
 }
 
 TEST_CASE("clone: clients of a template that dies, and has not answered, are served by fork, and another follows") {

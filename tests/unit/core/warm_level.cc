@@ -63,6 +63,20 @@ TEST_CASE("more than six renewals in a minute lower the value step by step, unti
     CHECK(level.in_force() == Value::clone);
 }
 
+TEST_CASE("a failure does not end the quiet minute, and changes are not tried one by one where nothing is lower") {
+    Instant time{1000s};
+    WarmLevel level(Value::start);
+    for (int i = 0; i < 7; ++i) (void)level.renewed(time);
+    CHECK(level.in_force() == Value::off);
+    (void)level.failed(Value::off, "it ended", time + 1s);
+    CHECK(*level.retry_at() >= time + WarmLevel::kMinute);
+    WarmLevel other(Value::clone);
+    (void)other.failed(Value::off, "it ended", time);
+    for (int i = 0; i < 7; ++i) CHECK_FALSE(other.renewed(time));
+    other.changed(time);
+    CHECK(other.retry_at() == time + WarmLevel::kMinute);
+}
+
 TEST_CASE("the value in force, and why, goes over an upgrade") {
     Instant time{1000s};
     WarmLevel level(Value::clone);
