@@ -40,7 +40,7 @@ struct Engine {
     std::function<void()> report;                     ///< to the manager: how many addresses are served
     // The objects concerned keep these up to date, so that nothing has to go through all of them:
     std::set<Port*> exposed = {};            ///< addresses that others may change, that are waited for or in trouble
-    std::size_t missing = 0;                 ///< of these the ones that are not served, waited for or in trouble
+    std::size_t missing = 0;                 ///< the number of these that are not served, waited for or in trouble
     std::size_t unsettled = 0;               ///< what cannot be written down for an upgrade
     std::vector<std::string> finished = {};  ///< services that may be forgotten
     std::function<void()> forget_soon = {};  ///< has `finished` looked at, once all that is ready has been handled

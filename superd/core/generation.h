@@ -43,7 +43,7 @@ class Generation final : public model::Host, public ChildOwner {
     void take_up();
     /// nullopt: its handlers are not to be warm.
     std::optional<WarmReport> warm_report() const;
-    /// No longer in force: what waits for clients leaves, what has one goes on.
+    /// No longer in force: children that wait for clients leave; those that have one continue.
     void drain();
     bool drained() const { return drained_; }
     /// Ends every child by stop_signal, then KILL.
@@ -106,14 +106,14 @@ class Generation final : public model::Host, public ChildOwner {
     struct Lingering {
         std::size_t listener = 0;
         net::Listener socket;
-        Instant from, until;  ///< when it ends at the soonest, and at the latest
+        Instant from, until;  ///< the earliest and the latest end
         Counted unsettled;
     };
 
     /// Its warm handlers, and what they ask of it.
     struct Warmth;
 
-    /// nullptr: the address is not there, or not yet.
+    /// nullptr: the address has no socket, or not yet.
     net::Listener* socket(std::size_t listener) const;
     void linger_on();
     /// How children are made to leave.
@@ -153,7 +153,7 @@ class Generation final : public model::Host, public ChildOwner {
     /// A copy of this template was ended by this signal.
     void copy_ended(pid_t copy_of, int number);
     void report_warm(std::vector<ProcessReport>& out, std::size_t most, bool former) const;
-    /// Its lifetime, and what it says. False: no memory for it.
+    /// Sets its lifetime and listens to its reports. False: not enough memory.
     bool attend(pid_t pid, Child& child);
     void log_start(pid_t pid, const Child& child);
     /// Did an owner leave without reading what it was started for?

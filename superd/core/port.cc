@@ -57,7 +57,7 @@ std::optional<net::Listener> Port::install(net::Listener listener) {
     listener_.emplace(std::move(listener));
     where_.reset();
     if (hitch_) hitch_->attempt = nullptr;
-    forget_trouble();  // and updates
+    forget_trouble();  // this also updates
     return before;
 }
 
@@ -82,7 +82,7 @@ void Port::wait(const Error& why, std::function<Result<net::Listener>()> attempt
     if (hitch_->retry.is_set()) return;
     if (!why.text.empty())
         engine_.log.write(Level::warning,
-                          fmt::format("waiting for {}: {}; trying again until it can be had", where().uri(), why.text),
+                          fmt::format("waiting for {}: {}; trying again until it is available", where().uri(), why.text),
                           {{"SERVICE", owner_->name()}, {"ADDRESS", where().uri()}, {"ERRNO", why.code}});
     try_later();
 }
@@ -135,7 +135,7 @@ bool Port::amiss(const net::Health& health) {
     is.renewable = health.renewable;
     update();
     if (news || !hitch_->retry.is_set()) try_later(is.renew_at);
-    // What a new socket mends at once is told as that.
+    // If a new socket corrects it at once, that is what is logged.
     return news && !may_renew();
 }
 

@@ -29,7 +29,7 @@ class Port {
     const std::string& key() const { return key_; }
     const conf::Listen& where() const { return listener_ ? listener_->where() : *where_; }
     net::Listener* listener() { return listener_ ? &*listener_ : nullptr; }
-    /// "tcp://127.0.0.1:40123"; what was asked for while there is no socket.
+    /// "tcp://127.0.0.1:40123"; without a socket, the address as it was asked for.
     std::string uri() const { return listener_ ? listener_->uri() : where_->uri(); }
 
     /// Puts a socket in place; returns the previous one, if any.
@@ -71,9 +71,9 @@ class Port {
     void renewed();
     /// nullptr: none.
     const std::string* trouble() const { return hitch_ && hitch_->now.trouble ? &*hitch_->now.trouble : nullptr; }
-    /// No client comes by the socket.
+    /// No client reaches the socket.
     bool deaf() const { return hitch_ && hitch_->now.deaf; }
-    /// Makes the attempt that is waited for now.
+    /// Makes the pending attempt now.
     void try_again();
     /// A handler gets the socket itself.
     void note_given();

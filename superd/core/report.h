@@ -60,7 +60,7 @@ struct ProcessReport {
     std::string service;
     pid_t pid = 0;
     const char* kind = "";  ///< handler, owner, worker, parked, template
-    std::string peer;       ///< empty where superd does not know it
+    std::string peer;       ///< empty if superd does not know it
     Duration age{};
     std::optional<bool> busy;  ///< as the worker reports it
     bool stopping = false;

@@ -88,14 +88,14 @@ void Service::enforce(const conf::Service& definition, std::vector<Port*> ports)
     }
     set_gates();
     if (current_ && given && traffic_) {
-        // Nobody will take clients from here any more: who is here is served as before, at once.
+        // No more clients will be taken from here: those that are here are served as before, at once.
         while (auto client = traffic_->intake.take_here())
             if (!current_->serve(std::move(*client))) break;
         traffic_->intake.clear();
     }
     if (current_) former_.push_back(std::move(current_));
     current_ = std::move(next);
-    // Successors first: the pool never stands empty.
+    // Successors first: the pool is never empty.
     if (wish_ == Wish::open) current_->resume();
     retire_unless_open();
     if (!former_.empty()) former_.back()->drain();
@@ -162,7 +162,7 @@ void Service::reconcile() {
     const bool ready = !backing_off() && (!throttled() || on_excess_ != conf::Excess::queue);
     if (traffic_) {
         intake::Intake& intake = traffic_->intake;
-        // Whoever was taken before goes before the backlog.
+        // Clients taken before go before the backlog.
         while (ready && !backing_off() && model.wants(0) && intake.advance()) {
             const auto before = intake.stalled();
             model.ready(0);
@@ -213,7 +213,7 @@ void Service::try_gates_again() {
 void Service::back_off(const Error& why) {
     note_scarcity(why);
     if (backing_off()) return;
-    // Without memory for a timer the next client is the next try.
+    // Without memory for a timer the next client tries again.
     if (traffic_->retry.set(now() + traffic_->backoff.next())) reconcile();
 }
 
@@ -239,7 +239,7 @@ void Service::end_episode() {
     if (now() < ends) return (void)traffic_->episode.set(ends);
     const unsigned tries = std::exchange(traffic_->episode_tries, 0);
     engine_.log.write(Level::notice,
-                      fmt::format("starts handlers as clients need them again; {} tries had failed", tries),
+                      fmt::format("starting handlers as clients need them again; {} tries had failed", tries),
                       {{"SERVICE", name_}, {"TRIES", tries}});
 }
 
@@ -291,7 +291,7 @@ std::optional<model::Client> Service::take(std::size_t listener) {
     if (backing_off()) return std::nullopt;
     intake::Intake& intake = traffic().intake;
     if (!throttled() || on_excess_ == conf::Excess::queue) return intake.take(socket(listener), listener);
-    // Under queue nobody is watched then; else whoever comes is told, so many at one go that others get their turn.
+    // Under queue nothing is watched then; otherwise clients are refused, so many in one go that others get their turn.
     for (int i = 0; i < kMostRefused; ++i) {
         auto client = intake.take(socket(listener), listener);
         if (!client) break;
@@ -304,7 +304,7 @@ std::optional<model::Client> Service::take(std::size_t listener) {
 void Service::child_left(const Generation& generation) {
     renew_sockets();
     if (traffic_) traffic_->intake.released();
-    // Its place may be what a new definition's pool was waiting for.
+    // A new definition's pool may have been waiting for its place.
     if (current_ && &generation != current_.get()) current_->resume();
     reconcile();
     tidy();

@@ -48,11 +48,11 @@ class Service final : public intake::Host, public GenerationHost {
                        sys::Descriptors& descriptors);
     void take_up();
 
-    /// An operator's wish, kept across reloads. Whoever is not open takes no new clients: they wait in the backlog,
-    /// and pool workers, who take them by themselves, leave.
+    /// An operator's wish, kept across reloads. A held service takes no new clients: they wait in the backlog, and pool
+    /// workers, which accept for themselves, leave.
     enum class Wish { open, paused, drained };
     void obey(Wish wish);
-    /// superd stops: handlers are ended by their stop ladder, at once the second time.
+    /// superd stops: ends handlers by their stop ladder, the second time at once.
     void stop();
     void kill_all();
 
@@ -120,7 +120,7 @@ class Service final : public intake::Host, public GenerationHost {
     std::size_t processes() const;
     /// Ends or signals all handlers. Returns those that were signalled.
     std::vector<pid_t> end_handlers(std::optional<int> number);
-    /// What would become of this client now. `client` is an address, or with port 0 a vsock CID; `uid`: of a unix peer.
+    /// What would happen to this client now. `client` is an address, or with port 0 a vsock CID; `uid`: of a unix peer.
     intake::Explanation explain(const sys::Address& client, std::optional<uid_t> uid) const;
 
   private:
@@ -136,7 +136,7 @@ class Service final : public intake::Host, public GenerationHost {
     void configure(const conf::Service& definition);
     /// Pool workers take clients by themselves, and leave while the service is not open.
     void retire_unless_open();
-    /// Attaches the access filters. Where they are all that keeps anybody out, the service stays shut without them.
+    /// Attaches the access filters. Where only they keep clients out, the service stays shut without them.
     void set_gates();
     void try_gates_again();
     /// Are clients turned away because their handlers do not start?
@@ -172,8 +172,8 @@ class Service final : public intake::Host, public GenerationHost {
     Wish wish_ = Wish::open;
     bool withdrawn_ = false;
     bool reconciling_ = false;
-    bool judges_itself_ = true;                ///< superd sees each client, so a filter only spares it work
-    bool shut_ = false;                        ///< an access filter is missing that nothing else stands in for
+    bool judges_itself_ = true;                ///< superd sees each client, so a filter only saves work
+    bool shut_ = false;                        ///< an access filter is missing that nothing else replaces
     std::unique_ptr<sys::Alarm> gates_timer_;  ///< when one has been missing
     std::unique_ptr<WarmCounts> warm_counts_;  ///< once there is something to count
 };

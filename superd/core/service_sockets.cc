@@ -42,7 +42,7 @@ void Service::examine(Port& port) {
     }
     if (port.well() || !health.wrong.empty()) {
         ++traffic().stats.sockets_mended;
-        tell(port, fmt::format("{}; put right", health.wrong.empty() ? "as it should be again" : health.wrong));
+        tell(port, fmt::format("{}; corrected", health.wrong.empty() ? "as it should be again" : health.wrong));
     }
 }
 

@@ -64,7 +64,7 @@ Result<void> Traffic::go_on(const ServiceState& state, sys::Descriptors& descrip
 Result<void> Service::go_on(const ServiceState& state, const conf::Service* defined, std::vector<Port*> ports,
                             sys::Descriptors& descriptors) {
     if (state.wish < 0 || state.wish > static_cast<int>(Wish::drained))
-        return fail(fmt::format("{}: {} is no state of a service", name_, state.wish));
+        return fail(fmt::format("{}: {} is not a state of a service", name_, state.wish));
     ports_ = std::move(ports);
     for (std::size_t i = 0; i < ports_.size(); ++i) ports_[i]->belong(this, i);
     withdrawn_ = state.withdrawn;

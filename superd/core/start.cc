@@ -249,7 +249,7 @@ bool Generation::hand_over(pid_t pid, model::Client& client) {
     if (child.warm) {
         if (!hand_over_warm(pid, child, client)) return false;
     } else if (!proc::send_client(child.pair.get(), client.connection.get(), client_environment(client), to_client)) {
-        retire(pid);  // gone, or not to be reached: either way of no use
+        retire(pid);  // gone, or unreachable: useless either way
         return false;
     }
     --parked_;

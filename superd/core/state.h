@@ -52,7 +52,7 @@ struct GenerationState {
     std::vector<ChildState> children;
     std::vector<Deadlines::Entry> lifetimes, kills, retired;
     std::optional<Instant> wake_at;
-    sys::Record model;  ///< what it remembers
+    sys::Record model;  ///< the model's memory
     std::optional<WarmState> warm;
 };
 

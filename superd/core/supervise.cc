@@ -111,7 +111,8 @@ Result<Service*> Supervisor::find(const std::string& name) const {
 Result<void> Supervisor::wish(const std::string& name, Service::Wish what) {
     const auto service = find(name);
     if (!service) return std::unexpected(service.error());
-    if ((*service)->is_withdrawn()) return fail(fmt::format("service \"{}\" is going: its handlers finish", name));
+    if ((*service)->is_withdrawn())
+        return fail(fmt::format("service \"{}\" is being removed: its handlers finish", name));
     (*service)->obey(what);
     return {};
 }

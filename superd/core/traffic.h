@@ -40,7 +40,7 @@ struct Traffic {
     ErrorStream errors;
     Replies replies;
     intake::Intake intake;
-    sys::Alarm wake;  ///< for it
+    sys::Alarm wake;  ///< for the intake
     Backoff backoff{std::chrono::milliseconds(10), std::chrono::seconds(1)};
     Instant last_scarce{};
     unsigned episode_tries = 0;
@@ -49,7 +49,7 @@ struct Traffic {
     Instant throttled_until{};
     std::string cannot_start;   ///< why no handler reaches its program; empty: one has, or none was needed
     Instant cannot_start_at{};  ///< when the last one that did not was started
-    int bad_starts = 0;         ///< one after the other
+    int bad_starts = 0;         ///< in a row
     sys::Alarm retry, throttle_timer;
 };
 

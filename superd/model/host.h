@@ -65,7 +65,7 @@ class Host {
     virtual void serve_past_parked(Client client) = 0;
     /// How long no client has to come until parking costs those that come nothing.
     virtual Duration pause_for_parking() const = 0;
-    /// False: the parked process has gone and `client` is as it was.
+    /// False: the parked process is gone and `client` is unchanged.
     virtual bool hand_over(pid_t parked, Client& client) = 0;
 
     /// Asks a worker or a parked process to leave once it has no client.

@@ -10,9 +10,9 @@
 
 namespace superd::model {
 
-/// handoff "connection": parked processes that take one connection each. Clients past the parked ones are served
-/// as under fork; the number kept parked doubles from min_spare to max_spare while bursts use them up, and halves
-/// again after each max_idle without one. The pool is filled up in a pause between clients: while they come without
+/// handoff "connection": parked processes that take one connection each. Clients beyond them are served as under fork;
+/// the number kept parked doubles from min_spare to max_spare while bursts use them up, and halves again after each
+/// max_idle without a burst. The pool is refilled in a pause between clients: if they come without one, parking takes
 /// one, what parking costs would be taken from them, and it would gain them nothing. How a process comes to be parked,
 /// and how long that takes, is the host's to know.
 class PreforkConnection final : public Model {

@@ -285,7 +285,7 @@ void Workers::woken() {
         dying_ = false;
     }
     const std::size_t before = workers_.size();
-    fill();  // whoever is missing comes before anybody leaves
+    fill();  // start the missing ones before any leaves
     // Whether those live is to show before clients who wait bring more: a handler that dies is not tried in numbers.
     for (Pool& pool : pools_)
         if (tries && workers_.size() > before && pool.look_at) {

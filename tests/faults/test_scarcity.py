@@ -19,7 +19,7 @@ class Scarcity(FaultCase):
     def of_log(self, daemon, since=0):
         """(how often the log says that clients cannot be taken, how often that they can again)."""
         return tuple(len(daemon.find(lambda r, text=text: r["message"].startswith(text), since))
-                     for text in ("cannot start as many handlers", "starts handlers as clients need them again"))
+                     for text in ("cannot start as many handlers", "starting handlers as clients need them again"))
 
     def everybody_waits(self, daemon, uri, what, **sources):
         """Everything available is taken, and 100 clients wait: superd does next to nothing, and says so once."""
