@@ -23,7 +23,7 @@ namespace superd::core {
 namespace {
 
 /// Rounds of reading an ended worker's last reports: more messages than a socket's buffer holds.
-constexpr int kLastWords = 64;
+constexpr int kLastWords = 32;
 
 /// For a line about a child: its client, if it has one.
 std::string prefix(const Child& child) {
