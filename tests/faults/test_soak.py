@@ -42,8 +42,8 @@ THREADS = dict(listen="tcp://127.0.0.1:0", model="prefork", handoff="listen",
                exec=[handler("superd-echo"), "--threads", str(THREAD_COUNT)],
                prefork={"min_spare": 4, "max_spare": 4, "max_requests": 50})
 
-# Of parked, pool and datagram-pool two, of later and threads one.
-STANDING = 8
+# Of parked, pool, datagram-pool and warm (a template and its copy) two, of later and threads one.
+STANDING = 10
 
 
 def can_upgrade():
