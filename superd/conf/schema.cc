@@ -90,8 +90,6 @@ std::vector<Row> general() {
         field("stderr", "Where the handler's stderr goes", FIELD(handler.error_output)).service_unit({"StandardError"}),
         field("stop_signal", {Type::signal}, "Signal that asks a handler to end", FIELD(stop_signal))
             .service_unit({"KillSignal"}),
-        field("send_sighup", "Whether SIGHUP follows stop_signal, for shells and what they run", FIELD(send_sighup))
-            .service_unit({"SendSIGHUP"}),
         field("stop_timeout", duration(0s, day), "How long a handler may take to end before it is killed",
               FIELD(stop_timeout))
             .service_unit({"TimeoutStopSec", "TimeoutSec"}),

@@ -176,7 +176,6 @@ struct Service {
     Handoff handoff = Handoff::connection;  ///< resolved: listen for datagrams
     Handler handler;
     int stop_signal = 15;
-    bool send_sighup = false;
     Duration stop_timeout = std::chrono::seconds(10);
     std::optional<Duration> max_lifetime;
     Boxed<SocketOptions> socket;

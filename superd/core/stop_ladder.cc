@@ -57,7 +57,6 @@ void StopLadder::stop(pid_t pid, Child& child) {
     // A stopped process would never see its signal.
     host_.signal(pid, SIGCONT, Reach::session);
     host_.signal(pid, definition_.stop_signal, Reach::session);
-    if (definition_.send_sighup) host_.signal(pid, SIGHUP, Reach::session);
     kills_.add(pid, child.serial, host_.now());
 }
 

@@ -38,8 +38,8 @@ SUPERD_FIELDS(Prefork, min_spare, max_spare, max_requests, max_idle, max_age, gr
 SUPERD_FIELDS(ResourceLimit, resource, soft, hard)
 SUPERD_FIELDS(Handler, path, argv, environment, identity, working_directory, root_directory, umask, nice, error_output,
               rlimits)
-SUPERD_FIELDS(Service, name, description, enabled, listen, model, handoff, handler, stop_signal, send_sighup,
-              stop_timeout, max_lifetime, socket, limits, access, prefork, delay, log_connections, stderr_rate)
+SUPERD_FIELDS(Service, name, description, enabled, listen, model, handoff, handler, stop_signal, stop_timeout,
+              max_lifetime, socket, limits, access, prefork, delay, log_connections, stderr_rate)
 SUPERD_FIELDS(Control, readers)
 SUPERD_FIELDS(Catalog, services, control)
 }  // namespace superd::conf

@@ -79,7 +79,7 @@ struct World final : StopLadder::Host {
     sys::Loop loop = *sys::Loop::create();
     std::vector<std::string> said, done;
     Log log{std::make_unique<Lines>(said), Level::debug};
-    conf::Service definition = [] {
+    const conf::Service definition = [] {
         conf::Service out;
         out.name = "test";
         out.stop_signal = SIGHUP;
@@ -109,14 +109,6 @@ TEST_CASE("a handler is asked to leave by stop_signal, and killed after stop_tim
     CHECK(world.until(1ms) == Done{"SIGKILL all of 1"});
     CHECK(world.said == Done{"handler 1 did not leave in time and is killed"});
     CHECK(world.until(1h).empty());
-}
-
-TEST_CASE("SIGHUP follows stop_signal under send_sighup") {
-    World world;
-    world.definition.stop_signal = SIGTERM;
-    world.definition.send_sighup = true;
-    world.ladder.stop(1, world.add(1, Kind::handler));
-    CHECK(world.done == Done{"SIGCONT all of 1", "SIGTERM all of 1", "SIGHUP all of 1"});
 }
 
 TEST_CASE("a handler that is too old is stopped, and killed if it stays") {
