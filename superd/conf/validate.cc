@@ -104,6 +104,8 @@ void fit_pool_to_handoff(Draft& draft, const Context& context, Diagnostics& erro
                 "needs handoff = \"listen\" or prefork.warm: a process that is parked before its exec does not age",
                 errors);
             service.prefork->max_age = plain.max_age;
+            reject_own(draft, context, {"prefork.warm_within"}, "needs prefork.warm", errors);
+            service.prefork->warm_within = plain.warm_within;
         }
         return;
     }

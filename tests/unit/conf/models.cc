@@ -119,6 +119,8 @@ TEST_CASE("a handler is warm where superd hands over one connection of a stream"
     CHECK(errors("vsock://*:1", "prefork", "connection", more).empty());
     CHECK(errors("systemd:x", "prefork", "connection", more).empty());
     const std::string pool = " needs model = \"prefork\" and handoff = \"connection\"\n";
+    CHECK(errors("tcp://*:1", "prefork", "", "warm_within = \"3s\"\n")
+              .ends_with(": prefork.warm_within needs prefork.warm\n"));
     CHECK(errors("tcp://*:1", "fork", "", clone).ends_with(": prefork.warm" + pool));
     CHECK(errors("tcp://*:1", "prefork", "listen", clone).ends_with(": prefork.warm" + pool));
     CHECK(errors("udp://*:1", "prefork", "", clone).ends_with(": prefork.warm" + pool));
