@@ -2,7 +2,6 @@
 #include "core/warm.h"
 
 #include <fmt/format.h>
-#include <poll.h>
 #include <signal.h>
 #include <sys/epoll.h>
 #include <time.h>
@@ -23,8 +22,6 @@ using proc::WarmProcess;
 using proc::warm::Obstacle;
 using Outcome = model::Parking::Outcome;
 
-/// An editor may write more than once.
-constexpr Duration kSaving = std::chrono::milliseconds(100);
 constexpr Duration kStartAgain = std::chrono::seconds(1);
 /// Clients that one template has been given and has not answered for, and copies that are to wait.
 constexpr std::size_t kMostUnanswered = 32;
@@ -56,14 +53,14 @@ Warm::~Warm() {
 }
 
 void Warm::begin() {
-    if (drained_) return;
+    if (record_.drained) return;
     try_template();
     set_alarm();
 }
 
 std::optional<model::Parking> Warm::park() {
     look();
-    if (drained_ || level_.in_force() == Value::off) return std::nullopt;
+    if (record_.drained || level_.in_force() == Value::off) return std::nullopt;
     if (coming() >= kMostUnanswered) return model::Parking{Outcome::not_now, 0};
     const model::Parking parking = level_.in_force() == Value::clone ? copy_one() : start_one();
     set_alarm();
@@ -78,7 +75,8 @@ std::optional<Duration> Warm::pause_for_parking() const {
         case Value::start:
             // While they come as fast as they can be started, starting ahead of them gains nothing; and a start that is
             // traced takes twice as long as theirs.
-            return std::clamp<Duration>(2 * start_time_, std::chrono::milliseconds(10), std::chrono::milliseconds(500));
+            return std::clamp<Duration>(2 * record_.start_time, std::chrono::milliseconds(10),
+                                        std::chrono::milliseconds(500));
         case Value::clone:
         case Value::off:
             break;
@@ -128,8 +126,7 @@ bool Warm::watch(Process& process) try {
 bool Warm::watch(Coming& coming) try {
     const auto serial = coming.serial;
     auto source = engine_.loop.io(coming.warm.channel(), EPOLLIN, [this, serial](std::uint32_t) {
-        const auto at = std::ranges::find(coming_, serial, &Coming::serial);
-        if (at != coming_.end()) hear(*at);
+        if (Coming* const one = this->coming(serial)) hear(*one);
         over();
     });
     if (source) coming.source = std::move(*source);
@@ -140,8 +137,8 @@ bool Warm::watch(Coming& coming) try {
 
 /// Has a template started if there is to be one, or tries what was not to be had before.
 void Warm::try_template() {
-    if (drained_ || (start_at_ && now() < *start_at_)) return;
-    start_at_.reset();
+    if (record_.drained || (record_.start_at && now() < *record_.start_at)) return;
+    record_.start_at.reset();
     if (!host_.is_ready()) return;  // begin() follows
     const auto is_one = [](const auto& entry) { return entry.second->trial && !entry.second->leaving; };
     if (std::ranges::any_of(processes_, is_one)) return;
@@ -151,13 +148,13 @@ void Warm::try_template() {
     level_.trying();
     if (const auto started = start(true); !started && engine_.warmer) {
         host_.could_not_add(started.error());
-        start_at_ = now() + kStartAgain;
-        if (level_.is_lowered()) level_.changed(*start_at_);
+        record_.start_at = now() + kStartAgain;
+        if (level_.is_lowered()) level_.changed(*record_.start_at);
     }
 }
 
 model::Parking Warm::start_one() {
-    if (start_at_ || !host_.is_ready()) return {Outcome::later, 0};
+    if (record_.start_at || !host_.is_ready()) return {Outcome::later, 0};
     const auto started = start(false);
     if (started) return {Outcome::coming, 0};
     if (!engine_.warmer) return {Outcome::later, 0};
@@ -170,7 +167,7 @@ model::Parking Warm::copy_one() try {
         try_template();
         return {Outcome::later, 0};
     }
-    coming_.push_back({++serial_, now(), WarmProcess(0, {}), {}});
+    coming_.push_back({++record_.serial, now(), WarmProcess(0, {}), {}});
     Coming& next = coming_.back();
     if (auto copy = template_->warm.copy(next.serial)) {
         next.warm = std::move(*copy);
@@ -189,14 +186,14 @@ bool Warm::serve(model::Client& client) try {
     if (asked.size() >= kMostUnanswered || (!asked.empty() && time - asked.front().since > kKeepsUp)) return false;
     const bool errors_to_client = definition_.handler.error_output == conf::Stderr::socket;
     engine_.unanswered.insert(this);
-    asked.push_back({++serial_, time, {}});
-    if (!template_->warm.copy_for(client.connection.get(), errors_to_client, serial_)) {
+    asked.push_back({++record_.serial, time, {}});
+    set_alarm();  // once it has been sent, nothing may fail
+    if (!template_->warm.copy_for(client.connection.get(), errors_to_client, record_.serial)) {
         asked.pop_back();
         note_unanswered();
         return false;
     }
     asked.back().client = std::move(client);
-    set_alarm();
     return true;
 } catch (const std::bad_alloc&) {
     return false;
@@ -221,7 +218,7 @@ void Warm::crashed(pid_t copy_of) {
 
 /// What waits, and what copies would be made of, is out of date; others are started after `pause`.
 void Warm::renew(WarmRenewal why, Duration pause) {
-    if (drained_) return;
+    if (record_.drained) return;
     static constexpr const char* kWhy[] = {"a file that the handler read has changed", "max_age is over",
                                            "the template has ended", "a copy crashed"};
     ++host_.counts().renewals[static_cast<std::size_t>(why)];
@@ -237,7 +234,7 @@ void Warm::renew(WarmRenewal why, Duration pause) {
     }
     if (why == WarmRenewal::changed) level_.changed(now());
     let_go();
-    start_at_ = now() + pause;
+    record_.start_at = now() + pause;
     host_.model().stale();
     if (pause > Duration::zero()) return;
     try_template();
@@ -249,7 +246,7 @@ void Warm::let_go() {
     coming_.clear();
     for (const auto& [pid, process] : processes_) leave(*process);
     files_.clear();
-    age_at_.reset();
+    record_.age_at.reset();
 }
 
 void Warm::leave(Process& process) {
@@ -278,9 +275,9 @@ void Warm::tell_level() {
 }
 
 void Warm::drain() {
-    if (drained_) return;
-    drained_ = true;
-    start_at_.reset();
+    if (record_.drained) return;
+    record_.drained = true;
+    record_.start_at.reset();
     let_go();
     set_alarm();
     note_unanswered();
@@ -325,85 +322,6 @@ void Warm::over() {
     set_alarm();
     note_unanswered();
     if (std::exchange(left_, false)) host_.left();
-}
-
-void Warm::set_alarm() {
-    std::optional<Instant> next;
-    const auto by = [&next](const std::optional<Instant>& when) {
-        if (when && (!next || *when < *next)) next = when;
-    };
-    if (!drained_) {
-        by(start_at_ ? start_at_ : level_.retry_at());
-        by(age_at_);
-    }
-    for (const auto& [pid, process] : processes_) by(process->closes_by ? process->closes_by : late_at(*process));
-    if (!coming_.empty()) by(coming_.front().since + kPatience);
-    if (!next) return alarm_.clear();
-    if (alarm_.when() != next) (void)alarm_.set(*next);
-}
-
-std::optional<Instant> Warm::late_at(const Process& process) const {
-    // The tracer keeps this time; but it may be stopped.
-    if (process.warm.state() == WarmProcess::State::starting)
-        return process.started + definition_.prefork->warm_within + kPatience;
-    if (!process.asked.empty()) return process.asked.front().since + kPatience;
-    return std::nullopt;
-}
-
-/// It does not answer in time.
-void Warm::give_up(Process& process) {
-    const bool starting = process.warm.state() == WarmProcess::State::starting;
-    const bool leaving = process.leaving;
-    if (starting)
-        process.not_started = "it was not ready in time";
-    else
-        engine_.log.write(Level::notice,
-                          fmt::format("the template {} does not answer and is killed; its clients are served by fork",
-                                      process.warm.pid()),
-                          {{"SERVICE", definition_.name}, {"CHILD_PID", process.warm.pid()}});
-    put_to_death(process);
-    if (starting) process.leaving = leaving;  // its end is a reason to fall
-    if (!starting && !leaving) renew(WarmRenewal::ended);
-}
-
-/// Copies that were to wait and have not said so in time. False: there are none.
-bool Warm::drop_late_copies(Instant time) {
-    const std::size_t before = coming_.size();
-    while (!coming_.empty() && coming_.front().since + kPatience <= time) {
-        coming_.pop_front();
-        host_.model().park_failed();
-    }
-    return coming_.size() != before;
-}
-
-void Warm::ring() {
-    const Instant time = now();
-    const bool silent = drop_late_copies(time) && template_ != nullptr;
-    std::vector<pid_t> pids;  // since any of them may go by what is done to another
-    for (const auto& [pid, process] : processes_) pids.push_back(pid);
-    for (const pid_t pid : pids) {
-        const auto at = processes_.find(pid);
-        if (at == processes_.end()) continue;
-        Process& process = *at->second;
-        const auto late = late_at(process);
-        if (process.closes_by && *process.closes_by <= time) {
-            process.closes_by = time + kPatience;  // where it cannot be killed
-            close(process);
-        } else if (!process.closes_by && ((late && *late <= time) || (silent && &process == template_))) {
-            give_up(process);
-        }
-    }
-    if (!drained_ && age_at_ && *age_at_ <= time) renew(WarmRenewal::aged);
-    if (!drained_ && start_at_ && *start_at_ <= time) {
-        start_at_.reset();
-        try_template();
-        host_.model().resume();
-    }
-    if (!start_at_ && level_.retry_at() && *level_.retry_at() <= time) try_template();
-    // One that was not due any more must not ring for ever.
-    if (!start_at_ && level_.retry_at() && *level_.retry_at() <= time)
-        level_.trying(host_.is_ready() ? std::nullopt : std::optional(time + WarmLevel::kMinute));
-    over();
 }
 
 }  // namespace superd::core

@@ -16,13 +16,12 @@
 #include "core/warm_counts.h"
 #include "core/warm_files.h"
 #include "core/warm_level.h"
+#include "core/warm_state.h"
 #include "model/model.h"
 #include "proc/warm_process.h"
 #include "sys/alarm.h"
 
 namespace superd::core {
-
-struct WarmState;
 
 class Warm final : public ChildOwner {
   public:
@@ -98,6 +97,8 @@ class Warm final : public ChildOwner {
     static constexpr Duration kPatience = std::chrono::seconds(2);
     /// One that has not answered for so long does not keep up: others are served otherwise.
     static constexpr Duration kKeepsUp = std::chrono::milliseconds(50);
+    /// An editor may write more than once.
+    static constexpr Duration kSaving = std::chrono::milliseconds(100);
 
   private:
     using Value = conf::Warm;
@@ -114,19 +115,13 @@ class Warm final : public ChildOwner {
         sys::Source source;
     };
     /// On its way to park, or the template.
-    struct Process {
+    struct Process : WarmProcessRecord {
         explicit Process(proc::WarmProcess process) : warm(std::move(process)) {}
         proc::WarmProcess warm;
         sys::Source source;
-        Instant started{};
-        std::int64_t since = 0;            ///< the same as files tell the time
-        bool trial = false;                ///< to be the template; else to wait for one client
-        bool leaving = false;              ///< nobody asks it for anything; it goes when it has answered
-        bool alive = true;                 ///< it has not been reaped
-        std::optional<Instant> closes_by;  ///< when it has been reaped or killed: its channel, at the latest
-        std::string not_started;           ///< why it did not get to its program
+        bool alive = true;        ///< it has not been reaped
+        std::string not_started;  ///< why it did not get to its program
         std::deque<Asked> asked;
-        std::uint64_t served = 0;
     };
     using Processes = std::map<pid_t, std::unique_ptr<Process>>;
 
@@ -139,6 +134,8 @@ class Warm final : public ChildOwner {
 
     void hear(Process& process);
     void hear(Coming& coming);
+    Coming* coming(std::uint32_t serial);
+    void cannot_copy(Process& process, int code);
     void parked(Process& process);
     void take_going(Process& process, const proc::WarmProcess::Event& event);
     void take_failure(Process& process, const proc::WarmProcess::Event& event);
@@ -156,6 +153,8 @@ class Warm final : public ChildOwner {
     /// nullopt: nothing is expected of it.
     std::optional<Instant> late_at(const Process& process) const;
     void give_up(Process& process);
+    /// It has been killed and cannot be reaped, as when what traces it is stopped: others are tried without it.
+    void forget(Process& process);
     bool drop_late_copies(Instant time);
     void fall(Value value, WarmFallback why, std::string reason);
     void tell_level();
@@ -176,15 +175,9 @@ class Warm final : public ChildOwner {
     Process* template_ = nullptr;  ///< has parked, and can be copied
     std::list<Coming> coming_;
     std::deque<model::Client> cold_;  ///< to be served by fork, when what happens now is over
-    std::uint32_t serial_ = 0;
-    std::optional<Instant> start_at_;  ///< nobody is started until then, since files may still change
-    std::optional<Instant> age_at_;
-    Duration start_time_{};
-    std::uint32_t facts_ = 0;
-    unsigned threads_ = 0;
+    WarmRecord record_;
     std::vector<proc::WarmFile> waiting_files_;  ///< of an upgrade: not watched yet
-    bool has_parked_ = false, told_random_ = false, drained_ = false;
-    bool left_ = false;  ///< the host is to be told
+    bool left_ = false;                          ///< the host is to be told
     sys::Alarm alarm_;
 };
 

@@ -14,41 +14,29 @@
 
 namespace superd::core {
 
-/// Why a lower value of prefork.warm is in force. The first ones are proc::warm::Obstacle's but for `none`.
-enum class WarmFallback {
-    cannot_trace,
-    set_id,
-    other_calls,
-    not_executed,
-    ended,
-    forked,
-    untouched,
-    asynchronous,
-    no_proc,
-    no_room,
-    too_many_threads,
-    tracer_ended,
-    threads,
-    timer,
-    descriptor,
-    locked_file,
-    shared_memory,
-    too_many_files,
-    not_installed,
+/// Why a lower value of prefork.warm is in force: proc::warm::Obstacle's but for `none`, by because_of(), and these.
+enum class WarmFallback : std::size_t {
+    not_installed = static_cast<std::size_t>(proc::warm::Obstacle::last),
     not_started,
     not_copied,  ///< copies cannot be made ready
     renewals,    ///< too many
 };
+constexpr std::size_t kWarmFallbacks = static_cast<std::size_t>(WarmFallback::renewals) + 1;
 constexpr auto names_of(WarmFallback) {
-    return std::array{"cannot_trace",     "set_id",        "other_calls",    "not_executed",  "ended",
-                      "forked",           "untouched",     "asynchronous",   "no_proc",       "no_room",
-                      "too_many_threads", "tracer_ended",  "threads",        "timer",         "descriptor",
-                      "locked_file",      "shared_memory", "too_many_files", "not_installed", "not_started",
-                      "not_copied",       "renewals"};
+    std::array<const char*, kWarmFallbacks> names{};
+    const auto obstacles = static_cast<std::size_t>(WarmFallback::not_installed);
+    for (std::size_t i = 0; i < obstacles; ++i) names[i] = proc::warm::kObstacles[i + 1].name;
+    names[obstacles] = "not_installed";
+    names[obstacles + 1] = "not_started";
+    names[obstacles + 2] = "not_copied";
+    names[obstacles + 3] = "renewals";
+    return names;
 }
-constexpr std::size_t kWarmFallbacks = names_of(WarmFallback{}).size();
-static_assert(static_cast<int>(WarmFallback::too_many_files) ==
-              static_cast<int>(proc::warm::Obstacle::too_many_files) - 1);
+constexpr WarmFallback because_of(proc::warm::Obstacle obstacle) {
+    using proc::warm::Obstacle;
+    const bool known = obstacle != Obstacle::none && obstacle <= Obstacle::last;
+    return static_cast<WarmFallback>(static_cast<std::size_t>(known ? obstacle : Obstacle::tracer_ended) - 1);
+}
 
 enum class WarmRenewal {
     changed,  ///< a file

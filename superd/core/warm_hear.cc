@@ -16,16 +16,6 @@ namespace superd::core {
 
 using Event = proc::WarmProcess::Event;
 
-namespace {
-
-WarmFallback fallback_of(proc::warm::Obstacle obstacle) {
-    using proc::warm::Obstacle;
-    if (obstacle == Obstacle::none || obstacle > Obstacle::last) return WarmFallback::tracer_ended;
-    return static_cast<WarmFallback>(static_cast<int>(obstacle) - 1);
-}
-
-}  // namespace
-
 void Warm::hear(Process& process) {
     const pid_t pid = process.warm.pid();
     const auto is_here = [&] { return processes_.contains(pid); };  // it may go by its own word
@@ -63,12 +53,20 @@ void Warm::hear(Coming& coming) {
             if (host_.waits(std::make_unique<proc::WarmProcess>(std::move(one.warm)), template_->warm.pid()))
                 return host_.model().parked(pid);
         } else if (const int code = one.warm.code(); code != 0 && !proc::is_scarcity(code) && template_ != nullptr) {
-            fall(Value::start, WarmFallback::not_copied,
-                 fmt::format("its copies cannot be made ready: {}", errno_text(code)));
-            leave(*template_);
+            cannot_copy(*template_, code);
         }
         return host_.model().park_failed();
     }
+}
+
+Warm::Coming* Warm::coming(std::uint32_t serial) {
+    const auto at = std::ranges::find(coming_, serial, &Coming::serial);
+    return at != coming_.end() ? &*at : nullptr;
+}
+
+void Warm::cannot_copy(Process& process, int code) {
+    fall(Value::start, WarmFallback::not_copied, fmt::format("its copies cannot be made ready: {}", errno_text(code)));
+    leave(process);
 }
 
 void Warm::hear_all(Duration most) {
@@ -87,10 +85,8 @@ void Warm::hear_all(Duration most) {
             if (const auto at = processes_.find(pid); at != processes_.end()) hear(*at->second);
         std::vector<std::uint32_t> serials;
         for (const Coming& coming : coming_) serials.push_back(coming.serial);
-        for (const auto serial : serials) {
-            const auto at = std::ranges::find(coming_, serial, &Coming::serial);
-            if (at != coming_.end()) hear(*at);
-        }
+        for (const auto serial : serials)
+            if (Coming* const one = coming(serial)) hear(*one);
         if (settled() || now() >= until) break;
     }
     over();
@@ -102,20 +98,20 @@ void Warm::parked(Process& process) {
     if (process.leaving) return;
     const bool same = files_.add(process.warm.files(), process.since);
     process.warm.forget_files();
-    if (!same) return renew(WarmRenewal::changed, std::chrono::milliseconds(100));
+    if (!same) return renew(WarmRenewal::changed, kSaving);
     const bool copies = process.warm.obstacle() == proc::warm::Obstacle::none && level_.wanted() == Value::clone;
     const Value value = copies ? Value::clone : Value::start;
     if (process.trial) {
         const Value before = level_.in_force();
         level_.reached(value, now());
         if (level_.in_force() != value) return leave(process);  // not for now
-        if (value != level_.wanted()) fall(value, fallback_of(process.warm.obstacle()), describe(process.warm));
+        if (value != level_.wanted()) fall(value, because_of(process.warm.obstacle()), describe(process.warm));
         if (before < value) host_.model().stale();
     }
-    if (definition_.prefork->max_age && !age_at_) age_at_ = now() + *definition_.prefork->max_age;
+    if (definition_.prefork->max_age && !record_.age_at) record_.age_at = now() + *definition_.prefork->max_age;
     if (process.trial && copies) {
         template_ = &process;
-        if ((facts_ & proc::warm::kDrewRandom) != 0 && !std::exchange(told_random_, true))
+        if ((record_.facts & proc::warm::kDrewRandom) != 0 && !std::exchange(record_.told_random, true))
             engine_.log.write(Level::notice,
                               "the template drew random numbers before its first client: all copies share what it "
                               "made of them (seeds, keys)",
@@ -131,10 +127,10 @@ void Warm::parked(Process& process) {
 }
 
 void Warm::note_facts(const Process& process) {
-    has_parked_ = true;
-    start_time_ = now() - process.started;
-    facts_ = process.warm.facts();
-    threads_ = process.warm.threads();
+    record_.has_parked = true;
+    record_.start_time = now() - process.started;
+    record_.facts = process.warm.facts();
+    record_.threads = process.warm.threads();
 }
 
 std::unique_ptr<proc::WarmProcess> Warm::release(Process& process) {
@@ -171,9 +167,7 @@ void Warm::take_failure(Process& process, const Event& event) {
     if (process.leaving) {
         if (process.asked.empty()) put_to_death(process);
     } else if (!proc::is_scarcity(event.code)) {
-        fall(Value::start, WarmFallback::not_copied,
-             fmt::format("its copies cannot be made ready: {}", errno_text(event.code)));
-        leave(process);
+        cannot_copy(process, event.code);
         host_.model().resume();
     }
 }
@@ -223,18 +217,22 @@ void Warm::conclude(Process& process) {
     const bool was_template = template_ == &process;
     const bool leaving = process.leaving, trial = process.trial;
     std::string why = process.not_started.empty() ? describe(process.warm) : process.not_started;
-    const auto fallback =
-        process.not_started.empty() ? fallback_of(process.warm.obstacle()) : WarmFallback::not_started;
+    const auto fallback = process.not_started.empty() ? because_of(process.warm.obstacle()) : WarmFallback::not_started;
     const std::vector<proc::WarmFile> files = process.warm.files();
     const auto since = process.since;
     if (was_template) template_ = nullptr;
     processes_.erase(process.warm.pid());
     if (was_template) return renew(WarmRenewal::ended);
-    if (leaving || drained_) return;
+    if (leaving || record_.drained) return;
     (void)files_.add(files, since);  // once one has changed, it is tried again
     fall(Value::off, fallback, std::move(why));
     if (!trial) host_.model().park_failed();
     host_.model().resume();
+}
+
+void Warm::forget(Process& process) {
+    engine_.children.erase(process.warm.pid());
+    conclude(process);
 }
 
 void Warm::overdue(pid_t pid) {
@@ -249,13 +247,13 @@ WarmReport Warm::report() const {
     out.wanted = name_of(level_.wanted());
     out.in_force = name_of(level_.in_force());
     if (level_.is_lowered()) out.reason = level_.reason();
-    out.parked = has_parked_;
-    out.asked_pid = (facts_ & proc::warm::kAskedPid) != 0;
-    out.drew_random = (facts_ & proc::warm::kDrewRandom) != 0;
+    out.parked = record_.has_parked;
+    out.asked_pid = (record_.facts & proc::warm::kAskedPid) != 0;
+    out.drew_random = (record_.facts & proc::warm::kDrewRandom) != 0;
     out.files = files_.size();
     out.unwatched = files_.unwatched();
-    out.threads = threads_;
-    out.start = start_time_;
+    out.threads = record_.threads;
+    out.start = record_.start_time;
     if (template_ == nullptr) return out;
     out.pid = template_->warm.pid();
     out.age = now() - template_->started;

@@ -67,14 +67,16 @@ SUPERD_ENUM(WarmProcess::State, WarmProcess::State::gone)
 namespace warm {
 SUPERD_ENUM(Obstacle, Obstacle::last)
 }  // namespace warm
-SUPERD_FIELDS(WarmProcess::Kept, state, pid, channel, obstacle, reported, code, detail, facts, threads, files)
+SUPERD_FIELDS(WarmProcess::Told, state, pid, obstacle, reported, code, detail, facts, threads, files)
+SUPERD_FIELDS(WarmProcess::Kept, told, channel)
 }  // namespace superd::proc
 
 namespace superd::core {
 SUPERD_FIELDS(WarmLevel::Memory, in_force, reason, told, renewals, retry_at, backoff, often)
-SUPERD_FIELDS(WarmProcessState, warm, started, since, trial, leaving, closes_by, served)
-SUPERD_FIELDS(WarmState, level, processes, copied, files, serial, start_at, age_at, start_time, facts, threads,
-              has_parked, told_random, drained)
+SUPERD_FIELDS(WarmProcessRecord, started, since, trial, leaving, closes_by, served)
+SUPERD_FIELDS(WarmProcessState, warm, record)
+SUPERD_FIELDS(WarmRecord, serial, start_at, age_at, start_time, facts, threads, has_parked, told_random, drained)
+SUPERD_FIELDS(WarmState, level, processes, copied, files, record)
 SUPERD_FIELDS(WarmCounts, copies, templates, fallbacks, renewals)
 SUPERD_FIELDS(Deadlines::Entry, when, pid, serial)
 SUPERD_FIELDS(Exits, ok, failed, stopped, killed)

@@ -32,32 +32,36 @@ enum class Obstacle : std::uint32_t {
     last = too_many_files,
 };
 
-/// Ends a sentence that begins with the handler: "it " and this.
-constexpr const char* kObstacles[] = {
-    "can be copied",
-    "cannot be traced",
-    "has a program with set-id bits or capabilities, which it would lose",
-    "makes system calls of another processor or kind",
-    "cannot be executed",
-    "ended before it touched its client",
-    "started another process before it touched its client",
-    "did not touch its client in time",
-    "uses io_uring or asynchronous I/O",
-    "has no /proc in which its files could be seen",
-    "refused the memory that parking takes",
-    "has too many threads",
-    "lost its tracer",
-    "has threads",
-    "has a timer",
-    "has an open file that copies cannot share",
-    "has a lock on a file",
-    "has memory that copies would share",
-    "has too many open files",
+/// Its name in counts, and what ends a sentence that begins with the handler: "it " and this.
+struct ObstacleText {
+    const char* name;
+    const char* text;
+};
+constexpr ObstacleText kObstacles[] = {
+    {"none", "can be copied"},
+    {"cannot_trace", "cannot be traced"},
+    {"set_id", "has a program with set-id bits or capabilities, which it would lose"},
+    {"other_calls", "makes system calls of another processor or kind"},
+    {"not_executed", "cannot be executed"},
+    {"ended", "ended before it touched its client"},
+    {"forked", "started another process before it touched its client"},
+    {"untouched", "did not touch its client in time"},
+    {"asynchronous", "uses io_uring or asynchronous I/O"},
+    {"no_proc", "has no /proc in which its files could be seen"},
+    {"no_room", "refused the memory that parking takes"},
+    {"too_many_threads", "has too many threads"},
+    {"tracer_ended", "lost its tracer"},
+    {"threads", "has threads"},
+    {"timer", "has a timer"},
+    {"descriptor", "has an open file that copies cannot share"},
+    {"locked_file", "has a lock on a file"},
+    {"shared_memory", "has memory that copies would share"},
+    {"too_many_files", "has too many open files"},
 };
 static_assert(sizeof kObstacles / sizeof *kObstacles == static_cast<unsigned>(Obstacle::last) + 1);
 
-constexpr const char* name_of(Obstacle obstacle) {
-    return obstacle <= Obstacle::last ? kObstacles[static_cast<unsigned>(obstacle)] : "told something unknown";
+constexpr const char* text_of(Obstacle obstacle) {
+    return obstacle <= Obstacle::last ? kObstacles[static_cast<unsigned>(obstacle)].text : "told something unknown";
 }
 /// Is it parked, so that it can serve one client?
 constexpr bool is_parked(Obstacle obstacle) {

@@ -99,14 +99,14 @@ std::optional<WarmProcess::Event> WarmProcess::take(const char* message, std::si
     Word word{};
     if (size < sizeof word) return end();
     std::memcpy(&word, message, sizeof word);
-    if (word == Word::file && size > sizeof(warm::File) && !reported_ && files_.size() < warm::kMostFiles) {
+    if (word == Word::file && size > sizeof(warm::File) && !told_.reported && told_.files.size() < warm::kMostFiles) {
         warm::File file;
         std::memcpy(&file, message, sizeof file);
-        files_.push_back({std::string(message + sizeof file, size - sizeof file), file.device, file.inode, file.size,
-                          file.modified, file.changed});
+        told_.files.push_back({std::string(message + sizeof file, size - sizeof file), file.device, file.inode,
+                               file.size, file.modified, file.changed});
         return std::nullopt;
     }
-    if (word == Word::report && size == sizeof(warm::Report) && !reported_) {
+    if (word == Word::report && size == sizeof(warm::Report) && !told_.reported) {
         warm::Report report;
         std::memcpy(&report, message, sizeof report);
         if (Event event = reported(report); event.kind == Event::Kind::refused) return event;
@@ -119,31 +119,33 @@ std::optional<WarmProcess::Event> WarmProcess::take(const char* message, std::si
 }
 
 WarmProcess::Event WarmProcess::reported(const warm::Report& report) {
-    reported_ = true;
-    code_ = report.code;
-    facts_ = report.facts;
-    threads_ = report.threads;
-    detail_.assign(report.detail, strnlen(report.detail, sizeof report.detail));
-    obstacle_ = report.obstacle;
-    if (!warm::is_parked(obstacle_) || obstacle_ > Obstacle::last) return refuse(obstacle_);
+    told_.reported = true;
+    told_.code = report.code;
+    told_.facts = report.facts;
+    told_.threads = report.threads;
+    told_.detail.assign(report.detail, strnlen(report.detail, sizeof report.detail));
+    told_.obstacle = report.obstacle;
+    if (!warm::is_parked(told_.obstacle) || told_.obstacle > Obstacle::last) return refuse(told_.obstacle);
     return {Event::Kind::parked};
 }
 
 std::optional<WarmProcess::Event> WarmProcess::answered(const warm::Answer& answer, pid_t sender) {
-    const bool copy = pid_ == 0;
+    const bool copy = told_.pid == 0;
     switch (answer.word) {
         case Word::parked:
-            if (state_ != State::starting || (copy ? !is_own_child(sender) : sender != pid_ || !reported_)) break;
-            if (copy) obstacle_ = Obstacle::none;
-            pid_ = sender;
-            state_ = State::parked;
+            if (told_.state != State::starting ||
+                (copy ? !is_own_child(sender) : sender != told_.pid || !told_.reported))
+                break;
+            if (copy) told_.obstacle = Obstacle::none;
+            told_.pid = sender;
+            told_.state = State::parked;
             return Event{Event::Kind::parked};
         case Word::going:
-            if (state_ != State::parked || sender == pid_ || !is_own_child(sender)) break;
+            if (told_.state != State::parked || sender == told_.pid || !is_own_child(sender)) break;
             return Event{Event::Kind::going, sender, answer.serial};
         case Word::failed:
-            if (state_ == State::parked) return Event{Event::Kind::failed, sender, answer.serial, answer.code};
-            code_ = answer.code;  // a copy that could not be made ready
+            if (told_.state == State::parked) return Event{Event::Kind::failed, sender, answer.serial, answer.code};
+            told_.code = answer.code;  // a copy that could not be made ready
             break;
         default:
             break;
@@ -152,21 +154,21 @@ std::optional<WarmProcess::Event> WarmProcess::answered(const warm::Answer& answ
 }
 
 WarmProcess::Event WarmProcess::refuse(Obstacle obstacle) {
-    obstacle_ = obstacle;
-    state_ = State::refused;
+    told_.obstacle = obstacle;
+    told_.state = State::refused;
     return {Event::Kind::refused};
 }
 
 WarmProcess::Event WarmProcess::end() {
-    if (state_ == State::starting && pid_ != 0) return refuse(Obstacle::tracer_ended);
-    state_ = State::gone;
+    if (told_.state == State::starting && told_.pid != 0) return refuse(Obstacle::tracer_ended);
+    told_.state = State::gone;
     return {Event::Kind::gone};
 }
 
 Result<void> WarmProcess::send(Word word, int descriptor, bool errors_to_client, std::uint32_t serial) {
     warm::Command command{word, serial, errors_to_client ? 1U : 0U};
     iovec part{&command, sizeof command};
-    if (state_ != State::parked) return fail_errno("warm process", ENOTCONN);
+    if (told_.state != State::parked) return fail_errno("warm process", ENOTCONN);
     if (parked::send_with_descriptor(channel_.get(), &part, 1, descriptor, MSG_DONTWAIT) < 0)
         return fail_errno("warm process", errno);
     return {};
@@ -188,24 +190,17 @@ Result<WarmProcess> WarmProcess::copy(std::uint32_t serial) {
 }
 
 WarmProcess::Kept WarmProcess::keep(sys::Descriptors& descriptors) const {
-    return {state_, pid_, descriptors.keep(channel_), obstacle_, reported_, code_, detail_, facts_, threads_, files_};
+    return {told_, descriptors.keep(channel_)};
 }
 
 WarmProcess WarmProcess::go_on(const Kept& kept, sys::Descriptors& descriptors) {
-    WarmProcess process(kept.pid, kept.channel < 0 ? sys::Fd() : descriptors.claim(kept.channel));
-    process.state_ = kept.state;
-    process.obstacle_ = kept.obstacle;
-    process.reported_ = kept.reported;
-    process.code_ = kept.code;
-    process.detail_ = kept.detail;
-    process.facts_ = kept.facts;
-    process.threads_ = kept.threads;
-    process.files_ = kept.files;
+    WarmProcess process(kept.told.pid, kept.channel < 0 ? sys::Fd() : descriptors.claim(kept.channel));
+    process.told_ = kept.told;
     return process;
 }
 
 std::string describe(const WarmProcess& process) {
-    std::string text = fmt::format("it {}", warm::name_of(process.obstacle()));
+    std::string text = fmt::format("it {}", warm::text_of(process.obstacle()));
     if (process.obstacle() == Obstacle::ended) {
         const int status = process.code();
         if (WIFSIGNALED(status))

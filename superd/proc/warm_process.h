@@ -44,7 +44,7 @@ Result<sys::Fd> make_placeholder(int family);
 class WarmProcess {
   public:
     /// `pid`: of the process that superd started; 0 for a copy, which tells it when it has parked.
-    WarmProcess(pid_t pid, sys::Fd channel) : pid_(pid), channel_(std::move(channel)) {}
+    WarmProcess(pid_t pid, sys::Fd channel) : channel_(std::move(channel)) { told_.pid = pid; }
 
     enum class State {
         starting,
@@ -77,12 +77,11 @@ class WarmProcess {
     /// killed and the channel read to its end, since a copy may have begun.
     Result<void> copy_for(int connection, bool errors_to_client, std::uint32_t serial);
 
-    /// All that is known of it, for another superd to go on with; the channel is kept open by `number`.
-    struct Kept {
-        State state = State::gone;
+    /// All that is known of it.
+    struct Told {
+        State state = State::starting;
         pid_t pid = 0;
-        int channel = -1;
-        warm::Obstacle obstacle = warm::Obstacle::tracer_ended;
+        warm::Obstacle obstacle = warm::Obstacle::tracer_ended;  ///< until it says something better
         bool reported = false;
         int code = 0;
         std::string detail;
@@ -90,27 +89,32 @@ class WarmProcess {
         unsigned threads = 0;
         std::vector<WarmFile> files;
     };
+    /// For another superd to go on with; the channel is kept open by `channel`.
+    struct Kept {
+        Told told;
+        int channel = -1;
+    };
     Kept keep(sys::Descriptors& descriptors) const;
     static WarmProcess go_on(const Kept& kept, sys::Descriptors& descriptors);
 
-    State state() const { return state_; }
-    pid_t pid() const { return pid_; }
+    State state() const { return told_.state; }
+    pid_t pid() const { return told_.pid; }
     int channel() const { return channel_.get(); }
     /// `none`: it can be copied.
-    warm::Obstacle obstacle() const { return obstacle_; }
-    int code() const { return code_; }  ///< errno; of `ended` what wait(2) tells
+    warm::Obstacle obstacle() const { return told_.obstacle; }
+    int code() const { return told_.code; }  ///< errno; of `ended` what wait(2) tells
     /// Which file or program; from the handler, so to be escaped.
-    const std::string& detail() const { return detail_; }
-    std::uint32_t facts() const { return facts_; }  ///< warm::Fact
-    unsigned threads() const { return threads_; }
-    const std::vector<WarmFile>& files() const { return files_; }
+    const std::string& detail() const { return told_.detail; }
+    std::uint32_t facts() const { return told_.facts; }  ///< warm::Fact
+    unsigned threads() const { return told_.threads; }
+    const std::vector<WarmFile>& files() const { return told_.files; }
     /// Nobody asks for them again.
-    void forget_files() { std::vector<WarmFile>().swap(files_); }
-    /// False: the other end has been closed, or has told what it cannot have told. The channel is then to be closed, once
-    /// nothing watches it any more.
-    bool is_open() const { return channel_ && (state_ == State::starting || state_ == State::parked); }
+    void forget_files() { std::vector<WarmFile>().swap(told_.files); }
+    /// False: the other end has been closed, or has told what it cannot have told. The channel is then to be closed,
+    /// once nothing watches it any more.
+    bool is_open() const { return channel_ && (told_.state == State::starting || told_.state == State::parked); }
     void close() {
-        if (is_open()) state_ = State::gone;
+        if (is_open()) told_.state = State::gone;
         channel_.reset();
     }
 
@@ -122,16 +126,8 @@ class WarmProcess {
     Event refuse(warm::Obstacle obstacle);
     Event end();
 
-    State state_ = State::starting;
-    pid_t pid_;
+    Told told_;
     sys::GuardedFd channel_;
-    warm::Obstacle obstacle_ = warm::Obstacle::tracer_ended;  // until it says something better
-    bool reported_ = false;
-    int code_ = 0;
-    std::string detail_;
-    std::uint32_t facts_ = 0;
-    unsigned threads_ = 0;
-    std::vector<WarmFile> files_;
 };
 
 /// "it did not touch its client in time", with errno or status and detail where there are some; escaped.

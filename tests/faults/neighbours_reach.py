@@ -5,25 +5,11 @@
 neighbours_reach.py race PARENT SECONDS: the same to every new child of a process, as soon as it is seen; prints those
 that were superd's own program still, or a parked process."""
 
-import ctypes
 import errno
 import os
-import platform
 import sys
-import time
 
-PIDFD_OPEN, PIDFD_GETFD = 434, 438
-VM_READ, PTRACE = {"x86_64": (310, 101), "aarch64": (270, 117)}[platform.machine()]
-SEIZE, DETACH, INTERRUPT = 0x4206, 17, 0x4207
-
-libc = ctypes.CDLL(None, use_errno=True)
-
-
-def called(number, *arguments):
-    result = libc.syscall(number, *[ctypes.c_long(argument) for argument in arguments])
-    if result < 0:
-        raise OSError(ctypes.get_errno(), "")
-    return result
+from reach import PIDFD_GETFD, PIDFD_OPEN, called, new_processes, parent_of, trace
 
 
 def pidfd(pid):
@@ -32,13 +18,6 @@ def pidfd(pid):
         os.close(called(PIDFD_GETFD, own, 0, 0))
     finally:
         os.close(own)
-
-
-def trace(pid):
-    called(PTRACE, SEIZE, pid, 0, 0)
-    called(PTRACE, INTERRUPT, pid, 0, 0)
-    os.waitpid(pid, 0x40000000)  # __WALL
-    called(PTRACE, DETACH, pid, 0, 0)
 
 
 def memory(pid):
@@ -79,23 +58,18 @@ def reach(pid):
 
 def race(parent, seconds):
     """A process that has not reached its exec has superd's memory."""
-    deadline = time.monotonic() + seconds
-    known, tried = set(), 0
-    while time.monotonic() < deadline:
-        there = {int(entry) for entry in os.listdir("/proc") if entry.isdigit()}
-        new, known = there - known, there
-        for pid in new:
-            try:
-                with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as stat:
-                    if int(stat.read().rsplit(")", 1)[1].split()[1]) != parent:
-                        continue
-                tried += 1
-                pidfd(pid)
-                program = os.readlink(f"/proc/{pid}/exe")
-                if os.path.basename(program) in ("superd", "superd-exec"):
-                    print(f"{program} taken", flush=True)
-            except OSError:
-                pass
+    tried = 0
+    for pid in new_processes(seconds):
+        try:
+            if parent_of(pid) != parent:
+                continue
+            tried += 1
+            pidfd(pid)
+            program = os.readlink(f"/proc/{pid}/exe")
+            if os.path.basename(program) in ("superd", "superd-exec"):
+                print(f"{program} taken", flush=True)
+        except OSError:
+            pass
     print(f"tried {tried}", flush=True)
 
 

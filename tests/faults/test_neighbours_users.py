@@ -28,7 +28,7 @@ def line_of(uri, timeout=20):
 class ParkedProcesses(NeighbourCase):
     def start(self, **keys):
         return self.neighbours({"parked": dict(listen=TCP, model="prefork", exec=["cat"],
-                                               prefork={"min_spare": 2, "max_spare": 2}, **keys)}, files=[REACH])
+                                               prefork={"min_spare": 2, "max_spare": 2}, **keys)}, files=[REACH, "reach.py"])
 
     def parked(self, daemon):
         def found():
@@ -261,7 +261,7 @@ class CommandingHandlers(NeighbourCase):
     @attack
     def test_superd_cannot_be_looked_into(self):
         """Another process of its user takes no descriptor of superd's, and does not trace it."""
-        daemon = self.neighbours({}, files=[REACH])
+        daemon = self.neighbours({}, files=[REACH, "reach.py"])
         with self.nobody_waits(daemon):
             lines = self.said(self.attacker(daemon, REACH, daemon.pid))
         figure(f"{self.name()}: {', '.join(lines)}")

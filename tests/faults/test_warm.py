@@ -12,6 +12,7 @@ import unittest
 
 from faults import figure
 from harness import Reader, connect, process
+from harness.daemon import PATIENCE
 from harness.installation import python
 from warming import PYTHON, WarmCase
 
@@ -93,6 +94,29 @@ class StoppedByItsUser(WarmCase):
         self.ask_at_once(uri, 40)
         self.assertEqual(self.warmth(daemon)["renewals"]["ended"], 1)
 
+    def test_tracer(self):
+        """Whoever is to trace a template is stopped: it is given up, clients are served by fork, and superd ends when
+        it is told to."""
+        daemon = self.start(lambda d: [PYTHON, self.python(d, start="import time\ntime.sleep(1)")],
+                            prefork={"warm_within": "1s"})
+
+        def tracer():
+            for pid in self.kinds(daemon, "template"):
+                with contextlib.suppress(FileNotFoundError), open(f"/proc/{pid}/status", encoding="ascii") as lines:
+                    return next(int(line.split()[1]) for line in lines if line.startswith("TracerPid"))
+            return 0
+        pid = self.eventually(tracer, "a tracer")
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            self.ask_at_once(daemon.address("warm"), 4)
+            told = daemon.wait_for(lambda r: "instead of \"clone\"" in r["message"])
+            self.assertRegex(told["message"], "it was not ready in time")
+            daemon.process.send_signal(signal.SIGTERM)
+            daemon.process.wait(PATIENCE)
+        finally:
+            os.kill(pid, signal.SIGKILL)
+        daemon.stop()
+
     def test_every_template(self):
         """Somebody stops each template as soon as it is there: all clients are served, and the level falls."""
         daemon = self.start(lambda d: [self.shell(d)])
@@ -171,7 +195,8 @@ class FailingCalls(WarmCase):
 @needs_root
 class ReachedFor(WarmCase):
     def attacker(self, daemon, name, *words):
-        shutil.copyfile(os.path.join(HERE, name), daemon.path(name))
+        for file in (name, "reach.py"):
+            shutil.copyfile(os.path.join(HERE, file), daemon.path(file))
         running = subprocess.Popen([python(), daemon.path(name), *map(str, words)], stdout=subprocess.PIPE, text=True,
                                    cwd="/", **NOBODY)
 

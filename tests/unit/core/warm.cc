@@ -152,7 +152,7 @@ struct World final : Warm::Host {
         const Instant end = now() + 20s;
         std::size_t at = 0;
         sys::Alarm tick(loop, [&] {
-            reap();
+            if (reaps) reap();
             while (at < steps.size() && steps[at].when()) steps[at++].then();
             if (at == steps.size() || now() >= end) return loop.exit(0);
             (void)tick.set(now() + 5ms);
@@ -203,7 +203,7 @@ struct World final : Warm::Host {
     std::vector<model::Client> cold;
     pid_t copy_of = 0;
     int scarce = 0, lefts = 0;
-    bool startable = true, ready = true;
+    bool startable = true, ready = true, reaps = true;
     sys::Fd client;
     std::optional<Warm> warm;
 };
@@ -252,14 +252,17 @@ TEST_CASE("while an address is missing nobody is started, and that is no failure
     world.run({{[&] { return world.has_template(); }}});
 }
 
-TEST_CASE("a process that never tells anything is given up") {
+TEST_CASE("a process that never tells anything is given up, even one that cannot be reaped") {
     World world([](const Actor&) {});
     world.definition.prefork->warm_within = 10ms;
+    world.reaps = GENERATE(true, false);
     world.warm->begin();
     world.run({{[&] { return std::string(world.warm->report().in_force) == "off"; }}});
     CHECK(world.warm->report().reason == "it was not ready in time");
     CHECK(world.said == std::vector<std::string>{"clients are served as with prefork.warm = \"off\" instead of "
                                                  "\"clone\": it was not ready in time"});
+    CHECK(world.warm->empty());
+    CHECK(world.engine.children.empty());
 }
 
 TEST_CASE("clone: clients of a template that dies, and has not answered, are served by fork, and another follows") {
@@ -353,7 +356,7 @@ TEST_CASE("clone: who cannot be parked is served without, which is told once, an
     CHECK_FALSE(world.warm->park());
     CHECK(world.pool.resumed >= 1);
     CHECK(world.said.size() == 1);
-    CHECK(world.numbers.fallbacks[static_cast<int>(core::WarmFallback::forked)] == 1);
+    CHECK(world.numbers.fallbacks[static_cast<std::size_t>(core::because_of(Obstacle::forked))] == 1);
     world.warm->begin();
     CHECK(world.warm->processes() == 0);
 }
