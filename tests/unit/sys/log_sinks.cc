@@ -64,7 +64,8 @@ void check_slow_reader(int write_end, int read_end) {
     std::string all = drain(*sink, read_end);
     sink->write(Level::info, "later", {});
     all += drain(*sink, read_end);
-    CHECK(count(all, std::string(1000, 'x') + "\n") + count(all, std::string(1000, 'x') + "\r\n") ==
+    const std::string line(1000, 'x');
+    CHECK(count(all, line + "\n") + count(all, line + "\r\n") ==
           written - lost.all);
     CHECK(count(all, std::to_string(lost.all) + " log lines lost") == 1);
     CHECK(count(all, "later") == 1);
