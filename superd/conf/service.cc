@@ -52,6 +52,7 @@ void Service::settle() {
     limits.settle();
     access.settle();
     prefork.settle();
+    sandbox.settle();
 }
 
 std::optional<SocketType> Service::socket_type() const {

@@ -25,6 +25,11 @@ SUPERD_ENUM(LogConnections, LogConnections::all)
 SUPERD_ENUM(Warm, Warm::clone)
 SUPERD_ENUM(Excess, Excess::reject)
 SUPERD_ENUM(Denial, Denial::drop)
+SUPERD_ENUM(Preset, Preset::strict)
+SUPERD_ENUM(ProtectSystem, ProtectSystem::strict)
+SUPERD_ENUM(ProtectHome, ProtectHome::tmpfs)
+SUPERD_ENUM(ProtectProc, ProtectProc::ptraceable)
+SUPERD_ENUM(PathMeans, PathMeans::landlock)
 SUPERD_FIELDS(Listen, transport, host, port, cid, path, name)
 SUPERD_FIELDS(SocketOptions, backlog, reuse_port, v6only, freebind, bind_to_device, keepalive, keepalive_time,
               keepalive_interval, keepalive_probes, nodelay, defer_accept, receive_buffer, send_buffer, priority, tos,
@@ -35,11 +40,19 @@ SUPERD_FIELDS(Limits, instances, per_source, rate, per_source_rate, source_prefi
 SUPERD_FIELDS(TimeWindow, days, from, until)
 SUPERD_FIELDS(Access, allow, deny, times, on_deny)
 SUPERD_FIELDS(Prefork, min_spare, max_spare, max_requests, max_idle, max_age, grow_after, warm, warm_within)
+SUPERD_FIELDS(NumberSet, all_but, listed)
+SUPERD_FIELDS(SandboxPath, path, may_be_absent)
+SUPERD_FIELDS(LeftOut, key, why)
+SUPERD_FIELDS(Sandbox, preset, no_new_privileges, capabilities, ambient_capabilities, private_network, private_tmp,
+              private_devices, private_pids, private_ipc, protect_system, protect_home, protect_kernel, protect_proc,
+              read_only_paths, read_write_paths, inaccessible_paths, state_directory, syscalls, syscall_error,
+              memory_deny_write_execute, address_families, forbidden_namespaces, restrict_realtime, restrict_suid_sgid,
+              lock_personality, path_means, left_out)
 SUPERD_FIELDS(ResourceLimit, resource, soft, hard)
 SUPERD_FIELDS(Handler, path, argv, environment, identity, working_directory, root_directory, umask, nice, error_output,
               rlimits)
 SUPERD_FIELDS(Service, name, description, enabled, listen, model, handoff, handler, stop_signal, stop_timeout,
-              max_lifetime, socket, limits, access, prefork, delay, log_connections, stderr_rate)
+              max_lifetime, socket, limits, access, prefork, sandbox, delay, log_connections, stderr_rate)
 SUPERD_FIELDS(Control, readers)
 SUPERD_FIELDS(Catalog, services, control)
 }  // namespace superd::conf

@@ -53,6 +53,10 @@ State example() {
     service.limits->max_load = 0.1;
     service.access->allow = {*sys::parse_prefix("10.0.0.0/8")};
     service.access->times = {{2, 3, 4}};
+    service.sandbox = conf::sandbox_of(conf::Preset::strict);
+    service.sandbox->ambient_capabilities = ~std::uint64_t{0};
+    service.sandbox->read_only_paths = {{"/caf\xe9", true}};
+    service.sandbox->left_out = {{"private_tmp", "superd may not mount"}};
     state.catalog.services["web"] = service;
     state.catalog.control.readers = {100};
 
