@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <linux/close_range.h>
+#include <linux/futex.h>
 #include <linux/keyctl.h>
 #include <sched.h>
 #include <signal.h>
@@ -26,6 +27,7 @@ SUPERD_CHILD static inline long word(T* pointer) {
 
 /// A failing process does not lose its client: it sends the connection back. {pid, SCM_RIGHTS}
 SUPERD_CHILD void give_back(const ChildView* view) {
+    const bool moved = view->moved != 0;
     union {
         char bytes[CMSG_SPACE(sizeof(int))];
         cmsghdr header;
@@ -45,13 +47,13 @@ SUPERD_CHILD void give_back(const ChildView* view) {
     control.header.cmsg_level = SOL_SOCKET;
     control.header.cmsg_type = SCM_RIGHTS;
     control.header.cmsg_len = CMSG_LEN(sizeof(int));
-    *reinterpret_cast<int*>(CMSG_DATA(&control.header)) = 0;  // stdin
-    raw_syscall(SYS_sendmsg, view->count, word(&message), MSG_DONTWAIT | MSG_NOSIGNAL);
+    *reinterpret_cast<int*>(CMSG_DATA(&control.header)) = moved ? 0 : view->sources[0];
+    raw_syscall(SYS_sendmsg, moved ? view->count : view->give_back, word(&message), MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
 SUPERD_CHILD int failed(ChildView* view, Step step, long result) {
-    // Until then it is the parent's, in the table that both share.
-    if (view->give_back >= 0 && view->moved != 0) give_back(view);
+    // Until it has moved, it is the parent's, if both share the table.
+    if (view->give_back >= 0 && (view->moved != 0 || view->wake < 0)) give_back(view);
     view->failed_code = static_cast<int>(-result);
     __atomic_store_n(&view->failed_step, static_cast<int>(step), __ATOMIC_RELEASE);
     return 127;
@@ -87,7 +89,7 @@ SUPERD_CHILD long move_descriptors(ChildView* view) {
     view->moved = 1;
     __atomic_store_n(&view->detached, 1, __ATOMIC_RELEASE);
     const std::uint64_t one = 1;
-    raw_syscall(SYS_write, view->wake, word(&one), sizeof one);
+    if (view->wake >= 0) raw_syscall(SYS_write, view->wake, word(&one), sizeof one);
     // All others are CLOEXEC; but the exec may take a while, and clients wait for their connections to close.
     if (view->path != nullptr) raw_syscall(SYS_close_range, view->count + 1, static_cast<long>(~0U), 0);
     return 0;
@@ -108,6 +110,19 @@ SUPERD_CHILD long become(ChildView* view) {
         if (uid[i] != view->uid || gid[i] != view->gid) r = -EPERM;
     if (r < 0) failed(view, Step::credentials, r);
     return r;
+}
+
+/// The parent closes its copies just after it has made the child, so this hardly ever waits. If the parent has died or
+/// is stopped, the client does not wait for it.
+SUPERD_CHILD void await_release(ChildView* view) {
+    int now = kept;
+    if (!__atomic_compare_exchange_n(&view->released, &now, static_cast<int>(awaited), false, __ATOMIC_ACQ_REL,
+                                     __ATOMIC_ACQUIRE))
+        return;
+    std::int64_t most[2];
+    most[0] = 1;
+    most[1] = 0;
+    raw_syscall(SYS_futex, word(&view->released), FUTEX_WAIT_PRIVATE, awaited, word(most));
 }
 
 SUPERD_CHILD void write_pid(char* digits) {
@@ -158,6 +173,7 @@ SUPERD_CHILD int child_main(void* argument) {
     const std::uint64_t none = 0;
     r = raw_syscall(SYS_rt_sigprocmask, SIG_SETMASK, word(&none), 0, sizeof none);
     if (r < 0) return failed(view, Step::signals, r);
+    if (view->wake < 0) await_release(view);
     raw_syscall(SYS_clock_gettime, 1 /* CLOCK_MONOTONIC */, word(view->exec_at));
     if (view->path != nullptr)
         r = raw_syscall(SYS_execve, word(view->path), word(view->argv), word(view->environment));

@@ -22,7 +22,7 @@ struct ChildView {
     int count;
     int highest;    ///< of sources, program, give_back and wake
     int give_back;  ///< socket that returns stdin to the parent if the exec fails; or -1
-    int wake;       ///< eventfd
+    int wake;       ///< eventfd, written once the child has left the parent's table; or -1: it never shared it
     int program;    ///< executed by descriptor if `path` is nullptr; CLOEXEC
     const char* path;
     char** argv;
@@ -41,12 +41,17 @@ struct ChildView {
     const gid_t* groups;
     std::size_t group_count;
 
+    int released;             ///< written by the parent that does not share its table: a Release
     int detached;             ///< written by the child: it now has its own descriptor table
     int moved;                ///< written by the child, for itself: its descriptors are in place
     std::int64_t exec_at[2];  ///< written by the child just before its exec: struct timespec, CLOCK_MONOTONIC
     int failed_code;
     int failed_step;  ///< a Step; written after failed_code, just before the child's end
 };
+
+/// Whether the parent still has its copies of the sources. A handler must not run before they are closed: it could set
+/// its connection to linger and end, and the parent's close would wait for that.
+enum Release : int { kept, released, awaited };
 
 /// Temporary failures: no processes, no memory, no descriptors, a program being written.
 constexpr bool is_scarcity(int code) {

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: MIT
 #include "proc/spawner.h"
 
+#include <linux/futex.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -15,6 +17,7 @@
 
 #include "proc/child.h"
 #include "proc/parking.h"
+#include "sys/process.h"
 
 namespace superd::proc {
 namespace {
@@ -106,6 +109,8 @@ Spawner::~Spawner() {
 
 Result<pid_t> Spawner::spawn(Launch& launch) {
     in_flight_.reserve(in_flight_.size() + 1);  // once the child runs, nothing may fail
+    if (free_.empty() && !in_flight_.empty()) sweep();
+    arm_deadline();
     std::unique_ptr<Slot> slot;
     if (free_.empty()) {
         slot = std::make_unique<Slot>();
@@ -128,10 +133,10 @@ Result<pid_t> Spawner::spawn(Launch& launch) {
     s.environment.push_back(nullptr);
     s.view.death_signal = l.death_signal;
     s.sources.clear();
-    s.view.wake = wake_.get();
+    s.view.wake = copies_table_ ? -1 : wake_.get();
     // A process that waits for its client has none to give back.
     s.view.give_back = s.view.program < 0 ? give_back_.get() : -1;
-    s.view.highest = std::max({wake_.get(), give_back_.get(), s.view.program});
+    s.view.highest = std::max({s.view.wake, give_back_.get(), s.view.program});
     for (const int index : l.number) {
         s.sources.push_back(l.descriptors[static_cast<std::size_t>(index)].get());
         s.view.highest = std::max(s.view.highest, s.sources.back());
@@ -143,7 +148,7 @@ Result<pid_t> Spawner::spawn(Launch& launch) {
     s.started = now();
     s.alive.store(1, std::memory_order_relaxed);
 
-    const int flags = CLONE_VM | CLONE_FILES | CLONE_CHILD_CLEARTID | SIGCHLD;
+    const int flags = CLONE_VM | (copies_table_ ? 0 : CLONE_FILES) | CLONE_CHILD_CLEARTID | SIGCHLD;
     const int pid = clone(child_main, s.top(), flags, &s.view, nullptr, nullptr, reinterpret_cast<pid_t*>(&s.alive));
     if (pid < 0) {
         const int code = errno;
@@ -152,9 +157,16 @@ Result<pid_t> Spawner::spawn(Launch& launch) {
         return fail_errno("clone", code);
     }
     s.pid = pid;
+    if (copies_table_) release(s);
     in_flight_.push_back(std::move(slot));
-    arm_deadline();
     return pid;
+}
+
+void Spawner::release(Slot& slot) {
+    slot.launch.descriptors.clear();
+    int& state = slot.view.released;
+    if (__atomic_exchange_n(&state, static_cast<int>(released), __ATOMIC_ACQ_REL) == awaited)
+        syscall(SYS_futex, &state, FUTEX_WAKE_PRIVATE, 1, nullptr, nullptr, 0);
 }
 
 void Spawner::sweep() {
@@ -222,6 +234,8 @@ sys::GuardedFd Spawner::returned(pid_t pid) {
 
 void Spawner::arm_deadline() {
     if (deadline_armed_) return;
+    constexpr std::size_t kSmall = 256;
+    copies_table_ = sys::descriptor_table_size().value_or(kSmall + 1) <= kSmall;
     deadline_armed_ = deadline_.arm(now() + std::chrono::seconds(1)).has_value();
 }
 

@@ -8,6 +8,9 @@
 // 10,000, provided that connections have low numbers and everything else high ones (sys::Fd::lifted). Until then parent
 // and child share one table, and the parent keeps the child's descriptors open.
 // An eventfd says when it may close them.
+//
+// A small table is copied by clone(2) itself. The parent then closes its copies at once and need not be woken, which
+// costs more than the copy.
 
 #include <sys/types.h>
 
@@ -65,6 +68,8 @@ class Spawner {
     /// Receives the connections that came back; returns this child's, if it is among them.
     sys::GuardedFd returned(pid_t pid);
     void sweep();
+    /// Closes the parent's copies, and lets the child go on that waits for that.
+    static void release(Slot& slot);
     void check_deadlines();
     void arm_deadline();
 
@@ -74,6 +79,7 @@ class Spawner {
     std::function<void(pid_t)> overdue_;
     sys::Source wake_source_, deadline_;
     bool deadline_armed_ = false;
+    bool copies_table_ = false;  ///< the table was small when the deadline was last armed
     std::vector<std::unique_ptr<Slot>> in_flight_, free_;
 };
 

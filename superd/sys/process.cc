@@ -128,6 +128,18 @@ bool ProcessView::is_stopped() const {
     return std::ranges::all_of(threads, [](const ThreadView& thread) { return thread.state == 'T'; });
 }
 
+std::optional<std::size_t> descriptor_table_size() {
+    const auto status = text_of("/proc/self/status");
+    if (!status) return std::nullopt;
+    constexpr std::string_view kName = "FDSize:\t";
+    const std::size_t at = status->find(kName);
+    std::size_t size = 0;
+    if (at == std::string::npos) return std::nullopt;
+    const char* const first = status->data() + at + kName.size();
+    if (std::from_chars(first, status->data() + status->size(), size).ec != std::errc()) return std::nullopt;
+    return size;
+}
+
 Result<long> call_in(std::string_view line) {
     if (line.starts_with("running")) return fail_errno("syscall", EAGAIN);
     long call = 0;

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// What /proc shows of another process: proc_pid(5).
+// What /proc shows of processes: proc_pid(5).
 
 #include <sys/types.h>
 
+#include <optional>
 #include <string_view>
 #include <vector>
 
@@ -30,6 +31,9 @@ struct ProcessView {
 /// Does not stop the process, so the result is consistent only if the process is stopped already. EPERM, EACCES,
 /// ENOENT: superd may not look, or this kernel does not tell. EOPNOTSUPP: its calls have other numbers.
 Result<ProcessView> look_at(pid_t pid);
+
+/// For how many descriptors the calling process's table has room; it never shrinks. nullopt: /proc does not tell.
+std::optional<std::size_t> descriptor_table_size();
 
 /// A line of /proc/PID/syscall. EOPNOTSUPP as above, EAGAIN while it runs.
 Result<long> call_in(std::string_view line);

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: MIT
 #include "proc/spawner.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 
 #include "catch.h"
+#include "sys/process.h"
 
 using namespace superd;
 
@@ -18,6 +20,12 @@ conf::Handler handler(std::vector<std::string> words) {
     h.environment = {"PATH=/usr/bin:/bin"};
     return h;
 }
+
+/// Until it goes, this process has a table of descriptors that is too large to be copied for each child.
+struct LargeTable {
+    LargeTable() : high(fcntl(0, F_DUPFD_CLOEXEC, 700)) {}
+    sys::Fd high;
+};
 
 struct World {
     World() {
@@ -121,6 +129,37 @@ TEST_CASE("credentials are dropped completely", "[root]") {
     CHECK(world.run(h) ==
           "Uid:\t65534\t65534\t65534\t65534\nGid:\t65533\t65533\t65533\t65533\nGroups:\t65532 65533 \n"
           "CapPrm:\t0000000000000000\nCapEff:\t0000000000000000\nCapAmb:\t0000000000000000\n");
+}
+
+TEST_CASE("superd's copy of a connection is closed when spawn returns, if its table is small") {
+    World world;
+    const proc::ExecPlan plan(handler({"/bin/sleep", "60"}), rlimit{256, 1024});
+    int ends[2];
+    REQUIRE(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0);
+    const sys::Fd ours(ends[0]);
+    proc::Launch launch;
+    launch.plan = &plan;
+    launch.descriptors.emplace_back(ends[1]);
+    launch.number = {0, 0, 0};
+    const pid_t pid = *world.spawner->spawn(launch);
+    CHECK(fcntl(ends[1], F_GETFD) == -1);
+    char nothing;
+    CHECK(recv(ours.get(), &nothing, 1, MSG_DONTWAIT) == -1);  // but the child has it
+    kill(pid, SIGKILL);
+    REQUIRE(waitpid(pid, nullptr, 0) == pid);
+    world.spawner->reaped(pid);
+    CHECK(recv(ours.get(), &nothing, 1, 0) == 0);
+}
+
+TEST_CASE("a child of a process with many descriptors has only its own, and gives its connection back") {
+    const LargeTable table;
+    CHECK(sys::descriptor_table_size() > std::size_t(700));
+    World world;
+    CHECK(world.run(handler({"/bin/sh", "-c", "ls /proc/self/fd"})) == "0\n1\n2\n3\n");
+    world.run(handler({"/nonexistent/program"}));
+    REQUIRE(world.failure);
+    CHECK(world.given_back);
+    CHECK(world.spawner->in_flight() == 0);
 }
 
 TEST_CASE("a thousand children leave no descriptor or slot behind") {
