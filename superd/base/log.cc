@@ -18,7 +18,7 @@ constexpr std::array kLevels = {std::pair{Level::error, "error"}, std::pair{Leve
                                 std::pair{Level::notice, "notice"}, std::pair{Level::info, "info"},
                                 std::pair{Level::debug, "debug"}};
 
-std::string lower(std::string_view name) {
+std::string key_of(std::string_view name) {
     std::string out(name);
     for (char& c : out) c = static_cast<char>(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
     return out;
@@ -61,16 +61,16 @@ std::string format_record(LogStyle style, std::string_view clock, Level level, s
         nlohmann::ordered_json record = {{"time", clock}, {"level", name_of(level)}, {"message", message}};
         for (const Field& field : fields) {
             if (field.number)
-                record[lower(field.name)] = std::stoll(field.value);
+                record[key_of(field.name)] = std::stoll(field.value);
             else
-                record[lower(field.name)] = field.value;
+                record[key_of(field.name)] = field.value;
         }
         // Bytes that are not UTF-8 become U+FFFD, so that a handler cannot break a log reader.
         return record.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
     }
     if (style == LogStyle::logfmt) {
         std::string line = fmt::format("time={} level={} msg={}", clock, name_of(level), as_logfmt(message));
-        for (const Field& field : fields) line += fmt::format(" {}={}", lower(field.name), as_logfmt(field.value));
+        for (const Field& field : fields) line += fmt::format(" {}={}", key_of(field.name), as_logfmt(field.value));
         return line;
     }
     std::string line = fmt::format("{} ", clock);

@@ -13,7 +13,7 @@ namespace superd::core {
 namespace {
 
 /// Silence that counts as a pause, in which a process that is started takes nothing from anybody.
-constexpr Duration kPause = std::chrono::milliseconds(5);
+constexpr Duration kParkingPause = std::chrono::milliseconds(5);
 
 /// Of those that a copy may be ended by once somebody has found out something of its memory, or tries to.
 bool tells_of_memory(int signal) {
@@ -119,7 +119,7 @@ model::Parking Generation::park() {
 }
 
 Duration Generation::pause_for_parking() const {
-    return warmth_ ? warmth_->warm.pause_for_parking().value_or(kPause) : kPause;
+    return warmth_ ? warmth_->warm.pause_for_parking().value_or(kParkingPause) : kParkingPause;
 }
 
 bool Generation::copy_serves(model::Client& client) {

@@ -38,12 +38,12 @@ ordered_json quantity(std::string_view pattern, std::int64_t min) {
     return schema;
 }
 
-ordered_json array_of(ordered_json item) {
+ordered_json list_of(ordered_json item) {
     return {{"type", "array"}, {"items", std::move(item)}};
 }
 
 ordered_json one_or_more(const ordered_json& item) {
-    return {{"anyOf", {item, array_of(item)}}};
+    return {{"anyOf", {item, list_of(item)}}};
 }
 
 ordered_json integer(std::int64_t min, std::int64_t max) {
@@ -66,7 +66,7 @@ ordered_json signal() {
 ordered_json resource_limit(bool bytes) {
     ordered_json one{{"anyOf", {{{"type", "integer"}, {"minimum", 0}}, {{"const", "unlimited"}}}}};
     if (bytes) one["anyOf"].push_back(matching("^[0-9]+[KMGT]?$"));
-    ordered_json both = array_of(one);
+    ordered_json both = list_of(one);
     both["minItems"] = both["maxItems"] = 2;
     one["anyOf"].push_back(std::move(both));
     return one;
@@ -91,7 +91,7 @@ ordered_json shape(const Key& key) {
         case Type::text:
             return text(min, max);
         case Type::words:
-            return array_of(key.name == "pass_environment" ? matching(variable_pattern)
+            return list_of(key.name == "pass_environment" ? matching(variable_pattern)
                                                            : ordered_json{{"type", "string"}});
         case Type::word_or_words:
             return one_or_more(key.name == "listen" ? address() : ordered_json{{"type", "string"}});

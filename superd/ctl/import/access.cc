@@ -21,13 +21,13 @@ bool lets_in(const AccessList& list, const sys::Prefix& clients) {
     return rule != list.rules.end() ? rule->in : list.rest;
 }
 
-struct Cell {
+struct Piece {
     sys::Prefix prefix;
     bool in = false;
 };
 
 /// All addresses, divided where a rule begins or ends; wider blocks first.
-std::vector<Cell> cells_of(const std::vector<AccessList>& lists) {
+std::vector<Piece> pieces_of(const std::vector<AccessList>& lists) {
     std::vector<sys::Prefix> cuts = everybody();
     for (const AccessList& list : lists) {
         for (const AccessList::Rule& rule : list.rules) {
@@ -35,12 +35,12 @@ std::vector<Cell> cells_of(const std::vector<AccessList>& lists) {
         }
     }
     std::ranges::stable_sort(cuts, {}, &sys::Prefix::length);
-    std::vector<Cell> out;
+    std::vector<Piece> out;
     for (const sys::Prefix& cut : cuts) {
         const bool in = std::ranges::all_of(lists, [&](const AccessList& list) { return lets_in(list, cut); });
         // Omit a block if the narrowest one around it already says the same.
-        const auto around =
-            std::ranges::find_if(out.rbegin(), out.rend(), [&](const Cell& cell) { return covers(cell.prefix, cut); });
+        const auto around = std::ranges::find_if(out.rbegin(), out.rend(),
+                                                 [&](const Piece& piece) { return covers(piece.prefix, cut); });
         if (around == out.rend() || around->in != in) out.push_back({cut, in});
     }
     return out;
@@ -96,15 +96,15 @@ void set_access(Import& import, Imported& service, const std::vector<AccessList>
     }
     for (const AccessList& list : lists) report_lost(import, service, list);
     std::vector<std::string> allow, deny;
-    const std::vector<Cell> cells = cells_of(lists);
-    const auto is_root = [](const Cell& cell) { return cell.prefix.length == 0; };
-    for (const Cell& cell : cells) {
-        if (!is_root(cell)) (cell.in ? allow : deny).push_back(text_of(cell.prefix));
+    const std::vector<Piece> pieces = pieces_of(lists);
+    const auto is_root = [](const Piece& piece) { return piece.prefix.length == 0; };
+    for (const Piece& piece : pieces) {
+        if (!is_root(piece)) (piece.in ? allow : deny).push_back(text_of(piece.prefix));
     }
     // superd's allow list denies the rest, so everybody must be in it where only a few are denied.
     const bool listed = !allow.empty();
-    for (const Cell& cell : cells) {
-        if (is_root(cell) && cell.in == listed) (listed ? allow : deny).push_back(text_of(cell.prefix));
+    for (const Piece& piece : pieces) {
+        if (is_root(piece) && piece.in == listed) (listed ? allow : deny).push_back(text_of(piece.prefix));
     }
     if (!allow.empty()) service.set("access.allow", allow, lists.back().at);
     if (!deny.empty()) service.set("access.deny", deny, lists.back().at);

@@ -19,9 +19,9 @@ bool is_true(const Assignment* assignment) {
     return assignment != nullptr && unit::boolean(assignment->value).value_or(false);
 }
 
-class Mapper {
+class UnitMapper {
   public:
-    Mapper(const Units& units, const std::string& name, Import& import)
+    UnitMapper(const Units& units, const std::string& name, Import& import)
         : units_(units), import_(import), stem_(name.substr(0, name.rfind('.'))), socket_(units, name, import.notes) {
         at_ = {units.files.at(name).path, 0};
     }
@@ -180,7 +180,7 @@ namespace superd::ctl {
 Import import_systemd(const Units& units) {
     Import import;
     for (const auto& [name, file] : units.files) {
-        if (name.ends_with(".socket")) systemd::Mapper(units, name, import).run();
+        if (name.ends_with(".socket")) systemd::UnitMapper(units, name, import).run();
     }
     return import;
 }

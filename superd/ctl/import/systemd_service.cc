@@ -17,9 +17,9 @@ namespace {
 using unit::Assignment;
 using unit::Unit;
 
-class Mapper {
+class HandlerMapper {
   public:
-    Mapper(const Handler& handler, Imported& out, Import& import)
+    HandlerMapper(const Handler& handler, Imported& out, Import& import)
         : unit_(handler.service),
           specifiers_(handler.specifiers),
           accepted_(handler.accepted),
@@ -154,11 +154,11 @@ class Mapper {
     }
 
     void set(const Assignment& one) {
-        static const std::map<std::string_view, void (Mapper::*)(const Assignment&)> known{
-            {"WorkingDirectory", &Mapper::set_working_directory},
-            {"RootDirectory", &Mapper::set_root_directory},
-            {"Type", &Mapper::set_type},
-            {"IgnoreSIGPIPE", &Mapper::set_ignore_sigpipe},
+        static const std::map<std::string_view, void (HandlerMapper::*)(const Assignment&)> known{
+            {"WorkingDirectory", &HandlerMapper::set_working_directory},
+            {"RootDirectory", &HandlerMapper::set_root_directory},
+            {"Type", &HandlerMapper::set_type},
+            {"IgnoreSIGPIPE", &HandlerMapper::set_ignore_sigpipe},
         };
         // These are handled above or below, or say what superd does anyway.
         constexpr std::array<std::string_view, 13> settled{
@@ -247,7 +247,7 @@ class Mapper {
 }  // namespace
 
 bool map_handler(const Handler& handler, Imported& out, Import& import) {
-    return Mapper(handler, out, import).run();
+    return HandlerMapper(handler, out, import).run();
 }
 
 }  // namespace superd::ctl::systemd

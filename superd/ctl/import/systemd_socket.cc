@@ -34,9 +34,9 @@ std::string_view why_lost(std::string_view key) {
     return "superd has nothing like it";
 }
 
-class Mapper {
+class SocketMapper {
   public:
-    Mapper(bool accepted, Imported& out, Import& import) : accepted_(accepted), out_(out), import_(import) {}
+    SocketMapper(bool accepted, Imported& out, Import& import) : accepted_(accepted), out_(out), import_(import) {}
 
     void set(const Assignment& one) {
         if (one.key == "FileDescriptorName") return file_descriptor_name(one);
@@ -80,7 +80,7 @@ class Mapper {
 }  // namespace
 
 void map_socket(const unit::Unit& socket, bool accepted, Imported& out, Import& import) {
-    Mapper mapper(accepted, out, import);
+    SocketMapper mapper(accepted, out, import);
     std::set<std::string, std::less<>> done;
     for (const Assignment& one : socket.assignments()) {
         if (one.section != "Socket" || !done.insert(one.key).second) continue;
