@@ -21,9 +21,9 @@
 
 namespace superd::core {
 
+class Awaited;
 class ChildOwner;
 class Port;
-class Warm;
 
 struct Engine {
     sys::Loop& loop;
@@ -44,8 +44,10 @@ struct Engine {
     std::size_t unsettled = 0;               ///< what cannot be written down for an upgrade
     std::vector<std::string> finished = {};  ///< services that may be forgotten
     std::function<void()> forget_soon = {};  ///< has `finished` looked at, once all that is ready has been handled
-    std::set<Warm*> unanswered = {};         ///< of whose copies one may have begun that is not known yet
+    std::set<Awaited*> unanswered = {};      ///< of whose children one may have begun that is not known yet
     sys::Fd warmer = {};                     ///< superd-warm; of low number; none where it is not installed
+    sys::Fd holder = {};                     ///< superd-hold; likewise
+    sys::Fd launcher = {};                   ///< superd-launch; likewise
     sys::FileWatches file_watches{loop};     ///< for all services
 };
 

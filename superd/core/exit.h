@@ -22,7 +22,7 @@ class Exit {
         : child_(child),
           status_(status),
           failure_(std::move(failure)),
-          scarcity_(failure_ && failure_->connection && proc::is_scarcity(failure_->code)),
+          scarcity_(failure_ && failure_->connection && failure_->is_scarcity()),
           lived_(time - child.started) {}
 
     std::optional<proc::SpawnFailure>& failure() { return failure_; }

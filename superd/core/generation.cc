@@ -15,8 +15,11 @@
 #include "base/signal.h"
 #include "base/text.h"
 #include "core/client_environment.h"
+#include "core/generation_launch.h"
 #include "core/generation_warm.h"
+#include "core/hold.h"
 #include "net/queue.h"
+#include "proc/hold_plan.h"
 #include "proc/parking.h"
 
 namespace superd::core {
@@ -43,30 +46,53 @@ Generation::Generation(Engine& engine, GenerationHost& host, const conf::Service
                 host_.reconcile();
             }),
       linger_(engine.loop, [this] { linger_on(); }),
-      model_(model::make_model(*this, definition_)) {}
+      model_(model::make_model(*this, definition_)) {
+    if (proc::needs_holder(definition_))
+        hold_ = std::make_unique<Hold>(engine_, definition_, [this] { host_.sandbox_changed(*this); });
+}
 
 Generation::~Generation() {
     for (const auto& [pid, child] : children_) engine_.children.erase(pid);
 }
 
 const proc::ExecPlan& Generation::plan() {
-    if (!plan_) plan_ = std::make_unique<proc::ExecPlan>(definition_.handler, engine_.started_nofile);
+    if (!plan_)
+        plan_ = std::make_unique<proc::ExecPlan>(definition_.handler, definition_.sandbox, engine_.started_nofile);
     return *plan_;
 }
 
 const proc::ExecPlan& Generation::parked_plan() {
     if (!parked_plan_) {
-        auto made = std::make_unique<proc::ExecPlan>(definition_.handler, engine_.started_nofile);
+        auto made = std::make_unique<proc::ExecPlan>(definition_.handler, definition_.sandbox, engine_.started_nofile);
         made->start_by(engine_.starter.get(), "superd-exec");
         parked_plan_ = std::move(made);
     }
     return *parked_plan_;
 }
 
+bool Generation::has_sandbox() const {
+    return !hold_ || hold_->is_ready();
+}
+
+const std::string& Generation::sandbox_trouble() const {
+    static const std::string none;
+    return hold_ ? hold_->trouble() : none;
+}
+
+bool Generation::ask_for_sandbox() {
+    if (hold_) hold_->begin();
+    return has_sandbox();
+}
+
+void Generation::enter_sandbox(proc::Launch& launch) const {
+    if (hold_) launch.holder = hold_->process();
+}
+
 void Generation::drain() {
     if (drained_ || lingering_) return;
     drained_ = true;
     model_->drain();
+    if (launches_) launches_->launcher.drain();
     if (warmth_) warmth_->warm.drain();
     wake_.clear();
     idle_ = {};
@@ -156,6 +182,7 @@ void Generation::when_idle() {
 }
 
 void Generation::exited(pid_t pid, int status) {
+    if (launches_) launches_->launcher.listen();  // it may have told that it could not execute its program
     const auto at = children_.find(pid);
     if (at == children_.end()) return;
     bool open = true;
@@ -261,6 +288,17 @@ void Generation::report(std::vector<ProcessReport>& out, std::size_t most, bool 
         report.former = former;
         out.push_back(std::move(report));
     }
+    const auto add = [&](const char* kind, pid_t pid, Instant since) {
+        if (pid == 0 || out.size() >= most) return;
+        ProcessReport& report = out.emplace_back();
+        report.service = definition_.name;
+        report.pid = pid;
+        report.kind = kind;
+        report.age = time - since;
+        report.former = former;
+    };
+    if (hold_) add("holder", hold_->pid(), hold_->since());
+    if (launches_) add("launcher", launches_->launcher.pid(), launches_->launcher.since());
     report_warm(out, most, former);
 }
 

@@ -26,6 +26,7 @@ namespace superd::core {
 
 struct ChildState;
 struct GenerationState;
+class Hold;
 struct WarmReport;
 
 class Generation final : public model::Host, public ChildOwner {
@@ -43,6 +44,10 @@ class Generation final : public model::Host, public ChildOwner {
     void take_up();
     /// nullopt: its handlers are not to be warm.
     std::optional<WarmReport> warm_report() const;
+    /// Are the namespaces of its sandbox there, if it has any? If not, no child can be started.
+    bool has_sandbox() const;
+    /// Why not; "" if they have not been tried yet.
+    const std::string& sandbox_trouble() const;
     /// No longer in force: children that wait for clients leave; those that have one continue.
     void drain();
     bool drained() const { return drained_; }
@@ -112,6 +117,13 @@ class Generation final : public model::Host, public ChildOwner {
 
     /// Its warm handlers, and what they ask of it.
     struct Warmth;
+    /// The process that starts handlers in its sandbox, and what that asks of it.
+    struct Launches;
+
+    /// The same, and has them made where they are not.
+    bool ask_for_sandbox();
+    /// Has the child enter them.
+    void enter_sandbox(proc::Launch& launch) const;
 
     /// nullptr: the address has no socket, or not yet.
     net::Listener* socket(std::size_t listener) const;
@@ -148,6 +160,10 @@ class Generation final : public model::Host, public ChildOwner {
     /// A child that was there before it has its client.
     void began(pid_t pid, Child& child, model::Client& client);
     void hear_warm(Child& child);
+    /// Enters a child that began by itself. nullptr: no memory for it, and it has been killed.
+    Child* add(pid_t pid, Child&& child);
+    /// The launcher starts a handler for the client. False: `client` is as it was.
+    bool launch(model::Client& client);
     /// A handler that is started before its client learns where that will come to.
     bool has_all_sockets() const;
     /// A copy of this template was ended by this signal.
@@ -180,9 +196,11 @@ class Generation final : public model::Host, public ChildOwner {
     std::unordered_map<pid_t, Child> children_;
     std::uint64_t serial_ = 0;
     bool drained_ = false;
-    int unread_ = 0;                  ///< owners in a row that read nothing
-    std::unique_ptr<Ends> ends_;      ///< once there are children
-    std::unique_ptr<Warmth> warmth_;  ///< if its handlers are to be warm
+    int unread_ = 0;                      ///< owners in a row that read nothing
+    std::unique_ptr<Ends> ends_;          ///< once there are children
+    std::unique_ptr<Hold> hold_;          ///< if its sandbox has namespaces
+    std::unique_ptr<Launches> launches_;  ///< once a launcher pays
+    std::unique_ptr<Warmth> warmth_;      ///< if its handlers are to be warm
     sys::Alarm wake_;
     sys::Source idle_;
     std::unique_ptr<Lingering> lingering_;

@@ -2,6 +2,7 @@
 // How a generation's children are made to leave.
 #include <signal.h>
 
+#include "core/generation_launch.h"
 #include "core/generation_warm.h"
 
 namespace superd::core {
@@ -33,6 +34,7 @@ StopLadder& Generation::ladder() {
 
 void Generation::stop() {
     if (lingering_) (void)end_linger();
+    if (launches_) launches_->stopped = true;
     if (warmth_) warmth_->stopped = true;
     drain();
     for (auto& [pid, child] : children_) ladder().stop(pid, child);
@@ -43,6 +45,7 @@ void Generation::kill_all() {
         child.stopping = true;
         signal_session(pid, SIGKILL);
     }
+    if (launches_) launches_->launcher.kill_all();
     if (warmth_) warmth_->warm.kill_all();
 }
 

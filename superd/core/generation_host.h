@@ -62,6 +62,8 @@ class GenerationHost {
     virtual void socket_came_back(const Generation& generation) = 0;
     /// A child of `generation` left. If it was the last, the generation may end here.
     virtual void child_left(const Generation& generation) = 0;
+    /// The sandbox of `generation` has come to be there, or is there no longer. The generation may end here.
+    virtual void sandbox_changed(const Generation& generation) = 0;
     /// No client waits any more on the old socket that it has kept, or their time is over.
     virtual void lingered(Generation& generation) = 0;
 };

@@ -4,7 +4,9 @@
 
 #include <algorithm>
 
+#include "core/generation_launch.h"
 #include "core/generation_warm.h"
+#include "core/hold.h"
 #include "core/state.h"
 
 namespace superd::core {
@@ -33,6 +35,8 @@ GenerationState Generation::write_down(sys::Descriptors& descriptors) {
     }
     state.wake_at = wake_.when();
     if (warmth_) state.warm = warmth_->warm.write_down(descriptors);
+    if (hold_) state.hold = hold_->write_down(descriptors);
+    if (launches_) state.launcher = launches_->launcher.write_down(descriptors);
     sys::Archive memory;
     model_->pass(memory);
     state.model.text = std::move(memory).text();
@@ -70,6 +74,12 @@ Result<void> Generation::go_on(const GenerationState& state, sys::Descriptors& d
     drained_ = state.drained;
     unread_ = state.unread;
     serial_ = state.serial;
+    if (state.hold && hold_)
+        if (auto done = hold_->go_on(*state.hold, descriptors); !done) return done;
+    if (state.launcher) {
+        launches_ = std::make_unique<Launches>(*this);
+        if (auto done = launches_->launcher.go_on(*state.launcher, descriptors); !done) return done;
+    }
     for (const ChildState& child : state.children)
         if (auto taken = take_in(child, descriptors); !taken) return taken;
     if (state.warm) {

@@ -8,6 +8,8 @@
 
 #include "base/place.h"
 #include "core/client_environment.h"
+#include "core/generation_launch.h"
+#include "core/hold.h"
 
 namespace superd::core {
 namespace {
@@ -33,31 +35,34 @@ Result<pid_t> Generation::Warmth::start(ChildOwner& owner, sys::Fd channel) {
     auto placeholder = proc::make_placeholder(family);
     if (!placeholder) return std::unexpected(placeholder.error());
     if (!plan) {
-        auto made = std::make_unique<proc::ExecPlan>(g.definition_.handler, g.engine_.started_nofile);
+        auto made =
+            std::make_unique<proc::ExecPlan>(g.definition_.handler, g.definition_.sandbox, g.engine_.started_nofile);
         made->start_by(g.engine_.warmer.get(), "superd-warm");
         plan = std::move(made);
     }
     proc::Launch launch;
     launch.plan = plan.get();
+    g.enter_sandbox(launch);
     launch.environment = listener_environment(listeners);
     launch.descriptors.push_back(std::move(*placeholder));
     launch.number = {0, 0};
     if (auto added = g.add_errors(launch); !added) return std::unexpected(added.error());
     launch.number.push_back(static_cast<int>(launch.descriptors.size()));
     launch.descriptors.push_back(std::move(channel));
+    if (auto added = proc::add_filter(launch); !added) return std::unexpected(added.error());
     Place whose(g.engine_.children);
     const auto pid = g.engine_.spawner.spawn(launch);
     if (pid) whose.take(*pid, &owner);
     return pid;
 }
 
-Child* Generation::Warmth::add(pid_t pid, Child&& child) try {
-    child.serial = ++generation.serial_;
-    child.started = generation.now();
-    generation.engine_.children[pid] = &generation;
-    return &generation.children_.insert_or_assign(pid, std::move(child)).first->second;
+Child* Generation::add(pid_t pid, Child&& child) try {
+    child.serial = ++serial_;
+    child.started = now();
+    engine_.children[pid] = this;
+    return &children_.insert_or_assign(pid, std::move(child)).first->second;
 } catch (const std::bad_alloc&) {
-    generation.engine_.children.erase(pid);
+    engine_.children.erase(pid);
     kill(pid, SIGKILL);
     return nullptr;
 }
@@ -68,7 +73,7 @@ bool Generation::Warmth::waits(std::unique_ptr<proc::WarmProcess> process, pid_t
     child.kind = Kind::parked;
     child.copy_of = copy_of;
     child.warm = std::move(process);
-    Child* const kept = add(pid, std::move(child));
+    Child* const kept = generation.add(pid, std::move(child));
     if (kept == nullptr) return false;
     ++generation.parked_;
     if (generation.attend(pid, *kept)) return true;
@@ -80,13 +85,14 @@ bool Generation::Warmth::waits(std::unique_ptr<proc::WarmProcess> process, pid_t
 void Generation::Warmth::serves(pid_t pid, pid_t copy_of, model::Client client) {
     Child child;
     child.copy_of = copy_of;
-    Child* const kept = add(pid, std::move(child));
+    Child* const kept = generation.add(pid, std::move(child));
     if (kept == nullptr) return;
     generation.began(pid, *kept, client);
     if (stopped) generation.ladder().stop(pid, *kept);
 }
 
 void Generation::resume() {
+    if (!ask_for_sandbox()) return;  // it follows again
     const conf::Service& definition = definition_;
     const bool wanted = definition.prefork->warm != conf::Warm::off && definition.model == conf::Model::prefork &&
                         definition.handoff == conf::Handoff::connection;
@@ -109,6 +115,7 @@ model::Parking Generation::park() {
     using Outcome = model::Parking::Outcome;
     const admit::Admission& admission = host_.admission();
     const std::size_t coming = warmth_ ? warmth_->warm.coming() : 0;
+    if (!ask_for_sandbox()) return {Outcome::later, 0};
     if (admission.in_use() + static_cast<int>(parked_ + coming) >= admission.instances()) return {Outcome::not_now, 0};
     if (warmth_ && has_all_sockets())
         if (const auto parking = warmth_->warm.park()) return *parking;
@@ -151,11 +158,13 @@ void Generation::copy_ended(pid_t copy_of, int number) {
 }
 
 bool Generation::empty() const {
-    return children_.empty() && !lingering_ && (!warmth_ || warmth_->warm.empty());
+    return children_.empty() && !lingering_ && (!launches_ || launches_->launcher.empty()) &&
+           (!warmth_ || warmth_->warm.empty()) && (!hold_ || !hold_->is_coming());
 }
 
 std::size_t Generation::size() const {
-    return children_.size() + (warmth_ ? warmth_->warm.processes() : 0);
+    return children_.size() + (launches_ ? launches_->launcher.processes() : 0) +
+           (warmth_ ? warmth_->warm.processes() : 0);
 }
 
 std::optional<WarmReport> Generation::warm_report() const {

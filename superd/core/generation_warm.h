@@ -13,7 +13,7 @@ struct Generation::Warmth final : Warm::Host {
     explicit Warmth(Generation& whose) : generation(whose), warm(whose.engine_, *this, whose.definition_) {}
 
     Result<pid_t> start(ChildOwner& owner, sys::Fd channel) override;
-    bool is_ready() const override { return generation.has_all_sockets(); }
+    bool is_ready() const override { return generation.has_all_sockets() && generation.has_sandbox(); }
     bool waits(std::unique_ptr<proc::WarmProcess> process, pid_t copy_of) override;
     void serves(pid_t pid, pid_t copy_of, model::Client client) override;
     void serve_cold(model::Client client) override {
@@ -23,9 +23,6 @@ struct Generation::Warmth final : Warm::Host {
     void could_not_add(const Error& why) override { generation.host_.could_not_add(why); }
     void left() override { generation.host_.child_left(generation); }
     WarmCounts& counts() override { return generation.host_.warm_counts(); }
-
-    /// Enters a child that began by itself. nullptr: no memory for it, and it has been killed.
-    Child* add(pid_t pid, Child&& child);
 
     Generation& generation;
     bool stopped = false;  ///< nobody new is served, and a copy that is heard of only now is to leave

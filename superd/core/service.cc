@@ -159,7 +159,7 @@ void Service::reconcile() {
     };
     const Once once(reconciling_);
     model::Model& model = current_->model();
-    const bool ready = !backing_off() && (!throttled() || on_excess_ != conf::Excess::queue);
+    const bool ready = !backing_off() && (!throttled() || on_excess_ != conf::Excess::queue) && current_->has_sandbox();
     if (traffic_) {
         intake::Intake& intake = traffic_->intake;
         // Clients taken before go before the backlog.
@@ -306,6 +306,12 @@ void Service::child_left(const Generation& generation) {
     if (traffic_) traffic_->intake.released();
     // A new definition's pool may have been waiting for its place.
     if (current_ && &generation != current_.get()) current_->resume();
+    reconcile();
+    tidy();
+}
+
+void Service::sandbox_changed(const Generation& generation) {
+    if (current_.get() == &generation && wish_ == Wish::open && !withdrawn_) current_->resume();
     reconcile();
     tidy();
 }

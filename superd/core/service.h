@@ -109,6 +109,7 @@ class Service final : public intake::Host, public GenerationHost {
     bool others_running(const Generation& but) const override;
     bool has_room_for(const Generation& generation) override;
     void lingered(Generation& generation) override;
+    void sandbox_changed(const Generation& generation) override;
     std::size_t running() const;
     /// Withdrawn and without a child: may be forgotten.
     bool finished() const { return !current_ && former_.empty(); }

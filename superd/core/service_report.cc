@@ -14,6 +14,8 @@ Service::Standing Service::standing() const {
     if (wish_ == Wish::paused) return {Status::paused, "by superctl"};
     if (wish_ == Wish::drained) return {Status::draining, "by superctl"};
     if (backing_off()) return {Status::backoff, "short of descriptors, processes or memory"};
+    if (current_ && !current_->has_sandbox() && !current_->sandbox_trouble().empty())
+        return {Status::backoff, current_->sandbox_trouble()};
     const std::string& cannot_start = traffic_ ? traffic_->cannot_start : std::string();
     if (throttled()) return {Status::backoff, cannot_start.empty() ? "handlers fail as they start" : cannot_start};
     if (shut_) return {Status::backoff, "its access filter cannot be set"};

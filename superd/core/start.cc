@@ -62,6 +62,7 @@ Result<pid_t> Generation::start(proc::Launch& launch, Child&& child) try {
     Place known(children_);
     Place whose(engine_.children);
     (void)ladder();  // so that it can be stopped even when memory is short
+    enter_sandbox(launch);
     const auto pid = engine_.spawner.spawn(launch);
     if (!pid) return pid;
     child.serial = ++serial_;
@@ -88,7 +89,13 @@ bool Generation::attend(pid_t pid, Child& child) try {
 }
 
 std::optional<pid_t> Generation::serve(model::Client client) {
+    if (!ask_for_sandbox()) {  // the service offers it again
+        host_.stall(std::move(client));
+        return std::nullopt;
+    }
     const bool connection = client.kind == model::Client::Kind::connection;
+    if (connection) allow_rights(client);
+    if (launch(client)) return std::nullopt;
     const auto attempt = [&]() -> Result<pid_t> {
         try {
             return try_serve(client);
@@ -141,7 +148,6 @@ Result<pid_t> Generation::try_serve(model::Client& client) {
         launch.descriptors.push_back(std::move(child.relay->output));
         launch.number = {0, 1};
     } else {
-        allow_rights(client);
         launch.descriptors.push_back(std::move(client.connection));
         launch.number = {0, 0};
     }
@@ -165,6 +171,7 @@ void Generation::log_start(pid_t pid, const Child& child) {
 }
 
 std::optional<pid_t> Generation::start_owner(std::size_t listener) {
+    if (!ask_for_sandbox()) return std::nullopt;
     const auto pid = start_with_socket(listener, Kind::owner);
     if (pid) return *pid;
     host_.back_off(pid.error());
@@ -173,6 +180,7 @@ std::optional<pid_t> Generation::start_owner(std::size_t listener) {
 
 std::optional<pid_t> Generation::start_worker(std::size_t listener) {
     if (host_.is_shut() || socket(listener) == nullptr || !host_.has_room_for(*this)) return std::nullopt;
+    if (!ask_for_sandbox()) return std::nullopt;
     const auto pid = start_with_socket(listener, Kind::worker);
     if (pid) return *pid;
     host_.could_not_add(pid.error());
@@ -229,6 +237,7 @@ Result<pid_t> Generation::try_park() {
     if (!launch.descriptors[1]) return fail_errno("descriptor of a parked process", errno);
     launch.number = {0, 1};
     if (auto added = add_errors(launch); !added) return std::unexpected(added.error());
+    if (auto added = proc::add_filter(launch); !added) return std::unexpected(added.error());
     Child child;
     child.kind = Kind::parked;
     child.pair = std::move(pair->ours);

@@ -17,6 +17,7 @@
 #include "core/deadlines.h"
 #include "core/episode.h"
 #include "core/port.h"
+#include "core/sandbox_state.h"
 #include "core/stats.h"
 #include "core/warm_counts.h"
 #include "core/warm_state.h"
@@ -54,6 +55,8 @@ struct GenerationState {
     std::optional<Instant> wake_at;
     sys::Record model;  ///< the model's memory
     std::optional<WarmState> warm;
+    std::optional<HoldState> hold;
+    std::optional<LauncherState> launcher;
 };
 
 struct ErrorStreamState {

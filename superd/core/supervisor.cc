@@ -12,7 +12,7 @@
 #include <set>
 
 #include "base/text.h"
-#include "core/warm.h"
+#include "core/awaited.h"
 
 namespace superd::core {
 
@@ -66,6 +66,8 @@ Result<void> Supervisor::set_up() {
     engine_->starter = sys::Fd(open(invocation_.starter.c_str(), O_PATH | O_CLOEXEC));
     if (!engine_->starter) return fail_errno(fmt::format("open {}", invocation_.starter), errno);
     engine_->warmer = sys::Fd(open(invocation_.warmer.c_str(), O_PATH | O_CLOEXEC));
+    engine_->holder = sys::Fd(open(invocation_.holder.c_str(), O_PATH | O_CLOEXEC));
+    engine_->launcher = sys::Fd(open(invocation_.launcher.c_str(), O_PATH | O_CLOEXEC));
     engine_->null = sys::Fd(open("/dev/null", O_RDWR | O_CLOEXEC));
     if (!engine_->null) return fail_errno("open /dev/null", errno);
     engine_->null = std::move(engine_->null).lifted();
@@ -102,8 +104,8 @@ pid_t Supervisor::reap_one(int& status) {
         if (ended.si_pid == 0) return 0;
         next = ended.si_pid;
         if (!engine_->children.contains(next))
-            for (Warm* warm : std::set<Warm*>(engine_->unanswered))
-                if (engine_->unanswered.contains(warm)) warm->hear_all();
+            for (Awaited* one : std::set<Awaited*>(engine_->unanswered))
+                if (engine_->unanswered.contains(one)) one->hear_all({});
     }
     return wait4(next, &status, WNOHANG, nullptr);
 }

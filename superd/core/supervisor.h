@@ -27,6 +27,7 @@ struct Invocation {
     conf::Surroundings definitions;  ///< what is read at start and at each reload
     std::string starter;             ///< path of superd-exec
     std::string warmer;              ///< path of superd-warm, which need not be there
+    std::string holder, launcher;    ///< of superd-hold and superd-launch; likewise
     rlimit started_nofile{};
     std::string binary;  ///< executed at an upgrade
     std::string folder;  ///< that paths in them are relative to

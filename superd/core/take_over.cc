@@ -6,7 +6,7 @@
 
 #include "base/text.h"
 #include "core/supervisor.h"
-#include "core/warm.h"
+#include "core/awaited.h"
 
 namespace superd::core {
 
@@ -130,8 +130,8 @@ Result<void> Supervisor::upgrade() {
 bool Supervisor::settled() const {
     // Their answers come within moments; so long no new client is given to them.
     const Instant until = now() + std::chrono::milliseconds(10);
-    for (Warm* warm : std::set<Warm*>(engine_->unanswered))
-        if (engine_->unanswered.contains(warm)) warm->hear_all(std::max(until - now(), Duration::zero()));
+    for (Awaited* one : std::set<Awaited*>(engine_->unanswered))
+        if (engine_->unanswered.contains(one)) one->hear_all(std::max(until - now(), Duration::zero()));
     return engine_->unsettled == 0 && engine_->unanswered.empty();
 }
 

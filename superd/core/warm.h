@@ -11,6 +11,7 @@
 #include <optional>
 #include <vector>
 
+#include "core/awaited.h"
 #include "core/child_owner.h"
 #include "core/engine.h"
 #include "core/warm_counts.h"
@@ -23,7 +24,7 @@
 
 namespace superd::core {
 
-class Warm final : public ChildOwner {
+class Warm final : public ChildOwner, public Awaited {
   public:
     /// The generation, as far as it concerns these.
     class Host {
@@ -75,7 +76,7 @@ class Warm final : public ChildOwner {
     /// False: a copy may have begun of which nothing is known yet.
     bool settled() const;
     /// Reads what they have told, or tell within this time.
-    void hear_all(Duration most = {});
+    void hear_all(Duration most) override;
 
     void exited(pid_t pid, int status) override;
     void after_exit() override;

@@ -88,7 +88,7 @@ class Top {
         std::set<pid_t> pids;
         for (const Json& process : array_of(*processes, "processes")) {
             Connection connection{text_of(process, "service"), text_of(process, "kind"), text_of(process, "peer")};
-            if (connection.kind == "parked") continue;
+            if (connection.kind == "parked" || connection.kind == "holder" || connection.kind == "launcher") continue;
             connection.pid = static_cast<pid_t>(number_of(process, "pid"));
             connection.age = number_of(process, "age_seconds");
             connection.usage = usage_.look(connection.pid);

@@ -184,6 +184,8 @@ core::Invocation Run::invocation() const {
     invocation.definitions = conf::surroundings(options_.places);
     invocation.starter = invocation.definitions.handler_path + "/superd-exec";
     invocation.warmer = invocation.definitions.handler_path + "/superd-warm";
+    invocation.holder = invocation.definitions.handler_path + "/superd-hold";
+    invocation.launcher = invocation.definitions.handler_path + "/superd-launch";
     invocation.folder = options_.folder;
     invocation.binary = binary_;
     invocation.started_nofile = raise_descriptor_limit();

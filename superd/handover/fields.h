@@ -101,8 +101,10 @@ SUPERD_ENUM(ChildRecord::Kind, ChildRecord::Kind::parked)
 SUPERD_FIELDS(ChildRecord, kind, serial, started, peer, stopping, sent, reports, mute, retired, signalled, listener,
               given, first, copy_of)
 SUPERD_FIELDS(ChildState, pid, record, place, pair, relay, warm)
+SUPERD_FIELDS(HoldState, pid, channel)
+SUPERD_FIELDS(LauncherState, pid, channel)
 SUPERD_FIELDS(GenerationState, definition, listeners, drained, unread, serial, children, lifetimes, kills, retired,
-              wake_at, model, warm)
+              wake_at, model, warm, hold, launcher)
 SUPERD_FIELDS(Episode::Memory, count, begun, last)
 SUPERD_FIELDS(ErrorStreamState, read, write, partial, full_at, dropped)
 SUPERD_FIELDS(ServiceState, name, withdrawn, shut, backing_off, in_episode, untouched, wish, bad_starts, cannot_start,

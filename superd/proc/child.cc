@@ -25,17 +25,17 @@ SUPERD_CHILD static inline long word(T* pointer) {
     return static_cast<long>(reinterpret_cast<std::intptr_t>(pointer));
 }
 
-/// A failing process does not lose its client: it sends the connection back. {pid, SCM_RIGHTS}
+/// A failing process does not lose its client: it sends the connection back. {number, SCM_RIGHTS}
 SUPERD_CHILD void give_back(const ChildView* view) {
     const bool moved = view->moved != 0;
     union {
         char bytes[CMSG_SPACE(sizeof(int))];
         cmsghdr header;
     } control;
-    long pid = raw_syscall(SYS_getpid);
+    long number = view->number;  // its pid is another one for its parent if it is in a PID namespace
     iovec part;
-    part.iov_base = &pid;
-    part.iov_len = sizeof pid;
+    part.iov_base = &number;
+    part.iov_len = sizeof number;
     msghdr message;
     message.msg_name = nullptr;
     message.msg_namelen = 0;
@@ -52,10 +52,10 @@ SUPERD_CHILD void give_back(const ChildView* view) {
 }
 
 SUPERD_CHILD int failed(ChildView* view, Step step, long result) {
-    // Until it has moved, it is the parent's, if both share the table.
-    if (view->give_back >= 0 && (view->moved != 0 || view->wake < 0)) give_back(view);
     view->failed_code = static_cast<int>(-result);
     __atomic_store_n(&view->failed_step, static_cast<int>(step), __ATOMIC_RELEASE);
+    // Until it has moved, it is the parent's, if both share the table. A filter may kill for this call: it is the last.
+    if (view->give_back >= 0 && (view->moved != 0 || view->wake < 0)) give_back(view);
     return 127;
 }
 
@@ -65,12 +65,14 @@ SUPERD_CHILD long move_descriptors(ChildView* view) {
     // Before Linux 5.9, or in a sandbox that forbids it: copy the whole table; unwanted descriptors are CLOEXEC.
     if (r == -ENOSYS || r == -EPERM) r = raw_syscall(SYS_unshare, CLONE_FILES);
     if (r < 0) return r;
-    int* others[3];
+    int* others[5];
     others[0] = &view->program;
     others[1] = &view->give_back;
     others[2] = &view->wake;
+    others[3] = &view->holder;
+    others[4] = &view->ruleset;
     // First move sources out of the way of the targets, then into place.
-    for (int i = 0; i < view->count + 3; ++i) {
+    for (int i = 0; i < view->count + 5; ++i) {
         int* source = i < view->count ? &view->sources[i] : others[i - view->count];
         if (*source < 0 || *source > view->count) continue;
         r = raw_syscall(SYS_fcntl, *source, F_DUPFD_CLOEXEC, view->count + 1);
@@ -90,8 +92,6 @@ SUPERD_CHILD long move_descriptors(ChildView* view) {
     __atomic_store_n(&view->detached, 1, __ATOMIC_RELEASE);
     const std::uint64_t one = 1;
     if (view->wake >= 0) raw_syscall(SYS_write, view->wake, word(&one), sizeof one);
-    // All others are CLOEXEC; but the exec may take a while, and clients wait for their connections to close.
-    if (view->path != nullptr) raw_syscall(SYS_close_range, view->count + 1, static_cast<long>(~0U), 0);
     return 0;
 }
 
@@ -151,6 +151,9 @@ SUPERD_CHILD int child_main(void* argument) {
         r = raw_syscall(SYS_setpriority, 0 /* PRIO_PROCESS */, 0, view->nice);
         if (r < 0) return failed(view, Step::priority, r);
     }
+    // From here on paths are those that the handler sees.
+    r = enter_namespaces(view->sandbox, view->holder);
+    if (r < 0) return failed(view, Step::namespaces, r);
     if (view->root_directory != nullptr) {
         r = raw_syscall(SYS_chroot, word(view->root_directory));
         if (r < 0) return failed(view, Step::root_directory, r);
@@ -166,6 +169,7 @@ SUPERD_CHILD int child_main(void* argument) {
     r = raw_syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, 0);
     if (r == -ENOMEM) return failed(view, Step::keyring, r);
     if (view->listen_pid != nullptr) write_pid(view->listen_pid);
+    if (const Step step = confine_as_superd(view->sandbox, r); step != Step::none) return failed(view, step, r);
     // Last of all, so that the target user can touch this process only briefly.
     if (view->change_identity && become(view) < 0) return 127;
     // After the ids, since changing them clears it. Without it, only a worker that superd has just stopped is affected.
@@ -174,7 +178,13 @@ SUPERD_CHILD int child_main(void* argument) {
     r = raw_syscall(SYS_rt_sigprocmask, SIG_SETMASK, word(&none), 0, sizeof none);
     if (r < 0) return failed(view, Step::signals, r);
     if (view->wake < 0) await_release(view);
+    if (const Step step = confine_as_handler(view->sandbox, view->ruleset, r); step != Step::none)
+        return failed(view, step, r);
+    // All others are CLOEXEC; but the exec may take a while, and clients wait for their connections to close.
+    if (view->path != nullptr) raw_syscall(SYS_close_range, view->count + 1, static_cast<long>(~0U), 0);
     raw_syscall(SYS_clock_gettime, 1 /* CLOCK_MONOTONIC */, word(view->exec_at));
+    r = install_filter(view->sandbox);
+    if (r < 0) return failed(view, Step::filter, r);
     if (view->path != nullptr)
         r = raw_syscall(SYS_execve, word(view->path), word(view->argv), word(view->environment));
     else

@@ -9,6 +9,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "proc/child_sandbox.h"
+
 namespace superd::proc {
 
 struct ChildLimit {
@@ -20,10 +22,13 @@ struct ChildLimit {
 struct ChildView {
     int* sources;  ///< sources[i] becomes descriptor i
     int count;
-    int highest;    ///< of sources, program, give_back and wake
+    int highest;    ///< of sources, program, give_back, wake, holder and ruleset
     int give_back;  ///< socket that returns stdin to the parent if the exec fails; or -1
     int wake;       ///< eventfd, written once the child has left the parent's table; or -1: it never shared it
     int program;    ///< executed by descriptor if `path` is nullptr; CLOEXEC
+    int holder;     ///< pidfd of the process whose namespaces it enters; or -1
+    int ruleset;    ///< of Landlock; or -1
+    long number;    ///< by which its parent knows what it gives back
     const char* path;
     char** argv;
     char** environment;
@@ -40,6 +45,7 @@ struct ChildView {
     gid_t gid;
     const gid_t* groups;
     std::size_t group_count;
+    ChildSandbox sandbox;
 
     int released;             ///< written by the parent that does not share its table: a Release
     int detached;             ///< written by the child: it now has its own descriptor table

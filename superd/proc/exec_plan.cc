@@ -37,11 +37,24 @@ const char* name_of(Step step) {
             return "credentials";
         case Step::exec:
             return "exec";
+        case Step::namespaces:
+            return "sandbox namespaces";
+        case Step::bounding_set:
+            return "sandbox.capabilities";
+        case Step::ambient_capabilities:
+            return "sandbox.ambient_capabilities";
+        case Step::no_new_privileges:
+            return "sandbox.no_new_privileges";
+        case Step::paths:
+            return "sandbox paths";
+        case Step::filter:
+            return "sandbox.syscalls";
     }
     return "unknown";
 }
 
-ExecPlan::ExecPlan(const conf::Handler& handler, const rlimit& started_nofile) : handler_(handler) {
+ExecPlan::ExecPlan(const conf::Handler& handler, const conf::Sandbox& sandbox, const rlimit& started_nofile)
+    : handler_(handler), confinement_(sandbox, handler) {
     for (std::string& word : handler_.argv) argv_.push_back(word.data());
     argv_.push_back(nullptr);
     for (std::string& variable : handler_.environment) environment_.push_back(variable.data());
@@ -51,7 +64,8 @@ ExecPlan::ExecPlan(const conf::Handler& handler, const rlimit& started_nofile) :
     if (std::ranges::none_of(limits_, is_nofile))
         limits_.push_back({RLIMIT_NOFILE, {started_nofile.rlim_cur, started_nofile.rlim_max}});
 
-    view_.program = -1;
+    view_.program = view_.holder = view_.ruleset = -1;
+    view_.sandbox = confinement_.view();
     view_.path = handler_.path.c_str();
     view_.argv = argv_.data();
     view_.limits = limits_.data();
@@ -75,6 +89,7 @@ void ExecPlan::start_by(int program, const char* name) {
     view_.argv = argv_.data();
     view_.path = nullptr;
     view_.program = program;
+    view_.sandbox.filter = nullptr;
 }
 
 }  // namespace superd::proc

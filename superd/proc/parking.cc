@@ -2,6 +2,7 @@
 #include "proc/parking.h"
 
 #include <sys/socket.h>
+#include <sys/wait.h>
 
 #include <cerrno>
 #include <cstring>
@@ -35,6 +36,32 @@ std::optional<SpawnFailure> exec_failure(int pair) {
     sys::Fd connection;
     if (receive_with_descriptor(pair, &failure, sizeof failure, connection) != sizeof failure) return std::nullopt;
     return SpawnFailure{Step::exec, failure.code, std::move(connection)};
+}
+
+ssize_t receive_from(int socket, char* data, std::size_t size, pid_t& sender) {
+    alignas(cmsghdr) char control[CMSG_SPACE(sizeof(ucred))];
+    iovec part{data, size};
+    msghdr header{};
+    header.msg_iov = &part;
+    header.msg_iovlen = 1;
+    header.msg_control = control;
+    header.msg_controllen = sizeof control;
+    const ssize_t n = recvmsg(socket, &header, MSG_PEEK | MSG_DONTWAIT);
+    if (n <= 0) return n;
+    if ((header.msg_flags & (MSG_CTRUNC | MSG_TRUNC)) != 0) return errno = EPERM, -1;
+    const cmsghdr* from = CMSG_FIRSTHDR(&header);
+    if (from == nullptr || from->cmsg_level != SOL_SOCKET || from->cmsg_type != SCM_CREDENTIALS)
+        return errno = EPERM, -1;
+    ucred who;
+    std::memcpy(&who, CMSG_DATA(from), sizeof who);
+    sender = who.pid;
+    // The same message, of which it is known by now that nothing can be dropped with it.
+    return recv(socket, data, size, MSG_DONTWAIT);
+}
+
+bool is_own_child(pid_t pid) {
+    siginfo_t about{};
+    return pid > 0 && waitid(P_PID, static_cast<id_t>(pid), &about, WEXITED | WNOHANG | WNOWAIT) == 0;
 }
 
 ssize_t receive_with_descriptor(int socket, void* data, std::size_t size, sys::Fd& descriptor) {

@@ -28,4 +28,9 @@ std::optional<SpawnFailure> exec_failure(int pair);
 /// Receives one message without blocking, and its descriptor, if any. Returns what recvmsg(2) does.
 ssize_t receive_with_descriptor(int socket, void* data, std::size_t size, sys::Fd& descriptor);
 
+/// One message without waiting, and who sent it, from a socket with SO_PASSCRED. EPERM: descriptors came with it.
+ssize_t receive_from(int socket, char* data, std::size_t size, pid_t& sender);
+/// Also one that has ended and was not reaped.
+bool is_own_child(pid_t pid);
+
 }  // namespace superd::proc

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "proc/spawner.h"
 
+#include <fcntl.h>
 #include <linux/futex.h>
 #include <sched.h>
 #include <signal.h>
@@ -49,6 +50,7 @@ struct Spawner::Slot {
     Slot(const Slot&) = delete;
 
     char* top() const { return stack + mapping(); }
+    pid_t* tid() { return reinterpret_cast<pid_t*>(&alive); }
     /// The kernel clears `alive` when the child has left this memory, by its exec or its end.
     bool left() const { return alive.load(std::memory_order_acquire) == 0; }
 
@@ -70,6 +72,15 @@ struct Spawner::Slot {
     bool overdue = false;
     std::atomic<int> alive = 0;
 };
+
+Result<void> add_filter(Launch& launch) {
+    auto filter = launch.plan->filter();
+    if (!filter) return std::unexpected(filter.error());
+    if (!*filter) return {};
+    launch.number.push_back(static_cast<int>(launch.descriptors.size()));
+    launch.descriptors.push_back(std::move(*filter));
+    return {};
+}
 
 Result<std::unique_ptr<Spawner>> Spawner::create(sys::Loop& loop, std::function<void(pid_t)> overdue) {
     sys::Fd wake(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
@@ -137,9 +148,24 @@ Result<pid_t> Spawner::spawn(Launch& launch) {
     // A process that waits for its client has none to give back.
     s.view.give_back = s.view.program < 0 ? give_back_.get() : -1;
     s.view.highest = std::max({s.view.wake, give_back_.get(), s.view.program});
+    s.view.holder = -1;
     for (const int index : l.number) {
         s.sources.push_back(l.descriptors[static_cast<std::size_t>(index)].get());
         s.view.highest = std::max(s.view.highest, s.sources.back());
+    }
+    s.view.number = ++number_;
+    if (l.holder >= 0) {
+        // A low number of its own, which goes with the others once the child has left the table.
+        sys::Fd holder(fcntl(l.holder, F_DUPFD_CLOEXEC, 3));
+        const int code = errno;
+        if (!holder) {
+            launch = std::move(s.launch);
+            free_.push_back(std::move(slot));
+            return fail_errno("namespaces of a child", code);
+        }
+        s.view.holder = holder.get();
+        s.view.highest = std::max(s.view.highest, s.view.holder);
+        l.descriptors.push_back(std::move(holder));
     }
     s.view.sources = s.sources.data();
     s.view.count = static_cast<int>(s.sources.size());
@@ -148,15 +174,14 @@ Result<pid_t> Spawner::spawn(Launch& launch) {
     s.started = now();
     s.alive.store(1, std::memory_order_relaxed);
 
-    const int flags = CLONE_VM | (copies_table_ ? 0 : CLONE_FILES) | CLONE_CHILD_CLEARTID | SIGCHLD;
-    const int pid = clone(child_main, s.top(), flags, &s.view, nullptr, nullptr, reinterpret_cast<pid_t*>(&s.alive));
-    if (pid < 0) {
-        const int code = errno;
+    const auto pid = clone_child(s);
+    if (!pid) {
+        if (s.view.holder >= 0) l.descriptors.pop_back();
         launch = std::move(s.launch);
         free_.push_back(std::move(slot));
-        return fail_errno("clone", code);
+        return pid;
     }
-    s.pid = pid;
+    s.pid = *pid;
     if (copies_table_) release(s);
     in_flight_.push_back(std::move(slot));
     return pid;
@@ -167,6 +192,28 @@ void Spawner::release(Slot& slot) {
     int& state = slot.view.released;
     if (__atomic_exchange_n(&state, static_cast<int>(released), __ATOMIC_ACQ_REL) == awaited)
         syscall(SYS_futex, &state, FUTEX_WAKE_PRIVATE, 1, nullptr, nullptr, 0);
+}
+
+Result<pid_t> Spawner::clone_child(Slot& slot) {
+    const int namespaces = slot.view.sandbox.namespaces;
+    const int flags = kChildFlags | (copies_table_ ? 0 : CLONE_FILES);
+    if ((namespaces & CLONE_NEWPID) == 0 || slot.view.holder < 0) {
+        if (auto back = pids_.come_back(); !back) return std::unexpected(back.error());
+        const pid_t pid = clone(child_main, slot.top(), flags, &slot.view, nullptr, nullptr, slot.tid());
+        if (pid < 0) return fail_errno("clone", errno);
+        return pid;
+    }
+    if ((namespaces & CLONE_NEWUSER) != 0) {
+        if (!between_) between_ = std::make_unique<Slot>();
+        if (between_->stack == nullptr) return fail_errno("stack of a child", ENOMEM);
+        return clone_as_owner(slot.view, flags, slot.top(), slot.tid(), between_->top());
+    }
+    if (auto entered = pids_.enter(slot.view.holder); !entered) return std::unexpected(entered.error());
+    const pid_t pid = clone(child_main, slot.top(), flags, &slot.view, nullptr, nullptr, slot.tid());
+    const int code = errno;
+    (void)pids_.come_back();
+    if (pid < 0) return fail_errno("clone", code);
+    return pid;
 }
 
 void Spawner::sweep() {
@@ -206,7 +253,7 @@ std::optional<SpawnFailure> Spawner::reaped(pid_t pid) {
     for (auto& slot : in_flight_) {
         if (slot->pid != pid) continue;
         if (const int step = slot->view.failed_step; step != 0)
-            failure = SpawnFailure{static_cast<Step>(step), slot->view.failed_code, returned(pid)};
+            failure = SpawnFailure{static_cast<Step>(step), slot->view.failed_code, returned(slot->view.number)};
         if (failure && !failure->connection && !slot->launch.descriptors.empty())
             failure->connection = std::move(slot->launch.descriptors[0]);
         slot->view.failed_step = 0;
@@ -218,14 +265,14 @@ std::optional<SpawnFailure> Spawner::reaped(pid_t pid) {
     return failure;
 }
 
-sys::GuardedFd Spawner::returned(pid_t pid) {
+sys::GuardedFd Spawner::returned(long number) {
     for (;;) {
         long from = 0;
         sys::Fd connection;
         if (receive_with_descriptor(returns_.get(), &from, sizeof from, connection) != sizeof from) break;
-        if (connection) returned_.emplace_back(static_cast<pid_t>(from), std::move(connection));
+        if (connection) returned_.emplace_back(from, std::move(connection));
     }
-    const auto at = std::ranges::find(returned_, pid, &std::pair<pid_t, sys::GuardedFd>::first);
+    const auto at = std::ranges::find(returned_, number, &std::pair<long, sys::GuardedFd>::first);
     if (at == returned_.end()) return {};
     sys::GuardedFd connection = std::move(at->second);
     returned_.erase(at);

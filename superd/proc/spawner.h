@@ -24,6 +24,7 @@
 #include "base/time.h"
 #include "proc/environment.h"
 #include "proc/exec_plan.h"
+#include "proc/pid_namespace.h"
 #include "sys/fd.h"
 #include "sys/loop.h"
 
@@ -39,7 +40,12 @@ struct Launch {
     int death_signal = 0;             ///< sent to the child when its parent dies
     Instant asked{};                  ///< since when somebody has been waiting for it
     Histogram* until_exec = nullptr;  ///< counts how long that took; outlives the child
+    int holder = -1;                  ///< pidfd of the process that has made its namespaces; stays open until spawn()
 };
+
+/// For a plan that starts another program in the handler's stead (ExecPlan::start_by): the filter, if there is one,
+/// becomes the next descriptor. proc/parked/filter.h
+Result<void> add_filter(Launch& launch);
 
 class Spawner {
   public:
@@ -66,7 +72,8 @@ class Spawner {
   private:
     Spawner(sys::Fd wake, sys::Fd give_back, sys::Fd returns, std::function<void(pid_t)> overdue);
     /// Receives the connections that came back; returns this child's, if it is among them.
-    sys::GuardedFd returned(pid_t pid);
+    sys::GuardedFd returned(long number);
+    Result<pid_t> clone_child(Slot& slot);
     void sweep();
     /// Closes the parent's copies, and lets the child go on that waits for that.
     static void release(Slot& slot);
@@ -75,11 +82,14 @@ class Spawner {
 
     sys::Fd wake_, give_back_;  ///< low numbers: children still have them after they have left the shared table
     sys::Fd returns_;           ///< other end of give_back_
-    std::vector<std::pair<pid_t, sys::GuardedFd>> returned_;
+    long number_ = 0;           ///< of the last child
+    std::vector<std::pair<long, sys::GuardedFd>> returned_;
     std::function<void(pid_t)> overdue_;
     sys::Source wake_source_, deadline_;
     bool deadline_armed_ = false;
     bool copies_table_ = false;  ///< the table was small when the deadline was last armed
+    OwnPids pids_;
+    std::unique_ptr<Slot> between_;  ///< once there is a child to be put into a user namespace of its own
     std::vector<std::unique_ptr<Slot>> in_flight_, free_;
 };
 

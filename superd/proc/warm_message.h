@@ -124,5 +124,6 @@ constexpr unsigned kMostFiles = 4096;   ///< that a tracer tells of
 constexpr unsigned kMostReopened = 48;  ///< that a copy opens anew
 constexpr unsigned kMostThreads = 256;  ///< that a tracer holds
 constexpr int kChannel = 3;             ///< its number when superd-warm starts; 0 and 1 are the placeholder
+constexpr int kFilter = 4;              ///< of the handler's filter, if it has one (proc/parked/filter.h)
 
 }  // namespace superd::proc::warm

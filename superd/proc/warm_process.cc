@@ -25,34 +25,6 @@ std::int64_t nanoseconds(const timespec& at) {
     return at.tv_sec * std::int64_t{1'000'000'000} + at.tv_nsec;
 }
 
-/// One message without waiting, and who sent it. EPERM: descriptors came with it.
-ssize_t receive_from(int socket, char* data, std::size_t size, pid_t& sender) {
-    alignas(cmsghdr) char control[CMSG_SPACE(sizeof(ucred))];
-    iovec part{data, size};
-    msghdr header{};
-    header.msg_iov = &part;
-    header.msg_iovlen = 1;
-    header.msg_control = control;
-    header.msg_controllen = sizeof control;
-    const ssize_t n = recvmsg(socket, &header, MSG_PEEK | MSG_DONTWAIT);
-    if (n <= 0) return n;
-    if ((header.msg_flags & (MSG_CTRUNC | MSG_TRUNC)) != 0) return errno = EPERM, -1;
-    const cmsghdr* from = CMSG_FIRSTHDR(&header);
-    if (from == nullptr || from->cmsg_level != SOL_SOCKET || from->cmsg_type != SCM_CREDENTIALS)
-        return errno = EPERM, -1;
-    ucred who;
-    std::memcpy(&who, CMSG_DATA(from), sizeof who);
-    sender = who.pid;
-    // The same message, of which it is known by now that nothing can be dropped with it.
-    return recv(socket, data, size, MSG_DONTWAIT);
-}
-
-/// Also one that has ended and was not reaped.
-bool is_own_child(pid_t pid) {
-    siginfo_t about{};
-    return pid > 0 && waitid(P_PID, static_cast<id_t>(pid), &about, WEXITED | WNOHANG | WNOWAIT) == 0;
-}
-
 }  // namespace
 
 bool WarmFile::is_as_it_was(const std::string& root) const {

@@ -14,11 +14,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "proc/parked/filter.h"
 #include "warm/tracer.h"
 
 namespace {
 
 using superd::proc::warm::kChannel;
+using superd::proc::warm::kFilter;
 using superd::proc::warm::Obstacle;
 
 /// The tracer. It is neither a child of the handler nor in a process group that the handler could mean by 0.
@@ -68,6 +70,8 @@ int main(int argc, char** argv) {
         return 2;
     }
     fcntl(kChannel, F_SETFD, FD_CLOEXEC);
+    // The tracer makes calls that a handler has no use for, so it begins without the filter.
+    const superd::proc::parked::Filter filter(kFilter);
     if (superd::warm::gains_privilege(argv[1])) {
         superd::warm::tell(kChannel, Obstacle::set_id, 0, "");
         return 127;
@@ -86,6 +90,7 @@ int main(int argc, char** argv) {
     prctl(PR_SET_DUMPABLE, 1);
     if (write(pair[0], "r", 1) != 1 || read(pair[0], &go, 1) != 1) return 127;
     close(pair[0]);
+    if (!filter.install()) return errno;
     execve(argv[1], argv + 2, environ);
     return errno;
 }

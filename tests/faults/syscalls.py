@@ -53,6 +53,9 @@ TABLE = {
     "wait4": Faults("EINTR"), "waitid": Faults("EINTR"),
     "kill": Faults("ESRCH", "EPERM"),
     "pidfd_send_signal": Faults("ESRCH"),
+    "pidfd_open": Faults("EMFILE", "ENFILE", "ENOMEM", "ESRCH"),
+    "setns": Faults("ENOMEM", "EPERM", "ESRCH"),
+    "capget": NEVER,
     "socketpair": Faults(*DESCRIPTORS),
     "pipe2": Faults("EMFILE", "ENFILE", only="O_CLOEXEC"),  # UBSan makes others
     "fcntl": Faults("EMFILE", only="F_DUPFD"),

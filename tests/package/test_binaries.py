@@ -38,7 +38,7 @@ class Binary(TestCase):  # has no tests itself
 class Starter(Binary):
     def test_what_starts_handlers_is_a_static_pie_in_every_build(self):
         """It is built without sanitizers even here."""
-        for name in "superd-exec", "superd-warm":
+        for name in "superd-exec", "superd-hold", "superd-launch", "superd-warm":
             self.check(pathlib.Path(os.environ["SUPERD_LIBEXEC"], name), True)
 
 

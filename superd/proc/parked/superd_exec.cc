@@ -13,14 +13,17 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "proc/parked/filter.h"
 #include "proc/parked/message.h"
 
 namespace {
 
 using superd::proc::parked::Errors;
 using superd::proc::parked::Failure;
+using superd::proc::parked::Filter;
 using superd::proc::parked::kLargest;
 
+constexpr int kFilter = 3;
 constexpr int kMostVariables = 1024;
 char message[kLargest + 1];
 char* environment[kMostVariables];
@@ -63,6 +66,7 @@ int main(int argc, char** argv) {
         (void)!write(STDERR_FILENO, usage, sizeof usage - 1);
         return 2;
     }
+    if (!Filter(kFilter).install()) return 127;
     ssize_t length = 0;
     const int connection = receive(length);
     if (connection < 0) return 0;

@@ -44,7 +44,7 @@ class Installation:
     @staticmethod
     def copy(source, target):
         shutil.copyfile(source, target)
-        starts = os.path.basename(target) in ("superd-exec", "superd-warm")
+        starts = os.path.basename(target) in ("superd-exec", "superd-launch", "superd-warm")
         os.chmod(target, 0o711 if starts else 0o755)  # as it is installed
 
 

@@ -64,6 +64,7 @@ struct FakeService final : core::GenerationHost {
     void socket_came_back(const Generation&) override { told.push_back("socket came back"); }
     void child_left(const Generation&) override { told.push_back("left"); }
     void lingered(Generation&) override { told.push_back("lingered"); }
+    void sandbox_changed(const Generation&) override { told.push_back("sandbox"); }
 
     core::Engine& engine;
     Instant time{1000s};

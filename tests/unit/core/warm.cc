@@ -164,7 +164,7 @@ struct World final : Warm::Host {
     void reap() {
         siginfo_t ended{};
         while (waitid(P_ALL, 0, &ended, WEXITED | WNOHANG | WNOWAIT) == 0 && ended.si_pid > 0) {
-            if (!engine.children.contains(ended.si_pid)) warm->hear_all();
+            if (!engine.children.contains(ended.si_pid)) warm->hear_all({});
             int status = 0;
             waitpid(ended.si_pid, &status, 0);
             if (const auto at = engine.children.find(ended.si_pid); at != engine.children.end()) {

@@ -36,9 +36,10 @@ struct World {
         spawner = *proc::Spawner::create(loop, [](pid_t) {});
     }
     /// What the child wrote to stdout until it exited, and how it exited.
-    std::string run(const conf::Handler& what, proc::Environment environment = {}, bool listen_pid = false) {
+    std::string run(const conf::Handler& what, proc::Environment environment = {}, bool listen_pid = false,
+                    const conf::Sandbox& sandbox = {}) {
         const rlimit nofile{256, 1024};
-        const proc::ExecPlan plan(what, nofile);
+        const proc::ExecPlan plan(what, sandbox, nofile);
         int ends[2];
         REQUIRE(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0);
         sys::Fd ours(ends[0]);
@@ -133,7 +134,7 @@ TEST_CASE("credentials are dropped completely", "[root]") {
 
 TEST_CASE("superd's copy of a connection is closed when spawn returns, if its table is small") {
     World world;
-    const proc::ExecPlan plan(handler({"/bin/sleep", "60"}), rlimit{256, 1024});
+    const proc::ExecPlan plan(handler({"/bin/sleep", "60"}), conf::Sandbox{}, rlimit{256, 1024});
     int ends[2];
     REQUIRE(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0);
     const sys::Fd ours(ends[0]);
@@ -160,6 +161,56 @@ TEST_CASE("a child of a process with many descriptors has only its own, and give
     REQUIRE(world.failure);
     CHECK(world.given_back);
     CHECK(world.spawner->in_flight() == 0);
+}
+
+TEST_CASE("none and base leave a handler what it needs, base without what only root's own programs use", "[root]") {
+    if (geteuid() != 0) return;
+    World world;
+    auto h = handler({"/bin/sh", "-c", "grep -E '^(CapBnd|NoNewPrivs|Seccomp):' /proc/self/status"});
+    h.identity = sys::Identity{65534, 65534, {}, "nobody"};
+    const auto own = world.run(h, {}, false, conf::sandbox_of(conf::Preset::none));
+    CHECK(own.ends_with("NoNewPrivs:\t0\nSeccomp:\t0\n"));
+    const auto bounded = std::stoull(own.substr(own.find('\t') + 1), nullptr, 16);
+    const auto base = world.run(h, {}, false, conf::sandbox_of(conf::Preset::base));
+    const auto left = std::stoull(base.substr(base.find('\t') + 1), nullptr, 16);
+    CHECK(left == (bounded & conf::bounding_set({}, false)));
+    CHECK(left != bounded);
+    CHECK(base.ends_with("NoNewPrivs:\t0\nSeccomp:\t0\n"));
+    h.identity.reset();
+    CHECK(world.run(h, {}, false, conf::sandbox_of(conf::Preset::base)) == own);
+}
+
+TEST_CASE("no_new_privileges and an empty bounding set hold for a handler", "[root]") {
+    if (geteuid() != 0) return;
+    World world;
+    conf::Sandbox sandbox;
+    sandbox.no_new_privileges = true;
+    sandbox.capabilities = 0;
+    const auto h = handler({"/bin/sh", "-c", "grep -E '^(CapPrm|CapBnd|NoNewPrivs):' /proc/self/status"});
+    CHECK(world.run(h, {}, false, sandbox) == "CapPrm:\t0000000000000000\nCapBnd:\t0000000000000000\nNoNewPrivs:\t1\n");
+}
+
+TEST_CASE("a handler's user has its ambient capabilities and no others", "[root]") {
+    if (geteuid() != 0) return;
+    World world;
+    conf::Sandbox sandbox;
+    sandbox.ambient_capabilities = 1 << 10;  // NET_BIND_SERVICE
+    auto h = handler({"/bin/sh", "-c", "grep -E '^Cap(Inh|Prm|Eff|Amb):' /proc/self/status"});
+    h.identity = sys::Identity{65534, 65534, {}, "nobody"};
+    CHECK(world.run(h, {}, false, sandbox) ==
+          "CapInh:\t0000000000000400\nCapPrm:\t0000000000000400\nCapEff:\t0000000000000400\n"
+          "CapAmb:\t0000000000000400\n");
+}
+
+TEST_CASE("a step of the sandbox that fails names itself, and the client comes back", "[root]") {
+    if (geteuid() != 0) return;
+    World world;
+    conf::Sandbox sandbox;
+    sandbox.ambient_capabilities = std::uint64_t{1} << 62;  // no kernel knows it
+    world.run(handler({"/bin/true"}), {}, false, sandbox);
+    REQUIRE(world.failure);
+    CHECK(std::string(proc::name_of(world.failure->step)) == "sandbox.ambient_capabilities");
+    CHECK(world.given_back);
 }
 
 TEST_CASE("a thousand children leave no descriptor or slot behind") {
