@@ -47,6 +47,10 @@ std::string kind(const Key& key) {
             return "A table of strings";
         case Type::boolean:
             return "Either true or false";
+        case Type::flag_or_word:
+            return fmt::format("One of false, true, \"{}\"", fmt::join(choices.begin() + 2, choices.end(), "\", \""));
+        case Type::flag_or_words:
+            return "Either true, false or an array of strings";
         case Type::integer:
             return between("An integer", std::to_string(min), std::to_string(max));
         case Type::duration:

@@ -15,6 +15,7 @@
 #include "conf/diagnostic.h"
 #include "conf/lookups.h"
 #include "conf/service.h"
+#include "sys/confinement.h"
 #include "sys/file.h"
 #include "sys/identity.h"
 
@@ -31,7 +32,8 @@ struct Surroundings {
     gid_t gid = 0;
     bool trust_files = false;           ///< true: do not check who owns the files and who may write them (tests)
     std::chrono::nanoseconds ahead{0};  ///< added to the clock when judging a file's age (tests)
-    mutable sys::Names names;           ///< of users, groups and ports; remembers its answers
+    std::optional<sys::Confinement> confinement;  ///< nullopt: this machine's (tests)
+    mutable sys::Names names;                     ///< of users, groups and ports; remembers its answers
 };
 
 /// [control] of superd.toml.

@@ -38,6 +38,12 @@ class Reader {
                 return pairs(value);
             case Type::boolean:
                 return boolean(value);
+            case Type::flag_or_word:
+                return flag_or_word(value);
+            case Type::flag_or_words:
+                if (value.kind != Kind::boolean && value.kind != Kind::array)
+                    return mistyped(value, "true, false or an array of strings");
+                return value.kind == Kind::boolean ? boolean(value) : words(value, false);
             case Type::integer:
                 return integer(value);
             case Type::duration:
@@ -114,6 +120,17 @@ class Reader {
         if (value.kind != Kind::boolean) return mistyped(value, "true or false");
         out_.flag = value.boolean;
         return true;
+    }
+
+    bool flag_or_word(const Value& value) {
+        if (value.kind == Kind::boolean) {
+            out_.number = value.boolean ? 1 : 0;
+            return true;
+        }
+        if (!string(value, "true, false or a word")) return false;
+        if (value.text == "true" || value.text == "false")
+            return complain(value, fmt::format("{} {}: write {} without quotes", name_, shown(value), value.text));
+        return choice(value);
     }
 
     bool in_range(const Value& at, std::int64_t number) {

@@ -2,29 +2,27 @@
 #include "conf/sandbox.h"
 
 #include <linux/capability.h>
-#include <sched.h>
 #include <sys/socket.h>
 
 #include <algorithm>
 #include <cerrno>
 
+#include "conf/sandbox_words.h"
+
 namespace superd::conf {
 namespace {
 
 template <class... Numbers>
-constexpr std::uint64_t bits(Numbers... numbers) {
+constexpr std::uint64_t bit_mask(Numbers... numbers) {
     return ((std::uint64_t{1} << numbers) | ...);
 }
 
 // What no inetd handler needs that is not root's: it would have to win these by a set-id program.
-constexpr std::uint64_t kBaseDrops = bits(CAP_SYS_MODULE, CAP_SYS_RAWIO, CAP_SYS_TIME, CAP_SYS_BOOT, CAP_SYS_PTRACE,
-                                          CAP_MAC_ADMIN, CAP_MAC_OVERRIDE, CAP_BPF, CAP_PERFMON);
+constexpr std::uint64_t kBaseDrops = bit_mask(CAP_SYS_MODULE, CAP_SYS_RAWIO, CAP_SYS_TIME, CAP_SYS_BOOT, CAP_SYS_PTRACE,
+                                              CAP_MAC_ADMIN, CAP_MAC_OVERRIDE, CAP_BPF, CAP_PERFMON);
 // As systemd's PrivateDevices; ProtectKernelModules, ProtectKernelLogs, ProtectClock.
-constexpr std::uint64_t kDeviceDrops = bits(CAP_MKNOD, CAP_SYS_RAWIO);
-constexpr std::uint64_t kKernelDrops = bits(CAP_SYS_MODULE, CAP_SYSLOG, CAP_SYS_TIME, CAP_WAKE_ALARM);
-
-constexpr std::uint64_t kAllNamespaces =
-    CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET;
+constexpr std::uint64_t kDeviceDrops = bit_mask(CAP_MKNOD, CAP_SYS_RAWIO);
+constexpr std::uint64_t kKernelDrops = bit_mask(CAP_SYS_MODULE, CAP_SYSLOG, CAP_SYS_TIME, CAP_WAKE_ALARM);
 
 }  // namespace
 
@@ -57,10 +55,12 @@ Sandbox sandbox_of(Preset preset) {
     all.protect_home = ProtectHome::yes;
     all.protect_kernel = true;
     all.protect_proc = ProtectProc::invisible;
+    std::vector<BadWord> none;
+    all.syscalls = read_syscalls({"@system-service"}, none);
     all.syscall_error = EPERM;
     all.memory_deny_write_execute = true;
     all.address_families = {false, {AF_UNIX}};
-    all.forbidden_namespaces = kAllNamespaces;
+    all.forbidden_namespaces = all_namespaces();
     all.restrict_realtime = all.restrict_suid_sgid = all.lock_personality = true;
     return all;
 }

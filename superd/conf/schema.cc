@@ -231,6 +231,87 @@ std::vector<Row> rlimits() {
     };
 }
 
+std::vector<Row> sandbox() {
+    const Shape flag{Type::boolean}, list{Type::words};
+    return {
+        resolved("preset", {Type::choice, 0, 0, {"none", "base", "strict"}},
+                 "What confines the handler where no key says otherwise", FIELD(sandbox->preset))
+            .by_default("base"),
+        resolved("no_new_privileges", flag, "No program that it executes gains privileges, by set-id bits or otherwise",
+                 FIELD(sandbox->no_new_privileges))
+            .service_unit({"NoNewPrivileges"}),
+        resolved("capabilities", list, "Capabilities that the handler or a program that it executes may have",
+                 FIELD(sandbox->capabilities))
+            .service_unit({"CapabilityBoundingSet"}),
+        resolved("ambient_capabilities", list, "Capabilities of a handler that is not root",
+                 FIELD(sandbox->ambient_capabilities))
+            .service_unit({"AmbientCapabilities"}),
+        resolved("private_network", flag, "No network but the connection and a loopback interface of its own",
+                 FIELD(sandbox->private_network))
+            .service_unit({"PrivateNetwork"}),
+        resolved("private_tmp", flag, "An empty /tmp and /var/tmp for the handlers of the service",
+                 FIELD(sandbox->private_tmp))
+            .service_unit({"PrivateTmp"}),
+        resolved("private_devices", flag, "No devices but the likes of /dev/null", FIELD(sandbox->private_devices))
+            .service_unit({"PrivateDevices"}),
+        resolved("private_pids", flag, "Only processes of the service are seen", FIELD(sandbox->private_pids))
+            .service_unit({"PrivatePIDs"}),
+        resolved("private_ipc", flag, "Shared memory, semaphores and message queues of its own",
+                 FIELD(sandbox->private_ipc))
+            .service_unit({"PrivateIPC"}),
+        resolved("protect_system", flag_or<ProtectSystem>(),
+                 "Read-only: /usr and /boot; \"full\": /etc as well; \"strict\": everything but /dev, /proc and /sys",
+                 FIELD(sandbox->protect_system))
+            .service_unit({"ProtectSystem"}),
+        resolved("protect_home", flag_or<ProtectHome>(), "/home, /root and /run/user: away, read-only, or empty",
+                 FIELD(sandbox->protect_home))
+            .service_unit({"ProtectHome"}),
+        resolved("protect_kernel", flag,
+                 "No change of the kernel's variables, modules, control groups, clock and host name; its log is away",
+                 FIELD(sandbox->protect_kernel))
+            .service_unit({"ProtectKernelTunables", "ProtectKernelModules", "ProtectKernelLogs", "ProtectControlGroups",
+                           "ProtectClock", "ProtectHostname"}),
+        resolved("protect_proc", {Type::choice, 0, 0, {"default", "noaccess", "invisible", "ptraceable"}},
+                 "What /proc shows of other users' processes", FIELD(sandbox->protect_proc))
+            .service_unit({"ProtectProc"}),
+        resolved("read_only_paths", list, "Paths that cannot be written to; \"-\" first: if they exist",
+                 FIELD(sandbox->read_only_paths))
+            .service_unit({"ReadOnlyPaths"}),
+        resolved("read_write_paths", list, "Paths that can be written to inside read-only ones",
+                 FIELD(sandbox->read_write_paths))
+            .service_unit({"ReadWritePaths"}),
+        resolved("inaccessible_paths", list, "Paths that are away", FIELD(sandbox->inaccessible_paths))
+            .service_unit({"InaccessiblePaths"}),
+        resolved("state_directory", text(1, 255),
+                 "A folder below /var/lib that is the handler's own and can be written to",
+                 FIELD(sandbox->state_directory))
+            .service_unit({"StateDirectory"}),
+        resolved("syscalls", list, "System calls and groups of them that are permitted; \"~\" first: refused",
+                 FIELD(sandbox->syscalls))
+            .service_unit({"SystemCallFilter"}),
+        resolved("syscall_error", text(1, 20), "Error of a refused call; \"kill\": it ends the handler",
+                 FIELD(sandbox->syscall_error))
+            .service_unit({"SystemCallErrorNumber"}),
+        resolved("memory_deny_write_execute", flag, "No memory is both writable and executable, or becomes executable",
+                 FIELD(sandbox->memory_deny_write_execute))
+            .service_unit({"MemoryDenyWriteExecute"}),
+        resolved("restrict_address_families", {Type::word_or_words},
+                 "Families of sockets that it may open, or \"none\"; \"~\" first: may not",
+                 FIELD(sandbox->address_families))
+            .service_unit({"RestrictAddressFamilies"}),
+        resolved("restrict_namespaces", {Type::flag_or_words},
+                 "No new namespaces, or only those listed; \"~\" first: all but those",
+                 FIELD(sandbox->forbidden_namespaces))
+            .service_unit({"RestrictNamespaces"}),
+        resolved("restrict_realtime", flag, "No realtime scheduling", FIELD(sandbox->restrict_realtime))
+            .service_unit({"RestrictRealtime"}),
+        resolved("restrict_suid_sgid", flag, "No file gets set-id bits", FIELD(sandbox->restrict_suid_sgid))
+            .service_unit({"RestrictSUIDSGID"}),
+        resolved("lock_personality", flag, "No other personality(2)", FIELD(sandbox->lock_personality))
+            .service_unit({"LockPersonality"}),
+    };
+}
+
 std::vector<Row> log() {
     return {
         field("connections", "Which connections are logged: failures are refusals and abnormal ends",
@@ -260,6 +341,7 @@ const std::vector<Key>& keys() {
         add("delayed", delayed());
         add("access", access());
         add("rlimits", rlimits());
+        add("sandbox", sandbox());
         add("log", log());
         return out;
     }();

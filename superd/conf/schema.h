@@ -17,19 +17,21 @@ enum class Type {
     word_or_words,  ///< a string or an array of them
     pairs,          ///< table of strings
     boolean,
-    integer,      ///< min..max
-    duration,     ///< min..max: microseconds
-    seconds,      ///< the same, but whole seconds
-    size,         ///< min..max: bytes
-    octal,        ///< min..max
-    choice,       ///< number: index in choices
-    signal,       ///< number
-    count_limit,  ///< a resource limit: number, [soft, hard], "unlimited"
-    size_limit,   ///< the same in bytes, sizes such as "64K" too
-    number,       ///< above 0, whole or not
-    rate,         ///< "100/s"; number: its interval in microseconds
-    prefixes,     ///< a string or an array of them
-    windows,      ///< the same: times of the week
+    flag_or_word,   ///< number: index in choices, whose first two are false and true
+    flag_or_words,  ///< true, false or an array of strings
+    integer,        ///< min..max
+    duration,       ///< min..max: microseconds
+    seconds,        ///< the same, but whole seconds
+    size,           ///< min..max: bytes
+    octal,          ///< min..max
+    choice,         ///< number: index in choices
+    signal,         ///< number
+    count_limit,    ///< a resource limit: number, [soft, hard], "unlimited"
+    size_limit,     ///< the same in bytes, sizes such as "64K" too
+    number,         ///< above 0, whole or not
+    rate,           ///< "100/s"; number: its interval in microseconds
+    prefixes,       ///< a string or an array of them
+    windows,        ///< the same: times of the week
 };
 
 /// What a value must be.

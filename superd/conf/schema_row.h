@@ -209,6 +209,12 @@ inline Shape text(std::int64_t min, std::int64_t max) {
 inline Shape integer(std::int64_t min, std::int64_t max) {
     return {Type::integer, min, max};
 }
+/// false, true or a word: of an enum whose first two names are these.
+template <Named Word>
+Shape flag_or() {
+    const auto names = names_of(Word{});
+    return {Type::flag_or_word, 0, 0, {names.begin(), names.end()}};
+}
 inline Shape octal() {
     return {Type::octal, 0, 0777};
 }

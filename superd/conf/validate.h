@@ -42,4 +42,7 @@ void resolve_limits(Draft& draft, const Context& context, Diagnostics& errors);
 /// The handler: identity, folders, program, environment, resource limits.
 void resolve_handler(Draft& draft, const Context& context, Diagnostics& errors);
 
+/// [sandbox], after the handler: what it asks for, and what of that is to be had here.
+void resolve_sandbox(Draft& draft, const Context& context, Diagnostics& errors);
+
 }  // namespace superd::conf

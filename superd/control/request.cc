@@ -9,6 +9,7 @@
 #include "base/signal.h"
 #include "base/text.h"
 #include "control/metrics.h"
+#include "control/security.h"
 #include "control/shapes.h"
 
 namespace superd::control {
@@ -172,6 +173,14 @@ Outcome explain(Operations& superd, const Json& request, Rights) {
     return out;
 }
 
+Outcome rate(Operations& superd, const Json& request, Rights) {
+    const auto name = text(request, "service");
+    if (!name) return std::unexpected(name.error());
+    auto rated = security(superd.in_force(), *name);
+    if (!rated) return no_service(superd, *name);
+    return std::move(*rated);
+}
+
 Outcome metrics(Operations& superd, const Json& request, Rights) {
     const auto format = text(request, "format");
     if (!format) return std::unexpected(format.error());
@@ -195,6 +204,7 @@ constexpr Verb kVerbs[] = {
     {"plan", Rights::look, plan},
     {"explain", Rights::look, explain},
     {"metrics", Rights::look, metrics},
+    {"security", Rights::look, rate},
     {"reload", Rights::command, reload},
     {"pause", Rights::command, hold<&Operations::pause>},
     {"resume", Rights::command, hold<&Operations::resume>},

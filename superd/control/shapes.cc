@@ -83,6 +83,7 @@ Json to_json(const core::ServiceReport& report) {
             {"reason", report.reason},
             {"model", report.model},
             {"handoff", report.handoff},
+            {"sandbox", {{"preset", report.preset}, {"left_out", to_json(report.left_out)}}},
             {"listeners", std::move(listeners)},
             {"handlers", report.handlers},
             {"limit", report.limit},
@@ -146,6 +147,12 @@ Json to_json(const std::vector<core::Complaint>& complaints) {
                        {"message", complaint.diagnostic.message},
                        {"text", complaint.text()}});
     }
+    return all;
+}
+
+Json to_json(const std::vector<conf::LeftOut>& left_out) {
+    Json all = Json::array();
+    for (const conf::LeftOut& one : left_out) all.push_back({{"key", "sandbox." + one.key}, {"why", one.why}});
     return all;
 }
 

@@ -19,5 +19,6 @@ Json to_json(const core::ProcessReport& report);
 Json to_json(const intake::Explanation& explanation);
 Json to_json(const std::vector<conf::PlanItem>& items);
 Json to_json(const std::vector<core::Complaint>& complaints);
+Json to_json(const std::vector<conf::LeftOut>& left_out);
 
 }  // namespace superd::control

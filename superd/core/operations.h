@@ -18,6 +18,8 @@ class Operations {
     virtual DaemonReport report() const = 0;
     /// All services, by name, including those that are only defined (enabled = false).
     virtual std::vector<ServiceReport> services() const = 0;
+    /// The definitions that are in force.
+    virtual const conf::Catalog& in_force() const = 0;
     /// The processes of one service, or of all if `service` is empty; at most `most`, and how many there are.
     virtual std::pair<std::vector<ProcessReport>, std::size_t> processes(const std::string& service,
                                                                          std::size_t most) const = 0;

@@ -10,6 +10,7 @@
 
 #include "base/text.h"
 #include "conf/plan.h"
+#include "core/left_out.h"
 #include "core/swap.h"
 
 namespace superd::core {
@@ -136,10 +137,18 @@ Result<void> Supervisor::open_new(Swap& swap) {
     return std::unexpected(Error{fmt::format("{}: {}", service, why.text), why.code});
 }
 
+void Supervisor::tell_left_out(const Swap& swap) {
+    std::vector<const conf::Service*> changed;
+    for (const auto& one : swap.touched)
+        if (one.changed) changed.push_back(one.definition);
+    for (const std::string& line : left_out(changed)) log_.write(Level::warning, line);
+}
+
 void Supervisor::start(conf::Catalog catalog, conf::Seen seen) {
     const auto plan = conf::plan(catalog_, catalog);
     Swap swap = prepare({std::move(catalog), {}, std::move(seen)}, plan);
     (void)open_new(swap);  // wait for what is missing
+    tell_left_out(swap);
     put_in_force(swap);
     // Left by a crash, and not wanted by any definition.
     store_.keep_all(ports_);
@@ -224,6 +233,7 @@ ReloadReport Supervisor::reload() {
         log_.write(Level::info, fmt::format("{}{}", conf::name_of(item.change), keys),
                    {{"SERVICE", item.service}, {"CHANGE", conf::name_of(item.change)}});
     }
+    tell_left_out(swap);
     put_in_force(swap);
     log_.write(Level::notice, fmt::format("reloaded: {} on {}, {} changed", counted(services_.size(), "service"),
                                           counted(ports_.size(), "address"), changes));

@@ -47,6 +47,8 @@ struct ServiceReport {
     Status status = Status::listening;
     std::string reason;  ///< the reason, if there is more to say
     std::string model, handoff;
+    std::string preset;                   ///< of the sandbox
+    std::vector<conf::LeftOut> left_out;  ///< of the preset, on this machine
     std::vector<ListenerReport> listeners;
     std::size_t handlers = 0, spare = 0, held = 0, stalled = 0;
     int limit = 0;

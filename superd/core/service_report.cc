@@ -41,6 +41,8 @@ ServiceReport Service::report() const {
         out.model = conf::name_of(definition->model);
         out.handoff = conf::name_of(definition->handoff);
         out.limit = definition->limits->instances;
+        out.preset = conf::name_of(definition->sandbox->preset);
+        out.left_out = definition->sandbox->left_out;
     }
     for (Port* port : ports_) out.listeners.push_back({port->uri(), port->listener() != nullptr && !port->trouble()});
     out.handlers = running();

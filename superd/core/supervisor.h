@@ -66,6 +66,7 @@ class Supervisor final : public Operations {
 
     DaemonReport report() const override;
     std::vector<ServiceReport> services() const override;
+    const conf::Catalog& in_force() const override { return catalog_; }
     std::pair<std::vector<ProcessReport>, std::size_t> processes(const std::string& service,
                                                                  std::size_t most) const override;
     const std::vector<gid_t>& readers() const override { return catalog_.control.readers; }
@@ -101,6 +102,7 @@ class Supervisor final : public Operations {
     void wait_for_missing(Swap& swap);
     void close_going(Swap& swap);
     void go_by(Swap& swap);
+    void tell_left_out(const Swap& swap);
     Result<net::Listener> open_again(const std::string& service, const conf::Listen& where);
     void drop(Port& port);
     std::expected<conf::Reload, conf::Diagnostics> read_definitions(bool look_up);

@@ -101,6 +101,12 @@ ordered_json shape(const Key& key) {
                     {"additionalProperties", {{"type", "string"}}}};
         case Type::boolean:
             return {{"type", "boolean"}};
+        case Type::flag_or_word: {
+            const std::vector<std::string> words(choices.begin() + 2, choices.end());
+            return {{"anyOf", {{{"type", "boolean"}}, {{"enum", words}}}}};
+        }
+        case Type::flag_or_words:
+            return {{"anyOf", {{{"type", "boolean"}}, list_of({{"type", "string"}})}}};
         case Type::integer:
             return integer(min, max);
         case Type::duration:

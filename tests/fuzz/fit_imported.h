@@ -28,6 +28,7 @@ inline void fit_imported(Import import) {
     if (import.services.size() > 2) import.services.erase(import.services.begin() + 2, import.services.end());
     conf::Surroundings from;
     from.environment = {"PATH=/usr/bin:/bin"};
+    from.confinement.emplace();  // looking takes a process
     fit(import, from);
     settle_conflicts(import, from, "", {});
     std::map<std::string, int> names;

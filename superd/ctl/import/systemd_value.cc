@@ -93,6 +93,8 @@ bool carry(const Assignment& one, const Key& key, Imported& out) {
         case Type::count_limit:
         case Type::size_limit:
             return carry_limit(one, key, out);
+        case Type::flag_or_word:
+        case Type::flag_or_words:
         case Type::words:
         case Type::word_or_words:
         case Type::pairs:

@@ -21,6 +21,7 @@ class Pretended final : public core::Operations {
         service.stats.handler_time.add(std::chrono::milliseconds(3));
         return {service};
     }
+    const conf::Catalog& in_force() const override { return catalog; }
     std::pair<std::vector<core::ProcessReport>, std::size_t> processes(const std::string&, std::size_t) const override {
         core::ProcessReport process;
         process.service = "echo";
@@ -54,6 +55,7 @@ class Pretended final : public core::Operations {
 
     std::string done, held;
     bool refuses = false, looked_up = false;
+    conf::Catalog catalog;
 
   private:
     Result<void> hold(const std::string& name, const char* state) {

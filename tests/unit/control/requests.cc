@@ -49,7 +49,7 @@ TEST_CASE("a reader cannot change anything") {
         CHECK(ask(superd, line)["ok"] == true);
     }
     Pretended superd;
-    for (const char* verb : {"status", "list", "processes", "plan", "metrics"}) {
+    for (const char* verb : {"status", "list", "processes", "plan", "metrics", "security"}) {
         const std::string line = std::string(R"({"version":1,"verb":")") + verb + "\"}";
         CHECK(ask(superd, line, Rights::look)["ok"] == true);
         CHECK(ask(superd, line, Rights::none)["ok"] == false);
