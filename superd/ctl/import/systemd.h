@@ -29,11 +29,13 @@ struct Listing {
 /// service's.
 void map_access(const Units& units, const Listing& socket, const Listing& service, Imported& out, Import& import);
 
-/// What confines the handler, as far as superd has a key for it. False: it is not such a setting.
-bool map_confinement(const unit::Assignment& one, Imported& out, Import& import);
+/// Is it one that map_sandbox() looks at?
+bool is_sandbox_setting(std::string_view key);
+/// What of the unit becomes [sandbox].
+void map_sandbox(const Handler& handler, Imported& out, Import& import);
 
-/// Whether lines of this setting add up.
-bool is_confinement_list(std::string_view key);
+/// What bounds its resources, as far as superd has a key for it. False: it is not such a setting.
+bool map_confinement(const unit::Assignment& one, Imported& out, Import& import);
 
 /// A setting whose counterpart is `key`, by the key's type. False: it is no value that superd could take.
 bool carry(const unit::Assignment& one, const conf::Key& key, Imported& out);

@@ -20,7 +20,8 @@ using unit::Unit;
 class HandlerMapper {
   public:
     HandlerMapper(const Handler& handler, Imported& out, Import& import)
-        : unit_(handler.service),
+        : handler_(handler),
+          unit_(handler.service),
           specifiers_(handler.specifiers),
           accepted_(handler.accepted),
           out_(out),
@@ -40,6 +41,7 @@ class HandlerMapper {
             }
         }
         set_lists();
+        map_sandbox(handler_, out_, import_);
         return true;
     }
 
@@ -150,7 +152,7 @@ class HandlerMapper {
     }
 
     static bool is_list(std::string_view key) {
-        return key == "EnvironmentFile" || is_confinement_list(key) || (key.starts_with("Exec") && key != "ExecStart");
+        return key == "EnvironmentFile" || (key.starts_with("Exec") && key != "ExecStart");
     }
 
     void set(const Assignment& one) {
@@ -167,6 +169,7 @@ class HandlerMapper {
             "IPAddressDeny", "SupplementaryGroups", "Slice"};
         if (const auto found = known.find(one.key); found != known.end()) return (this->*found->second)(one);
         if (std::ranges::find(settled, one.key) != settled.end() || one.key.starts_with("X-")) return;
+        if (is_sandbox_setting(one.key)) return;  // below, together
         if (const conf::Key* key = conf::find_counterpart(conf::Elsewhere::service_unit, one.key)) {
             if (!carry(one, *key, out_)) lost(one, "is not a value that superd could take");
             return;
@@ -234,6 +237,7 @@ class HandlerMapper {
         if (const auto names = words_of("PassEnvironment", at); !names.empty()) out_.set("pass_environment", names, at);
     }
 
+    const Handler& handler_;
     const Unit& unit_;
     const unit::Specifiers& specifiers_;
     const bool accepted_;

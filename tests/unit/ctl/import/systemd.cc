@@ -171,7 +171,7 @@ TEST_CASE("systemd: service settings are carried over, and those without an equi
         "WorkingDirectory=-/srv\nUMask=0077\nNice=-5\nKillSignal=SIGINT\nTimeoutStopSec=1min 30s\nRuntimeMaxSec=1h\n"
         "LimitNOFILE=1024:4096\nLimitCORE=infinity\nLimitAS=4G\nLimitCPU=1min\nLimitRTPRIO=1\n"
         "Environment=A=1 \"B=x y\" C\nPassEnvironment=TZ\nSupplementaryGroups=g\nStandardOutput=socket\n"
-        "Type=forking\nPrivateTmp=yes\nExecStartPre=/bin/b\nEnvironmentFile=-/etc/default/a\n");
+        "Type=forking\nPrivateUsers=yes\nExecStartPre=/bin/b\nEnvironmentFile=-/etc/default/a\n");
     const Imported& a = service(import, "a");
     CHECK(value(a, "working_directory") == R"("/srv")");
     CHECK(value(a, "umask") == R"("0077")");
@@ -277,20 +277,64 @@ TEST_CASE("systemd: a setting with a counterpart is carried over by that key's t
     CHECK(lost("RuntimeMaxSec") == 0);
 }
 
-TEST_CASE("systemd: confinement is carried over once superd has a key for it, and reported as lost until then") {
-    const Import import =
-        accepting("Symlinks=/run/b\nFlushPending=yes\n",
-                  "NoNewPrivileges=yes\nMemoryMax=1G\nSystemCallFilter=@system-service\nSystemCallFilter=read\n"
-                  "Slice=other.slice\n");
+TEST_CASE("systemd: what confines a handler is carried over") {
+    const Import import = accepting(
+        "Symlinks=/run/b\nFlushPending=yes\n",
+        "NoNewPrivileges=yes\nPrivateTmp=on\nProtectSystem=strict\nProtectHome=no\nProtectProc=invisible\n"
+        "ReadWritePaths=-/srv/%p +/var/x\nReadWritePaths=/y\nStateDirectory=%p\nRestrictNamespaces=~user mnt\n"
+        "RestrictAddressFamilies=AF_UNIX AF_INET\nRestrictAddressFamilies=AF_INET6\nSystemCallErrorNumber=EPERM\n"
+        "KeyringMode=private\nSlice=other.slice\n");
     CHECK(notes(import, 4, Fate::lost, "Symlinks=") == 1);
     CHECK(notes(import, 5, Fate::lost, "FlushPending=") == 1);
+    CHECK(import.notes.size() == 2);
     const Imported& a = service(import, "a");
-    const std::map<int, std::string> keys{
-        {4, "sandbox.no_new_privileges"}, {5, "resources.memory_max"}, {6, "sandbox.syscalls"}};
-    for (const auto& [line, key] : keys) {
-        INFO(key);
-        CHECK((a.has(key) || notes(import, line, Fate::lost, "confine") == 1));
-    }
+    CHECK(value(a, "sandbox.no_new_privileges") == "true");
+    CHECK(value(a, "sandbox.private_tmp") == "true");
+    CHECK(value(a, "sandbox.protect_system") == R"("strict")");
+    CHECK(value(a, "sandbox.protect_home") == "false");
+    CHECK(value(a, "sandbox.protect_proc") == R"("invisible")");
+    CHECK(value(a, "sandbox.read_write_paths") == R"(["-/srv/a", "/var/x", "/y"])");
+    CHECK(value(a, "sandbox.state_directory") == R"("a")");
+    CHECK(value(a, "sandbox.restrict_namespaces") == R"(["~user", "mnt"])");
+    CHECK(value(a, "sandbox.restrict_address_families") == R"(["AF_UNIX", "AF_INET", "AF_INET6"])");
+    CHECK(value(a, "sandbox.syscall_error") == R"("EPERM")");
+}
+
+TEST_CASE("systemd: lines of capabilities and system calls are merged as systemd does") {
+    const auto with = [](const std::string& lines) { return accepting("", lines); };
+    const auto capabilities = [&](const std::string& lines) {
+        return value(service(with(lines), "a"), "sandbox.capabilities");
+    };
+    CHECK(capabilities("CapabilityBoundingSet=CAP_CHOWN CAP_KILL\n") == R"(["CHOWN", "KILL"])");
+    CHECK(capabilities("CapabilityBoundingSet=~CAP_CHOWN\nCapabilityBoundingSet=~CAP_KILL\n") ==
+          R"(["~CHOWN", "KILL"])");
+    CHECK(capabilities("CapabilityBoundingSet=CAP_CHOWN CAP_KILL\nCapabilityBoundingSet=~CAP_KILL\n") ==
+          R"(["CHOWN"])");
+    CHECK(capabilities("CapabilityBoundingSet=\n") == "[]");
+    CHECK(notes(with("CapabilityBoundingSet=CAP_NO_SUCH\n"), 4, Fate::lost, "is not a capability") == 1);
+    CHECK(value(service(with("AmbientCapabilities=CAP_NET_BIND_SERVICE\n"), "a"), "sandbox.ambient_capabilities") ==
+          R"(["NET_BIND_SERVICE"])");
+
+    const auto calls = [&](const std::string& lines) { return value(service(with(lines), "a"), "sandbox.syscalls"); };
+    CHECK(calls("SystemCallFilter=@system-service\nSystemCallFilter=~@privileged @resources\n") ==
+          R"(["@system-service", "~@privileged", "~@resources"])");
+    CHECK(calls("SystemCallFilter=~@mount ptrace\nSystemCallFilter=~reboot\n") == R"(["~@mount", "ptrace", "reboot"])");
+    CHECK(notes(with("SystemCallFilter=~@mount\nSystemCallFilter=umount2\n"), 5, Fate::lost, "takes back") == 1);
+    const Import odd = with("SystemCallFilter=read:EPERM nosuchcall\n");
+    CHECK(value(service(odd, "a"), "sandbox.syscalls") == R"(["read"])");
+    CHECK(notes(odd, 4, Fate::changed, "one error for all calls") == 1);
+    CHECK(notes(odd, 4, Fate::lost, "is not a system call") == 1);
+}
+
+TEST_CASE("systemd: protecting part of the kernel becomes protecting all of it, and is told") {
+    const Import some = accepting("", "ProtectKernelLogs=yes\nProtectClock=no\n");
+    CHECK(value(service(some, "a"), "sandbox.protect_kernel") == "true");
+    CHECK(notes(some, 4, Fate::changed, "is ProtectKernelTunables, ProtectKernelModules") == 1);
+    CHECK_FALSE(service(accepting("", "ProtectClock=no\n"), "a").has("sandbox.protect_kernel"));
+    const Import none = accepting("", "SystemCallArchitectures=native\nKeyringMode=shared\n");
+    CHECK(notes(none, 4, Fate::lost, "any key that judges calls") == 1);
+    CHECK(notes(none, 5, Fate::lost, "nothing like it") == 1);
+    CHECK(accepting("", "SystemCallArchitectures=native\nLockPersonality=yes\n").notes.empty());
 }
 
 TEST_CASE("systemd: command lines: prefixes, quotes, escapes, variables") {
