@@ -36,13 +36,15 @@ _superctl() {
     done
     case $previous in
         --control | --config) _superctl_files -f; return ;;
-        --conf-dir | --output | --offline) _superctl_files -d; return ;;
+        --conf-dir | --output) _superctl_files -d; return ;;
+        --offline) [[ $verb == security ]] || { _superctl_files -d; return; } ;;
         --format) _superctl_offer prometheus openmetrics; return ;;
     esac
     if [[ $cur == -* ]]; then
         case $verb in
             '') options+=(--version) ;;
-            check) options+=(--config --conf-dir) ;;
+            check) options+=(--config --conf-dir --portable) ;;
+            security) options+=(--unit --offline --config --conf-dir) ;;
             plan) options+=(--offline --config --conf-dir) ;;
             metrics) options+=(--format) ;;
             drain | stop) options+=(--no-wait) ;;
@@ -53,9 +55,9 @@ _superctl() {
         return
     fi
     case $verb:$place in
-        :*) _superctl_offer status list check plan reload pause resume drain stop kill top explain metrics import \
-            schema upgrade ;;
-        status:0 | pause:0 | resume:0 | drain:0 | kill:0 | explain:0) _superctl_services ;;
+        :*) _superctl_offer status list check plan reload pause resume drain stop kill top explain security metrics \
+            import schema upgrade ;;
+        status:0 | pause:0 | resume:0 | drain:0 | kill:0 | explain:0 | security:0) _superctl_services ;;
         kill:1) _superctl_offer TERM HUP INT QUIT KILL USR1 USR2 STOP CONT ;;
         import:0) _superctl_offer inetd xinetd systemd command ;;
         import:*) _superctl_files -f ;;

@@ -18,7 +18,9 @@ function __superctl_at --argument-names place
     for word in (commandline -opc)
         if test $skip = 1
             set skip 0
-        else if contains -- $word --control --config --conf-dir --output --offline --format
+        else if contains -- $word --control --config --conf-dir --output --format
+            set skip 1
+        else if test $word = --offline; and not contains -- security $plain
             set skip 1
         else if not string match -q -- '-*' $word
             set -a plain $word
@@ -27,7 +29,7 @@ function __superctl_at --argument-names place
     test (count $plain) = (math $place + 1); and contains -- $plain[1] $argv[2..]
 end
 
-set -l verbs status list check plan reload pause resume drain stop kill top explain metrics import schema upgrade
+set -l verbs status list check plan reload pause resume drain stop kill top explain security metrics import schema upgrade
 
 set -l first "not __fish_seen_subcommand_from $verbs"
 
@@ -50,17 +52,21 @@ complete -c superctl -n $first -a upgrade -d 'continue as the superd on disk'
 complete -c superctl -n $first -a kill -d 'send a signal to handlers'
 complete -c superctl -n $first -a top -d 'live table of services and connections'
 complete -c superctl -n $first -a explain -d 'what would happen to a client'
+complete -c superctl -n $first -a security -d 'how exposed services are'
 complete -c superctl -n $first -a metrics -d 'OpenMetrics text'
 complete -c superctl -n $first -a import -d "definitions from other super-servers' files"
 complete -c superctl -n $first -a schema -d "JSON Schema of a service's file"
 
-complete -c superctl -n '__superctl_at 0 status pause resume drain kill explain' -a '(__superctl_services)'
+complete -c superctl -n '__superctl_at 0 status pause resume drain kill explain security' -a '(__superctl_services)'
 complete -c superctl -n '__superctl_at 1 kill' -a 'TERM HUP INT QUIT KILL USR1 USR2 STOP CONT'
-complete -c superctl -n '__fish_seen_subcommand_from check plan' -l config -r -F -d 'settings and defaults'
-complete -c superctl -n '__fish_seen_subcommand_from check plan' -l conf-dir -x -a '(__fish_complete_directories)' \
+complete -c superctl -n '__fish_seen_subcommand_from check plan security' -l config -r -F -d 'settings and defaults'
+complete -c superctl -n '__fish_seen_subcommand_from check plan security' -l conf-dir -x -a '(__fish_complete_directories)' \
     -d definitions
 complete -c superctl -n '__fish_seen_subcommand_from plan' -l offline -x -a '(__fish_complete_directories)' \
     -d 'between two folders'
+complete -c superctl -n '__fish_seen_subcommand_from check' -l portable -d 'pass over what this machine lacks'
+complete -c superctl -n '__fish_seen_subcommand_from security' -l offline -d 'rate the definitions on disk'
+complete -c superctl -n '__fish_seen_subcommand_from security' -l unit -d 'print it as a systemd unit'
 complete -c superctl -n '__superctl_at 0 import' -a 'inetd xinetd systemd command'
 complete -c superctl -n '__fish_seen_subcommand_from import; and not __superctl_at 0 import' -F
 complete -c superctl -n '__fish_seen_subcommand_from import' -l output -x -a '(__fish_complete_directories)' \

@@ -10,6 +10,7 @@
 #include "base/text.h"
 #include "control/server.h"
 #include "control/shapes.h"
+#include "ctl/asking.h"
 #include "ctl/client.h"
 #include "ctl/definitions.h"
 #include "ctl/show.h"
@@ -22,46 +23,6 @@ namespace {
 constexpr useconds_t kLookAgain = 200'000;
 /// A fourth of this in seconds: longer than superd gives a proof and the handlers that are about to start.
 constexpr int kUpgradeLooks = 30 * 20;
-
-std::string path_of(const Command& command) {
-    return command.control.empty() ? control::default_path() : command.control;
-}
-
-void print_json(const Json& answer) {
-    fmt::print("{}\n", answer.dump(-1, ' ', false, Json::error_handler_t::replace));
-}
-
-/// Prints why not. For programs, this is an answer like any other.
-void failed(Command& command, const std::string& why) {
-    command.status = 1;
-    if (command.json)
-        print_json({{"version", control::kVersion}, {"ok", false}, {"error", why}});
-    else
-        fmt::print(stderr, "superctl: {}\n", why);
-}
-
-bool is_ok(const Json& answer) {
-    return answer.value("ok", Json()) == true;
-}
-
-/// Asks, prints the answer for people or programs, and sets the exit status. Returns the answer on success.
-template <class Show>
-std::optional<Json> ask_and_show(Command& command, const std::string& verb, Json members, Show&& show) {
-    auto answer = ask(path_of(command), verb, std::move(members));
-    if (!answer) {
-        failed(command, answer.error().text);
-        return std::nullopt;
-    }
-    if (!is_ok(*answer)) command.status = 1;
-    if (command.json)
-        print_json(*answer);
-    else if (is_ok(*answer))
-        fmt::print("{}", show(*answer));
-    else
-        fmt::print(stderr, "{}", show_refusal(*answer));
-    if (!is_ok(*answer)) return std::nullopt;
-    return *answer;
-}
 
 void drain(Command& command, const std::string& service, bool wait) {
     const auto say = [&](const Json& answer) {
@@ -185,26 +146,12 @@ void plan_offline(Command& command, const std::string& config, bool config_given
     const auto old_catalog = load(before), new_catalog = load(after);
     for (const auto* catalog : {&old_catalog, &new_catalog}) {
         if (*catalog) continue;
-        std::vector<core::Complaint> complaints;
-        for (const auto& diagnostic : catalog->error()) complaints.push_back({{}, diagnostic});
-        const Json answer{{"version", control::kVersion},
-                          {"ok", false},
-                          {"error", counted(complaints.size(), "error")},
-                          {"errors", control::to_json(complaints)}};
-        command.status = 1;
-        if (command.json)
-            print_json(answer);
-        else
-            fmt::print(stderr, "{}", show_refusal(answer));
-        return;
+        return show_answer(command, refusal_of(catalog->error()), {});
     }
     const Json answer{{"version", control::kVersion},
                       {"ok", true},
                       {"changes", control::to_json(conf::plan(*old_catalog, *new_catalog))}};
-    if (command.json)
-        print_json(answer);
-    else
-        fmt::print("{}", show_changes(answer, Terminal::of_stdout()));
+    show_answer(command, answer, [](const Json& plan) { return show_changes(plan, Terminal::of_stdout()); });
 }
 
 /// Holds a verb's options; lives as long as the command line.

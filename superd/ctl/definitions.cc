@@ -10,32 +10,45 @@
 #include "ctl/verbs.h"
 
 namespace superd::ctl {
-int check(const conf::Places& places, bool json) {
+namespace {
+
+control::Json complaints_of(const conf::Diagnostics& diagnostics) {
+    std::vector<core::Complaint> complaints;
+    for (const conf::Diagnostic& one : diagnostics) complaints.push_back({{}, one});
+    return control::to_json(complaints);
+}
+
+}  // namespace
+
+int check(const conf::Places& places, bool json, bool portable) {
     conf::Diagnostics warnings;
     const auto catalog = conf::load(conf::surroundings(places), &warnings);
+    conf::Diagnostics errors = catalog ? conf::Diagnostics() : catalog.error();
+    if (portable)
+        for (conf::Diagnostics* all : {&errors, &warnings})
+            std::erase_if(*all, [](const conf::Diagnostic& one) { return one.local; });
+    const bool ok = errors.empty();
     if (json) {
-        control::Json answer{{"version", control::kVersion}, {"ok", catalog.has_value()}};
-        if (catalog) {
-            answer["services"] = catalog->services.size();
-            std::vector<core::Complaint> complaints;
-            for (const auto& diagnostic : warnings) complaints.push_back({{}, diagnostic});
-            answer["warnings"] = control::to_json(complaints);
+        control::Json answer{{"version", control::kVersion}, {"ok", ok}};
+        if (ok) {
+            answer["services"] = catalog ? control::Json(catalog->services.size()) : control::Json();
+            answer["warnings"] = complaints_of(warnings);
         } else {
-            std::vector<core::Complaint> complaints;
-            for (const auto& diagnostic : catalog.error()) complaints.push_back({{}, diagnostic});
-            answer["error"] = counted(complaints.size(), "error");
-            answer["errors"] = control::to_json(complaints);
+            answer["error"] = counted(errors.size(), "error");
+            answer["errors"] = complaints_of(errors);
         }
         fmt::print("{}\n", answer.dump(-1, ' ', false, control::Json::error_handler_t::replace));
-        return catalog ? 0 : 1;
+        return ok ? 0 : 1;
     }
     fmt::print(stderr, "{}", conf::format(warnings));
-    if (!catalog) {
-        fmt::print(stderr, "{}", conf::format(catalog.error()));
-        fmt::print(stderr, "{}\n", counted(catalog.error().size(), "error"));
+    if (!ok) {
+        fmt::print(stderr, "{}", conf::format(errors));
+        fmt::print(stderr, "{}\n", counted(errors.size(), "error"));
         return 1;
     }
-    fmt::print("{}, no errors{}\n", counted(catalog->services.size(), "service"),
+    fmt::print("{}{}\n",
+               catalog ? fmt::format("{}, no errors", counted(catalog->services.size(), "service"))
+                       : "no errors but those of this machine",
                warnings.empty() ? "" : fmt::format(", {}", counted(warnings.size(), "warning")));
     return 0;
 }
@@ -45,9 +58,11 @@ void add_offline_verbs(Command& command) {
     Verb verb = command.arguments.verb("check", "check all definitions and print every error");
     Option config = verb.option("--config", places->config, "settings and [defaults]; may be absent").type("FILE");
     verb.option("--conf-dir", places->conf_dir, "service definitions, NAME.toml").type("DIR");
-    verb.act([&command, places, config] {
+    auto portable = std::make_shared<bool>(false);
+    verb.flag("--portable", *portable, "pass over what this machine lacks but another may have");
+    verb.act([&command, places, config, portable] {
         places->config_given = config.given();
-        command.status = check(*places, command.json);
+        command.status = check(*places, command.json, *portable);
     });
 }
 

@@ -7,6 +7,7 @@
 namespace superd::ctl {
 
 /// Prints every error, or the number of services; as JSON for programs. Returns the exit status.
-int check(const conf::Places& places, bool json = false);
+/// `portable`: passes over what another machine may have.
+int check(const conf::Places& places, bool json = false, bool portable = false);
 
 }  // namespace superd::ctl

@@ -38,6 +38,16 @@ std::string counts_of(const Json& counts) {
 }
 
 /// "clone: 412 served by copies of 1234, which was ready after 34ms 2h ago; it drew random numbers"
+/// "strict without private_tmp, private_network (superctl security NAME)"
+std::string sandbox_text(const Json& sandbox) {
+    std::string out = escape(text_of(sandbox, "preset")), missing;
+    for (const Json& one : array_of(sandbox, "left_out")) {
+        const std::string key = text_of(one, "key");
+        missing += (missing.empty() ? " without " : ", ") + escape(key.substr(key.find('.') + 1));
+    }
+    return missing.empty() ? out : out + missing + " (superctl security says why)";
+}
+
 std::string warm_text(const Json& warm) {
     std::string out = escape(text_of(warm, "in_force"));
     if (const auto reason = text_of(warm, "reason"); !reason.empty())
@@ -164,6 +174,7 @@ std::string show_service(const Json& answer, const Terminal& terminal) {
                       (reason.empty() ? "" : ": " + escape(reason)));
     line("model", fmt::format("{}, handoff {}", text_of(service, "model"), text_of(service, "handoff")));
     if (const Json& warm = object_of(service, "warm"); !warm.empty()) line("warm", warm_text(warm));
+    if (const Json& sandbox = object_of(service, "sandbox"); !sandbox.empty()) line("sandbox", sandbox_text(sandbox));
     for (const Json& listener : array_of(service, "listeners"))
         line("address",
              escape(text_of(listener, "address")) +

@@ -14,6 +14,7 @@ int run(int argc, char** argv) {
     command.arguments.flag("--json", command.json, "print JSON for programs");
     ctl::add_offline_verbs(command);
     ctl::add_control_verbs(command);
+    ctl::add_security_verb(command);
     ctl::add_schema_verb(command);
     ctl::add_import(command);
     if (const auto status = command.arguments.parse(argc, argv)) return *status;

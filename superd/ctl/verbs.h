@@ -20,6 +20,8 @@ struct Command {
 void add_offline_verbs(Command& command);
 /// Verbs that a running superd answers, and --control.
 void add_control_verbs(Command& command);
+/// security: asks a running superd, or rates the definitions on disk.
+void add_security_verb(Command& command);
 /// schema
 void add_schema_verb(Command& command);
 /// import: definitions from the files of inetd, xinetd and systemd.

@@ -15,8 +15,11 @@ NUMBER = (int, float)
 TIMES = {"count": int, "sum": NUMBER, "median": (*NUMBER, type(None)), "p99": (*NUMBER, type(None))}
 REFUSALS = ["instances", "max_load", "denied", "time", "per_source", "rate", "per_source_rate", "wait_timeout",
             "no_descriptors", "no_processes", "exec_failed", "gone"]
+LEFT_OUT = [{"key": str, "why": str}]
+RATED = {"name": str, "preset": str, "exposure": NUMBER, "rating": str, "landlock": bool, "left_out": LEFT_OUT}
 SERVICE = {
     "name": str, "description": str, "enabled": bool, "state": str, "reason": str, "model": str, "handoff": str,
+    "sandbox": {"preset": str, "left_out": LEFT_OUT},
     "listeners": [{"address": str, "open": bool}], "handlers": int, "limit": int, "spare": int, "held": int,
     "stalled": int, "accepted": int, "started": int, "failures": int, "spawn_failures": int, "replies": int,
     "reply_failures": int, "stderr_dropped": int, "sockets_mended": int, "refused": {name: int for name in REFUSALS},
@@ -45,8 +48,11 @@ SHAPES = {
     "stop": {**ANSWER, "pid": int, "handlers": int},
     "explain": {**ANSWER, "service": str, "client": str, "outcome": str, "verdict": str,
                 "steps": [{"step": str, "outcome": str, "text": str}]},
+    "security": {**ANSWER, "services": [RATED]},
+    "security NAME": {**ANSWER, "services": [
+        {**RATED, "unit": str, "lines": [{"setting": str, "text": str, "exposure": NUMBER, "mend": str}]}]},
     "metrics": {**ANSWER, "format": str, "text": str},
-    "check": {**ANSWER, "services": int, "warnings": [PROBLEM]},
+    "check": {**ANSWER, "services": (int, type(None)), "warnings": [PROBLEM]},
     "error": {**ANSWER, "error": str},
     "errors": {**ANSWER, "error": str, "errors": [PROBLEM]},
 }
