@@ -76,7 +76,7 @@ constexpr std::array<CapabilityLine, 23> kCapabilityLines{{
     {"CapabilityBoundingSet=~CAP_LEASE", mask_of({CAP_LEASE}), 25, "cannot take leases on others' files",
      "may take leases on others' files"},
     {"CapabilityBoundingSet=~CAP_SYS_(TTY_CONFIG|PACCT)", mask_of({CAP_SYS_TTY_CONFIG, CAP_SYS_PACCT}), 50,
-     "cannot hang rounded_up terminals, nor switch accounting", "may hang rounded_up terminals, and switch accounting"},
+     "cannot hang up terminals, nor switch accounting", "may hang rounded_up terminals, and switch accounting"},
 }};
 
 struct NamespaceLine {

@@ -105,7 +105,7 @@ void add_security_verb(Command& command) {
     const Option name = verb.option("NAME", words->service, "a service");
     verb.flag("--unit", words->unit, "print the service as a systemd unit instead").needs(name);
     const Option offline =
-        verb.flag("--offline", words->offline, "show_ratings the definitions on disk, without a daemon");
+        verb.flag("--offline", words->offline, "rate the definitions on disk, without a daemon");
     verb.option("--conf-dir", words->places.conf_dir, "their folder").type("DIR").needs(offline);
     const Option config =
         verb.option("--config", words->places.config, "settings and [defaults]").type("FILE").needs(offline);
