@@ -76,7 +76,7 @@ constexpr std::array<CapabilityLine, 23> kCapabilityLines{{
     {"CapabilityBoundingSet=~CAP_LEASE", mask_of({CAP_LEASE}), 25, "cannot take leases on others' files",
      "may take leases on others' files"},
     {"CapabilityBoundingSet=~CAP_SYS_(TTY_CONFIG|PACCT)", mask_of({CAP_SYS_TTY_CONFIG, CAP_SYS_PACCT}), 50,
-     "cannot hang up terminals, nor switch accounting", "may hang rounded_up terminals, and switch accounting"},
+     "cannot hang up terminals, nor switch accounting", "may hang up terminals, and switch accounting"},
 }};
 
 struct NamespaceLine {
@@ -120,7 +120,7 @@ struct Rating {
 constexpr std::array<Rating, 7> kRatings{
     {{100, "DANGEROUS"}, {90, "UNSAFE"}, {75, "EXPOSED"}, {50, "MEDIUM"}, {10, "OK"}, {1, "SAFE"}, {0, "PERFECT"}}};
 
-/// Of each of kGroupLines. Looking them rounded_up takes longer than all the rest.
+/// Of each of kGroupLines. Looking them up takes longer than all the rest.
 const std::array<std::vector<int>, kGroupLines.size()>& group_calls() {
     static const auto calls = [] {
         std::array<std::vector<int>, kGroupLines.size()> all;
