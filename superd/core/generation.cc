@@ -64,7 +64,7 @@ const proc::ExecPlan& Generation::plan() {
 const proc::ExecPlan& Generation::parked_plan() {
     if (!parked_plan_) {
         auto made = std::make_unique<proc::ExecPlan>(definition_.handler, definition_.sandbox, engine_.started_nofile);
-        made->start_by(engine_.starter.get(), "superd-exec");
+        made->start_by(engine_.starter.get(), "superd-exec", proc::Start::parked);
         parked_plan_ = std::move(made);
     }
     return *parked_plan_;

@@ -12,7 +12,7 @@ Result<pid_t> Generation::Launches::start(ChildOwner& owner, sys::Fd channel) {
     if (!plan) {
         auto made =
             std::make_unique<proc::ExecPlan>(g.definition_.handler, g.definition_.sandbox, g.engine_.started_nofile);
-        made->start_by(g.engine_.launcher.get(), "superd-launch");
+        made->start_by(g.engine_.launcher.get(), "superd-launch", proc::Start::direct);
         plan = std::move(made);
     }
     proc::Launch launch;

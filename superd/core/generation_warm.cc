@@ -37,7 +37,7 @@ Result<pid_t> Generation::Warmth::start(ChildOwner& owner, sys::Fd channel) {
     if (!plan) {
         auto made =
             std::make_unique<proc::ExecPlan>(g.definition_.handler, g.definition_.sandbox, g.engine_.started_nofile);
-        made->start_by(g.engine_.warmer.get(), "superd-warm");
+        made->start_by(g.engine_.warmer.get(), "superd-warm", proc::Start::warm);
         plan = std::move(made);
     }
     proc::Launch launch;

@@ -54,7 +54,7 @@ Result<void> Hold::start() try {
         handler.path = definition_.name;
         handler.argv = proc::hold_words(definition_, proc::is_administrator());
         plan_ = std::make_unique<proc::ExecPlan>(handler, conf::sandbox_of(conf::Preset::none), engine_.started_nofile);
-        plan_->start_by(engine_.holder.get(), "superd-hold");
+        plan_->start_by(engine_.holder.get(), "superd-hold", proc::Start::direct);
     }
     auto pair = proc::make_channel(std::nullopt);
     if (!pair) return std::unexpected(pair.error());

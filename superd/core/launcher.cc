@@ -19,6 +19,12 @@ namespace superd::core {
 
 using proc::launch::Word;
 
+namespace {
+
+constexpr Duration kLasts = std::chrono::minutes(1);
+
+}  // namespace
+
 Launcher::Launcher(Engine& engine, Host& host, const conf::Service& definition)
     : engine_(engine), host_(host), definition_(definition), alarm_(engine.loop, [this] { ring(); }) {}
 
@@ -100,7 +106,6 @@ void Launcher::take(proc::LaunchWord word) {
         proc::is_own_child(word.sender)) {
         model::Client client = std::move(asked->client);
         asked_.erase(asked);
-        backoff_.reset();
         return host_.serves(word.sender, std::move(client));
     }
     if (kind == Word::failed && word.sender == pid_ && asked != asked_.end()) {
@@ -114,6 +119,8 @@ void Launcher::take(proc::LaunchWord word) {
 
 void Launcher::close() {
     if (!channel_) return;
+    // One that handlers of its user stop or kill again and again is not worth starting.
+    if (now() - since_ >= kLasts) backoff_.reset();
     if (alive_ && ready_) kill(pid_, SIGKILL);  // else it goes when it finds its channel closed
     // From here on a process that has not told of itself hears that nobody listens, and ends.
     shutdown(channel_.get(), SHUT_RD);

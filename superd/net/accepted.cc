@@ -65,7 +65,7 @@ Found find_tcp(std::uint8_t family, std::uint16_t port, const std::vector<ino_t>
     question.request.sdiag_protocol = IPPROTO_TCP;
     question.request.idiag_states = kConnected;
     question.request.id.idiag_sport = htons(port);
-    if (send(netlink.get(), &question, sizeof question, 0) != sizeof question) return Found::unknown;
+    if (::send(netlink.get(), &question, sizeof question, 0) != sizeof question) return Found::unknown;
     const Instant until = now() + kMostTime;
     for (bool more = true; more;) {
         if (now() > until) return Found::unknown;

@@ -30,7 +30,7 @@ Result<std::string> attribute_of(ino_t inode, std::uint32_t show, int attribute_
     question.request.udiag_ino = static_cast<std::uint32_t>(inode);
     question.request.udiag_show = show;
     question.request.udiag_cookie[0] = question.request.udiag_cookie[1] = ~0U;  // INET_DIAG_NOCOOKIE
-    if (send(netlink.get(), &question, sizeof question, 0) != sizeof question) return fail_errno("sock_diag", errno);
+    if (::send(netlink.get(), &question, sizeof question, 0) != sizeof question) return fail_errno("sock_diag", errno);
     alignas(nlmsghdr) char answer[1024];
     // The kernel answers from within send(2): this does not wait.
     const ssize_t size = recv(netlink.get(), answer, sizeof answer, MSG_DONTWAIT);

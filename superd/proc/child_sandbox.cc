@@ -69,7 +69,7 @@ SUPERD_CHILD Step confine_as_handler(const ChildSandbox& sandbox, int ruleset, l
         result = raw_syscall(SYS_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
         if (result < 0) return Step::no_new_privileges;
     }
-    if (ruleset >= 0) {
+    if (ruleset != -1) {
         result = raw_syscall(446 /* landlock_restrict_self */, ruleset, 0);
         if (result < 0) return Step::paths;
     }

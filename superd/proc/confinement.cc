@@ -11,6 +11,9 @@
 
 #include <cerrno>
 #include <cstdint>
+#include <utility>
+
+#include "proc/landlock.h"
 
 namespace superd::proc {
 namespace {
@@ -52,15 +55,26 @@ int namespaces_of(const conf::Sandbox& sandbox, bool administrator) {
     return flags != 0 && !administrator ? flags | CLONE_NEWUSER : flags;
 }
 
-Confinement::Confinement(const conf::Sandbox& sandbox, const conf::Handler& handler) {
+Confinement::Confinement(const conf::Sandbox& sandbox, const conf::Handler& handler)
+    : sandbox_(sandbox), filter_(syscall_filter(sandbox, own_calls(Start::direct))) {
     const uid_t uid = handler.identity ? handler.identity->uid : geteuid();
     view_.namespaces = namespaces_of(sandbox, is_administrator());
-    // In a user namespace of its own a process has all capabilities until its exec.
+    // In a user namespace of its own a process has all capabilities until its exec. Where superd can drop none, the
+    // handler can win none either (no_new_privileges), or base is to have no effect.
     const bool as_owner = (view_.namespaces & CLONE_NEWUSER) != 0;
-    if (as_owner || has(CAP_SETPCAP) || sandbox.capabilities)
-        view_.drop = droppable(as_owner) & ~conf::bounding_set(sandbox, uid == 0);
+    if (as_owner || has(CAP_SETPCAP)) view_.drop = droppable(as_owner) & ~conf::bounding_set(sandbox, uid == 0);
     view_.ambient = sandbox.ambient_capabilities;
     view_.no_new_privileges = sandbox.no_new_privileges;
+    view_.filter = filter_.empty() ? nullptr : filter_.data();
+    view_.filter_length = static_cast<unsigned short>(filter_.size());
+    auto ruleset = make_ruleset(sandbox, handler.root_directory);
+    has_ruleset_ = !ruleset || *ruleset;
+    if (ruleset && *ruleset) ruleset_ = std::move(*ruleset).lifted();
+}
+
+void Confinement::begin_by_other(Start start) {
+    if (start != Start::direct) filter_ = syscall_filter(sandbox_, own_calls(start));
+    view_.filter = nullptr;
 }
 
 Result<sys::Fd> Confinement::filter_file() const {

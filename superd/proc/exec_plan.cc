@@ -64,7 +64,8 @@ ExecPlan::ExecPlan(const conf::Handler& handler, const conf::Sandbox& sandbox, c
     if (std::ranges::none_of(limits_, is_nofile))
         limits_.push_back({RLIMIT_NOFILE, {started_nofile.rlim_cur, started_nofile.rlim_max}});
 
-    view_.program = view_.holder = view_.ruleset = -1;
+    view_.program = view_.holder = -1;
+    view_.ruleset = confinement_.ruleset();
     view_.sandbox = confinement_.view();
     view_.path = handler_.path.c_str();
     view_.argv = argv_.data();
@@ -83,13 +84,14 @@ ExecPlan::ExecPlan(const conf::Handler& handler, const conf::Sandbox& sandbox, c
     }
 }
 
-void ExecPlan::start_by(int program, const char* name) {
+void ExecPlan::start_by(int program, const char* name, Start start) {
     starter_ = name;
     argv_.insert(argv_.begin(), {starter_.data(), handler_.path.data()});
     view_.argv = argv_.data();
     view_.path = nullptr;
     view_.program = program;
-    view_.sandbox.filter = nullptr;
+    confinement_.begin_by_other(start);
+    view_.sandbox = confinement_.view();
 }
 
 }  // namespace superd::proc

@@ -60,8 +60,9 @@ class ExecPlan {
     ExecPlan(const ExecPlan&) = delete;
 
     /// Starts `program`, a low-numbered descriptor that outlives the plan, instead of the handler; the handler's path
-    /// and words become its arguments. `name`: what it sees as its own.
-    void start_by(int program, const char* name);
+    /// and words become its arguments. `name`: what it sees as its own. `start`: which of superd's calls the handler's
+    /// filter has to permit.
+    void start_by(int program, const char* name, Start start);
 
     /// For that program: a file with the system call filter, which it installs by itself. Invalid: there is none.
     Result<sys::Fd> filter() const { return starter_.empty() ? sys::Fd() : confinement_.filter_file(); }

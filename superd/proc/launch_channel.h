@@ -14,8 +14,8 @@
 
 namespace superd::proc {
 
-/// May it do its work under this sandbox's filter? If not, handlers are started directly: what it needs would have to be
-/// permitted to them as well.
+/// May it do its work under this sandbox's filter? If not, handlers are started directly: what it needs would have to
+/// be permitted to them as well.
 bool can_launch(const conf::Sandbox& sandbox);
 
 /// The pair on which it waits. What a handler that could not be executed sends back, comes over it.

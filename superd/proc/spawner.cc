@@ -148,24 +148,27 @@ Result<pid_t> Spawner::spawn(Launch& launch) {
     // A process that waits for its client has none to give back.
     s.view.give_back = s.view.program < 0 ? give_back_.get() : -1;
     s.view.highest = std::max({s.view.wake, give_back_.get(), s.view.program});
-    s.view.holder = -1;
+    s.view.holder = l.holder;
     for (const int index : l.number) {
         s.sources.push_back(l.descriptors[static_cast<std::size_t>(index)].get());
         s.view.highest = std::max(s.view.highest, s.sources.back());
     }
     s.view.number = ++number_;
-    if (l.holder >= 0) {
+    const std::size_t given = l.descriptors.size();
+    for (int* const number : {&s.view.holder, &s.view.ruleset}) {
+        if (*number < 0) continue;
         // A low number of its own, which goes with the others once the child has left the table.
-        sys::Fd holder(fcntl(l.holder, F_DUPFD_CLOEXEC, 3));
-        const int code = errno;
-        if (!holder) {
+        sys::Fd low(fcntl(*number, F_DUPFD_CLOEXEC, 3));
+        if (!low) {
+            const int code = errno;
+            l.descriptors.resize(given);
             launch = std::move(s.launch);
             free_.push_back(std::move(slot));
-            return fail_errno("namespaces of a child", code);
+            return fail_errno("sandbox of a child", code);
         }
-        s.view.holder = holder.get();
-        s.view.highest = std::max(s.view.highest, s.view.holder);
-        l.descriptors.push_back(std::move(holder));
+        *number = low.get();
+        s.view.highest = std::max(s.view.highest, *number);
+        l.descriptors.push_back(std::move(low));
     }
     s.view.sources = s.sources.data();
     s.view.count = static_cast<int>(s.sources.size());
@@ -176,7 +179,7 @@ Result<pid_t> Spawner::spawn(Launch& launch) {
 
     const auto pid = clone_child(s);
     if (!pid) {
-        if (s.view.holder >= 0) l.descriptors.pop_back();
+        l.descriptors.resize(given);
         launch = std::move(s.launch);
         free_.push_back(std::move(slot));
         return pid;

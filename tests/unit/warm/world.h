@@ -84,7 +84,7 @@ struct World {
     proc::WarmProcess start(const conf::Handler& what, unsigned within_ms = 60'000, bool errors_to_client = false,
                             int family = AF_UNIX) {
         plan.emplace(what, conf::Sandbox{}, rlimit{1024, 4096});
-        plan->start_by(program.get(), "superd-warm");
+        plan->start_by(program.get(), "superd-warm", proc::Start::warm);
         auto pair = proc::make_channel(proc::warm::Order{within_ms, errors_to_client ? 1U : 0U});
         REQUIRE(pair);
         proc::Launch launch;
