@@ -88,8 +88,8 @@ class UnitText {
             line("User={}",
                  handler_.identity->user.empty() ? fmt::format("{}", handler_.identity->uid) : handler_.identity->user);
             line("Group={}", handler_.identity->gid);
-            if (!handler_.identity->groups.empty())
-                line("SupplementaryGroups={}", fmt::join(handler_.identity->groups, " "));
+            if (const auto groups = other_groups(handler_); !groups.empty())
+                line("SupplementaryGroups={}", fmt::join(groups, " "));
         }
         if (!handler_.root_directory.empty()) line("RootDirectory={}", quoted(handler_.root_directory));
         line("UMask={:04o}", handler_.umask);

@@ -172,7 +172,7 @@ class Assessor {
                       : "runs as a user of its own",
             nobody ? "user = \"NAME\", a user of the service's own" : "user = \"NAME\", who is not root");
         if (!is_root() && handler_.identity)
-            add("SupplementaryGroups=", 200, handler_.identity->groups.empty(), "has no supplementary groups",
+            add("SupplementaryGroups=", 200, other_groups(handler_).empty(), "has no supplementary groups",
                 "has supplementary groups", "supplementary_groups = []");
         add("RootDirectory=", 200, !handler_.root_directory.empty(), "has a root directory of its own",
             "has the machine's root directory", "root_directory = \"/PATH\"");
@@ -205,14 +205,22 @@ class Assessor {
     }
 
     void protection() {
-        for (const auto& [setting, weight] : {std::pair{"ProtectControlGroups=", 1000},
-                                              {"ProtectKernelModules=", 1000},
-                                              {"ProtectKernelTunables=", 1000},
-                                              {"ProtectKernelLogs=", 1000},
-                                              {"ProtectClock=", 1000},
-                                              {"ProtectHostname=", 50}})
-            add(setting, weight, box_.protect_kernel, "cannot change it",
-                "may change it, as its user and capabilities let it", "sandbox.protect_kernel = true");
+        struct Part {
+            const char* setting;
+            int weight;
+            const char* good;
+            const char* bad;
+        };
+        static constexpr std::array<Part, 6> parts{{
+            {"ProtectControlGroups=", 1000, "cannot change control groups", "may change control groups"},
+            {"ProtectKernelModules=", 1000, "cannot load or read kernel modules", "may load or read kernel modules"},
+            {"ProtectKernelTunables=", 1000, "cannot set the kernel's variables", "may set the kernel's variables"},
+            {"ProtectKernelLogs=", 1000, "cannot read the kernel's log", "may read the kernel's log"},
+            {"ProtectClock=", 1000, "cannot set the clock", "may set the clock"},
+            {"ProtectHostname=", 50, "cannot set the host name", "may set the host name"},
+        }};
+        for (const Part& one : parts)
+            add(one.setting, one.weight, box_.protect_kernel, one.good, one.bad, "sandbox.protect_kernel = true");
         static constexpr std::array<std::pair<int, const char*>, 4> homes{{{10, "sees home directories"},
                                                                            {0, "does not see home directories"},
                                                                            {5, "may read home directories"},
@@ -334,6 +342,12 @@ class Assessor {
 };
 
 }  // namespace
+
+std::vector<gid_t> other_groups(const Handler& handler) {
+    std::vector<gid_t> groups = handler.identity ? handler.identity->groups : std::vector<gid_t>();
+    if (handler.identity) std::erase(groups, handler.identity->gid);
+    return groups;
+}
 
 Exposure exposure(const Service& service) {
     return Assessor(service).run();

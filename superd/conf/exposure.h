@@ -27,6 +27,9 @@ struct Exposure {
 
 Exposure exposure(const Service& service);
 
+/// Its supplementary groups without its own one.
+std::vector<gid_t> other_groups(const Handler& handler);
+
 /// The service as a unit of systemd, for systemd-analyze(1) and for comparing: what confines its handlers there.
 std::string equivalent_unit(const Service& service);
 
