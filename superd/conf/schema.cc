@@ -285,6 +285,7 @@ std::vector<Row> sandbox() {
         resolved("state_directory", text(1, 255),
                  "A folder below /var/lib that is the handler's own and can be written to",
                  FIELD(sandbox->state_directory))
+            .of_one_service()
             .service_unit({"StateDirectory"}),
         resolved("syscalls", list, "System calls and groups of them that are permitted; \"~\" first: refused",
                  FIELD(sandbox->syscalls))
