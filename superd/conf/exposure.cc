@@ -120,16 +120,6 @@ struct Rating {
 constexpr std::array<Rating, 7> kRatings{
     {{100, "DANGEROUS"}, {90, "UNSAFE"}, {75, "EXPOSED"}, {50, "MEDIUM"}, {10, "OK"}, {1, "SAFE"}, {0, "PERFECT"}}};
 
-/// Of each of kGroupLines. Looking them up takes longer than all the rest.
-const std::array<std::vector<int>, kGroupLines.size()>& group_calls() {
-    static const auto calls = [] {
-        std::array<std::vector<int>, kGroupLines.size()> all;
-        for (std::size_t i = 0; i < all.size(); ++i) all[i] = syscalls_of(kGroupLines[i].group);
-        return all;
-    }();
-    return calls;
-}
-
 constexpr int rounded_up(int number, int by) {
     return (number + by - 1) / by;
 }
@@ -291,10 +281,10 @@ class Assessor {
         add("SystemCallArchitectures=", 1000, 10, box_.needs_filter() ? 0 : 10,
             box_.needs_filter() ? "can make calls of this processor's table only" : "can make calls of every table",
             "sandbox.syscalls = [\"@system-service\"]");
-        for (std::size_t i = 0; i < kGroupLines.size(); ++i) {
+        for (const GroupLine& one : kGroupLines) {
             const NumberSet& set = box_.syscalls;
-            const bool may = std::ranges::any_of(group_calls()[i], [&](int call) { return set.permits(call); });
-            add(kGroupLines[i].setting, kGroupLines[i].weight, 10,
+            const bool may = std::ranges::any_of(syscalls_of(one.group), [&](int call) { return set.permits(call); });
+            add(one.setting, one.weight, 10,
                 !may          ? 0
                 : set.all_but ? 10
                               : 9,

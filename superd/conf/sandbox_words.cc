@@ -9,7 +9,7 @@
 #include <algorithm>
 #include <array>
 #include <expected>
-#include <iterator>
+#include <map>
 #include <set>
 #include <utility>
 
@@ -136,13 +136,25 @@ void add_group(const SyscallSet& group, std::set<int>& out) {
     }
 }
 
+/// The members of each, looked up once: with thousands of services this is most of what their sandboxes take to read.
+const std::map<std::string_view, std::vector<int>>& groups() {
+    static const auto all = [] {
+        std::map<std::string_view, std::vector<int>> found;
+        for (const SyscallSet& one : syscall_sets()) {
+            std::set<int> numbers;
+            add_group(one, numbers);
+            found.emplace(one.name, in_order(std::move(numbers)));
+        }
+        return found;
+    }();
+    return all;
+}
+
 Meaning system_calls(std::string_view name) {
     if (name.starts_with('@')) {
+        if (const auto known = groups().find(name); known != groups().end()) return known->second;
         Words names;
-        for (const SyscallSet& one : syscall_sets()) {
-            if (one.name == name) return syscalls_of(name);
-            names.emplace_back(one.name);
-        }
+        for (const SyscallSet& one : syscall_sets()) names.emplace_back(one.name);
         return std::unexpected(fmt::format("\"{}\" is not a group of system calls{}", name, did_you_mean(name, names)));
     }
     if (const auto number = sys::system_call(name)) return std::vector{*number};
@@ -213,7 +225,7 @@ Words syscall_words(const NumberSet& set) {
     for (const SyscallSet& one : syscall_sets()) groups.emplace_back(syscalls_of(one.name).size(), &one);
     std::ranges::stable_sort(groups, std::greater<>(), &std::pair<std::size_t, const SyscallSet*>::first);
     for (const auto& [size, group] : groups) {
-        const std::vector<int> members = syscalls_of(group->name);
+        const std::vector<int>& members = syscalls_of(group->name);
         const bool whole = std::ranges::includes(set.listed, members);
         const bool adds = std::ranges::any_of(members, [&](int number) { return left.contains(number); });
         if (!whole || !adds || (group->name == "@default" && !set.all_but)) continue;
@@ -267,17 +279,17 @@ std::uint64_t all_namespaces() {
     return all;
 }
 
-std::vector<int> syscalls_of(std::string_view group) {
-    std::set<int> numbers;
-    for (const SyscallSet& one : syscall_sets())
-        if (one.name == group) add_group(one, numbers);
-    return in_order(std::move(numbers));
+const std::vector<int>& syscalls_of(std::string_view group) {
+    static const std::vector<int> none;
+    const auto found = groups().find(group);
+    return found != groups().end() ? found->second : none;
 }
 
 int latest_syscall() {
-    std::set<int> numbers;
-    for (const SyscallSet& one : syscall_sets()) add_group(one, numbers);
-    return *numbers.rbegin();
+    int latest = 0;
+    for (const auto& [name, numbers] : groups())
+        if (!numbers.empty()) latest = std::max(latest, numbers.back());
+    return latest;
 }
 
 }  // namespace superd::conf

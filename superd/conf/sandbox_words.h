@@ -44,7 +44,7 @@ std::string errno_word(int code);
 /// All namespaces that handlers could make.
 std::uint64_t all_namespaces();
 /// The members of a group, with those of its groups, as far as this processor has them. Empty: no such group.
-std::vector<int> syscalls_of(std::string_view group);
+const std::vector<int>& syscalls_of(std::string_view group);
 /// The highest number in any group: later calls are unknown to whoever wrote a list.
 int latest_syscall();
 

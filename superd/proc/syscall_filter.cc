@@ -209,11 +209,8 @@ class Compiler {
 
 // The child after its filter; sendmsg and write give the connection back if the exec fails.
 constexpr std::array kDirect{"execve", "execveat", "exit", "exit_group", "sendmsg", "write", "clock_gettime"};
-// superd-exec with its libc.
-constexpr std::array kParked{
-    "arch_prctl",     "brk",   "close",     "dup2",     "dup3",       "fcntl",   "getrandom", "mmap",
-    "mprotect",       "prctl", "prlimit64", "readlink", "readlinkat", "recvmsg", "rseq",      "set_robust_list",
-    "set_tid_address"};
+// superd-exec, which installs it before it waits.
+constexpr std::array kParked{"close", "dup2", "dup3", "fcntl", "recvmsg"};
 // warm/stub.cc, and what the tracer has the handler call.
 constexpr std::array kWarm{"clone",   "close",          "connect", "dup3",   "exit_group",      "fcntl",
                            "getpid",  "lseek",          "mmap",    "munmap", "openat",          "prctl",
@@ -228,7 +225,7 @@ std::vector<int> own_calls(Start start) {
             if (const auto number = sys::system_call(name)) numbers.push_back(*number);
     };
     add(kDirect);
-    if (start != Start::direct) add(kParked);
+    if (start == Start::parked) add(kParked);
     if (start == Start::warm) add(kWarm);
     std::ranges::sort(numbers);
     numbers.erase(std::ranges::unique(numbers).begin(), numbers.end());

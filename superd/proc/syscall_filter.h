@@ -15,7 +15,7 @@ namespace superd::proc {
 enum class Start {
     direct,  ///< the child of superd that gets the filter executes it
     parked,  ///< superd-exec does, once there is a client
-    warm,    ///< as parked, and it is traced and copied
+    warm,    ///< it is traced until it is parked, and copied
 };
 /// Calls by which superd itself starts or keeps such a handler, under the filter. superd.toml(5) lists them.
 std::vector<int> own_calls(Start start);
