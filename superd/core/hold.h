@@ -16,6 +16,7 @@
 #include "proc/exec_plan.h"
 #include "sys/alarm.h"
 #include "sys/descriptors.h"
+#include "sys/passed_rights.h"
 
 namespace superd::core {
 
@@ -64,7 +65,8 @@ class Hold final : public ChildOwner {
     std::vector<pid_t> pids_;  ///< of children that it is the owner of
     pid_t starter_ = 0;        ///< the last that superd has started; the holder, or its parent for a moment
     pid_t holder_ = 0;         ///< once it is ready
-    sys::Fd channel_, process_;
+    sys::GuardedFd channel_;   ///< where superd is not root, handlers may get hold of the other end
+    sys::Fd process_;
     sys::Source source_;
     Counted unsettled_;
     std::string trouble_, told_;

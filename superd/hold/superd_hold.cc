@@ -122,13 +122,15 @@ void bring_loopback_up() {
 }
 
 /// It needs no right any more; what lives beside it must not get one from it.
-void renounce(bool administrator) {
+void renounce(bool as_owner) {
     __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
-    __user_cap_data_struct none[2]{};
+    __user_cap_data_struct own[2]{}, none[2]{};
+    const bool known = syscall(SYS_capget, &header, own) == 0;
     if (syscall(SYS_capset, &header, none) != 0) give_up("give up capabilities");
     prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-    // Where superd is not root, it could not enter what it may not look into.
-    if (administrator) prctl(PR_SET_DUMPABLE, 0);
+    // superd enters only what it may look into, and has the rights that this process had.
+    const bool may_look = known && (own[0].effective >> CAP_SYS_PTRACE & 1) != 0;
+    if (may_look && !as_owner) prctl(PR_SET_DUMPABLE, 0);
 }
 
 void reap() {
@@ -194,6 +196,6 @@ int main(int argc, char** argv) {
         const Failure failure = superd::hold::make_mounts(std::move(orders.entries), orders.root, as_owner);
         if (failure.code != 0) return tell(HoldMessage::Word::failed, failure), 1;
     }
-    renounce(!as_owner);
+    renounce(as_owner);
     hold(first);
 }
