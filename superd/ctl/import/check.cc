@@ -90,7 +90,9 @@ class Fitting {
             const auto line = lines.find(error.place.line);
             const std::string key = line != lines.end() ? line->second : "";
             const auto setting = service_.settings.find(key);
-            if (setting == service_.settings.end() || is_essential(key)) {
+            // What confined the handler is not left out because this machine cannot do it, or has no such path yet.
+            const bool confines = error.local && key.starts_with("sandbox.");
+            if (setting == service_.settings.end() || is_essential(key) || confines) {
                 const Origin& at = setting != service_.settings.end() ? setting->second.at : service_.at;
                 const bool here = error.local;
                 fits_ = fits_ && here;

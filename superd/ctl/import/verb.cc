@@ -89,7 +89,10 @@ std::string summary(const Import& import, const Request& request, const std::vec
 int run(const Request& request) {
     Import import = read_all(request);
     conf::Surroundings from = conf::surroundings();
-    from.uid = 0;  // inetd, xinetd and systemd are root, and so is the superd that takes their place
+    // inetd, xinetd and systemd are root, and so is the superd that takes their place.
+    from.uid = 0;
+    sys::Confinement& machine = from.confinement.emplace();
+    machine.filter = machine.privileged = machine.mounts = machine.network = machine.ipc = machine.pids = true;
     from.gid = 0;
     fit(import, from);
     // An error that nothing can fix would keep everything else in the folder from loading.

@@ -74,6 +74,21 @@ TEST_CASE("what this machine lacks stays in the file and is reported") {
     CHECK(service(import, "7001").enabled());
 }
 
+TEST_CASE("what confined a handler stays in the file, whatever this machine lacks for it") {
+    Import import = import_inetd("inetd.conf", "7001 stream tcp nowait root /bin/cat cat\n", machine(), Dialect::bsd);
+    import.services[0].set("sandbox.private_network", true, {"x", 9});
+    import.services[0].set("sandbox.read_only_paths", std::vector<std::string>{"/no/such/path"}, {"x", 10});
+    import.services[0].set("sandbox.protect_proc", "sometimes", {"x", 11});
+    conf::Surroundings bare = root();
+    bare.confinement.emplace();
+    fit(import, bare);
+    CHECK(value(import.services[0], "sandbox.private_network") == "true");
+    CHECK(notes(import, 9, Fate::missing, "is not to be had on this machine") == 1);
+    CHECK(notes(import, 10, Fate::missing, "/no/such/path") == 1);
+    CHECK(value(import.services[0], "sandbox.protect_proc").empty());
+    CHECK(notes(import, 11, Fate::lost, "is not one of") == 1);
+}
+
 TEST_CASE("access that superd cannot restrict in the same way switches the service off") {
     Import import = import_inetd("inetd.conf", "7001 stream tcp nowait root /bin/sh sh\n", machine(), Dialect::bsd);
     import.services[0].set("access.times", std::vector<std::string>{"sometimes"}, {"x", 9});
