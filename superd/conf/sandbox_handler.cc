@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Does a handler find in its sandbox what it needs to start: its program, interpreter and folder?
 #include <fmt/format.h>
+#include <sys/stat.h>
 
 #include "conf/program.h"
 #include "conf/sandbox_machine.h"
@@ -42,6 +43,7 @@ class HandlerChecker {
             if (!check_seen("exec", &exec, interpreter, "its interpreter ")) return;
             binary = real_path(interpreter);
         }
+        warn_of_set_id(exec);
         if (!box_.needs_filter()) return;
         const bool foreign = context_.lookups.ask<bool>(Lookups::question({"foreign", binary}),
                                                         [binary](Lookups&) { return sys::is_foreign_program(binary); });
@@ -50,6 +52,16 @@ class HandlerChecker {
                    fmt::format("exec \"{}\" is for another processor or form of it than superd: sandbox.{} refuses all "
                                "its calls",
                                exec.text, first_with_filter(box_)));
+    }
+
+    void warn_of_set_id(const Value& exec) {
+        const Result<sys::FoundFile>& found = find_program(context_.lookups, root_of(draft_, context_), handler_.path);
+        if (!box_.no_new_privileges || !found || (found->status.mode & (S_ISUID | S_ISGID)) == 0) return;
+        draft_.warnings.push_back({exec.spot.place(),
+                                   fmt::format("exec \"{}\" has a set-id bit, which sandbox.no_new_privileges leaves "
+                                               "without effect",
+                                               exec.text),
+                                   true, true});
     }
 
     /// As found from outside the root directory; "" if it is not there.

@@ -362,6 +362,24 @@ TEST_CASE("a program of another processor cannot be run under a filter") {
           "sandbox.lock_personality refuses all its calls\n");
 }
 
+TEST_CASE("a handler whose set-id bit has no effect is warned of") {
+    const auto warns = [](const std::string& sandbox) {
+        const Folder folder;
+        folder.write("bin/handler", "#!/bin/sh\n", 04755);
+        folder.define("a", sound + "[sandbox]\n" + sandbox + "\n");
+        Surroundings from = folder.surroundings();
+        from.confinement = everything;
+        Diagnostics warnings;
+        REQUIRE(load(from, &warnings));
+        return warnings.size() == 1 && warnings[0].message ==
+                                           "exec \"handler\" has a set-id bit, which sandbox.no_new_privileges leaves "
+                                           "without effect";
+    };
+    CHECK(warns("no_new_privileges = true"));
+    CHECK(warns("lock_personality = true"));
+    CHECK_FALSE(warns("private_ipc = true"));
+}
+
 TEST_CASE("a state directory is a name, and superd's own where superd cannot make it") {
     CHECK(of("state_directory = \"mail/queue\"").state_directory == "mail/queue");
     const Case mail("state_directory = \"mail\"");
