@@ -5,7 +5,8 @@ import os
 import signal
 import threading
 
-from harness import Reader, connect, process
+from harness import Reader, connect, exchange, handler, process
+from harness.probe import Report
 from sandboxing import PYTHON, TRY, SandboxCase, needs_root
 
 STRICT = {"preset": "strict"}
@@ -135,6 +136,50 @@ class Launchers(SandboxCase):
             print(os.environ['PROTO'], os.environ['TCPREMOTEIP'], os.environ['SUPERD_SERVICE'])
             """)
         self.assertEqual(text.splitlines(), ["0 True ['0', '1', '2'] 4", "TCP 127.0.0.1 box"])
+
+    def test_a_handler_finds_what_it_finds_without_one(self):
+        """Session, ids, mask, dispositions, limits, folder, words, variables and descriptors are the same under none,
+        where superd starts the handler itself, and under strict, where the launcher does; stderr too."""
+        facts = {}
+        for preset in "none", "strict":
+            daemon = self.sandboxed({"preset": preset}, exec_=[handler("probe"), "word", "--stderr", "told"],
+                                    stderr="socket", rlimits={"nofile": 99, "core": 0}, umask="027", nice=3,
+                                    environment={"KEY": "value"})
+            uri = daemon.address("box")
+            if preset == "strict":
+                self.eventually(lambda u=uri, d=daemon: exchange(u) and self.pids(d, "launcher"), "a launcher")
+            text = exchange(uri)
+            self.assertTrue(text.startswith(b"told"), text[:40])
+            report = Report(text[4:])
+            self.assertEqual({report.facts["sid"], report.facts["pgrp"]}, {report.facts["pid"]})
+            for name in "pid", "ppid", "sid", "pgrp":
+                del report.facts[name]
+            for name in "TCPLOCALPORT", "TCPREMOTEPORT", "REMOTE_PORT":
+                self.assertRegex(report.environment.pop(name), r"^\d+$")
+            descriptors = {number: [word for word in words if not word.startswith("ino=")]
+                           for number, words in report.descriptors.items()}
+            facts[preset] = (report.facts, report.arguments, report.environment, descriptors, report.limits)
+            daemon.stop()
+        self.assertEqual(facts["strict"], facts["none"])
+
+    def test_what_it_starts_writes_to_the_log(self):
+        """stderr = "log": what a handler of a launcher writes there is in the log, under the service's name."""
+        daemon = self.sandboxed(STRICT)
+        self.launcher(daemon)
+        self.attempt(daemon, "import os; os.write(2, b'from a sandbox\\n')")
+        daemon.wait_for(message="from a sandbox", service="box")
+
+    def test_unix_sockets(self):
+        """A client of a unix socket is known by its ids."""
+        daemon = self.prepare()
+        path = daemon.path("box.sock")
+        daemon.service("box", listen=f"unix://{path}", model="fork", exec=TRY, sandbox=STRICT, socket={"mode": "0666"})
+        daemon.start()
+        program = b"import os; print(os.environ['UNIXREMOTEEUID'], os.environ['PROTO'])"
+        expected = f"{os.geteuid()} UNIX\n".encode()
+        self.eventually(lambda: exchange(f"unix://{path}", program) == expected and self.pids(daemon, "launcher"),
+                        "a launcher")
+        self.assertEqual(exchange(f"unix://{path}", program), expected)
 
     def test_many_at_once(self):
         """200 clients at once are each answered with their own line."""
