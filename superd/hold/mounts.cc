@@ -66,7 +66,7 @@ Failure settle(std::vector<Entry>& entries, const std::string& root) {
         found.push_back(std::move(entry));
     }
     close(from);
-    std::stable_sort(found.begin(), found.end(), [](const Entry& a, const Entry& b) { return a.path < b.path; });
+    std::sort(found.begin(), found.end(), [](const Entry& a, const Entry& b) { return a.path < b.path; });
     // What lies in a folder that is hidden, or replaced by an empty one, cannot be seen either.
     std::vector<Entry> seen;
     for (Entry& entry : found) {
