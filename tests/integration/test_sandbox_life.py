@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The processes of a sandbox: the one that keeps it, and the one that starts handlers in it."""
 
+import contextlib
 import os
 import signal
 import threading
@@ -12,7 +13,33 @@ from sandboxing import PYTHON, TRY, SandboxCase, needs_root
 STRICT = {"preset": "strict"}
 
 
-class Holders(SandboxCase):
+class LifeCase(SandboxCase):  # has no tests itself
+    @contextlib.contextmanager
+    def load(self, uri):
+        """Clients of superd-echo, one after the other, until the end of the block: each is answered."""
+        answers, over = [], threading.Event()
+
+        def one():
+            while not over.is_set():
+                try:
+                    answers.append(self.converse(uri))
+                except OSError as error:
+                    answers.append(error)
+
+        threads = [threading.Thread(target=one) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            for thread in threads:
+                thread.join()
+        self.assertGreater(len(answers), 10)
+        self.assertEqual(set(map(str, answers)), {str(b"hello")})
+
+
+class Holders(LifeCase):
     def test_a_service_without_namespaces_has_none(self):
         """none and base start no process of superd's own for a service."""
         for preset in "none", "base":
@@ -44,6 +71,17 @@ class Holders(SandboxCase):
         daemon.wait_for(lambda r: r["message"].startswith("superd-hold, process "))
         client.sendall(b"two\n")
         self.assertEqual(reader.line(), b"two")
+
+    def test_one_that_is_killed_under_load(self):
+        """Without private_pids no client notices."""
+        for model in "fork", "iterative":
+            daemon = self.sandboxed({"preset": "none", "private_tmp": True}, exec_=["superd-echo"], model=model)
+            last = self.holder(daemon)
+            with self.load(daemon.address("box")):
+                for _ in range(4):
+                    os.kill(last, signal.SIGKILL)
+                    last = self.holder(daemon, but=last)
+            daemon.stop()
 
     def test_what_cannot_be_made_is_told(self):
         """A path that has gone: clients wait, status and log say which, and they are served once it is there."""
@@ -118,7 +156,7 @@ class Holders(SandboxCase):
         self.eventually(lambda: not any(is_running(pid) for pid in pids), "they are gone")
 
 
-class Launchers(SandboxCase):
+class Launchers(LifeCase):
     def launcher(self, daemon, but=0):
         def there():
             self.assertEqual(self.attempt(daemon, "print('served')"), "served")
@@ -180,6 +218,25 @@ class Launchers(SandboxCase):
         self.eventually(lambda: exchange(f"unix://{path}", program) == expected and self.pids(daemon, "launcher"),
                         "a launcher")
         self.assertEqual(exchange(f"unix://{path}", program), expected)
+
+    def test_upgrade_and_reload_under_load(self):
+        """strict: clients come all the time while superd is upgraded and its definition changes; each is answered."""
+        daemon = self.sandboxed(STRICT, exec_=["superd-echo"])
+        uri = daemon.address("box")
+        self.converse(uri)
+        with self.load(uri):
+            for nice in range(1, 4):
+                self.upgrade(daemon)
+                self.box(daemon, STRICT, exec_=["superd-echo"], nice=nice)
+                daemon.reload()
+
+    def test_few_descriptors(self):
+        """rlimits.nofile leaves the launcher no number for a client: handlers are started without it."""
+        for number in 3, 4, 5, 8:
+            daemon = self.sandboxed(STRICT, exec_=[handler("probe")], rlimits={"nofile": number})
+            for _ in range(5):
+                self.assertEqual(Report(exchange(daemon.address("box"))).limits["nofile"], (str(number),) * 2)
+            daemon.stop()
 
     def test_many_at_once(self):
         """200 clients at once are each answered with their own line."""
