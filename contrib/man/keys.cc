@@ -59,6 +59,8 @@ std::string kind(const Key& key) {
                            format_duration(Duration(min)), format_duration(Duration(max)));
         case Type::size:
             return fmt::format("A size up to {}", format_size(static_cast<std::uint64_t>(max)));
+        case Type::percent:
+            return fmt::format("A percentage from {}% to {}%", min, max);
         case Type::octal:
             return fmt::format("Octal digits up to {:04o}", max);
         case Type::choice:

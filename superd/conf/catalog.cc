@@ -79,6 +79,7 @@ class Loader {
         done.catalog.control.readers = settings_.readers;
         done.seen.lookups = std::move(lookups_);
         done.seen.names = from_.names.answers();
+        done.seen.cgroup = from_.cgroup;
         return done;
     }
 
@@ -148,7 +149,7 @@ class Loader {
     /// start afresh once in a while.
     bool is_as_before(const Seen& before) {
         const std::size_t fair = kFewQuestions + kQuestionsOfOne * before.files.size();
-        return before.sound && seen_.sound && before.config == seen_.config &&
+        return before.sound && seen_.sound && before.config == seen_.config && before.cgroup == from_.cgroup &&
                before.lookups.size() + before.names.size() <= fair && from_.names.as_before(before.names) &&
                lookups_.as_before(before.lookups);
     }

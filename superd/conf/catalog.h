@@ -16,6 +16,7 @@
 #include "conf/lookups.h"
 #include "conf/service.h"
 #include "sys/confinement.h"
+#include "sys/delegation.h"
 #include "sys/file.h"
 #include "sys/identity.h"
 
@@ -30,8 +31,9 @@ struct Surroundings {
     std::vector<std::string> environment;  ///< superd's own, "NAME=value"
     uid_t uid = 0;                         ///< superd's own effective ids
     gid_t gid = 0;
-    bool trust_files = false;           ///< true: do not check who owns the files and who may write them (tests)
-    std::chrono::nanoseconds ahead{0};  ///< added to the clock when judging a file's age (tests)
+    std::optional<sys::Delegation> cgroup;  ///< what [resources] are limited in; nullopt: that cannot be known here
+    bool trust_files = false;               ///< true: do not check who owns the files and who may write them (tests)
+    std::chrono::nanoseconds ahead{0};      ///< added to the clock when judging a file's age (tests)
     std::optional<sys::Confinement> confinement;  ///< nullopt: this machine's (tests)
     mutable sys::Names names;                     ///< of users, groups and ports; remembers its answers
 };
@@ -56,7 +58,8 @@ struct Seen {
         bool operator==(const Files&) const = default;
     };
     std::optional<sys::FileStamp> config;
-    bool sound = false;                  ///< false: a change of superd.toml could not be recognised
+    bool sound = false;  ///< false: a change of superd.toml could not be recognised
+    std::optional<sys::Delegation> cgroup;
     std::map<std::string, Files> files;  ///< of the services whose changes can be recognised
     Lookups lookups;
     std::vector<sys::Names::Answer> names;

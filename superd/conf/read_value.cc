@@ -51,6 +51,8 @@ class Reader {
                 return duration(value);
             case Type::size:
                 return size(value);
+            case Type::percent:
+                return percent(value);
             case Type::octal:
                 return octal(value);
             case Type::choice:
@@ -198,6 +200,20 @@ class Reader {
         }
         out_.number = static_cast<std::int64_t>(*bytes);
         return true;
+    }
+
+    bool percent(const Value& value) {
+        if (value.kind == Kind::integer || (value.kind == Kind::string && all_digits(value.text)))
+            return no_unit(value, "percentage", "50%");
+        if (!string(value, "a percentage such as \"50%\"")) return false;
+        const std::string_view digits = std::string_view(value.text).substr(0, value.text.size() - 1);
+        if (!value.text.ends_with('%') || !all_digits(digits) || digits.size() > 9)
+            return complain(
+                value, fmt::format("{} {} is not a percentage: write a whole number and \"%\", such as \"50%\"", name_,
+                                   shown(value)));
+        std::int64_t number = 0;
+        std::from_chars(digits.data(), digits.data() + digits.size(), number);
+        return in_range(value, number);
     }
 
     std::string not_a_size(const Value& value) const {

@@ -313,6 +313,34 @@ std::vector<Row> sandbox() {
     };
 }
 
+std::vector<Row> resources() {
+    constexpr std::int64_t most = std::int64_t{1} << 50;
+    return {
+        field("memory_max", size(4096, most), "Memory of all handlers together; above it the kernel kills some of them",
+              FIELD(resources->memory_max))
+            .service_unit({"MemoryMax"}),
+        field("memory_high", size(4096, most), "Memory above which handlers are slowed down, and memory is taken back",
+              FIELD(resources->memory_high))
+            .service_unit({"MemoryHigh"}),
+        field("memory_swap_max", size(0, most), "Swap space of all handlers together",
+              FIELD(resources->memory_swap_max))
+            .service_unit({"MemorySwapMax"}),
+        field("pids_max", integer(1, 4'194'304), "Processes and threads of all handlers together",
+              FIELD(resources->pids_max))
+            .service_unit({"TasksMax"}),
+        field("cpu_max", percent(1, 1'000'000), "Processor time of all handlers together: \"200%\" is two processors",
+              FIELD(resources->cpu_max))
+            .service_unit({"CPUQuota"}),
+        field("cpu_weight", integer(1, 10'000), "Share of processor time where there is not enough; others have 100",
+              FIELD(resources->cpu_weight))
+            .service_unit({"CPUWeight"}),
+        field("io_weight", integer(1, 10'000), "The same for disks", FIELD(resources->io_weight))
+            .service_unit({"IOWeight"}),
+        field("leftovers", "What becomes of processes that a handler leaves behind when it ends",
+              FIELD(resources->leftovers)),
+    };
+}
+
 std::vector<Row> log() {
     return {
         field("connections", "Which connections are logged: failures are refusals and abnormal ends",
@@ -343,6 +371,7 @@ const std::vector<Key>& keys() {
         add("access", access());
         add("rlimits", rlimits());
         add("sandbox", sandbox());
+        add("resources", resources());
         add("log", log());
         return out;
     }();

@@ -23,6 +23,7 @@ enum class Type {
     duration,       ///< min..max: microseconds
     seconds,        ///< the same, but whole seconds
     size,           ///< min..max: bytes
+    percent,        ///< "50%"; min..max
     octal,          ///< min..max
     choice,         ///< number: index in choices
     signal,         ///< number

@@ -221,6 +221,9 @@ inline Shape octal() {
 inline Shape size(std::int64_t min, std::int64_t max) {
     return {Type::size, min, max};
 }
+inline Shape percent(std::int64_t min, std::int64_t max) {
+    return {Type::percent, min, max};
+}
 inline Shape duration(Duration min, Duration max) {
     return {Type::duration, min.count(), max.count()};
 }

@@ -53,6 +53,7 @@ void Service::settle() {
     access.settle();
     prefork.settle();
     sandbox.settle();
+    resources.settle();
 }
 
 std::optional<SocketType> Service::socket_type() const {

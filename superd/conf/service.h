@@ -16,6 +16,7 @@
 #include "base/boxed.h"
 #include "base/names.h"
 #include "base/time.h"
+#include "conf/resources.h"
 #include "conf/sandbox.h"
 #include "sys/identity.h"
 #include "sys/prefix.h"
@@ -184,6 +185,7 @@ struct Service {
     Boxed<Access> access;
     Boxed<Prefork> prefork;
     Boxed<Sandbox> sandbox;
+    Boxed<Resources> resources;
     Duration delay = std::chrono::milliseconds(250);
     LogConnections log_connections = LogConnections::failures;
     Rate stderr_rate{std::chrono::milliseconds(1), 10'000};  ///< lines of handlers' stderr that go into the log

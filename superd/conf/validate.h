@@ -39,6 +39,9 @@ void resolve_socket(Draft& draft, const Context& context, Diagnostics& errors);
 /// Limits and access: which of them can be enforced for these sockets, under this model.
 void resolve_limits(Draft& draft, const Context& context, Diagnostics& errors);
 
+/// [resources]: which of them superd's own cgroup allows.
+void resolve_resources(Draft& draft, const Context& context, Diagnostics& errors);
+
 /// The handler: identity, folders, program, environment, resource limits.
 void resolve_handler(Draft& draft, const Context& context, Diagnostics& errors);
 

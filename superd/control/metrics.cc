@@ -88,6 +88,33 @@ void warm_families(Text& text, const std::vector<core::ServiceReport>& all) {
     });
 }
 
+/// Of services with a control group; what no controller counts is left out.
+void cgroup_families(Text& text, const std::vector<core::ServiceReport>& all) {
+    const auto tell = [&](auto value) {
+        for (const auto& service : all)
+            if (service.cgroup)
+                if (const auto number = value(*service.cgroup))
+                    text.sample(fmt::format("service=\"{}\"", service.name), *number);
+    };
+    using Group = core::CgroupReport;
+    using Count = std::optional<std::uint64_t>;
+    text.family("superd_memory_bytes", "gauge", "Memory of a service's cgroup.", "bytes");
+    tell([](const Group& group) { return group.memory; });
+    text.family("superd_pids", "gauge", "Processes and threads in a service's cgroup.");
+    tell([](const Group& group) { return group.pids; });
+    text.family("superd_cpu_seconds", "counter", "Processor time of a service's cgroup.", "seconds");
+    tell([](const Group& group) { return std::optional(group.cpu_seconds); });
+    text.family("superd_throttled_seconds", "counter", "Time for which resources.cpu_max held a service up.",
+                "seconds");
+    tell([](const Group& group) { return std::optional(group.throttled_seconds); });
+    text.family("superd_memory_kills", "counter", "Processes that the kernel killed for want of memory.");
+    tell([](const Group& group) { return Count(group.events.memory_kills); });
+    text.family("superd_memory_high_reached", "counter", "Times that resources.memory_high slowed a service down.");
+    tell([](const Group& group) { return Count(group.events.memory_high); });
+    text.family("superd_pids_max_reached", "counter", "Processes that resources.pids_max kept from being started.");
+    tell([](const Group& group) { return Count(group.events.pids_max); });
+}
+
 void tell_daemon(Text& text, const core::DaemonReport& daemon) {
     text.family("superd_build_info", "gauge", "The running superd.");
     text.sample("version=\"" SUPERD_VERSION "\"", 1);
@@ -205,6 +232,7 @@ std::string metrics_text(const core::Operations& superd, MetricsFormat format) {
     services.tell_states();
     services.tell_counts();
     warm_families(text, all);
+    cgroup_families(text, all);
     services.tell_reasons();
     services.tell_times();
     return std::move(text).take();

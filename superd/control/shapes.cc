@@ -46,6 +46,21 @@ Json to_json(const core::WarmReport& warm) {
             {"renewals", by_name<core::WarmRenewal>(warm.counts.renewals)}};
 }
 
+Json to_json(const core::CgroupReport& group) {
+    const auto number = [](const std::optional<std::uint64_t>& value) { return value ? Json(*value) : Json(); };
+    return {{"present", group.present},
+            {"memory", number(group.memory)},
+            {"memory_peak", number(group.memory_peak)},
+            {"memory_max", number(group.memory_max)},
+            {"pids", number(group.pids)},
+            {"pids_max", number(group.pids_max)},
+            {"cpu_seconds", group.cpu_seconds},
+            {"throttled_seconds", group.throttled_seconds},
+            {"memory_kills", group.events.memory_kills},
+            {"memory_high_reached", group.events.memory_high},
+            {"pids_max_reached", group.events.pids_max}};
+}
+
 }  // namespace
 
 Json to_json(const core::DaemonReport& report) {
@@ -100,6 +115,7 @@ Json to_json(const core::ServiceReport& report) {
             {"sockets_mended", stats.sockets_mended},
             {"refused", std::move(refused)},
             {"warm", report.warm ? to_json(*report.warm) : Json()},
+            {"cgroup", report.cgroup ? to_json(*report.cgroup) : Json()},
             {"exits",
              {{"ok", stats.exits.ok},
               {"failed", stats.exits.failed},

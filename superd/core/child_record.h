@@ -25,8 +25,9 @@ struct ChildRecord {
     bool signalled = false;  ///< and got stop_signal
     std::size_t listener = 0;
     GivenSockets given;
-    std::string first;  ///< owner: the datagram that it was started for
-    pid_t copy_of = 0;  ///< the template that it is a copy of
+    std::string first;       ///< owner: the datagram that it was started for
+    pid_t copy_of = 0;       ///< the template that it is a copy of
+    std::uint64_t leaf = 0;  ///< of its service's control group, for it and its descendants; 0: none
 
     bool silent() const { return !reports.any() || mute; }
 };

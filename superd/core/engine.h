@@ -22,6 +22,7 @@
 namespace superd::core {
 
 class Awaited;
+class Cgroups;
 class ChildOwner;
 class Port;
 
@@ -49,6 +50,7 @@ struct Engine {
     sys::Fd holder = {};                     ///< superd-hold; likewise
     sys::Fd launcher = {};                   ///< superd-launch; likewise
     sys::FileWatches file_watches{loop};     ///< for all services
+    Cgroups* cgroups = nullptr;              ///< none in some tests
 };
 
 }  // namespace superd::core

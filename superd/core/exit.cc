@@ -17,6 +17,7 @@ int Exit::number() const {
 }
 
 std::string Exit::how() const {
+    if (for_memory_) return "killed by the kernel for want of memory";
     return by_signal() ? fmt::format("killed by {}", signal_name(number())) : fmt::format("exit status {}", number());
 }
 

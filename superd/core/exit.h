@@ -2,6 +2,8 @@
 #pragma once
 // How a child ended, and what its end says about its handler.
 
+#include <signal.h>
+
 #include <optional>
 #include <string>
 #include <utility>
@@ -40,6 +42,10 @@ class Exit {
     bool is_abnormal() const { return status_ != 0 && !as_told(); }
     /// Did the handler start well? nullopt: this end does not tell.
     std::optional<bool> started_well() const;
+    /// Killed, and not by superd: the kernel may have done it for want of memory. note_for_memory(): it has.
+    bool may_be_for_memory() const { return by_signal() && number() == SIGKILL && !as_told(); }
+    void note_for_memory(bool so) { for_memory_ = so; }
+    bool is_for_memory() const { return for_memory_; }
     /// What the model gets. `unread`: owners keep leaving the datagram that they are started for. `counts_requests`: it
     /// must leave after a number of requests.
     model::End end(bool unread, bool counts_requests) const;
@@ -61,6 +67,7 @@ class Exit {
     std::optional<proc::SpawnFailure> failure_;
     const bool scarcity_;
     const Duration lived_;
+    bool for_memory_ = false;
 };
 
 }  // namespace superd::core

@@ -18,6 +18,7 @@
 #include "core/generation_launch.h"
 #include "core/generation_warm.h"
 #include "core/hold.h"
+#include "core/service_cgroup.h"
 #include "net/queue.h"
 #include "proc/hold_plan.h"
 #include "proc/parking.h"
@@ -192,6 +193,7 @@ void Generation::exited(pid_t pid, int status) {
     Child child = std::move(at->second);
     children_.erase(at);
     if (child.kind == Kind::parked) --parked_;
+    if (ServiceCgroup* const group = child.leaf != 0 ? host_.cgroup() : nullptr) group->end_leaf(child.leaf);
     auto how = model::End::well;
     std::exception_ptr no_memory;
     try {
@@ -208,6 +210,10 @@ void Generation::exited(pid_t pid, int status) {
 
 model::End Generation::conclude(pid_t pid, Child& child, int status) {
     Exit end(child, status, failure_of(pid, child), now());
+    if (ServiceCgroup* const group = end.may_be_for_memory() ? host_.cgroup() : nullptr)
+        end.note_for_memory(group->explains_kill());
+    if (end.failure() && end.failure()->step == proc::Step::cgroup)
+        if (ServiceCgroup* const group = host_.cgroup()) (void)group->blames({"enter it", end.failure()->code});
     if (!end.failure() && child.kind != Kind::parked) host_.has_started(child.started);
     if (!end.is_scarcity()) end.failure() ? log_failure(pid, child, *end.failure()) : log_exit(pid, child, end);
     take_back(child, end);

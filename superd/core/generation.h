@@ -148,6 +148,8 @@ class Generation final : public model::Host, public ChildOwner {
     Result<void> take_in(const ChildState& state, sys::Descriptors& descriptors);
     /// On failure `launch` and `child` are unchanged.
     Result<pid_t> start(proc::Launch& launch, Child&& child);
+    /// In the service's control group. `leaf`: in one of its own there, if children have some; it is set to that.
+    Result<pid_t> spawn(proc::Launch& launch, std::uint64_t* leaf);
     Result<void> add_errors(proc::Launch& launch);
     Result<pid_t> try_serve(model::Client& client);
     Result<pid_t> start_with_socket(std::size_t listener, Kind kind);

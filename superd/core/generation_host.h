@@ -16,6 +16,7 @@
 namespace superd::core {
 
 class Generation;
+class ServiceCgroup;
 
 class GenerationHost {
   public:
@@ -30,6 +31,8 @@ class GenerationHost {
     virtual Stats& stats() = 0;
     virtual WarmCounts& warm_counts() = 0;
     virtual Replies& replies() = 0;
+    /// nullptr: children have no control group.
+    virtual ServiceCgroup* cgroup() { return nullptr; }
     /// A descriptor for a handler's stderr.
     virtual Result<sys::Fd> error_writer() = 0;
 

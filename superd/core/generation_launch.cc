@@ -24,7 +24,7 @@ Result<pid_t> Generation::Launches::start(ChildOwner& owner, sys::Fd channel) {
     if (auto added = proc::add_filter(launch); !added) return std::unexpected(added.error());
     g.enter_sandbox(launch);
     Place whose(g.engine_.children);
-    const auto pid = g.engine_.spawner.spawn(launch);
+    const auto pid = g.spawn(launch, nullptr);
     if (pid) whose.take(*pid, &owner);
     return pid;
 }
@@ -51,8 +51,10 @@ void Generation::Launches::serve_directly(model::Client client) {
     direct = false;
 }
 
-/// It pays where the sandbox has steps that take longer than a message to another process.
+/// It pays where the sandbox has steps that take longer than a message to another process. A handler that begins there
+/// could start others before it is in a leaf of its own.
 bool Generation::launch(model::Client& client) {
+    if (definition_.resources->leftovers == conf::Leftovers::end) return false;
     const bool dear = definition_.sandbox->needs_filter() || hold_;
     const bool asks_no_pid = definition_.model == conf::Model::fork || definition_.model == conf::Model::prefork;
     if (!dear || !asks_no_pid || client.kind != model::Client::Kind::connection || !engine_.launcher) return false;

@@ -10,6 +10,7 @@
 #include "core/client_environment.h"
 #include "core/generation_launch.h"
 #include "core/hold.h"
+#include "core/service_cgroup.h"
 
 namespace superd::core {
 namespace {
@@ -51,7 +52,7 @@ Result<pid_t> Generation::Warmth::start(ChildOwner& owner, sys::Fd channel) {
     launch.descriptors.push_back(std::move(channel));
     if (auto added = proc::add_filter(launch); !added) return std::unexpected(added.error());
     Place whose(g.engine_.children);
-    const auto pid = g.engine_.spawner.spawn(launch);
+    const auto pid = g.spawn(launch, nullptr);
     if (pid) whose.take(*pid, &owner);
     return pid;
 }
@@ -73,6 +74,14 @@ bool Generation::Warmth::waits(std::unique_ptr<proc::WarmProcess> process, pid_t
     child.kind = Kind::parked;
     child.copy_of = copy_of;
     child.warm = std::move(process);
+    if (ServiceCgroup* const group = generation.host_.cgroup()) {
+        const auto leaf = group->move(pid);
+        if (!leaf) {
+            kill(pid, SIGKILL);
+            return false;
+        }
+        child.leaf = *leaf;
+    }
     Child* const kept = generation.add(pid, std::move(child));
     if (kept == nullptr) return false;
     ++generation.parked_;
@@ -129,8 +138,9 @@ Duration Generation::pause_for_parking() const {
     return warmth_ ? warmth_->warm.pause_for_parking().value_or(kParkingPause) : kParkingPause;
 }
 
+/// A copy that begins with its client could start others before it is in a leaf.
 bool Generation::copy_serves(model::Client& client) {
-    return warmth_ && warmth_->warm.serve(client);
+    return definition_.resources->leftovers == conf::Leftovers::keep && warmth_ && warmth_->warm.serve(client);
 }
 
 bool Generation::hand_over_warm(pid_t pid, Child& child, const model::Client& client) {

@@ -10,6 +10,7 @@
 
 #include "base/text.h"
 #include "conf/plan.h"
+#include "core/cgroups.h"
 #include "core/left_out.h"
 #include "core/swap.h"
 
@@ -145,11 +146,13 @@ void Supervisor::tell_left_out(const Swap& swap) {
 }
 
 void Supervisor::start(conf::Catalog catalog, conf::Seen seen) {
+    if (const auto& given = invocation_.definitions.cgroup) cgroups_->begin(*given);
     const auto plan = conf::plan(catalog_, catalog);
     Swap swap = prepare({std::move(catalog), {}, std::move(seen)}, plan);
     (void)open_new(swap);  // wait for what is missing
     tell_left_out(swap);
     put_in_force(swap);
+    adopt_cgroups();
     // Left by a crash, and not wanted by any definition.
     store_.keep_all(ports_);
     store_.wait(Store::kPatience);
@@ -166,6 +169,7 @@ void Supervisor::start(conf::Catalog catalog, conf::Seen seen) {
 
 std::expected<conf::Reload, conf::Diagnostics> Supervisor::read_definitions(bool look_up) {
     look_up ? invocation_.definitions.names.ask() : invocation_.definitions.names.ask_nobody();
+    invocation_.definitions.cgroup = cgroups_->look();
     engine_->reserve.release();  // so that the files can be read even if clients hold all descriptors
     auto next = conf::reload(invocation_.definitions, catalog_, seen_);
     engine_->reserve.fill(engine_->null);
@@ -235,6 +239,8 @@ ReloadReport Supervisor::reload() {
     }
     tell_left_out(swap);
     put_in_force(swap);
+    cgroups_->restore();
+    if (!strays_.empty()) adopt_cgroups();
     log_.write(Level::notice, fmt::format("reloaded: {} on {}, {} changed", counted(services_.size(), "service"),
                                           counted(ports_.size(), "address"), changes));
     report_to_manager();

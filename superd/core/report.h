@@ -16,6 +16,7 @@
 #include "base/names.h"
 #include "conf/diagnostic.h"
 #include "conf/plan.h"
+#include "core/cgroup_counts.h"
 #include "core/stats.h"
 #include "core/warm_counts.h"
 
@@ -54,7 +55,8 @@ struct ServiceReport {
     int limit = 0;
     Stats stats;
     admit::Refusals refused{};
-    std::optional<WarmReport> warm;  ///< where its handlers are to be warm
+    std::optional<WarmReport> warm;      ///< where its handlers are to be warm
+    std::optional<CgroupReport> cgroup;  ///< where they have a control group, and there has been one
 };
 
 /// A process of a service.

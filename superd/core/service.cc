@@ -8,6 +8,8 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "core/service_cgroup.h"
+
 namespace superd::core {
 namespace {
 
@@ -57,6 +59,27 @@ void Service::configure(const conf::Service& definition) {
     if (traffic_ || definition.limits->max_load) traffic().configure(definition);
 }
 
+ServiceCgroup& Service::make_cgroup() {
+    if (!cgroup_)
+        cgroup_ = std::make_unique<ServiceCgroup>(*engine_.cgroups, name_, engine_.children, [this] { changed(); });
+    return *cgroup_;
+}
+
+ServiceCgroup* Service::cgroup() {
+    if (cgroup_ || engine_.cgroups == nullptr || !engine_.cgroups->usable()) return cgroup_.get();
+    make_cgroup();
+    if (const conf::Service* definition = this->definition()) cgroup_->apply(*definition);
+    return cgroup_.get();
+}
+
+void Service::adopt_cgroup() {
+    if (ServiceCgroup* const group = cgroup()) group->adopt();
+}
+
+bool Service::is_deserted() const {
+    return !cgroup_ || cgroup_->is_unkillable() || !cgroup_->is_populated();
+}
+
 const conf::Service& Service::keep(Definition definition) {
     return kept_.emplace_back(std::move(definition)).mapped();
 }
@@ -71,6 +94,7 @@ void Service::enforce(const conf::Service& definition, std::vector<Port*> ports)
     withdrawn_ = false;
     ports_ = std::move(ports);
     configure(definition);
+    if (cgroup_) cgroup_->apply(definition);
     if (traffic_) {
         traffic_->throttled_until = {};
         traffic_->bad_starts = 0;
@@ -123,10 +147,12 @@ void Service::stop() {
     if (traffic_) traffic_->intake.clear();
     if (current_) former_.push_back(std::move(current_));
     for (const auto& generation : former_) generation->stop();
+    if (cgroup_) cgroup_->end();
     tidy();
 }
 
 void Service::kill_all() {
+    if (cgroup_) cgroup_->kill();
     for (const auto& generation : former_) generation->kill_all();
 }
 
@@ -328,6 +354,8 @@ void Service::tidy() {
         return (current_ && has_it(current_)) || std::ranges::any_of(former_, has_it);
     };
     std::erase_if(kept_, [&](const Definition& kept) { return !in_use(kept); });
+    // What its handlers have left goes with the service.
+    if (!current_ && former_.empty() && cgroup_) cgroup_->end();
     if (!finished()) return;
     engine_.finished.push_back(name_);
     if (engine_.forget_soon) engine_.forget_soon();

@@ -87,6 +87,9 @@ class Service final : public intake::Host, public GenerationHost {
     void note_given(std::size_t index) override { ports_[index]->note_given(); }
     const std::vector<Port*>& ports() const { return ports_; }
     admit::Admission& admission() override { return traffic().intake.admission(); }
+    ServiceCgroup* cgroup() override;
+    /// A group that an earlier superd has left.
+    void adopt_cgroup();
     Stats& stats() override { return traffic().stats; }
     WarmCounts& warm_counts() override {
         if (!warm_counts_) warm_counts_ = std::make_unique<WarmCounts>();
@@ -112,7 +115,7 @@ class Service final : public intake::Host, public GenerationHost {
     void sandbox_changed(const Generation& generation) override;
     std::size_t running() const;
     /// Withdrawn and without a child: may be forgotten.
-    bool finished() const { return !current_ && former_.empty(); }
+    bool finished() const { return !current_ && former_.empty() && is_deserted(); }
     void write_status() const;
 
     ServiceReport report() const;
@@ -149,6 +152,9 @@ class Service final : public intake::Host, public GenerationHost {
     void end_episode();
     /// Forgets definitions that have no children left.
     void tidy();
+    ServiceCgroup& make_cgroup();
+    /// Has everybody left its control group, or cannot be made to?
+    bool is_deserted() const;
     void announce(Port& port);
     void examine(Port& port);
     void tell(Port& port, const std::string& what);
@@ -176,6 +182,7 @@ class Service final : public intake::Host, public GenerationHost {
     bool judges_itself_ = true;                ///< superd sees each client, so a filter only saves work
     bool shut_ = false;                        ///< an access filter is missing that nothing else replaces
     std::unique_ptr<sys::Alarm> gates_timer_;  ///< when one has been missing
+    std::unique_ptr<ServiceCgroup> cgroup_;    ///< once there has been a child
     std::unique_ptr<WarmCounts> warm_counts_;  ///< once there is something to count
 };
 

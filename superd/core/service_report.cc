@@ -6,6 +6,7 @@
 
 #include "base/text.h"
 #include "core/service.h"
+#include "core/service_cgroup.h"
 
 namespace superd::core {
 
@@ -49,6 +50,7 @@ ServiceReport Service::report() const {
     out.spare = current_ ? current_->model().spare() : 0;
     if (current_) out.warm = current_->warm_report();
     if (out.warm && warm_counts_) out.warm->counts = *warm_counts_;
+    if (cgroup_) out.cgroup = cgroup_->report();
     if (!traffic_) return out;
     out.held = traffic_->intake.held();
     out.stalled = traffic_->intake.stalled();

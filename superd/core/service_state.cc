@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "core/service.h"
+#include "core/service_cgroup.h"
 #include "core/state.h"
 
 namespace superd::core {
@@ -18,6 +19,7 @@ ServiceState Service::write_down(sys::Descriptors& descriptors) {
     state.untouched = !traffic_;
     if (traffic_) traffic_->write_down(state, descriptors);
     if (warm_counts_) state.warm_counts = *warm_counts_;
+    if (cgroup_) state.cgroup = cgroup_->write_down();
     if (current_) state.current = current_->write_down(descriptors);
     for (const auto& generation : former_) state.former.push_back(generation->write_down(descriptors));
     return state;
@@ -76,6 +78,7 @@ Result<void> Service::go_on(const ServiceState& state, const conf::Service* defi
         configure(state.current->definition);
     else if (traffic_ && !state.former.empty())
         traffic_->errors.configure(state.former.back().definition.stderr_rate);
+    if (state.cgroup && engine_.cgroups != nullptr) make_cgroup().go_on(*state.cgroup);
     if (traffic_)
         if (auto done = traffic_->go_on(state, descriptors); !done) return done;
 
@@ -100,6 +103,10 @@ Result<void> Service::go_on(const ServiceState& state, const conf::Service* defi
 }
 
 void Service::take_up() {
+    if (const conf::Service* definition = this->definition(); cgroup_) {
+        if (definition != nullptr) cgroup_->configure(*definition);
+        cgroup_->take_up();
+    }
     if (current_) {
         set_gates();
         current_->take_up();

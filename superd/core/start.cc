@@ -12,6 +12,7 @@
 #include "base/place.h"
 #include "core/client_environment.h"
 #include "core/generation.h"
+#include "core/service_cgroup.h"
 #include "net/datagram.h"
 #include "proc/parking.h"
 
@@ -63,7 +64,7 @@ Result<pid_t> Generation::start(proc::Launch& launch, Child&& child) try {
     Place whose(engine_.children);
     (void)ladder();  // so that it can be stopped even when memory is short
     enter_sandbox(launch);
-    const auto pid = engine_.spawner.spawn(launch);
+    const auto pid = spawn(launch, &child.leaf);
     if (!pid) return pid;
     child.serial = ++serial_;
     child.started = now();
@@ -79,6 +80,22 @@ Result<pid_t> Generation::start(proc::Launch& launch, Child&& child) try {
     return *pid;
 } catch (const std::bad_alloc&) {  // before there is one
     return fail_errno("start a handler", ENOMEM);
+}
+
+Result<pid_t> Generation::spawn(proc::Launch& launch, std::uint64_t* leaf) {
+    ServiceCgroup* const group = host_.cgroup();
+    if (group == nullptr) return engine_.spawner.spawn(launch);
+    const auto birth = group->birth(leaf != nullptr);
+    if (!birth) return std::unexpected(birth.error());
+    launch.cgroup = birth->folder;
+    auto pid = engine_.spawner.spawn(launch);
+    launch.cgroup = -1;
+    if (pid) {
+        if (leaf != nullptr) *leaf = birth->leaf;
+        return pid;
+    }
+    group->undo(*birth);
+    return birth->folder >= 0 && group->blames(pid.error()) ? engine_.spawner.spawn(launch) : pid;
 }
 
 bool Generation::attend(pid_t pid, Child& child) try {

@@ -13,6 +13,7 @@
 
 #include "base/backoff.h"
 #include "conf/catalog.h"
+#include "core/cgroup_counts.h"
 #include "core/child_record.h"
 #include "core/deadlines.h"
 #include "core/episode.h"
@@ -79,6 +80,7 @@ struct ServiceState {
     Backoff::Place backoff, throttle;
     Stats stats;
     std::optional<WarmCounts> warm_counts;
+    std::optional<CgroupState> cgroup;
     ErrorStreamState errors;
     Episode::Memory reply_failures;
     intake::IntakeState intake;
@@ -123,6 +125,7 @@ struct State {
     int pid_file = -1;
     std::vector<sys::Names::Answer> names;       ///< looked up for the definitions
     std::uint64_t log_lost = 0, log_untold = 0;  ///< records of the log
+    std::string cgroup;                          ///< the folder that services have theirs in, or ""
     std::vector<std::string> stored;             ///< names in the manager's store, including those to be removed
 };
 

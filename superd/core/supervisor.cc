@@ -13,6 +13,7 @@
 
 #include "base/text.h"
 #include "core/awaited.h"
+#include "core/service_cgroup.h"
 
 namespace superd::core {
 
@@ -38,6 +39,8 @@ Supervisor::~Supervisor() {
     // Children on their way read what services own; services call their ports while they go.
     spawner_.reset();
     services_.clear();
+    strays_.clear();
+    if (stops_ > 0) cgroups_->release();
     ports_.clear();
 }
 
@@ -57,6 +60,8 @@ Result<void> Supervisor::set_up() {
         loop_, log_, *spawner_, manager_, invocation_.started_nofile, {}, {}, {}, port_came, {}, look, [this] {
             report_to_manager();
         }});
+    cgroups_ = std::make_unique<Cgroups>(loop_, log_, engine_->file_watches);
+    engine_->cgroups = cgroups_.get();
     // The last of a service need not be a child's end: a channel may close after that, or a held client go.
     auto forget = loop_.idle([this] { forget_finished(); });
     if (!forget) return std::unexpected(forget.error());
@@ -134,7 +139,25 @@ void Supervisor::reap() {
 void Supervisor::forget_finished() {
     for (const std::string& name : std::exchange(engine_->finished, {}))
         if (const auto at = services_.find(name); at != services_.end() && at->second->finished()) services_.erase(at);
-    if (stops_ > 0 && services_.empty()) loop_.exit(0);
+    if (stops_ > 0 && services_.empty() && !strays_are_left()) loop_.exit(0);
+}
+
+void Supervisor::adopt_cgroups() {
+    for (const std::string& name : cgroups_->services()) {
+        if (const auto at = services_.find(name); at != services_.end()) {
+            strays_.erase(name);
+            at->second->adopt_cgroup();
+        } else if (auto& stray = strays_[name]; !stray) {
+            stray = std::make_unique<ServiceCgroup>(*cgroups_, name, engine_->children,
+                                                    [this] { (void)forget_.enable_once(); });
+            stray->adopt();
+        }
+    }
+}
+
+bool Supervisor::strays_are_left() const {
+    return std::ranges::any_of(
+        strays_, [](const auto& entry) { return entry.second->is_populated() && !entry.second->is_unkillable(); });
 }
 
 void Supervisor::stop() {
@@ -143,6 +166,7 @@ void Supervisor::stop() {
         log_.write(Level::notice, "stopping: no new clients, handlers are asked to leave");
         manager_.tell("STOPPING=1\nSTATUS=Stopping");
         for (const auto& [name, service] : services_) service->stop();
+        for (const auto& [name, group] : strays_) group->end();
         for (const auto& [key, port] : ports_) store_.release(*port);
         store_.wait(Store::kPatience);
         for (const auto& [key, port] : ports_) drop(*port);
@@ -150,6 +174,7 @@ void Supervisor::stop() {
     } else {
         log_.write(Level::notice, "stopping at once: handlers are killed");
         for (const auto& [name, service] : services_) service->kill_all();
+        for (const auto& [name, group] : strays_) group->kill();
     }
     forget_finished();
 }

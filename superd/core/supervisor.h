@@ -33,6 +33,9 @@ struct Invocation {
     std::string folder;  ///< that paths in them are relative to
 };
 
+class Cgroups;
+class ServiceCgroup;
+
 class Supervisor final : public Operations {
   public:
     /// Signals that superd acts on must be blocked already.
@@ -113,6 +116,9 @@ class Supervisor final : public Operations {
     pid_t reap_one(int& status);
     void reap();
     void forget_finished();
+    /// Groups that an earlier superd has left.
+    void adopt_cgroups();
+    bool strays_are_left() const;
     /// Looks at all sockets, or only at those that others have had, after the current event.
     void look_soon(bool all = true);
     void look_soon(Duration pause, bool all);
@@ -127,6 +133,9 @@ class Supervisor final : public Operations {
     Invocation invocation_;
     std::unique_ptr<proc::Spawner> spawner_;
     std::unique_ptr<Engine> engine_;
+    std::unique_ptr<Cgroups> cgroups_;
+    std::string cgroup_folder_;                                     ///< over an upgrade
+    std::map<std::string, std::unique_ptr<ServiceCgroup>> strays_;  ///< of services that are not defined any more
     Successor* successor_ = nullptr;
     std::function<void(State&, sys::Descriptors&)> complete_;
     Store store_;

@@ -5,8 +5,9 @@
 #include <algorithm>
 
 #include "base/text.h"
-#include "core/supervisor.h"
 #include "core/awaited.h"
+#include "core/cgroups.h"
+#include "core/supervisor.h"
 
 namespace superd::core {
 
@@ -27,6 +28,7 @@ std::pair<State, sys::Descriptors> Supervisor::write_down() {
     state.names = invocation_.definitions.names.answers();
     state.log_lost = lost.all;
     state.log_untold = lost.untold;
+    state.cgroup = cgroups_->folder();
     state.stored = store_.names();
     state.catalog = catalog_;
     for (const auto& socket : passed_.unclaimed()) state.passed.push_back({socket.name, descriptors.keep(socket.fd)});
@@ -58,6 +60,7 @@ Result<void> Supervisor::take_over(const State& state, sys::Descriptors& descrip
     upgrades_refused_ = state.upgrades_refused;
     invocation_.definitions.names.go_on(state.names);
     log_.add_lost({state.log_lost, state.log_untold});
+    cgroup_folder_ = state.cgroup;
     store_.go_on(state.stored);
     catalog_ = state.catalog;
     enabled_ = static_cast<std::size_t>(
@@ -105,9 +108,11 @@ Result<void> Supervisor::take_over(const State& state, sys::Descriptors& descrip
 }
 
 void Supervisor::take_up() {
+    cgroups_->take_up(cgroup_folder_);
     for (const auto& [name, service] : services_) service->take_up();
     // The SIGCHLD of children that left meanwhile was dropped with the previous program's handlers.
     reap();
+    adopt_cgroups();
     store_.keep_all(ports_);
     look_at_sockets(true);
     const std::size_t processes = count_processes();

@@ -92,7 +92,7 @@ ordered_json shape(const Key& key) {
             return text(min, max);
         case Type::words:
             return list_of(key.name == "pass_environment" ? matching(variable_pattern)
-                                                           : ordered_json{{"type", "string"}});
+                                                          : ordered_json{{"type", "string"}});
         case Type::word_or_words:
             return one_or_more(key.name == "listen" ? address() : ordered_json{{"type", "string"}});
         case Type::pairs:
@@ -114,6 +114,8 @@ ordered_json shape(const Key& key) {
             return quantity(duration_pattern, min);
         case Type::size:
             return quantity(size_pattern, min);
+        case Type::percent:
+            return matching("^0*[1-9][0-9]*%$");
         case Type::octal:  // an editor sees only the value of 0o22
             return {{"anyOf", {matching("^0*[0-7]{1,3}$"), integer(min, max)}}};
         case Type::choice:

@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "base/text.h"
 #include "core/report.h"
 
@@ -65,6 +67,40 @@ std::string warm_text(const Json& warm) {
     if (facts.value("asked_pid", Json()) == true) out += "; it asked for its pid";
     if (facts.value("drew_random", Json()) == true) out += "; it drew random numbers";
     return out;
+}
+
+/// "12M of 64M (peak 31M), 5 of 20 processes, 1.2s of processor time; 3 killed for want of memory"
+std::string resources_text(const Json& group) {
+    const auto has = [&](const char* name) { return group.value(name, Json()).is_number(); };
+    const auto limit = [&](const char* name, auto form) {
+        return has(name) ? fmt::format(" of {}", form(number_of(group, name))) : std::string();
+    };
+    const auto size = [](double bytes) { return brief_size(bytes); };
+    std::string out;
+    if (has("memory")) {
+        out += fmt::format("{}{} of memory", size(number_of(group, "memory")), limit("memory_max", size));
+        if (has("memory_peak")) out += fmt::format(" (peak {})", size(number_of(group, "memory_peak")));
+        out += ", ";
+    }
+    if (has("pids"))
+        out += fmt::format("{}{} processes, ", count_of(group, "pids"),
+                           limit("pids_max", [](double count) { return fmt::format("{:.0f}", count); }));
+    out += fmt::format("{} of processor time", brief_duration(number_of(group, "cpu_seconds")));
+    if (number_of(group, "throttled_seconds") > 0)
+        out += fmt::format(", held up for {}", brief_duration(number_of(group, "throttled_seconds")));
+    if (number_of(group, "memory_kills") > 0)
+        out += fmt::format("; {} killed for want of memory", count_of(group, "memory_kills"));
+    if (number_of(group, "pids_max_reached") > 0)
+        out += fmt::format("; pids_max reached {} times", count_of(group, "pids_max_reached"));
+    return out;
+}
+
+/// Of a service with its own cgroup.
+void add_usage(const Json& group, Row& row) {
+    const auto memory = group.find("memory"), seconds = group.find("cpu_seconds");
+    const auto is_there = [&](auto at) { return at != group.end() && at->is_number(); };
+    row.emplace_back(is_there(memory) ? brief_size(memory->get<double>()) : "-");
+    row.emplace_back(is_there(seconds) ? brief_duration(seconds->get<double>()) : "-");
 }
 
 std::string processes_table(const Json& answer, const Terminal& terminal) {
@@ -133,12 +169,15 @@ std::string show_status(const Json& answer, const Terminal& terminal) {
                                   superd.value("stopping", Json()) == true ? ", stopping" : "");
     if (const auto why = text_of(object_of(superd, "upgrades"), "refused_because"); !why.empty())
         out += fmt::format("the last upgrade was refused: {}\n", escape(why));
-    const std::vector<Column> columns = {{"NAME", false, 10},      {"STATE"},
-                                         {"MODEL", false, 0, 7},   {"ADDRESS", false, 16},
-                                         {"HANDLERS", true, 0, 1}, {"SPARE", true, 0, 6},
-                                         {"ACCEPTED", true, 0, 3}, {"REFUSED", false, 8, 2},
-                                         {"FAILED", true, 0, 1},   {"MEDIAN", true, 0, 4},
-                                         {"P99", true, 0, 5}};
+    std::vector<Column> columns = {{"NAME", false, 10},      {"STATE"},
+                                   {"MODEL", false, 0, 7},   {"ADDRESS", false, 16},
+                                   {"HANDLERS", true, 0, 1}, {"SPARE", true, 0, 6},
+                                   {"ACCEPTED", true, 0, 3}, {"REFUSED", false, 8, 2},
+                                   {"FAILED", true, 0, 1},   {"MEDIAN", true, 0, 4},
+                                   {"P99", true, 0, 5}};
+    const auto has_group = [](const Json& service) { return !object_of(service, "cgroup").empty(); };
+    const bool groups = std::ranges::any_of(array_of(answer, "services"), has_group);
+    if (groups) columns.insert(columns.end(), {{"MEMORY", true, 0, 8}, {"CPU TIME", true, 0, 9}});
     std::vector<Row> rows;
     for (const Json& service : array_of(answer, "services")) {
         const std::string state = text_of(service, "state");
@@ -155,6 +194,7 @@ std::string show_status(const Json& answer, const Terminal& terminal) {
                         {fmt::format("{:.0f}", failed), failed > 0 ? Colour::bad : Colour::plain},
                         time_of(service, "handler_seconds", "median"),
                         time_of(service, "handler_seconds", "p99")});
+        if (groups) add_usage(object_of(service, "cgroup"), rows.back());
     }
     return rows.empty() ? out : out + "\n" + format_table(columns, rows, terminal);
 }
@@ -195,6 +235,7 @@ std::string show_service(const Json& answer, const Terminal& terminal) {
              fmt::format("{} sent, {} failed", count_of(service, "replies"), count_of(service, "reply_failures")));
     if (count_of(service, "sockets_mended") != "0")
         line("sockets", fmt::format("corrected {} times", count_of(service, "sockets_mended")));
+    if (const Json& group = object_of(service, "cgroup"); !group.empty()) line("resources", resources_text(group));
     line("handler time", fmt::format("median {}, p99 {}", time_of(service, "handler_seconds", "median"),
                                      time_of(service, "handler_seconds", "p99")));
     line("accept to exec", fmt::format("median {}, p99 {}", time_of(service, "accept_to_exec_seconds", "median"),

@@ -182,6 +182,7 @@ Result<int> Run::until_told() {
 core::Invocation Run::invocation() const {
     core::Invocation invocation;
     invocation.definitions = conf::surroundings(options_.places);
+    if (before_ == nullptr) invocation.definitions.cgroup = sys::find_delegation();
     invocation.starter = invocation.definitions.handler_path + "/superd-exec";
     invocation.warmer = invocation.definitions.handler_path + "/superd-warm";
     invocation.holder = invocation.definitions.handler_path + "/superd-hold";

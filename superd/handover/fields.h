@@ -30,6 +30,7 @@ SUPERD_ENUM(ProtectSystem, ProtectSystem::strict)
 SUPERD_ENUM(ProtectHome, ProtectHome::tmpfs)
 SUPERD_ENUM(ProtectProc, ProtectProc::ptraceable)
 SUPERD_ENUM(PathMeans, PathMeans::landlock)
+SUPERD_ENUM(Leftovers, Leftovers::end)
 SUPERD_FIELDS(Listen, transport, host, port, cid, path, name)
 SUPERD_FIELDS(SocketOptions, backlog, reuse_port, v6only, freebind, bind_to_device, keepalive, keepalive_time,
               keepalive_interval, keepalive_probes, nodelay, defer_accept, receive_buffer, send_buffer, priority, tos,
@@ -48,11 +49,12 @@ SUPERD_FIELDS(Sandbox, preset, no_new_privileges, capabilities, ambient_capabili
               read_only_paths, read_write_paths, inaccessible_paths, state_directory, syscalls, syscall_error,
               memory_deny_write_execute, address_families, forbidden_namespaces, restrict_realtime, restrict_suid_sgid,
               lock_personality, path_means, left_out)
+SUPERD_FIELDS(Resources, memory_max, memory_high, memory_swap_max, pids_max, cpu_max, cpu_weight, io_weight, leftovers)
 SUPERD_FIELDS(ResourceLimit, resource, soft, hard)
 SUPERD_FIELDS(Handler, path, argv, environment, identity, working_directory, root_directory, umask, nice, error_output,
               rlimits)
 SUPERD_FIELDS(Service, name, description, enabled, listen, model, handoff, handler, stop_signal, stop_timeout,
-              max_lifetime, socket, limits, access, prefork, sandbox, delay, log_connections, stderr_rate)
+              max_lifetime, socket, limits, access, prefork, sandbox, resources, delay, log_connections, stderr_rate)
 SUPERD_FIELDS(Control, readers)
 SUPERD_FIELDS(Catalog, services, control)
 }  // namespace superd::conf
@@ -90,6 +92,8 @@ SUPERD_FIELDS(WarmProcessRecord, started, since, trial, leaving, closes_by, serv
 SUPERD_FIELDS(WarmProcessState, warm, record)
 SUPERD_FIELDS(WarmRecord, serial, start_at, age_at, start_time, facts, threads, has_parked, told_random, drained)
 SUPERD_FIELDS(WarmState, level, processes, copied, files, record)
+SUPERD_FIELDS(CgroupEvents, memory_high, memory_kills, pids_max)
+SUPERD_FIELDS(CgroupCounts, events, cpu_usec, throttled_usec)
 SUPERD_FIELDS(WarmCounts, copies, templates, fallbacks, renewals)
 SUPERD_FIELDS(Deadlines::Entry, when, pid, serial)
 SUPERD_FIELDS(Exits, ok, failed, stopped, killed)
@@ -99,17 +103,18 @@ SUPERD_FIELDS(RelayState, answers, socket, peer, local, as)
 SUPERD_FIELDS(GivenSockets, where, type, inodes)
 SUPERD_ENUM(ChildRecord::Kind, ChildRecord::Kind::parked)
 SUPERD_FIELDS(ChildRecord, kind, serial, started, peer, stopping, sent, reports, mute, retired, signalled, listener,
-              given, first, copy_of)
+              given, first, copy_of, leaf)
 SUPERD_FIELDS(ChildState, pid, record, place, pair, relay, warm)
 SUPERD_FIELDS(HoldState, pid, channel)
 SUPERD_FIELDS(LauncherState, pid, channel)
 SUPERD_FIELDS(GenerationState, definition, listeners, drained, unread, serial, children, lifetimes, kills, retired,
               wake_at, model, warm, hold, launcher)
 SUPERD_FIELDS(Episode::Memory, count, begun, last)
+SUPERD_FIELDS(CgroupState, seen, counts, excused, ending, kill_at, kills, refusals, slow)
 SUPERD_FIELDS(ErrorStreamState, read, write, partial, full_at, dropped)
 SUPERD_FIELDS(ServiceState, name, withdrawn, shut, backing_off, in_episode, untouched, wish, bad_starts, cannot_start,
               cannot_start_at, episode_tries, last_scarce, throttled_until, retry_at, backoff, throttle, stats,
-              warm_counts, errors, reply_failures, intake, current, former)
+              warm_counts, cgroup, errors, reply_failures, intake, current, former)
 SUPERD_FIELDS(Port::Waiting, next, backoff)
 SUPERD_FIELDS(Port::Condition, trouble, told, deaf, renewable, renewals, renewed_at, renew_at)
 SUPERD_FIELDS(PortState, key, where, socket, waiting, condition, owner, index)
@@ -117,5 +122,5 @@ SUPERD_FIELDS(PassedState, name, fd)
 SUPERD_FIELDS(ControlState, socket, made_folder)
 SUPERD_FIELDS(State, proof, binary, folder, nofile_soft, nofile_hard, begun, begun_at, reloads, reloads_refused,
               upgrades, upgrades_refused, descriptors, catalog, passed, ports, services, control, pid_file, names,
-              log_lost, log_untold, stored)
+              log_lost, log_untold, cgroup, stored)
 }  // namespace superd::core

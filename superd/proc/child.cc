@@ -138,7 +138,11 @@ SUPERD_CHILD void write_pid(char* digits) {
 
 SUPERD_CHILD int child_main(void* argument) {
     auto* view = static_cast<ChildView*>(argument);
-    long r = move_descriptors(view);
+    long r = 0;
+    // While the table is shared: this descriptor need not have a low number.
+    if (view->cgroup >= 0) r = raw_syscall(SYS_write, view->cgroup, word("0"), 1);
+    if (r < 0) return failed(view, Step::cgroup, r);
+    r = move_descriptors(view);
     if (r < 0) return failed(view, Step::descriptors, r);
     r = raw_syscall(SYS_setsid);
     if (r < 0) return failed(view, Step::session, r);

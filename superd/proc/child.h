@@ -25,6 +25,7 @@ struct ChildView {
     int highest;    ///< of sources, program, give_back, wake, holder and ruleset
     int give_back;  ///< socket that returns stdin to the parent if the exec fails; or -1
     int wake;       ///< eventfd, written once the child has left the parent's table; or -1: it never shared it
+    int cgroup;     ///< cgroup.procs of the group that it is to enter; or -1
     int program;    ///< executed by descriptor if `path` is nullptr; CLOEXEC
     int holder;     ///< pidfd of the process whose namespaces it enters; or -1
     int ruleset;    ///< of Landlock; or -1

@@ -9,6 +9,8 @@ const char* name_of(Step step) {
     switch (step) {
         case Step::none:
             return "none";
+        case Step::cgroup:
+            return "cgroup";
         case Step::descriptors:
             return "descriptors";
         case Step::session:

@@ -20,6 +20,7 @@ namespace superd::proc {
 /// The step at which a child failed.
 enum class Step {
     none,
+    cgroup,
     descriptors,
     session,
     signals,

@@ -17,6 +17,7 @@
 #include <cerrno>
 
 #include "proc/child.h"
+#include "proc/clone_into.h"
 #include "proc/parking.h"
 #include "sys/process.h"
 
@@ -69,6 +70,7 @@ struct Spawner::Slot {
     std::vector<char*> environment;
     std::vector<int> sources;
     std::string listen_pid;
+    sys::Fd cgroup;  ///< where the child writes itself into its group, if it is not born there
     bool overdue = false;
     std::atomic<int> alive = 0;
 };
@@ -179,6 +181,7 @@ Result<pid_t> Spawner::spawn(Launch& launch) {
 
     const auto pid = clone_child(s);
     if (!pid) {
+        s.cgroup.reset();
         l.descriptors.resize(given);
         launch = std::move(s.launch);
         free_.push_back(std::move(slot));
@@ -187,11 +190,12 @@ Result<pid_t> Spawner::spawn(Launch& launch) {
     s.pid = *pid;
     if (copies_table_) release(s);
     in_flight_.push_back(std::move(slot));
-    return pid;
+    return s.pid;
 }
 
 void Spawner::release(Slot& slot) {
     slot.launch.descriptors.clear();
+    slot.cgroup.reset();
     int& state = slot.view.released;
     if (__atomic_exchange_n(&state, static_cast<int>(released), __ATOMIC_ACQ_REL) == awaited)
         syscall(SYS_futex, &state, FUTEX_WAKE_PRIVATE, 1, nullptr, nullptr, 0);
@@ -200,23 +204,46 @@ void Spawner::release(Slot& slot) {
 Result<pid_t> Spawner::clone_child(Slot& slot) {
     const int namespaces = slot.view.sandbox.namespaces;
     const int flags = kChildFlags | (copies_table_ ? 0 : CLONE_FILES);
+    slot.view.cgroup = -1;
     if ((namespaces & CLONE_NEWPID) == 0 || slot.view.holder < 0) {
         if (auto back = pids_.come_back(); !back) return std::unexpected(back.error());
-        const pid_t pid = clone(child_main, slot.top(), flags, &slot.view, nullptr, nullptr, slot.tid());
-        if (pid < 0) return fail_errno("clone", errno);
-        return pid;
+        const long pid = clone_in_group(slot, flags);
+        if (pid < 0) return fail_errno("clone", static_cast<int>(-pid));
+        return static_cast<pid_t>(pid);
     }
     if ((namespaces & CLONE_NEWUSER) != 0) {
         if (!between_) between_ = std::make_unique<Slot>();
         if (between_->stack == nullptr) return fail_errno("stack of a child", ENOMEM);
+        if (const int code = open_group(slot); code != 0) return fail_errno("cgroup.procs", code);
         return clone_as_owner(slot.view, flags, slot.top(), slot.tid(), between_->top());
     }
     if (auto entered = pids_.enter(slot.view.holder); !entered) return std::unexpected(entered.error());
-    const pid_t pid = clone(child_main, slot.top(), flags, &slot.view, nullptr, nullptr, slot.tid());
-    const int code = errno;
+    const long pid = clone_in_group(slot, flags);
     (void)pids_.come_back();
-    if (pid < 0) return fail_errno("clone", code);
-    return pid;
+    if (pid < 0) return fail_errno("clone", static_cast<int>(-pid));
+    return static_cast<pid_t>(pid);
+}
+
+long Spawner::clone_in_group(Slot& slot, int flags) {
+    const int cgroup = slot.launch.cgroup;
+    if (cgroup >= 0 && born_into_) {
+        const std::size_t size = mapping() - guard();
+        const long pid = clone_into(cgroup, child_main, slot.top() - size, size, static_cast<unsigned>(flags),
+                                    &slot.view, slot.tid());
+        if (pid != -ENOSYS && pid != -EINVAL && pid != -E2BIG) return pid;
+        born_into_ = false;
+    }
+    if (const int code = open_group(slot); code != 0) return -code;
+    const int pid = clone(child_main, slot.top(), flags, &slot.view, nullptr, nullptr, slot.tid());
+    return pid < 0 ? -errno : pid;
+}
+
+int Spawner::open_group(Slot& slot) {
+    if (slot.launch.cgroup < 0) return 0;
+    slot.cgroup = sys::Fd(openat(slot.launch.cgroup, "cgroup.procs", O_WRONLY | O_CLOEXEC));
+    if (!slot.cgroup) return errno;
+    slot.view.cgroup = slot.cgroup.get();
+    return 0;
 }
 
 void Spawner::sweep() {
@@ -229,6 +256,7 @@ void Spawner::sweep() {
             const sys::Dropping dropping;
             slot.launch.descriptors.clear();
         }
+        if (left || __atomic_load_n(&slot.view.detached, __ATOMIC_ACQUIRE) != 0) slot.cgroup.reset();
         // A failure stays until its child is reaped and reaped() asks for the reason.
         if (left && slot.view.failed_step == 0) {
             slot.note_exec();

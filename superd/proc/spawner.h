@@ -37,6 +37,7 @@ struct Launch {
     std::vector<int> number;  ///< for each target, the index in `descriptors` it comes from
     Environment environment;
     bool listen_pid = false;          ///< adds LISTEN_PID, which only the child knows
+    int cgroup = -1;                  ///< folder of the control group that it is born in; only needed by spawn()
     int death_signal = 0;             ///< sent to the child when its parent dies
     Instant asked{};                  ///< since when somebody has been waiting for it
     Histogram* until_exec = nullptr;  ///< counts how long that took; outlives the child
@@ -53,7 +54,8 @@ class Spawner {
     static Result<std::unique_ptr<Spawner>> create(sys::Loop& loop, std::function<void(pid_t)> overdue);
     ~Spawner();
 
-    /// The child's pid. Errors: EAGAIN (processes), ENOMEM; `launch` is then unchanged and may be tried again.
+    /// The child's pid. Errors: EAGAIN (processes), ENOMEM, what the control group causes; `launch` is then unchanged
+    /// and may be tried again.
     Result<pid_t> spawn(Launch& launch);
 
     /// Call it once for each reaped child: what kept it from its exec, if anything did.
@@ -74,6 +76,10 @@ class Spawner {
     /// Receives the connections that came back; returns this child's, if it is among them.
     sys::GuardedFd returned(long number);
     Result<pid_t> clone_child(Slot& slot);
+    /// As clone(2), in the child's control group.
+    long clone_in_group(Slot& slot, int flags);
+    /// For a child that is not born there, and has to enter it.
+    static int open_group(Slot& slot);
     void sweep();
     /// Closes the parent's copies, and lets the child go on that waits for that.
     static void release(Slot& slot);
@@ -90,6 +96,7 @@ class Spawner {
     bool copies_table_ = false;  ///< the table was small when the deadline was last armed
     OwnPids pids_;
     std::unique_ptr<Slot> between_;  ///< once there is a child to be put into a user namespace of its own
+    bool born_into_ = true;          ///< this kernel can start a process in a control group
     std::vector<std::unique_ptr<Slot>> in_flight_, free_;
 };
 

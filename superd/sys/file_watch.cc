@@ -99,6 +99,10 @@ bool FileWatch::add(const std::string& path) {
     return true;
 }
 
+bool FileWatch::add_alone(const std::string& path) {
+    return all_.add(*this, path, kFile);
+}
+
 void FileWatch::clear() {
     all_.remove(*this);
     folders_.clear();

@@ -51,6 +51,8 @@ class FileWatch {
 
     /// False: there is no room for it, or it may not be watched.
     bool add(const std::string& path);
+    /// The file alone, where nothing else can come to bear its name.
+    bool add_alone(const std::string& path);
     void clear();
 
   private:

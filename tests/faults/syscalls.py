@@ -50,6 +50,8 @@ TABLE = {
     "getgid": ASKS, "gettid": ASKS, "getppid": ASKS,
     # children
     "clone": Faults("EAGAIN", "ENOMEM"),
+    "clone3": Faults("EAGAIN", "ENOMEM", "ENOSYS", "ENODEV"),
+    "getpgid": Faults("ESRCH"),
     "wait4": Faults("EINTR"), "waitid": Faults("EINTR"),
     "kill": Faults("ESRCH", "EPERM"),
     "pidfd_send_signal": Faults("ESRCH"),
@@ -108,6 +110,7 @@ TABLE = {
     "getcwd": Faults("ENOENT", "ENOMEM"),
     "chdir": Faults("EACCES", "EIO"),
     "mkdir": Faults("EROFS", "ENOSPC", "EACCES"), "rmdir": Faults("EBUSY", "EROFS"),
+    "mkdirat": Faults("ENOSPC", "ENOMEM", "EACCES"), "unlinkat": Faults("EBUSY"),
     "unlink": Faults("EROFS", "EACCES", "EBUSY", "ENOENT"),
     "rename": Faults("EROFS", "ENOSPC"),
     "chmod": Faults("EPERM", "EROFS"), "fchmod": Faults("EPERM", "EROFS"), "fchmodat": Faults("EPERM", "EROFS"),

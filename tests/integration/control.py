@@ -23,7 +23,7 @@ SERVICE = {
     "listeners": [{"address": str, "open": bool}], "handlers": int, "limit": int, "spare": int, "held": int,
     "stalled": int, "accepted": int, "started": int, "failures": int, "spawn_failures": int, "replies": int,
     "reply_failures": int, "stderr_dropped": int, "sockets_mended": int, "refused": {name: int for name in REFUSALS},
-    "warm": (dict, type(None)),
+    "warm": (dict, type(None)), "cgroup": (dict, type(None)),
     "exits": {"ok": int, "failed": int, "stopped": int, "killed": int},
     "handler_seconds": TIMES, "accept_to_exec_seconds": TIMES}
 PROCESS = {"service": str, "pid": int, "kind": str, "peer": str, "age_seconds": NUMBER, "busy": (bool, type(None)),

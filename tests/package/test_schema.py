@@ -55,6 +55,12 @@ GOOD = {
         core = 0
         cpu = "unlimited"
         data = ["1M", "unlimited"] """,
+    "resources": """[resources]
+        memory_max = "64M"
+        memory_swap_max = "0K"
+        pids_max = 20
+        cpu_max = "150%"
+        leftovers = "end" """,
     "log": '[log]\nconnections = "all"',
 }
 
@@ -94,6 +100,8 @@ BAD = {
     "no such signal": 'stop_signal = "STOPP"',
     "signal zero": "stop_signal = 0",
     "three limits": "[rlimits]\nnofile = [1, 2, 3]",
+    "percentage without its sign": '[resources]\ncpu_max = "50"',
+    "percentage of nothing": '[resources]\ncpu_max = "0%"',
     "limit in words": '[rlimits]\nnofile = "many"',
     "number in quotes for a count": '[rlimits]\nnproc = "20"',
     "variable with a bad name": 'environment = { "A-B" = "1" }',
@@ -103,7 +111,7 @@ BAD = {
 # What each key is tried with.
 VALUES = ["true", "0", "1", "-1", "7", "99", "512", "70000", "10000000", "10000000000000", "0.5", "-0.5", "nan",
           '""', '"x"', '"0"', '"7"', '"022"', '"0888"', '"10s"', '"1h30m"', '"30m1h"', '"0s"', '"10 s"', '"1500ms"',
-          '"64K"', '"0K"', '"64k"', '"9T"', '"100/s"', '"0/s"', '"1000000/d"', '"1000001/m"', '"01/h"', '"30/w"',
+          '"64K"', '"50%"', '"050%"', '"0%"', '"0K"', '"64k"', '"9T"', '"100/s"', '"0/s"', '"1000000/d"', '"1000001/m"', '"01/h"', '"30/w"',
           '"TERM"', '"SIGTERM"', '"SIGTERMINATE"', '"unlimited"', '"10.0.0.0/8"', '"2001:db8::/032"', '"ten"',
           '"Mon-Fri 08:00-18:00"', '"08:00-24:00"', '"Monday 08:00-18:00"', '"24:00-08:00"', '"tcp://127.0.0.1:0"',
           '"/"', '"nobody"', "[]", '["sh"]', "[1]", '["10.0.0.0/8"]', "[1, 2]", '["1K", "unlimited"]', "[1, 2, 3]",

@@ -396,7 +396,10 @@ class Manager(TestCase):
         self.assertFalse((self.machine.root / UNIX.lstrip("/")).exists())
         self.assertTrue(self.answers("tcp://127.0.0.1:7132"))
 
-    def test_a_handler_that_outlived_a_crash_outlives_the_stop_too_and_kill_ends_it(self):
+    def test_a_handler_that_outlived_a_crash_ends_with_the_stop(self):
+        """The restarted superd has taken over its cgroup. Without cgroup v2 it outlives the stop too, and `systemctl
+        kill` ends it."""
+        before = self.machine.cursor()
         self.cat("cat", "tcp://127.0.0.1:7140")
         self.start()
         with connect("tcp://127.0.0.1:7140") as old, connect("tcp://127.0.0.1:7140") as second:
@@ -410,8 +413,10 @@ class Manager(TestCase):
                 self.assertEqual(reader.line(), b"hello")
                 self.machine.systemctl("stop", "superd")
                 self.assertEqual(reader.rest(), b"", "its own handler ends with superd")
-            old.sendall(b"still\n")
-            self.assertEqual(Reader(old).line(), b"still")
-            self.machine.systemctl("kill", "superd")
+            messages = [record["MESSAGE"] for record in self.machine.journal("_COMM=superd", since=before)]
+            if not any(message.startswith("services have cgroups of their own") for message in messages):
+                old.sendall(b"still\n")
+                self.assertEqual(Reader(old).line(), b"still")
+                self.machine.systemctl("kill", "superd")
             self.assertEqual(Reader(old).rest(), b"")
             self.assertEqual(Reader(second).rest(), b"")

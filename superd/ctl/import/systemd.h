@@ -34,9 +34,6 @@ bool is_sandbox_setting(std::string_view key);
 /// What of the unit becomes [sandbox].
 void map_sandbox(const Handler& handler, Imported& out, Import& import);
 
-/// What bounds its resources, as far as superd has a key for it. False: it is not such a setting.
-bool map_confinement(const unit::Assignment& one, Imported& out, Import& import);
-
 /// A setting whose counterpart is `key`, by the key's type. False: it is no value that superd could take.
 bool carry(const unit::Assignment& one, const conf::Key& key, Imported& out);
 

@@ -161,6 +161,7 @@ class HandlerMapper {
             {"RootDirectory", &HandlerMapper::set_root_directory},
             {"Type", &HandlerMapper::set_type},
             {"IgnoreSIGPIPE", &HandlerMapper::set_ignore_sigpipe},
+            {"KillMode", &HandlerMapper::set_kill_mode},
         };
         // These are handled above or below, or say what superd does anyway.
         constexpr std::array<std::string_view, 13> settled{
@@ -174,7 +175,7 @@ class HandlerMapper {
             if (!carry(one, *key, out_)) lost(one, "is not a value that superd could take");
             return;
         }
-        if (!map_confinement(one, out_, import_)) lost(one, why_lost(one.key));
+        lost(one, why_lost(one.key));
     }
 
     static std::string_view why_lost(std::string_view key) {
@@ -196,6 +197,13 @@ class HandlerMapper {
         const auto expanded = specifiers_.expand(value);
         if (!expanded) return lost(one, "has a specifier that superd cannot give a value");
         out_.set(to, std::string_view(*expanded), one.at);
+    }
+
+    /// Said by name, it is meant; left to its default, systemd's "control-group" is nobody's wish.
+    void set_kill_mode(const Assignment& one) {
+        const bool end = one.value == "control-group" || one.value == "mixed";
+        if (end) return out_.set("resources.leftovers", std::string_view("end"), one.at);
+        if (one.value != "process" && one.value != "none") lost(one, "is not a value that superd could take");
     }
 
     void set_working_directory(const Assignment& one) {

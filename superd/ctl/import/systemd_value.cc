@@ -24,6 +24,7 @@ bool carry_flag(const Assignment& one, const Key& key, Imported& out) {
 }
 
 bool carry_number(const Assignment& one, const Key& key, Imported& out) {
+    if (one.value == "infinity") return key.fallback.empty();
     std::int64_t value = 0;
     const char* end = one.value.data() + one.value.size();
     const auto [at, status] = std::from_chars(one.value.data(), end, value);
@@ -40,6 +41,7 @@ bool carry_span(const Assignment& one, const Key& key, Imported& out) {
 }
 
 bool carry_size(const Assignment& one, const Key& key, Imported& out) {
+    if (one.value == "infinity") return key.fallback.empty();
     const auto bytes = parse_size(one.value);
     // superd wants a unit.
     if (bytes) out.set(key.full_name(), std::string_view(format_size((*bytes + 1023) / 1024 * 1024)), one.at);
@@ -86,6 +88,7 @@ bool carry(const Assignment& one, const Key& key, Imported& out) {
             out.set(key.full_name(), std::string_view(one.value).substr(one.value.starts_with("SIG") ? 3 : 0), one.at);
             return true;
         case Type::text:
+        case Type::percent:
         case Type::octal:
         case Type::choice:
             out.set(key.full_name(), std::string_view(one.value), one.at);

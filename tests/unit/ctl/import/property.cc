@@ -169,7 +169,9 @@ Units systemd(Dice& dice) {
     assign(service, "Environment", dice.pick({"A=1", "\"B=x y\" C=3", "9=1", "PROTO=TCP", "\"open"}));
     assign(service, "PassEnvironment", dice.pick({"TZ", "A=B", "\"open"}));
     assign(service, "StandardOutput", dice.pick({"socket", "null", "journal"}));
-    assign(service, "MemoryMax", dice.pick(sizes));
+    for (const char* limit : {"MemoryMax", "MemoryHigh", "TasksMax", "CPUQuota", "CPUWeight", "IOWeight"})
+        assign(service, limit, dice.one_in(2) ? dice.pick(sizes) : dice.pick({"50%", "150%", "infinity", "7", "x"}));
+    assign(service, "KillMode", dice.pick({"process", "mixed", "control-group", "none", "x"}));
     assign(service, "NoNewPrivileges", dice.pick({"yes", "x"}));
     Units units;
     units.files = {{"a.socket", {"/u/a.socket", socket}},

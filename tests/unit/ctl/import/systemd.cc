@@ -337,6 +337,29 @@ TEST_CASE("systemd: protecting part of the kernel becomes protecting all of it, 
     CHECK(accepting("", "SystemCallArchitectures=native\nLockPersonality=yes\n").notes.empty());
 }
 
+TEST_CASE("systemd: limits of a unit's cgroup become [resources]") {
+    const Import import = accepting("",
+                                    "MemoryMax=1G\nMemoryHigh=512M\nMemorySwapMax=infinity\nTasksMax=20\n"
+                                    "CPUQuota=150%\nCPUWeight=50\nIOWeight=10\nKillMode=mixed\n");
+    const Imported& a = service(import, "a");
+    const std::map<std::string, std::string> expected{
+        {"memory_max", "\"1G\""}, {"memory_high", "\"512M\""}, {"pids_max", "20"},       {"cpu_max", "\"150%\""},
+        {"cpu_weight", "50"},     {"io_weight", "10"},         {"leftovers", "\"end\""},
+    };
+    for (const auto& [key, toml] : expected) {
+        INFO(key);
+        CHECK(value(a, "resources." + key) == toml);
+    }
+    CHECK_FALSE(a.has("resources.memory_swap_max"));
+    const Import others =
+        accepting("", "MemoryMax=50%\nTasksMax=10%\nCPUWeight=idle\nTasksMax=infinity\nKillMode=none\n");
+    for (const char* what : {"MemoryMax=50%: is not", "TasksMax=10%: is not", "CPUWeight=idle: is not"}) {
+        INFO(what);
+        CHECK(std::ranges::count_if(others.notes, [&](const auto& note) { return note.text.find(what) == 0; }) == 1);
+    }
+    CHECK_FALSE(service(others, "a").has("resources.leftovers"));
+}
+
 TEST_CASE("systemd: command lines: prefixes, quotes, escapes, variables") {
     CHECK(command("-/bin/a b")->argv == Words{"/bin/a", "b"});
     CHECK(command("@/bin/a name b")->program == "/bin/a");

@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: MIT
+"""What only a whole machine shows: limits of memory, processes and processor time, and systemd's side of it."""
+
+import os
+import re
+
+from harness import TestCase, definition
+
+from vm import Vm
+
+KILLS = 20 if os.environ.get("SUPERD_VM") == "whole" else 3
+# By bash alone, which the machine has: connects, sends a line, and reads one.
+ASK = "exec 3<>/dev/tcp/127.0.0.1/%d; echo %s >&3; IFS= read -r -t 60 -u 3 line; printf '%%s' \"$line\""
+LEAVES = """#!/bin/bash
+setsid bash -c 'trap "" TERM HUP INT; while :; do sleep 100; done' leaf </dev/null >/dev/null 2>&1 &
+echo "$$ $!"
+while read -r line; do echo "$line"; done
+"""
+
+
+class Machine(TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.vm = Vm()
+        cls.addClassCleanup(cls.vm.discard)
+
+    def setUp(self):
+        self.since = self.vm.time()
+        self.addCleanup(self.clean_up)
+
+    def clean_up(self):
+        self.vm.run("rm -rf /etc/superd/conf.d/*; systemctl kill -s KILL 'client*' 2>/dev/null; "
+                    "rm -rf /run/systemd/system/superd.service.d; systemctl daemon-reload; "
+                    "systemctl restart superd", 240)
+
+    def define(self, name, port, script, **keys):
+        self.vm.write(f"/srv/{name}", script)
+        self.vm.run(f"chmod 755 /srv/{name}")
+        self.vm.write(f"/etc/superd/conf.d/{name}.toml", definition(
+            listen=f"tcp://127.0.0.1:{port}", model="fork", exec=[f"/srv/{name}"], **keys))
+
+    def reload(self):
+        self.vm.run("superctl reload")
+
+    def ask(self, port, line="hello"):
+        return self.vm.run(ASK % (port, line))
+
+    def client(self, port):
+        """One that stays, in a unit of its own. Its first line is in /run/clientPORT-N."""
+        count = self.vm.run("ls /run/client-* 2>/dev/null | wc -l").strip()
+        file = f"/run/client-{count}"
+        self.vm.run(f"touch {file}; systemd-run --quiet --unit client-{count} bash -c "
+                    f"'exec 3<>/dev/tcp/127.0.0.1/{port}; IFS= read -r -u 3 line; echo \"$line\" >{file}; "
+                    "exec sleep 1000'")
+        return f"client-{count}", self.eventually(lambda: self.vm.run(f"cat {file}").strip(), "a handler's first line")
+
+    def group(self, name):
+        return f"/sys/fs/cgroup/system.slice/superd.service/s-{name}"
+
+    def told(self, text):
+        return self.eventually(lambda: [one for one in self.vm.messages(self.since) if text in one], text)
+
+    def test_limits_hold_and_are_told(self):
+        """memory_max ends a handler that takes too much; pids_max holds a fork bomb while another service answers; cpu_max
+        holds a busy one up. Each is told, counted, and changed by a reload while handlers run."""
+        self.define("hungry", 7001, "#!/bin/bash\nperl -e '$x = \"x\" x 200_000_000; print length $x'\necho $?\n",
+                    resources={"memory_max": "48M", "memory_swap_max": "0K"})
+        self.define("bomb", 7002, "#!/bin/bash\nbomb() { bomb | bomb & }\necho begun\nbomb 2>/dev/null\nsleep 1000\n",
+                    resources={"pids_max": 30}, stop_timeout="1s")
+        self.define("busy", 7003, "#!/bin/bash\necho begun\nwhile :; do :; done\n", resources={"cpu_max": "20%"})
+        self.define("honest", 7004, "#!/bin/bash\nread -r line\necho \"$line\"\n")
+        self.reload()
+        self.assertNotEqual(self.ask(7001), "0")
+        self.told("memory_max (48M) is reached")
+        self.assertRegex(self.vm.run("superctl status hungry"), r"[1-9]\d* killed for want of memory")
+
+        _, begun = self.client(7002)
+        self.assertEqual(begun, "begun")
+        self.told("pids_max (30) is reached")
+        self.assertLessEqual(int(self.vm.run(f"cat {self.group('bomb')}/pids.current")), 30)
+        for _ in range(3):
+            self.assertEqual(self.ask(7004), "hello")
+        self.vm.run("rm /etc/superd/conf.d/bomb.toml; superctl reload; superctl kill bomb || true")
+        self.eventually(lambda: self.vm.attempt(f"test -e {self.group('bomb')}")[0] != 0, "the bomb is gone")
+
+        self.client(7003)
+        self.eventually(lambda: "held up for" in self.vm.run("superctl status busy"), "it is held up")
+        used = r"usage_usec (\d+)"
+        before, after = (int(re.search(used, text).group(1)) for text in self.vm.run(
+            f"cat {self.group('busy')}/cpu.stat; sleep 5; echo; cat {self.group('busy')}/cpu.stat").split("\n\n"))
+        self.assertLess(after - before, 2_000_000)
+        metrics = self.vm.run("superctl metrics")
+        self.assertRegex(metrics, r'superd_throttled_seconds_total\{service="busy"\} [0-9.]*[1-9]')
+        self.assertRegex(metrics, r'superd_memory_bytes\{service="busy"\} [1-9]')
+
+        self.define("busy", 7003, "#!/bin/bash\necho begun\nwhile :; do :; done\n",
+                    resources={"cpu_max": "150%", "memory_max": "32M", "pids_max": 7})
+        self.reload()
+        files = [f"{self.group('busy')}/{name}" for name in ("cpu.max", "memory.max", "pids.max")]
+        self.assertEqual(self.vm.run("cat " + " ".join(files)).split(), ["150000", "100000", "33554432", "7"])
+        self.define("busy", 7003, "#!/bin/bash\necho begun\nwhile :; do :; done\n")
+        self.reload()
+        self.assertEqual(self.vm.run("cat " + " ".join(files)).split(), ["max", "100000", "max", "max"])
+        self.vm.run("superctl kill busy KILL")
+
+    def test_nothing_escapes_its_service(self):
+        """A process in a session of its own that ignores TERM is gone with its handler under leftovers = "end", and with
+        its service under "keep"."""
+        for name, port in (("end", 7005), ("keep", 7006)):
+            self.define(name, port, LEAVES, resources={"leftovers": name}, stop_timeout="1s")
+        self.reload()
+        lives = "kill -0 %s 2>/dev/null"
+        unit, pids = self.client(7005)
+        self.vm.run(f"systemctl stop {unit}")
+        self.eventually(lambda: self.vm.attempt(lives % pids.split()[1])[0] != 0, "it ends with its handler")
+        unit, pids = self.client(7006)
+        self.vm.run(f"systemctl stop {unit}")
+        self.eventually(lambda: self.vm.attempt(lives % pids.split()[0])[0] != 0, "the handler ends")
+        self.vm.run(lives % pids.split()[1])
+        self.vm.run("rm /etc/superd/conf.d/keep.toml; superctl reload")
+        self.eventually(lambda: self.vm.attempt(lives % pids.split()[1])[0] != 0, "it ends with its service")
+
+    def test_a_killed_superd_comes_back_over_living_handlers(self):
+        """systemd restarts it each time, though handlers are in groups below with controllers on; their limits hold
+        again, the earlier handlers are still there, and a stop of the unit ends them."""
+        self.define("it", 7007, "#!/bin/bash\necho $$\nexec sleep 1000\n", resources={"pids_max": 900})
+        self.reload()
+        handlers = []
+        for _ in range(KILLS):
+            handlers.append(self.client(7007)[1])
+            pid = self.vm.show("MainPID")
+            self.vm.run(f"kill -KILL {pid}")
+            self.eventually(lambda pid=pid: self.vm.show("MainPID") not in (pid, "0") and
+                            self.vm.attempt("superctl status")[0] == 0, "superd is back")
+        self.assertEqual(self.vm.show("NRestarts"), str(KILLS), self.vm.run("journalctl -u superd | tail -40"))
+        self.assertFalse([one for one in self.vm.messages(self.since) if "CGROUP" in one])
+        members = self.vm.run(f"cat {self.group('it')}/cgroup.procs").split()
+        self.assertEqual(sorted(members), sorted(handlers))
+        self.assertEqual(self.vm.run(f"cat {self.group('it')}/pids.max").strip(), "900")
+        self.vm.run("systemctl stop superd", 240)
+        for pid in handlers:
+            self.assertNotEqual(self.vm.attempt(f"kill -0 {pid}")[0], 0)
+
+    def test_the_manager_takes_the_delegation_away(self):
+        """superd serves on, and a reload says what has become of its limits."""
+        self.define("it", 7008, "#!/bin/bash\nread -r line\necho \"$line\"\n", resources={"pids_max": 50})
+        self.reload()
+        self.client_line = self.ask(7008)
+        self.vm.write("/run/systemd/system/superd.service.d/x.conf", "[Service]\nDelegate=no\n")
+        self.vm.run("systemctl daemon-reload; systemctl set-property --runtime superd.service CPUWeight=50")
+        for _ in range(3):
+            self.assertEqual(self.ask(7008), "hello")
+        self.assertEqual(self.vm.show("ActiveState"), "active")

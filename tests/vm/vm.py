@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: MIT
+"""A virtual machine with the distribution's own kernel and systemd, and superd in it from its package. Its root is in
+memory, it has no disk and no network but its loopback, and commands go in and out over a serial line."""
+
+import base64
+import json
+import os
+import pathlib
+import platform
+import re
+import resource
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+import unittest
+
+from harness import root
+
+# Runs each line that comes, a command in base64, and answers with its exit status and what it said.
+AGENT = """stty raw -echo -F /dev/ttyS1
+exec </dev/ttyS1 >/dev/ttyS1 2>/dev/null
+echo ready
+while read -r line; do
+    printf '%s' "$line" | base64 -d >/run/command
+    bash /run/command </dev/null >/run/said 2>&1
+    echo "$? $(base64 -w0 </run/said)"
+done
+"""
+UNIT = "[Service]\nExecStart=bash /agent\nOOMScoreAdjust=-1000\n"
+KERNEL = "linux-image-cloud-amd64"
+# Emulation works everywhere; KVM is not to be had on every machine that has /dev/kvm.
+BOOT_TIME = {"kvm": 60, "tcg": 240}
+PATIENCE = 120
+
+
+def kernel():
+    """The distribution's kernel, from its package; kept beside the root that the machine starts from."""
+    needed = subprocess.run(["apt-cache", "depends", "--important", KERNEL], text=True, check=False,
+                            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout
+    name = re.search(r"Depends: (linux-image-\S+)", needed)
+    if name is None:
+        raise unittest.SkipTest(f"apt does not know {KERNEL}")
+    kept = root.FOLDER / f"vm-{name.group(1)}"
+    if not kept.exists():
+        with tempfile.TemporaryDirectory(prefix="superd-kernel-", dir=root.FOLDER) as folder:
+            got = subprocess.run(["apt-get", "--quiet", "-o", "APT::Sandbox::User=root", "download", name.group(1)], cwd=folder, text=True, check=False,
+                                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+            if got.returncode != 0:
+                raise unittest.SkipTest(f"{name.group(1)} is not to be had: {got.stdout.strip().splitlines()[-1]}")
+            (package,) = pathlib.Path(folder).glob("*.deb")
+            root.run("dpkg-deb", "--extract", package, folder)
+            (image,) = pathlib.Path(folder).glob("boot/vmlinuz-*")
+            image.rename(kept)
+    return kept
+
+
+def image(folder):
+    """The root with superd's package installed, as an archive that the kernel unpacks into memory."""
+    tree, packed = pathlib.Path(folder, "root"), pathlib.Path(folder, "initrd")
+    tree.mkdir()
+    root.run("tar", "--extract", "--file", root.archive(), "--directory", tree)
+    for path in ("usr/share/doc", "usr/share/locale", "usr/share/man", "var/lib/apt/lists", "var/cache/apt"):
+        shutil.rmtree(tree / path, ignore_errors=True)
+    shutil.copy(root.PACKAGE, tree / "superd.deb")
+    root.run("chroot", tree, "dpkg", "--install", "/superd.deb")
+    (tree / "superd.deb").unlink()
+    (tree / "agent").write_text(AGENT)
+    (tree / "etc/systemd/system/agent.service").write_text(UNIT)
+    wanted = tree / "etc/systemd/system/multi-user.target.wants"
+    wanted.mkdir(exist_ok=True)
+    os.symlink("../agent.service", wanted / "agent.service")
+    for name in "e2scrub_reap.service", "apt-daily.timer", "apt-daily-upgrade.timer":
+        os.symlink("/dev/null", tree / "etc/systemd/system" / name)
+    with open(packed, "wb") as out:
+        names = subprocess.run(["find", ".", "-print0"], cwd=tree, check=True, stdout=subprocess.PIPE).stdout
+        subprocess.run(["cpio", "--null", "--create", "--format", "newc", "--quiet"], cwd=tree, input=names, check=True,
+                       stdout=out)
+    shutil.rmtree(tree)
+    return packed
+
+
+class Vm:
+    """Skips the test if it is not possible."""
+
+    def __init__(self):
+        self.qemu, self.line, self.folder, self.left = None, None, None, b""
+        if root.PACKAGE is None:
+            raise unittest.SkipTest(root.NO_PACKAGE)
+        if platform.machine() != "x86_64":
+            raise unittest.SkipTest("knows only x86-64's machine")
+        for program, package in (("qemu-system-x86_64", "qemu-system-x86"), ("cpio", "cpio")):
+            if not shutil.which(program):
+                raise unittest.SkipTest(f"needs {program}, from the package {package}")
+        root.archive()  # skips, where there can be none
+        image_of_kernel = kernel()
+        self.folder = tempfile.mkdtemp(prefix="superd-vm-")
+        try:
+            initrd = image(self.folder)
+            for accelerator in (["kvm"] if os.access("/dev/kvm", os.W_OK) else []) + ["tcg"]:
+                if self.boot(accelerator, image_of_kernel, initrd):
+                    return
+            console = pathlib.Path(self.folder, "console").read_text(errors="replace").strip().splitlines()[-5:]
+            raise AssertionError("the machine does not come up: " + " / ".join(console))
+        except BaseException:
+            self.discard()
+            raise
+
+    def boot(self, accelerator, image_of_kernel, initrd):
+        self.end()
+        agent, console = (pathlib.Path(self.folder, name) for name in ("agent", "console"))
+        words = ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
+                 "-machine", "q35", "-accel", accelerator, "-cpu", "max", "-smp", "1", "-m", "1024",
+                 "-kernel", image_of_kernel, "-initrd", initrd, "-append",
+                 "console=ttyS0 rdinit=/lib/systemd/systemd panic=-1 quiet mitigations=off systemd.getty_auto=no",
+                 "-serial", f"file:{console}", "-serial", f"unix:{agent},server=on,wait=off"]
+        with open(pathlib.Path(self.folder, "qemu"), "ab") as said:
+            self.qemu = subprocess.Popen(
+                ["setpriv", "--pdeathsig", "KILL", *words], stdin=subprocess.DEVNULL, stdout=said, stderr=said,
+                preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CORE, (0, 0)))
+        deadline = time.monotonic() + BOOT_TIME[accelerator]
+        while self.qemu.poll() is None and time.monotonic() < deadline:
+            if self.line is None:
+                self.connect(agent)
+            elif self.read_line(1) == b"ready":
+                return True
+            time.sleep(0.1)
+        return False
+
+    def connect(self, path):
+        line = socket.socket(socket.AF_UNIX)
+        try:
+            line.connect(os.fspath(path))
+            self.line = line
+        except OSError:
+            line.close()
+
+    def read_line(self, patience):
+        """nothing, if none comes in that time."""
+        deadline = time.monotonic() + patience
+        while b"\n" not in self.left:
+            self.line.settimeout(max(deadline - time.monotonic(), 0.01))
+            try:
+                part = self.line.recv(65536)
+            except TimeoutError:
+                return None
+            if not part:
+                return None
+            self.left += part
+        line, _, self.left = self.left.partition(b"\n")
+        return line.strip()
+
+    def attempt(self, command, patience=PATIENCE):
+        """Runs a command of bash: (exit status, all its output)."""
+        self.line.sendall(base64.b64encode(command.encode()) + b"\n")
+        answer = self.read_line(patience)
+        if answer is None:
+            raise AssertionError(f"no answer in {patience} s: {command}")
+        status, _, said = answer.partition(b" ")
+        return int(status), base64.b64decode(said).decode("utf-8", "replace")
+
+    def run(self, command, patience=PATIENCE):
+        status, said = self.attempt(command, patience)
+        if status != 0:
+            raise AssertionError(f"{command}: exit status {status}: {said[-2000:]}")
+        return said
+
+    def show(self, name, unit="superd.service"):
+        """A property as the manager has it."""
+        return self.run(f"systemctl show --property {name} --value {unit}").rstrip("\n")
+
+    def messages(self, since):
+        """What superd has logged since a moment of time()."""
+        said = self.run(f"journalctl --sync; journalctl --quiet --output json --unit superd --since @{since}")
+        return [str(json.loads(line).get("MESSAGE")) for line in said.splitlines()]
+
+    def time(self):
+        return self.run("date +%s.%6N").strip()
+
+    def write(self, path, text):
+        encoded = base64.b64encode(text.encode()).decode()
+        self.run(f"mkdir -p {os.path.dirname(path)}; printf %s {encoded} | base64 -d >{path}")
+
+    def end(self):
+        if self.line is not None:
+            self.line.close()
+        if self.qemu is not None:
+            self.qemu.kill()
+            self.qemu.wait()
+        self.line, self.qemu, self.left = None, None, b""
+
+    def discard(self):
+        self.end()
+        if self.folder is not None:
+            shutil.rmtree(self.folder)
