@@ -29,7 +29,7 @@ Launcher::Launcher(Engine& engine, Host& host, const conf::Service& definition)
     : engine_(engine), host_(host), definition_(definition), alarm_(engine.loop, [this] { ring(); }) {}
 
 Launcher::~Launcher() {
-    std::erase_if(engine_.children, [this](const auto& entry) { return entry.second == this; });
+    for (const pid_t pid : pids_) engine_.children.erase(pid);
     engine_.unanswered.erase(this);
 }
 
@@ -55,21 +55,25 @@ bool Launcher::serve(model::Client& client) try {
     return false;
 }
 
-void Launcher::start() {
+void Launcher::start() try {
     if (!engine_.launcher || (again_at_ && now() < *again_at_)) return;
     again_at_ = now() + backoff_.next();
     auto pair = proc::make_launch_channel();
     if (!pair) return;
+    pids_.reserve(pids_.size() + 1);
     channel_ = std::move(pair->ours);
     Result<void> watched = watch();
     if (watched)
         if (const auto pid = host_.start(*this, std::move(pair->theirs))) {
             pid_ = *pid;
             alive_ = true;
-            ++pids_;
+            pids_.push_back(pid_);
             since_ = now();
             return set_alarm();
         }
+    source_ = {};
+    channel_.reset();
+} catch (const std::bad_alloc&) {  // before there is one
     source_ = {};
     channel_.reset();
 }
@@ -161,7 +165,7 @@ void Launcher::hear_all(Duration most) {
 }
 
 void Launcher::exited(pid_t pid, int status) {
-    --pids_;
+    std::erase(pids_, pid);
     left_ = true;
     const auto failure = engine_.spawner.reaped(pid);
     if (pid != pid_) return;
@@ -230,7 +234,7 @@ Result<void> Launcher::go_on(const LauncherState& state, sys::Descriptors& descr
     engine_.children[state.pid] = this;
     pid_ = state.pid;
     alive_ = true;
-    ++pids_;
+    pids_.push_back(pid_);
     ready_ = true;
     since_ = now();
     return watch();

@@ -6,6 +6,7 @@
 #include <deque>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "base/backoff.h"
 #include "core/awaited.h"
@@ -47,8 +48,8 @@ class Launcher final : public ChildOwner, public Awaited {
     /// No longer in force: it goes after its last answer.
     void drain();
     void kill_all();
-    bool empty() const { return pids_ == 0 && asked_.empty() && cold_.empty(); }
-    std::size_t processes() const { return pids_; }
+    bool empty() const { return pids_.empty() && asked_.empty() && cold_.empty(); }
+    std::size_t processes() const { return pids_.size(); }
     /// 0: there is none that takes orders.
     pid_t pid() const { return ready_ ? pid_ : 0; }
     Instant since() const { return since_; }
@@ -90,9 +91,9 @@ class Launcher final : public ChildOwner, public Awaited {
     Engine& engine_;
     Host& host_;
     const conf::Service& definition_;
-    pid_t pid_ = 0;         ///< of the one with the channel
-    bool alive_ = false;    ///< it has not been reaped
-    std::size_t pids_ = 0;  ///< of superd-launch that have not been reaped
+    pid_t pid_ = 0;            ///< of the one with the channel
+    bool alive_ = false;       ///< it has not been reaped
+    std::vector<pid_t> pids_;  ///< of superd-launch that have not been reaped
     sys::GuardedFd channel_;
     sys::Source source_;
     bool ready_ = false;

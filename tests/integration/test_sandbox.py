@@ -3,8 +3,9 @@
 
 import os
 import pwd
+import shutil
 
-from harness import handler
+from harness import Reader, handler
 from sandboxing import PYTHON, TRY, SandboxCase, needs_root
 
 # ctypes finds no library where there is no shell to ask; the raw calls are enough.
@@ -246,6 +247,32 @@ class Keys(SandboxCase):
                 except OSError as error: print(error.errno)
             """).splitlines(), ["30", "opened", "13", "13"])
         self.assertTrue(os.path.exists(os.path.join(outer, "inner", "x")))
+
+    @needs_root
+    def test_below_a_root_directory(self):
+        """strict with root_directory: what is protected, private and writable lies below it."""
+        daemon = self.prepare()
+        root = daemon.path("root")
+        for name in "", "tmp", "proc", "home", "etc", "data":
+            os.mkdir(os.path.join(root, name))
+        shutil.copy(handler("probe"), os.path.join(root, "probe"))
+        with open(os.path.join(root, "home", "secret"), "w", encoding="ascii") as secret:
+            secret.write("secret")
+        self.box(daemon, {"preset": "strict", "read_write_paths": ["/data"]}, exec_=["/probe", "--hold"],
+                 root_directory=root)
+        daemon.start()
+        client = self.client(daemon.address("box"))
+        reader = Reader(client)
+        while reader.line() != b"end":
+            pass
+        pid = self.pids(daemon, "handler")[0]
+        with open(f"/proc/{pid}/mountinfo", encoding="ascii") as lines:
+            mounts = {line.split()[4]: (line.split()[5], line.split(" - ")[1].split()[0]) for line in lines}
+        self.assertIn("ro", mounts["/"][0].split(","))
+        self.assertIn("rw", mounts["/data"][0].split(","))
+        self.assertEqual((mounts["/tmp"][1], mounts["/proc"][1]), ("tmpfs", "proc"))
+        self.assertEqual(os.listdir(f"/proc/{pid}/root/home"), [])
+        self.assertIn("1", os.listdir(f"/proc/{self.holder(daemon)}/root/proc"))
 
     @needs_root
     def test_state_directory(self):
