@@ -16,8 +16,8 @@
 namespace superd::core {
 namespace {
 
-constexpr Duration kQuiet = std::chrono::seconds(10);
-constexpr Duration kAgain = std::chrono::milliseconds(100);
+constexpr Duration kOverAfter = std::chrono::seconds(10);
+constexpr Duration kKillAgain = std::chrono::milliseconds(100);
 constexpr std::size_t kMostTold = 65'536;
 
 std::string leaf_name(std::uint64_t leaf) {
@@ -56,20 +56,20 @@ ServiceCgroup::ServiceCgroup(Cgroups& all, std::string service, const Children& 
       leaves_(all.loop, [this] { try_leaves(); }),
       kill_(all.loop, [this] { kill_on(); }),
       idle_(all.loop, [this] { remove_idle(); }),
-      kills_(all.loop, kQuiet,
+      kills_(all.loop, kOverAfter,
              [this](std::uint64_t count, Duration lasted) {
                  all_.log.write(Level::notice,
                                 fmt::format("the kernel killed {} for want of memory in {}", counted(count, "process"),
                                             format_roughly(lasted)),
                                 {{"SERVICE", service_}, {"COUNT", count}});
              }),
-      refusals_(all.loop, kQuiet,
+      refusals_(all.loop, kOverAfter,
                 [this](std::uint64_t count, Duration lasted) {
                     all_.log.write(Level::notice,
                                    fmt::format("pids_max was reached {} times in {}", count, format_roughly(lasted)),
                                    {{"SERVICE", service_}, {"COUNT", count}});
                 }),
-      slow_(all.loop, kQuiet, [this](std::uint64_t count, Duration lasted) {
+      slow_(all.loop, kOverAfter, [this](std::uint64_t count, Duration lasted) {
           all_.log.write(Level::notice, fmt::format("memory_high was reached for {}", format_roughly(lasted)),
                          {{"SERVICE", service_}, {"COUNT", count}});
       }) {
@@ -268,7 +268,7 @@ void ServiceCgroup::kill() {
     if (!killed_at_) killed_at_ = now();
     ending_all_ = true;
     (void)group_.kill();
-    if (!kill_.set(now() + kAgain)) gave_up_ = true;
+    if (!kill_.set(now() + kKillAgain)) gave_up_ = true;
 }
 
 void ServiceCgroup::kill_on() {

@@ -25,7 +25,7 @@ constexpr int kDepth = 16;
 constexpr std::size_t kMostChildren = 65'536;
 constexpr std::size_t kMostText = std::size_t{1} << 20;
 /// How long taking memory back may take before it goes on without superd.
-constexpr Duration kPatience = std::chrono::milliseconds(100);
+constexpr Duration kTakingBack = std::chrono::milliseconds(100);
 
 /// A path in /proc/PID/mountinfo has some bytes in octal: "\040".
 std::string unescaped(std::string_view text) {
@@ -164,7 +164,7 @@ Result<void> Cgroup::write(const char* file, std::string_view value) const {
     // From Linux 6.16 on, O_NONBLOCK leaves it to the processes of the group to give memory back.
     const Fd fd(openat(fd_.get(), file, O_WRONLY | O_NONBLOCK | O_CLOEXEC));
     std::optional<Interruption> interruption;
-    if (std::string_view(file).starts_with("memory.")) interruption.emplace(kPatience);
+    if (std::string_view(file).starts_with("memory.")) interruption.emplace(kTakingBack);
     if (!fd || ::write(fd.get(), value.data(), value.size()) < 0)
         return fail_errno(fmt::format("{}/{}: {}", folder_, file, value), errno);
     return {};
