@@ -174,6 +174,22 @@ class Groups(CgroupCase):
             self.assertRegex(group, r"/s-it/h-\d+$")
             self.eventually(lambda pid=pid, left=left: self.gone(int(pid)) and self.gone(int(left)), "both are gone")
 
+    def test_handlers_in_a_sandbox_are_there_too(self):
+        """Those that a launcher starts, and under leftovers = "end" those that superd starts itself, in its sandbox's
+        own processes."""
+        daemon = self.prepare()
+        for leftovers in ("keep", "end"):
+            daemon.service(leftovers, listen=TCP, model="fork", sandbox={"preset": "strict"},
+                           exec=["sh", "-c", "sed -n s/^0:://p /proc/self/cgroup; exec cat"],
+                           resources={"leftovers": leftovers})
+        daemon.start()
+        for leftovers, inside in (("keep", r"/s-keep$"), ("end", r"/s-end/h-\d+$")):
+            clients = [self.client(daemon.address(leftovers)) for _ in range(5)]
+            for client in clients:
+                self.assertRegex(Reader(client).line().decode(), inside)
+                client.close()
+        self.eventually(lambda: not list(self.of_service(daemon, "end").glob("h-*")), "all leaves are gone")
+
     def test_an_upgrade_keeps_groups_and_leaves(self):
         """The successor knows which leaf belongs to which handler, and ends what is left with the service."""
         daemon = self.start("end", keys={"stop_timeout": "1s"})

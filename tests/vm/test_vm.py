@@ -142,10 +142,18 @@ class Machine(TestCase):
             self.assertNotEqual(self.vm.attempt(f"kill -0 {pid}")[0], 0)
 
     def test_the_manager_takes_the_delegation_away(self):
-        """superd serves on, and a reload says what has become of its limits."""
+        """superd serves on without limits, whether they go alone or the delegation as a whole; a reload sets them again
+        where it can."""
         self.define("it", 7008, "#!/bin/bash\nread -r line\necho \"$line\"\n", resources={"pids_max": 50})
         self.reload()
-        self.client_line = self.ask(7008)
+        self.assertEqual(self.ask(7008), "hello")
+        limit = f"cat {self.group('it')}/pids.max"
+        self.assertEqual(self.vm.run(limit).strip(), "50")
+        self.vm.run(f"echo -pids >{self.group('it')}/../cgroup.subtree_control")
+        self.assertNotEqual(self.vm.attempt(limit)[0], 0)
+        self.assertEqual(self.ask(7008), "hello")
+        self.reload()
+        self.assertEqual(self.vm.run(limit).strip(), "50")
         self.vm.write("/run/systemd/system/superd.service.d/x.conf", "[Service]\nDelegate=no\n")
         self.vm.run("systemctl daemon-reload; systemctl set-property --runtime superd.service CPUWeight=50")
         for _ in range(3):
