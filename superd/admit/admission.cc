@@ -50,6 +50,16 @@ Instant Admission::source_opens_at(const SourceKey& key) const {
     return source->bucket.ready_at(*limits_.per_source_rate);
 }
 
+const Debt* Admission::debt(const SourceKey& key) const {
+    const Source* source = sources_.find(key);
+    return source != nullptr ? &source->debt : nullptr;
+}
+
+void Admission::penalise(const SourceKey& key, Duration amount, const conf::Penalty& rules, Instant now) {
+    latest_ = now;
+    sources_.penalise(key, amount, rules, now);
+}
+
 Charge Admission::charge(const SourceKey& key, Instant now) {
     latest_ = now;
     ++in_use_;
@@ -74,7 +84,7 @@ Charge Admission::recharge(const SourceKey& key) {
 }
 
 Admission::Memory Admission::memory() const {
-    return {bucket_.full_at(), latest_, sources_.buckets()};
+    return {bucket_.full_at(), latest_, sources_.buckets(), sources_.owed(latest_)};
 }
 
 void Admission::remember(const Memory& memory) {
@@ -82,6 +92,7 @@ void Admission::remember(const Memory& memory) {
     latest_ = memory.latest;
     // With the zero time as now, get() does not forget sources that were restored just before.
     for (const auto& [key, full_at] : memory.sources) sources_.at(sources_.get(key, {})).bucket.set_full_at(full_at);
+    sources_.remember(memory.owed);
 }
 
 void Admission::leave(Sources::Index index) {

@@ -59,6 +59,10 @@ class Admission {
     /// When per_source_rate lets the next client of this source in.
     Instant source_opens_at(const SourceKey& source) const;
 
+    /// What this source has earned here. nullptr: nothing.
+    const Debt* debt(const SourceKey& source) const;
+    void penalise(const SourceKey& source, Duration amount, const conf::Penalty& rules, Instant now);
+
     /// Takes a place and tokens without looking whether there are any: the caller has looked. Sources are counted with
     /// or without a limit, since a reload may bring one. A `source` of kind none counts for no source.
     Charge charge(const SourceKey& source, Instant now);
@@ -67,6 +71,7 @@ class Admission {
     struct Memory {
         Instant full_at, latest;
         std::vector<std::pair<SourceKey, Instant>> sources;  ///< with the time at which each bucket is full
+        std::vector<Owed> owed;
     };
     Memory memory() const;
     void remember(const Memory& memory);

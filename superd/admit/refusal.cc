@@ -5,8 +5,8 @@ namespace superd::admit {
 
 const char* name_of(Refusal refusal) {
     static constexpr const char* kNames[kRefusals] = {
-        "instances",       "max_load",     "denied",         "time",         "per_source",  "rate",
-        "per_source_rate", "wait_timeout", "no_descriptors", "no_processes", "exec_failed", "gone"};
+        "instances",    "max_load",       "denied",       "time",        "per_source", "rate",   "per_source_rate",
+        "wait_timeout", "no_descriptors", "no_processes", "exec_failed", "gone",       "penalty"};
     return kNames[static_cast<std::size_t>(refusal)];
 }
 

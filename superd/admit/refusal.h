@@ -21,8 +21,9 @@ enum class Refusal {
     no_processes,     ///< attempts that found no free process or memory; the client waits
     exec_failed,      ///< its handler did not start
     gone,             ///< left before it was served
+    penalty,          ///< [penalty]: what its source has done
 };
-constexpr std::size_t kRefusals = 12;
+constexpr std::size_t kRefusals = 13;
 const char* name_of(Refusal);
 
 using Refusals = std::array<std::uint64_t, kRefusals>;

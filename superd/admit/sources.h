@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// What is remembered of each source: how many of its clients are being served, and its bucket.
+// What is remembered of each source: how many of its clients are being served, its bucket, and its penalty.
 //
-// A source without clients whose bucket is full again looks like one never seen, and is forgotten. The table holds at
-// most kMost sources beyond those with clients. When it is full, the fullest bucket of a few picked at random is
-// forgotten. The heaviest users are thus remembered longest: rotating addresses wipes out only the records of those
-// addresses, not the record of one that has used up its share.
+// A source without clients whose bucket is full again and whose penalty has run off looks like one never seen, and is
+// forgotten. The table holds at most kMost sources beyond those with clients. When it is full, of a few picked at
+// random the one with the least penalty is forgotten, and among equals that with the fullest bucket. The heaviest users
+// are thus remembered longest: rotating addresses wipes out only the records of those addresses, not the record of one
+// that has used up its share.
 
 #include <array>
 #include <cstdint>
@@ -15,6 +16,7 @@
 #include <vector>
 
 #include "admit/bucket.h"
+#include "admit/penalties.h"
 
 namespace superd::admit {
 
@@ -23,6 +25,7 @@ struct SourceKey {
     enum class Kind : std::uint8_t { none, ipv4, ipv6, uid, cid };
     Kind kind = Kind::none;
     std::array<std::uint8_t, 16> bytes{};
+    std::uint8_t bits = 0;  ///< of an address, where those of several lengths are together: Everywhere
     bool operator==(const SourceKey&) const = default;
 };
 
@@ -30,6 +33,13 @@ struct Source {
     SourceKey key;
     int in_use = 0;
     Bucket bucket;
+    Debt debt;
+};
+
+/// A source's penalty, for another process.
+struct Owed {
+    SourceKey key;
+    Instant runs_off_at{}, refused_until{};
 };
 
 class Sources {
@@ -51,6 +61,13 @@ class Sources {
     std::size_t size() const { return index_.size(); }
     /// When each bucket is full.
     std::vector<std::pair<SourceKey, Instant>> buckets() const;
+
+    void penalise(const SourceKey& key, Duration amount, const conf::Penalty& rules, Instant now);
+    /// How many are refused for their penalty.
+    std::size_t refused(Instant now) const;
+    /// The penalties that have not run off.
+    std::vector<Owed> owed(Instant now) const;
+    void remember(const std::vector<Owed>& owed);
 
   private:
     struct Hash {

@@ -53,6 +53,8 @@ class LimitsResolver {
             reject_own({"limits.per_source", "limits.rate", "limits.burst", "limits.per_source_rate",
                         "limits.per_source_burst", "limits.source_prefix_ipv4", "limits.source_prefix_ipv6"},
                        why);
+            reject_own({"log.usage"}, why);
+            service_.log_usage = false;
             reject_refusals(why);
             Limits seen;
             seen.instances = limits.instances;

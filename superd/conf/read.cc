@@ -90,6 +90,7 @@ void read_section(const std::string& section, const toml::Entry& entry, Scope sc
         errors.push_back({entry.value.spot.place(), wrong_type(section, "a table", entry.value)});
         return;
     }
+    draft.sections.emplace(section, entry.key);
     for (const auto& [name, inner] : entry.value.entries) {
         if (const Key* key = find_key(section, name)) {
             read_key(*key, inner, scope, draft, errors);

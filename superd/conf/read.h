@@ -22,6 +22,7 @@ struct Draft {
     std::string file;                                              ///< the file to name for a missing key
     std::map<std::string, const toml::Value*, std::less<>> given;  ///< valid values by full name
     std::set<std::string, std::less<>> broken;                     ///< full names of keys with a reported error
+    std::map<std::string, toml::Spot, std::less<>> sections;       ///< those that are there, even if empty
     Diagnostics warnings;
 
     /// nullptr: not given, or broken.

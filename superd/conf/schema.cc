@@ -182,6 +182,34 @@ std::vector<Row> access() {
     };
 }
 
+/// The section has an effect by being there, even if it is empty.
+Row threshold() {
+    Row key = field("threshold", duration(0s, 1000 * day), "Clients of a source with a higher penalty are refused",
+                    FIELD(penalty->threshold));
+    key.same = [](const Service& a, const Service& b) {
+        return a.penalty->on == b.penalty->on && a.penalty->threshold == b.penalty->threshold;
+    };
+    return key;
+}
+
+std::vector<Row> penalty() {
+    const Shape cost = duration(0s, 1000 * day);
+    return {
+        field("failed", cost, "What a handler costs that ends with another status than 0", FIELD(penalty->failed)),
+        field("crashed", cost, "What a handler costs that ends by a signal", FIELD(penalty->crashed)),
+        field("refused", cost,
+              "What a client costs that access.allow, access.deny, per_source or per_source_rate keeps out",
+              FIELD(penalty->refused)),
+        field("touched", cost, "What each connection costs, so that a service that nobody honest asks for is a sensor",
+              FIELD(penalty->touched))
+            .xinetd({"deny_time"}),
+        threshold(),
+        field("max", duration(1us, 1000 * day), "A penalty is never more than this", FIELD(penalty->max)),
+        field("exempt", "Prefixes that no penalty applies to; by default 127.0.0.0/8 and ::1", FIELD(penalty->exempt)),
+        field("everywhere", "Whether what a source earns here counts at every service", FIELD(penalty->everywhere)),
+    };
+}
+
 std::vector<Row> prefork() {
     return {
         field("warm",
@@ -346,6 +374,8 @@ std::vector<Row> log() {
         field("connections", "Which connections are logged: failures are refusals and abnormal ends",
               FIELD(log_connections))
             .xinetd({"log_on_success", "log_on_failure"}),
+        field("usage", "Whether to add to the line of an ended connection what it has used: CPU, memory, bytes, RTT",
+              FIELD(log_usage)),
         field("stderr_rate", {Type::rate}, "Lines of handlers' stderr logged per unit of time; more are dropped",
               FIELD(stderr_rate.interval)),
         field("stderr_burst", integer(1, 1'000'000), "Lines that may come at once before stderr_rate applies",
@@ -369,6 +399,7 @@ const std::vector<Key>& keys() {
         add("prefork", prefork());
         add("delayed", delayed());
         add("access", access());
+        add("penalty", penalty());
         add("rlimits", rlimits());
         add("sandbox", sandbox());
         add("resources", resources());

@@ -52,6 +52,7 @@ void Service::settle() {
     limits.settle();
     access.settle();
     prefork.settle();
+    penalty.settle();
     sandbox.settle();
     resources.settle();
 }

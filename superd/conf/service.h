@@ -16,6 +16,7 @@
 #include "base/boxed.h"
 #include "base/names.h"
 #include "base/time.h"
+#include "conf/penalty.h"
 #include "conf/resources.h"
 #include "conf/sandbox.h"
 #include "sys/identity.h"
@@ -184,10 +185,12 @@ struct Service {
     Boxed<Limits> limits;
     Boxed<Access> access;
     Boxed<Prefork> prefork;
+    Boxed<Penalty> penalty;
     Boxed<Sandbox> sandbox;
     Boxed<Resources> resources;
     Duration delay = std::chrono::milliseconds(250);
     LogConnections log_connections = LogConnections::failures;
+    bool log_usage = false;                                  ///< what each client has cost
     Rate stderr_rate{std::chrono::milliseconds(1), 10'000};  ///< lines of handlers' stderr that go into the log
     bool operator==(const Service&) const = default;
 

@@ -41,6 +41,8 @@ void resolve_limits(Draft& draft, const Context& context, Diagnostics& errors);
 
 /// [resources]: which of them superd's own cgroup allows.
 void resolve_resources(Draft& draft, const Context& context, Diagnostics& errors);
+/// [penalty], and what it means together with [limits]. After resolve_limits().
+void resolve_penalty(Draft& draft, const Context& context, Diagnostics& errors);
 
 /// The handler: identity, folders, program, environment, resource limits.
 void resolve_handler(Draft& draft, const Context& context, Diagnostics& errors);

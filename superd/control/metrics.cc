@@ -115,6 +115,28 @@ void cgroup_families(Text& text, const std::vector<core::ServiceReport>& all) {
     tell([](const Group& group) { return Count(group.events.pids_max); });
 }
 
+/// Of services that measure what their handlers use.
+void usage_families(Text& text, const std::vector<core::ServiceReport>& all) {
+    const auto each = [&](auto&& sample) {
+        for (const auto& service : all)
+            if (service.tells_usage) sample(fmt::format("service=\"{}\"", service.name), service.stats.usage);
+    };
+    const auto seconds = [](Duration value) { return std::chrono::duration<double>(value).count(); };
+    text.family("superd_handler_cpu_seconds", "counter", "Processor time of ended handlers.", "seconds");
+    each([&](const auto& label, const auto& usage) {
+        text.sample(label + ",mode=\"user\"", seconds(usage.user));
+        text.sample(label + ",mode=\"system\"", seconds(usage.system));
+    });
+    text.family("superd_handler_memory_peak_bytes", "gauge", "The most memory that one ended handler had.", "bytes");
+    each([&](const auto& label, const auto& usage) { text.sample(label, usage.memory); });
+    text.family("superd_received_bytes", "counter", "Bytes from TCP clients of ended handlers.", "bytes");
+    each([&](const auto& label, const auto& usage) { text.sample(label, usage.in); });
+    text.family("superd_sent_bytes", "counter", "Bytes that ended handlers wrote to TCP clients.", "bytes");
+    each([&](const auto& label, const auto& usage) { text.sample(label, usage.out); });
+    text.family("superd_retransmits", "counter", "TCP segments sent again to clients of ended handlers.");
+    each([&](const auto& label, const auto& usage) { text.sample(label, usage.retransmits); });
+}
+
 void tell_daemon(Text& text, const core::DaemonReport& daemon) {
     text.family("superd_build_info", "gauge", "The running superd.");
     text.sample("version=\"" SUPERD_VERSION "\"", 1);
@@ -134,6 +156,9 @@ void tell_daemon(Text& text, const core::DaemonReport& daemon) {
     text.sample("", daemon.descriptor_limit);
     text.family("superd_log_lines_lost", "counter", "Log lines that the log's reader did not take in time.");
     text.sample("", daemon.log_lines_lost);
+    text.family("superd_sources_penalised_everywhere", "gauge",
+                "Sources that every service refuses for their penalty.");
+    text.sample("", daemon.penalised);
     text.family("superd_child_processes", "gauge", "Processes that superd has started and that still run.");
     text.sample("", daemon.processes);
 }
@@ -182,6 +207,17 @@ class Services {
             for (std::size_t i = 0; i < admit::kRefusals; ++i)
                 text_.sample(fmt::format("{},reason=\"{}\"", label, admit::name_of(static_cast<admit::Refusal>(i))),
                              service.refused[i]);
+        });
+        text_.family("superd_penalties", "counter", "What clients have earned their sources, by reason.");
+        each([&](const auto& service, const std::string& label) {
+            for (std::size_t i = 0; i < admit::kOffences; ++i)
+                if (service.penalises)
+                    text_.sample(fmt::format("{},reason=\"{}\"", label, name_of(static_cast<admit::Offence>(i))),
+                                 service.offences[i]);
+        });
+        text_.family("superd_sources_penalised", "gauge", "Sources refused for their penalty.");
+        each([&](const auto& service, const std::string& label) {
+            if (service.penalises) text_.sample(label, service.penalised);
         });
         text_.family("superd_exits", "counter", "Ended handlers and pool workers, by kind of exit.");
         each([&](const auto& service, const std::string& label) {
@@ -233,6 +269,7 @@ std::string metrics_text(const core::Operations& superd, MetricsFormat format) {
     services.tell_counts();
     warm_families(text, all);
     cgroup_families(text, all);
+    usage_families(text, all);
     services.tell_reasons();
     services.tell_times();
     return std::move(text).take();

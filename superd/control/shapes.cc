@@ -27,6 +27,15 @@ Json by_name(const Counts& counts) {
     return all;
 }
 
+Json to_json(const core::Usage& usage) {
+    return {{"user_seconds", seconds(usage.user)},
+            {"system_seconds", seconds(usage.system)},
+            {"memory_peak", usage.memory},
+            {"bytes_in", usage.in},
+            {"bytes_out", usage.out},
+            {"retransmits", usage.retransmits}};
+}
+
 Json to_json(const core::WarmReport& warm) {
     Json facts;
     if (warm.parked)
@@ -71,6 +80,7 @@ Json to_json(const core::DaemonReport& report) {
             {"stopping", report.stopping},
             {"services", report.services},
             {"handlers", report.handlers},
+            {"penalised", report.penalised},
             {"processes", report.processes},
             {"reloads", {{"done", report.reloads}, {"refused", report.reloads_refused}}},
             {"upgrades",
@@ -114,6 +124,9 @@ Json to_json(const core::ServiceReport& report) {
             {"stderr_dropped", stats.stderr_dropped},
             {"sockets_mended", stats.sockets_mended},
             {"refused", std::move(refused)},
+            {"penalised", report.penalised},
+            {"penalties", by_name<admit::Offence>(report.offences)},
+            {"usage", report.tells_usage ? to_json(stats.usage) : Json()},
             {"warm", report.warm ? to_json(*report.warm) : Json()},
             {"cgroup", report.cgroup ? to_json(*report.cgroup) : Json()},
             {"exits",

@@ -20,6 +20,7 @@ namespace superd::core {
 
 struct Child : ChildRecord {
     admit::Charge charge;
+    sys::GuardedFd connection;                ///< handler: a copy, for what goes over it ([log] usage)
     sys::GuardedFd pair;                      ///< parked: to hand over; worker: reports
     std::unique_ptr<proc::WarmProcess> warm;  ///< parked: a handler that waits for the connection alone
     sys::Source pair_source;                  ///< of either

@@ -2,6 +2,7 @@
 #pragma once
 // The object that learns what happens to a process of superd's.
 
+#include <sys/resource.h>
 #include <sys/types.h>
 
 #include <optional>
@@ -13,8 +14,8 @@ namespace superd::core {
 class ChildOwner {
   public:
     virtual ~ChildOwner() = default;
-    /// It has been reaped, and Engine::children no longer knows it.
-    virtual void exited(pid_t pid, int status) = 0;
+    /// It has been reaped, and Engine::children no longer knows it. `used`: as wait4(2) says.
+    virtual void exited(pid_t pid, int status, const rusage& used) = 0;
     /// Follows exited(), even if memory ran out there. The owner may end in it.
     virtual void after_exit() {}
     /// Its exec took too long, and it is killed.

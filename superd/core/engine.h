@@ -10,6 +10,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "admit/everywhere.h"
 #include "base/counted.h"
 #include "base/log.h"
 #include "core/reserve.h"
@@ -51,6 +52,7 @@ struct Engine {
     sys::Fd launcher = {};                   ///< superd-launch; likewise
     sys::FileWatches file_watches{loop};     ///< for all services
     Cgroups* cgroups = nullptr;              ///< none in some tests
+    admit::Everywhere everywhere = {};       ///< penalties that count at all of them
 };
 
 }  // namespace superd::core

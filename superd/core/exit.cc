@@ -2,6 +2,7 @@
 #include "core/exit.h"
 
 #include <fmt/format.h>
+#include <signal.h>
 #include <sys/wait.h>
 
 #include "base/signal.h"
@@ -45,6 +46,12 @@ model::End Exit::end(bool unread, bool counts_requests) const {
     const bool may_have_served =
         child_.kind == Kind::worker && status_ == 0 && !failure_ && !child_.reports.any() && counts_requests;
     return may_have_served ? model::End::hasty : model::End::badly;
+}
+
+std::optional<admit::Offence> Exit::offence() const {
+    if (child_.kind != Kind::handler || failure_ || for_memory_ || !is_abnormal()) return std::nullopt;
+    if (!by_signal()) return admit::Offence::failed;
+    return number() == SIGPIPE ? std::nullopt : std::optional(admit::Offence::crashed);
 }
 
 void Exit::count(Stats& stats) const {

@@ -8,6 +8,7 @@
 #include <string>
 #include <utility>
 
+#include "admit/penalties.h"
 #include "core/child_record.h"
 #include "core/stats.h"
 #include "model/model.h"
@@ -49,6 +50,9 @@ class Exit {
     /// What the model gets. `unread`: owners keep leaving the datagram that they are started for. `counts_requests`: it
     /// must leave after a number of requests.
     model::End end(bool unread, bool counts_requests) const;
+    /// What it earns the client. nullopt: nothing, since the handler has ended well, as it was told, for a reason that
+    /// is not the client's, or because the client had left (SIGPIPE).
+    std::optional<admit::Offence> offence() const;
 
     void count(Stats& stats) const;
 

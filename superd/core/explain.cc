@@ -105,7 +105,7 @@ intake::Explanation Service::explain(const sys::Address& client, std::optional<u
         traffic_->intake.explain(client, uid, seen, kind, out.steps);
     } else if (const conf::Service* definition = this->definition()) {
         Onlooker onlooker(*this);
-        intake::Intake as_it_would_be(engine_.loop, engine_.log, name_, onlooker);
+        intake::Intake as_it_would_be(engine_.loop, engine_.log, name_, onlooker, engine_.everywhere);
         as_it_would_be.configure(*definition);
         as_it_would_be.explain(client, uid, seen, kind, out.steps);
     }

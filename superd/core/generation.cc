@@ -182,7 +182,7 @@ void Generation::when_idle() {
     (void)idle_.enable_once();
 }
 
-void Generation::exited(pid_t pid, int status) {
+void Generation::exited(pid_t pid, int status, const rusage& used) {
     if (launches_) launches_->launcher.listen();  // it may have told that it could not execute its program
     const auto at = children_.find(pid);
     if (at == children_.end()) return;
@@ -197,7 +197,7 @@ void Generation::exited(pid_t pid, int status) {
     auto how = model::End::well;
     std::exception_ptr no_memory;
     try {
-        how = conclude(pid, child, status);
+        how = conclude(pid, child, status, used);
     } catch (const std::bad_alloc&) {
         no_memory = std::current_exception();  // a model that still knows this child would wait for it for ever
     }
@@ -208,16 +208,19 @@ void Generation::exited(pid_t pid, int status) {
     if (no_memory) std::rethrow_exception(no_memory);
 }
 
-model::End Generation::conclude(pid_t pid, Child& child, int status) {
+model::End Generation::conclude(pid_t pid, Child& child, int status, const rusage& used) {
     Exit end(child, status, failure_of(pid, child), now());
     if (ServiceCgroup* const group = end.may_be_for_memory() ? host_.cgroup() : nullptr)
         end.note_for_memory(group->explains_kill());
     if (end.failure() && end.failure()->step == proc::Step::cgroup)
         if (ServiceCgroup* const group = host_.cgroup()) (void)group->blames({"enter it", end.failure()->code});
     if (!end.failure() && child.kind != Kind::parked) host_.has_started(child.started);
-    if (!end.is_scarcity()) end.failure() ? log_failure(pid, child, *end.failure()) : log_exit(pid, child, end);
+    if (!end.is_scarcity()) end.failure() ? log_failure(pid, child, *end.failure()) : log_exit(pid, child, end, used);
     take_back(child, end);
     if (const auto well = end.started_well()) host_.start_went(*well, end.failure().has_value());
+    // Once it is known whether this very end has put the service into back-off.
+    if (const auto what = child.relay ? std::nullopt : end.offence())
+        if (const auto source = child.charge.source()) host_.offended(child.peer, *source, *what);
     const bool unread = child.kind == Kind::owner && left_unread(child);
     if (end.by_signal() && !end.as_told() && child.copy_of != 0) copy_ended(child.copy_of, end.number());
     return end.end(unread, definition_.prefork->max_requests.has_value());
@@ -262,20 +265,33 @@ void Generation::log_failure(pid_t pid, const Child& child, const proc::SpawnFai
                        {"CHILD_PID", pid}});
 }
 
-void Generation::log_exit(pid_t pid, const Child& child, const Exit& end) {
+/// nullopt: it is not asked for, or this was no handler.
+std::optional<HandlerUsage> Generation::usage_of(const Child& child, const rusage& used) const {
+    if (!definition_.log_usage || child.kind != Kind::handler) return std::nullopt;
+    rusage own{};
+    getrusage(RUSAGE_SELF, &own);
+    return HandlerUsage(used, own, child.copy_of != 0,
+                        child.connection ? net::tcp_usage(child.connection.get()) : std::nullopt);
+}
+
+void Generation::log_exit(pid_t pid, const Child& child, const Exit& end, const rusage& used) {
     end.count(host_.stats());
+    const auto usage = usage_of(child, used);
+    if (usage) usage->add_to(host_.stats().usage);
     const bool all = definition_.log_connections == conf::LogConnections::all && child.kind != Kind::parked;
     if (definition_.log_connections == conf::LogConnections::none || (!end.is_abnormal() && !all)) return;
     const auto age = std::chrono::floor<std::chrono::milliseconds>(end.lived());
+    std::vector<Field> fields = {{"SERVICE", definition_.name},
+                                 {"PEER", child.peer.text()},
+                                 {"CHILD_PID", pid},
+                                 {"STATUS", end.number()},
+                                 {"ENDED", end.by_signal() ? "signal" : "exit"},
+                                 {"DURATION_USEC", end.lived().count()}};
+    if (usage) usage->add_to(fields);
     engine_.log.write(end.is_abnormal() ? Level::notice : Level::info,
-                      fmt::format("{}{} {} ended after {}: {}", prefix(child), name_of(child.kind), pid,
-                                  format_roughly(age), end.how()),
-                      {{"SERVICE", definition_.name},
-                       {"PEER", child.peer.text()},
-                       {"CHILD_PID", pid},
-                       {"STATUS", end.number()},
-                       {"ENDED", end.by_signal() ? "signal" : "exit"},
-                       {"DURATION_USEC", end.lived().count()}});
+                      fmt::format("{}{} {} ended after {}: {}{}", prefix(child), name_of(child.kind), pid,
+                                  format_roughly(age), end.how(), usage ? usage->text() : ""),
+                      fields);
 }
 
 void Generation::report(std::vector<ProcessReport>& out, std::size_t most, bool former) const {

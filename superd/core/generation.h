@@ -55,7 +55,7 @@ class Generation final : public model::Host, public ChildOwner {
     void stop();
     void kill_all();
 
-    void exited(pid_t pid, int status) override;
+    void exited(pid_t pid, int status, const rusage& used) override;
     void after_exit() override;
     /// Adds the report of each child, until `out` holds `most`.
     void report(std::vector<ProcessReport>& out, std::size_t most, bool former) const;
@@ -182,12 +182,16 @@ class Generation final : public model::Host, public ChildOwner {
     bool read_reports(Child& child, bool& open);
     /// Why it did not reach its program, if it did not.
     /// Reports to the log and the service what its end means, and returns what the model must know.
-    model::End conclude(pid_t pid, Child& child, int status);
+    model::End conclude(pid_t pid, Child& child, int status, const rusage& used);
     std::optional<proc::SpawnFailure> failure_of(pid_t pid, Child& child);
     /// The client of a handler that could not be started is back.
     void take_back(Child& child, Exit& end);
     void log_failure(pid_t pid, const Child& child, const proc::SpawnFailure& failure);
-    void log_exit(pid_t pid, const Child& child, const Exit& end);
+    void log_exit(pid_t pid, const Child& child, const Exit& end, const rusage& used);
+    std::optional<HandlerUsage> usage_of(const Child& child, const rusage& used) const;
+    /// A copy of its connection, if that is to be told of. None where descriptors become scarce: clients need them
+    /// more.
+    sys::GuardedFd copy_for_usage(const model::Client& client) const;
 
     Engine& engine_;
     GenerationHost& host_;

@@ -61,6 +61,10 @@ class GenerationHost {
     virtual void could_not_start(Instant began, std::string why) = 0;
     virtual void has_started(Instant began) = 0;
 
+    /// A handler's end that its client has to answer for, unless the service itself is in trouble. `source`: as the
+    /// handler's charge says.
+    virtual void offended(const sys::Address& peer, const admit::SourceKey& source, admit::Offence what) = 0;
+
     /// A child of `generation` with a listening socket left: what can be corrected on the socket, is corrected at once.
     virtual void socket_came_back(const Generation& generation) = 0;
     /// A child of `generation` left. If it was the last, the generation may end here.

@@ -30,6 +30,7 @@ GenerationState Generation::write_down(sys::Descriptors& descriptors) {
         out.record = child;
         out.place = child.charge.source();
         out.pair = descriptors.keep(child.pair);
+        out.connection = descriptors.keep(child.connection);
         if (child.warm) out.warm = child.warm->keep(descriptors);
         if (child.relay) out.relay = child.relay->write_down(descriptors);
     }
@@ -50,6 +51,7 @@ Result<void> Generation::take_in(const ChildState& state, sys::Descriptors& desc
     static_cast<ChildRecord&>(child) = state.record;
     if (state.place) child.charge = host_.admission().recharge(*state.place);
     child.pair = descriptors.claim(state.pair);
+    child.connection = descriptors.claim(state.connection);
     if (state.warm)
         child.warm = std::make_unique<proc::WarmProcess>(proc::WarmProcess::go_on(*state.warm, descriptors));
     if (state.relay) {

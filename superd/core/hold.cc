@@ -141,7 +141,7 @@ void Hold::ring() {
     changed_();
 }
 
-void Hold::exited(pid_t pid, int status) {
+void Hold::exited(pid_t pid, int status, const rusage&) {
     std::erase(pids_, pid);
     const auto failure = engine_.spawner.reaped(pid);
     if (pid == holder_) return lost(pid, status);

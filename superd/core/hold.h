@@ -39,7 +39,7 @@ class Hold final : public ChildOwner {
     /// Why it is not ready; "" if it has not been tried yet.
     const std::string& trouble() const { return trouble_; }
 
-    void exited(pid_t pid, int status) override;
+    void exited(pid_t pid, int status, const rusage& used) override;
     void after_exit() override;
     void overdue(pid_t pid) override;
 

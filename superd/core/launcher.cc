@@ -164,7 +164,7 @@ void Launcher::hear_all(Duration most) {
     over();
 }
 
-void Launcher::exited(pid_t pid, int status) {
+void Launcher::exited(pid_t pid, int status, const rusage&) {
     std::erase(pids_, pid);
     left_ = true;
     const auto failure = engine_.spawner.reaped(pid);

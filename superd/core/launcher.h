@@ -57,7 +57,7 @@ class Launcher final : public ChildOwner, public Awaited {
     /// Reads what has been told, and leaves what follows from it for later.
     void listen();
     void hear_all(Duration most) override;
-    void exited(pid_t pid, int status) override;
+    void exited(pid_t pid, int status, const rusage& used) override;
     void after_exit() override;
     void overdue(pid_t pid) override;
 

@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "admit/penalties.h"
 #include "admit/refusal.h"
 #include "base/names.h"
 #include "conf/diagnostic.h"
@@ -55,6 +56,10 @@ struct ServiceReport {
     int limit = 0;
     Stats stats;
     admit::Refusals refused{};
+    bool penalises = false;
+    std::size_t penalised = 0;  ///< sources that are refused for what they did here
+    admit::Offences offences{};
+    bool tells_usage = false;
     std::optional<WarmReport> warm;      ///< where its handlers are to be warm
     std::optional<CgroupReport> cgroup;  ///< where they have a control group, and there has been one
 };
@@ -77,6 +82,7 @@ struct DaemonReport {
     std::time_t started = 0;
     Duration uptime{};
     std::size_t services = 0, handlers = 0, processes = 0;
+    std::size_t penalised = 0;  ///< sources that every service refuses
     std::uint64_t reloads = 0, reloads_refused = 0;
     std::uint64_t upgrades = 0, upgrades_refused = 0;
     bool upgrading = false;

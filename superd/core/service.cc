@@ -313,6 +313,12 @@ void Service::start_went(bool well, bool certain) {
     reconcile();
 }
 
+void Service::offended(const sys::Address& peer, const admit::SourceKey& source, admit::Offence what) {
+    // Not only while clients wait: until a handler works, it is not known whose fault it is.
+    const bool failing = traffic().throttle.tries() > 0;
+    if (!failing && !backing_off()) traffic_->intake.penalise(peer, source, what);
+}
+
 std::optional<model::Client> Service::take(std::size_t listener) {
     if (backing_off()) return std::nullopt;
     intake::Intake& intake = traffic().intake;

@@ -73,6 +73,7 @@ class Service final : public intake::Host, public GenerationHost {
         std::move(client.charge).undo();
         traffic().intake.refuse(std::move(client), admit::Refusal::exec_failed);
     }
+    void offended(const sys::Address& peer, const admit::SourceKey& source, admit::Offence what) override;
     void socket_came_back(const Generation& generation) override;
     /// The same for all sockets, or only for those that others have had; and replaces those that need it by a new
     /// socket next to the old one.

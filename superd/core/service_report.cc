@@ -44,6 +44,8 @@ ServiceReport Service::report() const {
         out.limit = definition->limits->instances;
         out.preset = conf::name_of(definition->sandbox->preset);
         out.left_out = definition->sandbox->left_out;
+        out.penalises = definition->penalty->on;
+        out.tells_usage = definition->log_usage;
     }
     for (Port* port : ports_) out.listeners.push_back({port->uri(), port->listener() != nullptr && !port->trouble()});
     out.handlers = running();
@@ -56,6 +58,8 @@ ServiceReport Service::report() const {
     out.stalled = traffic_->intake.stalled();
     out.stats = traffic_->stats;
     out.refused = traffic_->intake.refusals().counts();
+    out.penalised = traffic_->intake.penalised();
+    out.offences = traffic_->intake.offences();
     return out;
 }
 

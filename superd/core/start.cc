@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -165,6 +166,7 @@ Result<pid_t> Generation::try_serve(model::Client& client) {
         launch.descriptors.push_back(std::move(child.relay->output));
         launch.number = {0, 1};
     } else {
+        child.connection = copy_for_usage(client);
         launch.descriptors.push_back(std::move(client.connection));
         launch.number = {0, 0};
     }
@@ -283,8 +285,20 @@ bool Generation::hand_over(pid_t pid, model::Client& client) {
     return true;
 }
 
+sys::GuardedFd Generation::copy_for_usage(const model::Client& client) const {
+    const int family = client.local.family();
+    if (!definition_.log_usage || !client.connection || (family != AF_INET && family != AF_INET6)) return {};
+    sys::GuardedFd copy(fcntl(client.connection.get(), F_DUPFD_CLOEXEC, sys::Fd::kLongLived));
+    rlimit limit{};
+    getrlimit(RLIMIT_NOFILE, &limit);
+    // The lowest free number: with most in use it is high.
+    if (static_cast<rlim_t>(copy.get()) >= limit.rlim_cur - limit.rlim_cur / 4) copy.reset();
+    return copy;
+}
+
 /// It has its client, and superd needs the connection no longer.
 void Generation::began(pid_t pid, Child& child, model::Client& client) {
+    child.connection = copy_for_usage(client);
     client.connection.reset();
     child.kind = Kind::handler;
     child.peer = std::move(client.peer);  // a copy might find no memory

@@ -41,6 +41,7 @@ struct ChildState {
     ChildRecord record;
     std::optional<admit::SourceKey> place;  ///< its place in the counts
     int pair = -1;
+    int connection = -1;  ///< for what goes over it: [log] usage
     std::optional<RelayState> relay;
     std::optional<proc::WarmProcess::Kept> warm;
 };
@@ -126,6 +127,7 @@ struct State {
     std::vector<sys::Names::Answer> names;       ///< looked up for the definitions
     std::uint64_t log_lost = 0, log_untold = 0;  ///< records of the log
     std::string cgroup;                          ///< the folder that services have theirs in, or ""
+    std::vector<admit::Owed> everywhere;         ///< penalties that count at every service
     std::vector<std::string> stored;             ///< names in the manager's store, including those to be removed
 };
 

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "base/histogram.h"
+#include "core/usage.h"
 
 namespace superd::core {
 
@@ -26,6 +27,7 @@ struct Stats {
     std::uint64_t stderr_dropped = 0;  ///< lines of handlers' stderr over log.stderr_rate
     std::uint64_t sockets_mended = 0;  ///< times that a listening socket was found changed, and corrected
     Exits exits;
+    Usage usage;
     Histogram handler_time;    ///< of handlers and owners, from their start to their end
     Histogram accept_to_exec;  ///< of clients: until their handler's exec, or until a waiting process got them
 };

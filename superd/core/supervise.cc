@@ -61,6 +61,7 @@ DaemonReport Supervisor::report() const {
     out.services = services_.size();
     for (const auto& [name, service] : services_) out.handlers += service->running();
     out.processes = count_processes();
+    out.penalised = engine_->everywhere.refused(now());
     out.reloads = reloads_;
     out.reloads_refused = reloads_refused_;
     out.upgrades = upgrades_;

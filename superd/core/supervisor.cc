@@ -101,7 +101,7 @@ Result<void> Supervisor::set_up() {
 
 /// As wait4(2). A copy of a warm handler may have ended before superd has read whose it is: its word is there, and is
 /// only believed of a child, so it is read before the copy is reaped.
-pid_t Supervisor::reap_one(int& status) {
+pid_t Supervisor::reap_one(int& status, rusage& used) {
     pid_t next = -1;
     if (!engine_->unanswered.empty()) {
         siginfo_t ended{};
@@ -112,13 +112,14 @@ pid_t Supervisor::reap_one(int& status) {
             for (Awaited* one : std::set<Awaited*>(engine_->unanswered))
                 if (engine_->unanswered.contains(one)) one->hear_all({});
     }
-    return wait4(next, &status, WNOHANG, nullptr);
+    return wait4(next, &status, WNOHANG, &used);
 }
 
 void Supervisor::reap() {
     int status = 0;
+    rusage used{};
     pid_t pid;
-    while ((pid = reap_one(status)) > 0 || (pid < 0 && errno == EINTR)) {
+    while ((pid = reap_one(status, used)) > 0 || (pid < 0 && errno == EINTR)) {
         if (pid < 0) continue;
         const auto at = engine_->children.find(pid);
         if (at == engine_->children.end()) {  // an orphan of which superd is the reaper
@@ -128,7 +129,7 @@ void Supervisor::reap() {
         ChildOwner* const owner = at->second;
         engine_->children.erase(at);
         // Each exit is reported only once, so a lack of memory for one must not cost the next.
-        const auto tell = [&] { owner->exited(pid, status); };
+        const auto tell = [&] { owner->exited(pid, status, used); };
         const auto go_on = [&] { owner->after_exit(); };
         loop_.attempt(std::ref(tell));
         loop_.attempt(std::ref(go_on));

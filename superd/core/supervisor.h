@@ -113,7 +113,7 @@ class Supervisor final : public Operations {
     Result<void> wish(const std::string& name, Service::Wish what);
     /// Of services alone: not the one that proves an upgrade.
     std::size_t count_processes() const;
-    pid_t reap_one(int& status);
+    pid_t reap_one(int& status, rusage& used);
     void reap();
     void forget_finished();
     /// Groups that an earlier superd has left.

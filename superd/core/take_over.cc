@@ -30,6 +30,7 @@ std::pair<State, sys::Descriptors> Supervisor::write_down() {
     state.log_untold = lost.untold;
     state.cgroup = cgroups_->folder();
     state.stored = store_.names();
+    state.everywhere = engine_->everywhere.memory(now());
     state.catalog = catalog_;
     for (const auto& socket : passed_.unclaimed()) state.passed.push_back({socket.name, descriptors.keep(socket.fd)});
     for (const auto& [key, port] : ports_) {
@@ -62,6 +63,7 @@ Result<void> Supervisor::take_over(const State& state, sys::Descriptors& descrip
     log_.add_lost({state.log_lost, state.log_untold});
     cgroup_folder_ = state.cgroup;
     store_.go_on(state.stored);
+    engine_->everywhere.remember(state.everywhere);
     catalog_ = state.catalog;
     enabled_ = static_cast<std::size_t>(
         std::ranges::count_if(catalog_.services, [](const auto& entry) { return entry.second.enabled; }));

@@ -22,7 +22,7 @@ struct Traffic {
             sys::Loop::Handler over)
         : errors(engine, service, stats),
           replies(engine, service, stats),
-          intake(engine.loop, engine.log, service, host),
+          intake(engine.loop, engine.log, service, host, engine.everywhere),
           wake(engine.loop, [this] { intake.woken(); }),
           episode(engine.loop, std::move(over)),
           retry(engine.loop, again),

@@ -78,7 +78,7 @@ class Warm final : public ChildOwner, public Awaited {
     /// Reads what they have told, or tell within this time.
     void hear_all(Duration most) override;
 
-    void exited(pid_t pid, int status) override;
+    void exited(pid_t pid, int status, const rusage& used) override;
     void after_exit() override;
     void overdue(pid_t pid) override;
     bool end_child(pid_t pid, std::optional<int> number) override;

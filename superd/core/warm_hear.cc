@@ -193,7 +193,7 @@ void Warm::closed(Process& process) {
     if (!process.closes_by) process.closes_by = now() + kPatience;
 }
 
-void Warm::exited(pid_t pid, int) {
+void Warm::exited(pid_t pid, int, const rusage&) {
     const auto failure = engine_.spawner.reaped(pid);
     const auto at = processes_.find(pid);
     if (at == processes_.end()) return;

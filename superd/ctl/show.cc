@@ -103,6 +103,15 @@ void add_usage(const Json& group, Row& row) {
     row.emplace_back(is_there(seconds) ? brief_duration(seconds->get<double>()) : "-");
 }
 
+/// "CPU 1.2s user, 0.3s system; 12M of memory at most; 3.4M in, 12M out, 0 segments sent again"
+std::string usage_text(const Json& usage) {
+    return fmt::format("CPU {} user, {} system; {} of memory at most; {} in, {} out, {} sent again",
+                       brief_duration(number_of(usage, "user_seconds")),
+                       brief_duration(number_of(usage, "system_seconds")), brief_size(number_of(usage, "memory_peak")),
+                       brief_size(number_of(usage, "bytes_in")), brief_size(number_of(usage, "bytes_out")),
+                       counted(static_cast<std::size_t>(number_of(usage, "retransmits")), "segment"));
+}
+
 std::string processes_table(const Json& answer, const Terminal& terminal) {
     const std::vector<Column> columns = {
         {"PID", true}, {"KIND"}, {"PEER", false, 12}, {"AGE", true}, {"STATE", false, 0, 1}};
@@ -169,6 +178,9 @@ std::string show_status(const Json& answer, const Terminal& terminal) {
                                   superd.value("stopping", Json()) == true ? ", stopping" : "");
     if (const auto why = text_of(object_of(superd, "upgrades"), "refused_because"); !why.empty())
         out += fmt::format("the last upgrade was refused: {}\n", escape(why));
+    if (number_of(superd, "penalised") > 0)
+        out += fmt::format("refused everywhere for their penalty: {}\n",
+                           counted(static_cast<std::size_t>(number_of(superd, "penalised")), "source"));
     std::vector<Column> columns = {{"NAME", false, 10},      {"STATE"},
                                    {"MODEL", false, 0, 7},   {"ADDRESS", false, 16},
                                    {"HANDLERS", true, 0, 1}, {"SPARE", true, 0, 6},
@@ -178,6 +190,10 @@ std::string show_status(const Json& answer, const Terminal& terminal) {
     const auto has_group = [](const Json& service) { return !object_of(service, "cgroup").empty(); };
     const bool groups = std::ranges::any_of(array_of(answer, "services"), has_group);
     if (groups) columns.insert(columns.end(), {{"MEMORY", true, 0, 8}, {"CPU TIME", true, 0, 9}});
+    // Few services measure it.
+    const auto uses = [](const Json& service) { return !object_of(service, "usage").empty(); };
+    const bool told = std::ranges::any_of(array_of(answer, "services"), uses);
+    if (told) columns.insert(columns.end(), {{"CPU", true, 0, 4}, {"IN", true, 0, 5}, {"OUT", true, 0, 5}});
     std::vector<Row> rows;
     for (const Json& service : array_of(answer, "services")) {
         const std::string state = text_of(service, "state");
@@ -195,6 +211,13 @@ std::string show_status(const Json& answer, const Terminal& terminal) {
                         time_of(service, "handler_seconds", "median"),
                         time_of(service, "handler_seconds", "p99")});
         if (groups) add_usage(object_of(service, "cgroup"), rows.back());
+        if (!told) continue;
+        const Json& usage = object_of(service, "usage");
+        const auto cell = [&](const std::string& text) { return Cell(usage.empty() ? "-" : text); };
+        rows.back().insert(
+            rows.back().end(),
+            {cell(brief_duration(number_of(usage, "user_seconds") + number_of(usage, "system_seconds"))),
+             cell(brief_size(number_of(usage, "bytes_in"))), cell(brief_size(number_of(usage, "bytes_out")))});
     }
     return rows.empty() ? out : out + "\n" + format_table(columns, rows, terminal);
 }
@@ -213,6 +236,7 @@ std::string show_service(const Json& answer, const Terminal& terminal) {
     line("state", painted(state, colour_of(status_of(service)), terminal.colour) +
                       (reason.empty() ? "" : ": " + escape(reason)));
     line("model", fmt::format("{}, handoff {}", text_of(service, "model"), text_of(service, "handoff")));
+    if (const Json& usage = object_of(service, "usage"); !usage.empty()) line("usage", usage_text(usage));
     if (const Json& warm = object_of(service, "warm"); !warm.empty()) line("warm", warm_text(warm));
     if (const Json& sandbox = object_of(service, "sandbox"); !sandbox.empty()) line("sandbox", sandbox_text(sandbox));
     for (const Json& listener : array_of(service, "listeners"))
@@ -225,6 +249,10 @@ std::string show_service(const Json& answer, const Terminal& terminal) {
     line("clients", fmt::format("{} accepted, {} held, {} waiting for a handler", count_of(service, "accepted"),
                                 count_of(service, "held"), count_of(service, "stalled")));
     line("refused", counts_of(object_of(service, "refused")));
+    const std::string penalties = counts_of(object_of(service, "penalties"));
+    if (penalties != "-")
+        line("penalties", fmt::format("{}; {} now refused", penalties,
+                                      counted(static_cast<std::size_t>(number_of(service, "penalised")), "source")));
     line("ended", counts_of(object_of(service, "exits")));
     line("not started", count_of(service, "spawn_failures"));
     // Most services never have these.

@@ -41,6 +41,7 @@ SUPERD_FIELDS(Limits, instances, per_source, rate, per_source_rate, source_prefi
 SUPERD_FIELDS(TimeWindow, days, from, until)
 SUPERD_FIELDS(Access, allow, deny, times, on_deny)
 SUPERD_FIELDS(Prefork, min_spare, max_spare, max_requests, max_idle, max_age, grow_after, warm, warm_within)
+SUPERD_FIELDS(Penalty, on, failed, crashed, refused, touched, threshold, max, exempt, everywhere)
 SUPERD_FIELDS(NumberSet, all_but, listed)
 SUPERD_FIELDS(SandboxPath, path, may_be_absent)
 SUPERD_FIELDS(LeftOut, key, why)
@@ -54,22 +55,24 @@ SUPERD_FIELDS(ResourceLimit, resource, soft, hard)
 SUPERD_FIELDS(Handler, path, argv, environment, identity, working_directory, root_directory, umask, nice, error_output,
               rlimits)
 SUPERD_FIELDS(Service, name, description, enabled, listen, model, handoff, handler, stop_signal, stop_timeout,
-              max_lifetime, socket, limits, access, prefork, sandbox, resources, delay, log_connections, stderr_rate)
+              max_lifetime, socket, limits, access, prefork, penalty, sandbox, resources, delay, log_connections,
+              log_usage, stderr_rate)
 SUPERD_FIELDS(Control, readers)
 SUPERD_FIELDS(Catalog, services, control)
 }  // namespace superd::conf
 
 namespace superd::admit {
 SUPERD_ENUM(SourceKey::Kind, SourceKey::Kind::cid)
-SUPERD_FIELDS(SourceKey, kind, bytes)
-SUPERD_FIELDS(Admission::Memory, full_at, latest, sources)
+SUPERD_FIELDS(SourceKey, kind, bytes, bits)
+SUPERD_FIELDS(Owed, key, runs_off_at, refused_until)
+SUPERD_FIELDS(Admission::Memory, full_at, latest, sources, owed)
 }  // namespace superd::admit
 
 namespace superd::intake {
 SUPERD_FIELDS(RefusalLog::Memory, counts, in_window, until)
 SUPERD_FIELDS(ClientState, listener, connection, datagram, peer, local, accepted)
 SUPERD_FIELDS(HeldState, client, source, until)
-SUPERD_FIELDS(IntakeState, admission, refused, held, stalled, rate_tripped)
+SUPERD_FIELDS(IntakeState, admission, refused, held, stalled, rate_tripped, offences)
 }  // namespace superd::intake
 
 namespace superd::net {
@@ -96,15 +99,16 @@ SUPERD_FIELDS(CgroupEvents, memory_high, memory_kills, pids_max)
 SUPERD_FIELDS(CgroupCounts, events, cpu_usec, throttled_usec)
 SUPERD_FIELDS(WarmCounts, copies, templates, fallbacks, renewals)
 SUPERD_FIELDS(Deadlines::Entry, when, pid, serial)
+SUPERD_FIELDS(Usage, user, system, memory, in, out, retransmits)
 SUPERD_FIELDS(Exits, ok, failed, stopped, killed)
 SUPERD_FIELDS(Stats, accepted, started, failures, spawn_failures, replies, reply_failures, stderr_dropped,
-              sockets_mended, exits, handler_time, accept_to_exec)
+              sockets_mended, exits, usage, handler_time, accept_to_exec)
 SUPERD_FIELDS(RelayState, answers, socket, peer, local, as)
 SUPERD_FIELDS(GivenSockets, where, type, inodes)
 SUPERD_ENUM(ChildRecord::Kind, ChildRecord::Kind::parked)
 SUPERD_FIELDS(ChildRecord, kind, serial, started, peer, stopping, sent, reports, mute, retired, signalled, listener,
               given, first, copy_of, leaf)
-SUPERD_FIELDS(ChildState, pid, record, place, pair, relay, warm)
+SUPERD_FIELDS(ChildState, pid, record, place, pair, connection, relay, warm)
 SUPERD_FIELDS(HoldState, pid, channel)
 SUPERD_FIELDS(LauncherState, pid, channel)
 SUPERD_FIELDS(GenerationState, definition, listeners, drained, unread, serial, children, lifetimes, kills, retired,
@@ -122,5 +126,5 @@ SUPERD_FIELDS(PassedState, name, fd)
 SUPERD_FIELDS(ControlState, socket, made_folder)
 SUPERD_FIELDS(State, proof, binary, folder, nofile_soft, nofile_hard, begun, begun_at, reloads, reloads_refused,
               upgrades, upgrades_refused, descriptors, catalog, passed, ports, services, control, pid_file, names,
-              log_lost, log_untold, cgroup, stored)
+              log_lost, log_untold, cgroup, everywhere, stored)
 }  // namespace superd::core

@@ -206,7 +206,7 @@ void Upgrade::hear() {
     if (n == 0) voice_source_ = {};
 }
 
-void Upgrade::exited(pid_t pid, int status) {
+void Upgrade::exited(pid_t pid, int status, const rusage&) {
     if (pid != prover_) return;  // given up, and another began meanwhile
     prover_ = 0;
     kill(-pid, SIGKILL);  // the processes that it left behind

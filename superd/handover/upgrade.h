@@ -40,7 +40,7 @@ class Upgrade final : public core::Successor, public core::ChildOwner {
     /// superd has other plans.
     void give_up(const std::string& why) override;
     /// A proving child has ended; another may be the current one.
-    void exited(pid_t pid, int status) override;
+    void exited(pid_t pid, int status, const rusage& used) override;
     void after_exit() override;
 
     static constexpr Duration kProofTime = std::chrono::seconds(10);

@@ -26,6 +26,13 @@ std::string text_of(const admit::Verdict& verdict) {
     return verdict.allowed ? "no list names it" : "no list names it, and there is an allow list";
 }
 
+std::string text_of(const admit::Debt& owes, const conf::Penalty& rules, Instant time) {
+    const std::string what = format_roughly(owes.left(time));
+    if (owes.is_refused(time))
+        return fmt::format("{}: refused for {}", what, format_roughly(owes.refused_until - time));
+    return rules.on ? fmt::format("{}, refused above {}", what, format_duration(rules.threshold)) : what;
+}
+
 std::string next_client(Instant opens, Instant time) {
     const Duration in = opens - time;
     return in <= Duration::zero() ? "a client may come now"
@@ -54,7 +61,13 @@ void Intake::explain(const sys::Address& client, std::optional<uid_t> uid, bool 
     if (seen && limits.rate)
         steps.push_back({"rate", admission_.rate_opens_at() <= time ? Outcome::served : Outcome::waits,
                          next_client(admission_.rate_opens_at(), time)});
-    const auto against = judgement(client, source);
+    // Coming alone may cost it something, as it will when it comes.
+    const admit::Debt* const owed = debt_of(client, source);
+    admit::Debt owes = owed != nullptr ? *owed : admit::Debt{};
+    const Duration touched = admit::cost(penalty_, admit::Offence::touched);
+    if (touched > Duration::zero() && kind == model::Client::Kind::connection && !is_exempt(client))
+        owes.add(touched, penalty_, time);
+    const auto against = judgement(client, source, &owes);
     const auto outcome = [&](admit::Refusal why) {
         if (!against || against->why != why) return Outcome::served;
         return may_wait(*against, kind) && held_.has_place(source) ? Outcome::held : Outcome::refused;
@@ -65,6 +78,9 @@ void Intake::explain(const sys::Address& client, std::optional<uid_t> uid, bool 
         steps.push_back({"times", outcome(admit::Refusal::time),
                          admit::open_at(times_, host_.time_of_day()) ? "within" : "closed at this time"});
     if (!seen) return;
+    if (penalty_->on || owed != nullptr)
+        steps.push_back({"penalty", outcome(admit::Refusal::penalty),
+                         is_exempt(client) ? "exempt" : text_of(owes, penalty_, time)});
     const admit::Source* known = admission_.sources().find(source);
     if (limits.per_source)
         steps.push_back({"per_source", outcome(admit::Refusal::per_source),

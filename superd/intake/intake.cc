@@ -41,8 +41,9 @@ bool is_of_connection(int code) {
 
 }  // namespace
 
-Intake::Intake(sys::Loop& loop, Log& log, const std::string& service, Host& host)
+Intake::Intake(sys::Loop& loop, Log& log, const std::string& service, Host& host, admit::Everywhere& everywhere)
     : host_(host),
+      everywhere_(everywhere),
       refusals_(log, service),
       farewell_(loop),
       held_(loop, [this](model::Client client, admit::Refusal why) {
@@ -55,6 +56,7 @@ void Intake::configure(const conf::Service& definition) {
     access_ = admit::AccessRules(definition.access);
     times_ = definition.access->times;
     on_deny_ = definition.access->on_deny;
+    penalty_ = definition.penalty;
     logged_ = definition.log_connections != conf::LogConnections::none;
     look_at_held_ = true;
     rate_tripped_ = false;
@@ -87,9 +89,13 @@ bool Intake::advance() {
     if (closed()) return false;
     if (!stalled_.empty()) return true;
     if (!look_at_held_) return false;
-    if (auto client = held_.next(admission_, host_.now())) {
-        stalled_.push_back(std::move(*client));
-        return true;
+    while (auto client = held_.next(admission_, host_.now())) {
+        const admit::Debt* owes = debt_of(client->peer, source_of(*client));
+        if (owes == nullptr || !owes->is_refused(host_.now())) {
+            stalled_.push_back(std::move(*client));
+            return true;
+        }
+        refuse_for_penalty(std::move(*client), *owes);
     }
     look_at_held_ = false;
     return false;
@@ -288,20 +294,33 @@ admit::SourceKey Intake::source_of(const sys::Address& peer, std::optional<uid_t
     return key;
 }
 
-std::optional<Intake::Judgement> Intake::judgement(const sys::Address& peer, const admit::SourceKey& source) const {
+std::optional<Intake::Judgement> Intake::judgement(const sys::Address& peer, const admit::SourceKey& source,
+                                                   const admit::Debt* owes) const {
     if (const auto ip = sys::ip_bytes(peer); ip && !access_.decide(*ip).allowed)
         return Judgement{admit::Refusal::denied, true};
     if (!times_.empty() && !admit::open_at(times_, host_.time_of_day())) return Judgement{admit::Refusal::time, true};
+    if (owes != nullptr && owes->is_refused(host_.now())) return Judgement{admit::Refusal::penalty, true};
     if (const auto excess = admission_.refuses(source, host_.now())) return Judgement{*excess, false};
     return std::nullopt;
 }
 
 bool Intake::judge(model::Client& client) {
+    using admit::Refusal;
     const auto source = source_of(client);
-    const auto against = judgement(client.peer, source);
+    const bool connected = client.kind == model::Client::Kind::connection;
+    if (connected) penalise(client.peer, source, admit::Offence::touched);
+    const admit::Debt* owes = debt_of(client.peer, source);
+    const auto against = judgement(client.peer, source, owes);
     if (!against) return true;
-    if (!may_wait(*against, client.kind) || !hold(client, source))
-        let_go(std::move(client), against->why, against->denied);
+    if (may_wait(*against, client.kind) && hold(client, source)) return false;
+    const Refusal why = against->why;
+    if (why == Refusal::penalty) {
+        refuse_for_penalty(std::move(client), *owes);
+        return false;
+    }
+    if (connected && (why == Refusal::denied || why == Refusal::per_source || why == Refusal::per_source_rate))
+        penalise(client.peer, source, admit::Offence::refused);
+    let_go(std::move(client), why, against->denied);
     return false;
 }
 
@@ -316,9 +335,9 @@ void Intake::refuse(model::Client client, admit::Refusal why) {
     let_go(std::move(client), why, false);
 }
 
-void Intake::let_go(model::Client client, admit::Refusal why, bool denied) {
+void Intake::let_go(model::Client client, admit::Refusal why, bool denied, std::string_view more) {
     const Instant time = host_.now();
-    logged_ ? refusals_.note(why, client.peer, time) : refusals_.count(why);
+    logged_ ? refusals_.note(why, client.peer, time, more) : refusals_.count(why);
     // If it cannot be woken, a window ends with the next refusal, and a farewell with the next wake.
     if (const auto ends = refusals_.ends_at()) (void)wake_by(*ends);
     if (client.kind == model::Client::Kind::datagram || why == admit::Refusal::gone) return;

@@ -12,6 +12,7 @@
 
 #include "admit/access.h"
 #include "admit/admission.h"
+#include "admit/everywhere.h"
 #include "intake/explanation.h"
 #include "intake/farewell.h"
 #include "intake/held.h"
@@ -29,8 +30,8 @@ struct IntakeState;
 
 class Intake {
   public:
-    /// `loop` tells when clients leave that are held or let go.
-    Intake(sys::Loop& loop, Log& log, const std::string& service, Host& host);
+    /// `loop` tells when clients leave that are held or let go. `everywhere`: of all services.
+    Intake(sys::Loop& loop, Log& log, const std::string& service, Host& host, admit::Everywhere& everywhere);
     Intake(const Intake&) = delete;
 
     void configure(const conf::Service& definition);
@@ -65,6 +66,11 @@ class Intake {
 
     /// Lets a client go that cannot be served, as on_excess says.
     void refuse(model::Client client, admit::Refusal why);
+    /// A client has earned its source a penalty. `source`: as its charge says.
+    void penalise(const sys::Address& peer, const admit::SourceKey& source, admit::Offence what);
+    /// What sources have earned here, and how many are refused here now for what they earned here.
+    const admit::Offences& offences() const { return offences_; }
+    std::size_t penalised() const;
     /// Counts a refusal that lost no client.
     void count(admit::Refusal why) { refusals_.count(why); }
 
@@ -96,11 +102,17 @@ class Intake {
         return !judgement.denied && kind == model::Client::Kind::connection && queues();
     }
     bool queues() const { return admission_.limits().on_excess == conf::Excess::queue; }
-    std::optional<Judgement> judgement(const sys::Address& peer, const admit::SourceKey& source) const;
+    /// `owes`: what its source has earned; nullptr: nothing.
+    std::optional<Judgement> judgement(const sys::Address& peer, const admit::SourceKey& source,
+                                       const admit::Debt* owes) const;
+    /// The worse of what it has earned here and what counts everywhere. nullptr: nothing, or it is exempt.
+    const admit::Debt* debt_of(const sys::Address& peer, const admit::SourceKey& source) const;
+    bool is_exempt(const sys::Address& peer) const;
     /// True: the client goes on. False: it was held or let go.
     bool judge(model::Client& client);
     bool hold(model::Client& client, const admit::SourceKey& source);
-    void let_go(model::Client client, admit::Refusal why, bool denied);
+    void let_go(model::Client client, admit::Refusal why, bool denied, std::string_view more = {});
+    void refuse_for_penalty(model::Client client, const admit::Debt& owes);
     admit::SourceKey source_of(const model::Client& client) const;
     admit::SourceKey source_of(const sys::Address& peer, std::optional<uid_t> uid) const;
     /// What keeps all clients out, and refuses those that do not queue: instances or max_load.
@@ -117,6 +129,9 @@ class Intake {
     admit::AccessRules access_;
     std::vector<conf::TimeWindow> times_;
     conf::Denial on_deny_ = conf::Denial::close;
+    Boxed<conf::Penalty> penalty_;
+    admit::Everywhere& everywhere_;
+    admit::Offences offences_{};
     bool logged_ = true;
     RefusalLog refusals_;
     Farewell farewell_;

@@ -49,12 +49,14 @@ IntakeState Intake::write_down(sys::Descriptors& descriptors) const {
     state.held = held_.write_down(descriptors);
     for (const model::Client& client : stalled_) state.stalled.push_back(state_of(client, descriptors));
     state.rate_tripped = rate_tripped_;
+    state.offences = offences_;
     return state;
 }
 
 Result<void> Intake::go_on(const IntakeState& state, sys::Descriptors& descriptors) {
     admission_.remember(state.admission);
     rate_tripped_ = state.rate_tripped;
+    offences_ = state.offences;
     for (const ClientState& client : state.stalled) stalled_.push_back(client_of(client, descriptors));
     if (auto done = held_.go_on(state.held, descriptors); !done) return done;
     refusals_.go_on(state.refused);

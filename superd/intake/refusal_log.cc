@@ -5,12 +5,12 @@
 
 namespace superd::intake {
 
-void RefusalLog::note(admit::Refusal why, const sys::Address& peer, Instant now) {
+void RefusalLog::note(admit::Refusal why, const sys::Address& peer, Instant now, std::string_view more) {
     count(why);
     expire(now);
     if (!until_) until_ = now + kWindow;
     if (++in_window_[static_cast<std::size_t>(why)] > kEach) return;
-    log_.write(Level::notice, fmt::format("{}: refused: {}", peer.text(), admit::name_of(why)),
+    log_.write(Level::notice, fmt::format("{}: refused: {}{}", peer.text(), admit::name_of(why), more),
                {{"SERVICE", service_}, {"PEER", peer.text()}, {"REFUSAL", admit::name_of(why)}});
 }
 

@@ -18,8 +18,8 @@ class RefusalLog {
     RefusalLog(const RefusalLog&) = delete;
 
     void count(admit::Refusal why) { ++counts_[static_cast<std::size_t>(why)]; }
-    /// Counts and logs.
-    void note(admit::Refusal why, const sys::Address& peer, Instant now);
+    /// Counts and logs. `more`: what else there is to say.
+    void note(admit::Refusal why, const sys::Address& peer, Instant now, std::string_view more = {});
     /// When the open window ends; expire() is due then.
     std::optional<Instant> ends_at() const { return until_; }
     void expire(Instant now);

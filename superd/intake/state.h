@@ -31,6 +31,7 @@ struct IntakeState {
     std::vector<HeldState> held;
     std::vector<ClientState> stalled;
     bool rate_tripped = false;
+    admit::Offences offences{};
 };
 
 }  // namespace superd::intake

@@ -23,7 +23,8 @@ def services(folder):
     echo = handler("superd-echo")
     found = {
         "fork": dict(listen=tcp, model="fork", exec=["cat"]),
-        "fork6": dict(listen="tcp://[::1]:0", model="fork", exec=["cat"], log={"connections": "all"}),
+        "fork6": dict(listen="tcp://[::1]:0", model="fork", exec=["cat"],
+                      log={"connections": "all", "usage": True}),
         "noisy": dict(listen=tcp, model="fork", exec=["sh", "-c", "echo a word >&2; exec cat"]),
         "unix": dict(listen=unix + "stream.sock", model="fork", exec=["cat"]),
         "seqpacket": dict(listen=f"unix-seqpacket://{folder}/seqpacket.sock", model="fork", exec=["cat"]),

@@ -124,10 +124,10 @@ TABLE = {
     "mremap": Faults("ENOMEM", sanitized=False),
     "brk": Faults(why="tells it by the old break, which strace cannot return"),
     "prlimit64": Faults("EPERM", only=r"RLIMIT_\w+, \{"), "getrlimit": Faults("EFAULT"), "setrlimit": Faults("EPERM"),
-    "sysconf": ASKS, "uname": NEVER,
+    "sysconf": ASKS, "uname": NEVER, "getrusage": NEVER,
     "setsid": Faults("EPERM"),
     "madvise": RUNTIME, "futex": RUNTIME, "arch_prctl": RUNTIME, "set_tid_address": RUNTIME,
     "set_robust_list": RUNTIME, "rseq": RUNTIME, "getrandom": RUNTIME, "sigaltstack": RUNTIME, "prctl": RUNTIME,
     "sched_getaffinity": RUNTIME, "personality": RUNTIME, "tgkill": RUNTIME,
-    "exit_group": RUNTIME, "exit": RUNTIME, "getrusage": RUNTIME, "membarrier": RUNTIME, "sysfs": RUNTIME,
+    "exit_group": RUNTIME, "exit": RUNTIME, "membarrier": RUNTIME, "sysfs": RUNTIME,
 }

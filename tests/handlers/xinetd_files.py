@@ -222,7 +222,7 @@ def plain(probe, first_port):
 def alone(probe, first_port):
     """Files whose defaults, or whose traps, apply to all services of a daemon: each gets a daemon of its own."""
     t = Table(probe, first_port)
-    t.add("sensor", "\tflags = SENSOR\n\tdeny_time = 1\n\tonly_from = 203.0.113.0\n", says="SENSOR", shows=("refused",))
+    t.add("sensor", "\tflags = SENSOR\n\tdeny_time = 1\n\tonly_from = 203.0.113.0\n", shows=("refused",))
 
     def with_defaults(name, defaults, *entries, keyword="defaults", after="", **options):
         lines = "".join(f"\t{line}\n" for line in defaults)

@@ -14,7 +14,7 @@ SUPERCTL = os.path.join(os.path.dirname(os.environ["SUPERD_BINARY"]), "..", "bin
 NUMBER = (int, float)
 TIMES = {"count": int, "sum": NUMBER, "median": (*NUMBER, type(None)), "p99": (*NUMBER, type(None))}
 REFUSALS = ["instances", "max_load", "denied", "time", "per_source", "rate", "per_source_rate", "wait_timeout",
-            "no_descriptors", "no_processes", "exec_failed", "gone"]
+            "no_descriptors", "no_processes", "exec_failed", "gone", "penalty"]
 LEFT_OUT = [{"key": str, "why": str}]
 RATED = {"name": str, "preset": str, "exposure": NUMBER, "rating": str, "landlock": bool, "left_out": LEFT_OUT}
 SERVICE = {
@@ -23,14 +23,16 @@ SERVICE = {
     "listeners": [{"address": str, "open": bool}], "handlers": int, "limit": int, "spare": int, "held": int,
     "stalled": int, "accepted": int, "started": int, "failures": int, "spawn_failures": int, "replies": int,
     "reply_failures": int, "stderr_dropped": int, "sockets_mended": int, "refused": {name: int for name in REFUSALS},
-    "warm": (dict, type(None)), "cgroup": (dict, type(None)),
+    "penalised": int, "penalties": {"failed": int, "crashed": int, "refused": int, "touched": int},
+    "usage": (dict, type(None)), "warm": (dict, type(None)),
+    "cgroup": (dict, type(None)),
     "exits": {"ok": int, "failed": int, "stopped": int, "killed": int},
     "handler_seconds": TIMES, "accept_to_exec_seconds": TIMES}
 PROCESS = {"service": str, "pid": int, "kind": str, "peer": str, "age_seconds": NUMBER, "busy": (bool, type(None)),
            "stopping": bool, "former": bool}
 ANSWER = {"version": int, "ok": bool}
 DAEMON = {"version": str, "pid": int, "started": int, "uptime_seconds": NUMBER, "stopping": bool, "services": int,
-          "handlers": int, "processes": int, "reloads": {"done": int, "refused": int},
+          "handlers": int, "penalised": int, "processes": int, "reloads": {"done": int, "refused": int},
           "upgrades": {"done": int, "refused": int, "under_way": bool, "refused_because": str},
           "log_lines_lost": int, "open_descriptors": (int, type(None)), "descriptor_limit": int}
 CHANGES = {**ANSWER, "changes": [{"service": str, "change": str, "keys": [str]}]}

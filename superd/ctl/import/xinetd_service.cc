@@ -19,16 +19,14 @@ namespace {
 struct Without {
     std::string_view name;
     const char* why;
-    const char *section = "", *key = "";  ///< that can say it, once superd has it
 };
-constexpr std::array<Without, 9> without{{
+constexpr std::array<Without, 8> without{{
     {"log_type", "superd has one log for all services"},
     {"banner", "superd itself sends nothing to clients that it serves"},
     {"banner_success", "superd itself sends nothing to clients that it serves"},
     {"banner_fail",
      "superd sends nothing to clients that [access] denies; for those over a limit, see "
      "limits.reject_text"},
-    {"deny_time", "superd has no SENSOR", "penalty", "touched"},
     {"rlimit_rss", "Linux does not enforce it"},
     {"rpc_version", "superd does not support RPC"},
     {"rpc_number", "superd does not support RPC"},
@@ -50,10 +48,7 @@ class Mapper {
             return import_.note(entry_.at, "", Fate::skipped, fmt::format("\"{}\" {}; left out", out_.name, why));
         }
         if (!set_listen()) return;
-        set_model(import_, out_, stream(), yes("wait"), internal(), origin("wait"));
-        const std::string daemon = set_program();
-        for (const auto& [name, attribute] : entry_.attributes) set(name, attribute);
-        set_lists(daemon);
+        is_sensor() ? set_sensor() : set_server();
         if (!entry_.off.empty() || !not_started_.empty()) {
             const std::string& why = entry_.off.empty() ? not_started_ : entry_.off;
             import_.disable(out_, entry_.off.empty() ? entry_.at : entry_.off_at, why);
@@ -85,7 +80,9 @@ class Mapper {
         const std::string type = lower(first("socket_type"));
         return type.empty() ? lower(first("protocol")) != "udp" : type != "dgram";
     }
-    bool internal() const { return has("type", "internal"); }
+    bool is_sensor() const { return has("flags", "sensor"); }
+    /// xinetd takes every sensor for one, whatever its type and server.
+    bool internal() const { return has("type", "internal") || is_sensor(); }
     bool ipv4_alone() const { return has("flags", "ipv4") && !has("flags", "ipv6"); }
     std::string protocol() const {
         const std::string given = lower(first("protocol"));
@@ -98,7 +95,7 @@ class Mapper {
         if (has("type", "rpc")) return "is a Sun RPC service, registered with a portmapper, which superd does not do";
         if (has("type", "tcpmux") || has("type", "tcpmuxplus") || entry_.service == "tcpmux")
             return "is served through TCPMUX (RFC 1078), which superd does not speak";
-        if (has("flags", "sensor")) return "is a SENSOR, a trap for scanners, which superd does not have";
+        if (is_sensor() && !stream()) return "is a SENSOR for datagrams: whoever forges a sender would shut others out";
         if (find("redirect") != nullptr)
             return fmt::format("redirects to {}, and superd does not forward connections", first("redirect"));
         if (const std::string type = lower(first("socket_type")); !type.empty() && type != "stream" && type != "dgram")
@@ -106,7 +103,7 @@ class Mapper {
         if (protocol() != (stream() ? "tcp" : "udp"))
             return fmt::format("has protocol \"{}\" on a {} socket, which superd does not serve", protocol(),
                                stream() ? "stream" : "dgram");
-        if (internal() && shipped_handler(entry_.service).empty())
+        if (internal() && !is_sensor() && shipped_handler(entry_.service).empty())
             return "is internal to xinetd, and superd ships no handler for it";
         if (!internal() && first("server").empty()) return "has no server";
         return "";
@@ -175,6 +172,35 @@ class Mapper {
         return true;
     }
 
+    void set_server() {
+        set_model(import_, out_, stream(), yes("wait"), internal(), origin("wait"));
+        const std::string daemon = set_program();
+        for (const auto& [name, attribute] : entry_.attributes) set(name, attribute);
+        set_lists(daemon);
+    }
+
+    /// A trap: nobody is served, and who comes is kept out of every service for deny_time minutes.
+    void set_sensor() {
+        const Origin& at = origin("flags");
+        out_.set("model", "fork", at);
+        out_.set("exec", std::vector<std::string>{"superd-discard"}, at);
+        out_.set("access.deny", std::vector<std::string>{"0.0.0.0/0", "::/0"}, at);
+        const std::string word = lower(first("deny_time"));
+        const int given = word == "forever" ? -1 : number_of(word);
+        if (given == 0 || given < -1) return;  // it only logs
+        constexpr int most = 1000 * 24 * 60;
+        const std::string time = fmt::format("{}m", given < 0 ? most : std::min(given, most));
+        out_.set("penalty.touched", time, origin("deny_time"));
+        out_.set("penalty.max", time, origin("deny_time"));
+        out_.set("penalty.threshold", "0s", at);
+        out_.set("penalty.refused", "0s", at);
+        out_.set("penalty.exempt", std::vector<std::string>{}, at);
+        out_.set("penalty.everywhere", true, at);
+        note(origin("deny_time"), Fate::changed,
+             fmt::format("SENSOR: deny_time counts from the first touch, and is not prolonged by others{}",
+                         given < 0 ? "; FOREVER is 1000 days" : ""));
+    }
+
     /// The daemon name to look up in hosts.allow and hosts.deny; "": do not look.
     std::string set_program() {
         if (internal()) {
@@ -218,19 +244,16 @@ class Mapper {
             {"log_on_failure", &Mapper::set_log_on_failure},
         };
         // These had their turn before.
-        constexpr std::array<std::string_view, 15> used{"id",     "socket_type", "protocol", "wait",      "user",
-                                                        "groups", "server",      "port",     "type",      "server_args",
-                                                        "bind",   "v6only",      "libwrap",  "only_from", "no_access"};
+        constexpr std::array<std::string_view, 16> used{
+            "id",   "socket_type", "protocol", "wait",   "user",    "groups",    "server",    "port",
+            "type", "server_args", "bind",     "v6only", "libwrap", "only_from", "no_access", "deny_time"};
         if (const auto found = known.find(name); found != known.end()) return (this->*found->second)(attribute);
         if (std::ranges::find(used, name) != used.end()) return;
         const conf::Key* key = conf::find_counterpart(conf::Elsewhere::xinetd, name);
         if (key != nullptr && key->section == "rlimits") return set_rlimit(key->full_name(), attribute);
         const auto found = std::ranges::find(without, name, &Without::name);
         if (found == without.end()) return;
-        const conf::Key* later = conf::find_key(found->section, found->key);
-        note(attribute.at, Fate::lost,
-             fmt::format("{} = {}: {}", name, fmt::join(attribute.words, " "),
-                         later != nullptr ? fmt::format("write {} by hand", later->full_name()) : found->why));
+        note(attribute.at, Fate::lost, fmt::format("{} = {}: {}", name, fmt::join(attribute.words, " "), found->why));
     }
 
     void set_flags(const Attribute& attribute) {

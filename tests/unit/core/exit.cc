@@ -143,3 +143,30 @@ TEST_CASE("an end is told by its signal or its exit status") {
     CHECK(Exit(record, kFailed, {}, kStart).number() == 3);
     CHECK(Exit(record, kKilled, {}, kStart).by_signal());
 }
+
+TEST_CASE("a client answers for a handler that failed or crashed, and for no other end") {
+    const auto offence = [](const ChildRecord& record, int status, std::optional<proc::SpawnFailure> failed = {}) {
+        return Exit(record, status, std::move(failed), kStart + 1s).offence();
+    };
+    const ChildRecord handler = child(Kind::handler);
+    CHECK(offence(handler, kWell) == std::nullopt);
+    CHECK(offence(handler, kFailed) == admit::Offence::failed);
+    CHECK(offence(handler, kKilled) == admit::Offence::crashed);
+    CHECK(offence(handler, SIGKILL) == admit::Offence::crashed);
+    CHECK(offence(handler, SIGPIPE) == std::nullopt);  // its client had left
+    CHECK(offence(handler, kFailed, failure(ENOEXEC, true)) == std::nullopt);
+    CHECK(offence(handler, kFailed, failure(ENOMEM, true)) == std::nullopt);
+    Exit starved(handler, SIGKILL, {}, kStart + 1s);
+    starved.note_for_memory(true);
+    CHECK(starved.offence() == std::nullopt);
+    ChildRecord told = handler;
+    told.stopping = true;
+    CHECK(offence(told, kFailed) == std::nullopt);
+    CHECK(offence(told, SIGKILL) == std::nullopt);
+    ChildRecord sent = handler;
+    sent.sent = SIGKILL;
+    CHECK(offence(sent, SIGKILL) == std::nullopt);
+    CHECK(offence(sent, SIGSEGV) == admit::Offence::crashed);
+    for (const Kind kind : {Kind::owner, Kind::worker, Kind::parked})
+        CHECK(offence(child(kind), kKilled) == std::nullopt);
+}

@@ -48,6 +48,9 @@ struct FakeService final : core::GenerationHost {
     std::optional<model::Client> take(std::size_t) override { return std::exchange(next, std::nullopt); }
     void stall(model::Client client) override { stalled.push_back(std::move(client)); }
     void refuse(model::Client client) override { refused.push_back(std::move(client)); }
+    void offended(const sys::Address&, const admit::SourceKey&, admit::Offence what) override {
+        offences.push_back(what);
+    }
     void reconcile() override {}
     bool is_shut() const override { return shut; }
     bool has_room_for(const Generation&) override { return places.has_room(); }
@@ -76,6 +79,7 @@ struct FakeService final : core::GenerationHost {
     std::optional<net::Listener> listener;
     std::optional<model::Client> next;
     std::vector<model::Client> stalled, refused;
+    std::vector<admit::Offence> offences;
     Told told;
     bool shut = false, short_of_memory = false;
 };
@@ -137,11 +141,12 @@ struct World {
     /// As the supervisor does it, so long after the start.
     void reap(pid_t pid, Duration lived) {
         int status = 0;
-        REQUIRE(waitpid(pid, &status, 0) == pid);
+        rusage used{};
+        REQUIRE(wait4(pid, &status, 0, &used) == pid);
         service.time += lived;
         core::ChildOwner* const owner = engine.children.at(pid);
         engine.children.erase(pid);
-        owner->exited(pid, status);
+        owner->exited(pid, status, used);
         owner->after_exit();
     }
 

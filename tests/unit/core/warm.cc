@@ -166,11 +166,12 @@ struct World final : Warm::Host {
         while (waitid(P_ALL, 0, &ended, WEXITED | WNOHANG | WNOWAIT) == 0 && ended.si_pid > 0) {
             if (!engine.children.contains(ended.si_pid)) warm->hear_all({});
             int status = 0;
-            waitpid(ended.si_pid, &status, 0);
+            rusage used{};
+            wait4(ended.si_pid, &status, 0, &used);
             if (const auto at = engine.children.find(ended.si_pid); at != engine.children.end()) {
                 core::ChildOwner* const owner = at->second;
                 engine.children.erase(at);
-                owner->exited(ended.si_pid, status);
+                owner->exited(ended.si_pid, status, used);
                 owner->after_exit();
             }
             ended = {};

@@ -38,6 +38,8 @@ struct Case {
     conf::Access access = {};
     int before = 0;  ///< clients of the same source that are there
     double load = 0;
+    conf::Penalty penalty = {};
+    int failed = 0;  ///< handlers of the same source
 };
 
 conf::Limits with(Excess on_excess, auto set) {
@@ -71,6 +73,15 @@ std::vector<Case> cases() {
         all.push_back({"per_source", Outcome::refused, with(on_excess, source), {}, 1});
         all.push_back({"per_source_rate", Outcome::refused, with(on_excess, source_rate), {}, 1});
     }
+    conf::Penalty failing, sensor;
+    failing.on = sensor.on = true;
+    failing.exempt = sensor.exempt = {};
+    sensor.touched = std::chrono::minutes(1);
+    all.push_back({"penalty", Outcome::served, limits(), {}, 0, 0, failing, 3});
+    all.push_back({"penalty", Outcome::refused, limits(), {}, 0, 0, failing, 4});
+    all.push_back({"penalty", Outcome::refused, limits(), {}, 0, 0, sensor});
+    sensor.exempt = {*sys::parse_prefix("127.0.0.0/8")};
+    all.push_back({"penalty", Outcome::served, limits(), {}, 0, 0, sensor});
     for (const Excess on_excess : {Excess::queue, Excess::reject})
         all.push_back({"rate", Outcome::waits, with(on_excess, rate), {}, 1});
     return all;
@@ -80,11 +91,14 @@ std::vector<Case> cases() {
 
 TEST_CASE("explain tells of a client what then becomes of it, and which step decides") {
     for (const Case& one : cases()) {
-        World world(one.limits, one.access);
+        World world(one.limits, one.access, conf::Transport::tcp, one.penalty);
         world.load = one.load;
         std::vector<sys::Fd> there;
         for (int i = 0; i < one.before; ++i) there.push_back(world.client(kClient));
         world.serve();
+        const auto peer = *sys::Address::inet(kClient, 0);
+        admit::SourceKey source{admit::SourceKey::Kind::ipv4, sys::ip_bytes(peer)->bytes};
+        for (int i = 0; i < one.failed; ++i) world.intake.penalise(peer, source, admit::Offence::failed);
         const Explanation told = explained(world);
         INFO(told.verdict() << " under on_excess " << static_cast<int>(one.limits.on_excess));
         CHECK(told.outcome() == one.outcome);

@@ -38,10 +38,12 @@ inline conf::Listen on_loopback(conf::Transport transport) {
 
 class World final : public Host {
   public:
-    explicit World(conf::Limits limits = {}, conf::Access access = {}, conf::Transport by = conf::Transport::tcp)
+    explicit World(conf::Limits limits = {}, conf::Access access = {}, conf::Transport by = conf::Transport::tcp,
+                   conf::Penalty penalty = {})
         : socket(*net::Listener::open(on_loopback(by), {})) {
         definition.limits = std::move(limits);
         definition.access = std::move(access);
+        definition.penalty = std::move(penalty);
         intake.configure(definition);
     }
 
@@ -125,7 +127,8 @@ class World final : public Host {
     sys::Loop loop = *sys::Loop::create();
     Log log{std::make_unique<LinesSink>(lines), Level::debug};
     net::Listener socket;
-    Intake intake{loop, log, "web", *this};
+    admit::Everywhere everywhere;
+    Intake intake{loop, log, "web", *this, everywhere};
     std::vector<model::Client> served;  ///< goes before the intake, whose places they have
 };
 

@@ -60,8 +60,31 @@ TEST_CASE("xinetd: flags choose family, socket options and argv[0]; flags that k
     CHECK(notes(import, 26, Fate::disabled, "IDONLY") == 1);
     CHECK_FALSE(service(import, "d").enabled());
     CHECK(notes(import, 34, Fate::disabled, "WHAT") == 1);
-    CHECK(notes(import, 36, Fate::skipped, "SENSOR") == 1);
+    CHECK(import.services.size() == 5);
+}
+
+TEST_CASE("xinetd: a SENSOR serves nobody, and who comes is refused by every service for deny_time minutes") {
+    const Import import =
+        from(entry("a", "\tflags = SENSOR\n\tdeny_time = 60\n\tonly_from = 10.0.0.1\n") +
+             entry("b", "\tflags = SENSOR\n\tdeny_time = FOREVER\n") +
+             entry("c", "\tflags = SENSOR\n\tdeny_time = NEVER\n") + entry("d", "\tflags = SENSOR\n") +
+             entry("e", "\tflags = SENSOR\n\tsocket_type = dgram\n\tprotocol = udp\n"));
+    const Imported& a = service(import, "a");
+    CHECK(value(a, "exec") == R"(["superd-discard"])");
+    CHECK(value(a, "access.deny") == R"(["0.0.0.0/0", "::/0"])");
+    CHECK(value(a, "access.allow").empty());
+    CHECK(value(a, "penalty.touched") == R"("60m")");
+    CHECK(value(a, "penalty.max") == R"("60m")");
+    CHECK(value(a, "penalty.threshold") == R"("0s")");
+    CHECK(value(a, "penalty.exempt") == "[]");
+    CHECK(value(a, "penalty.everywhere") == "true");
+    CHECK(value(service(import, "b"), "penalty.touched") == R"("1440000m")");
+    for (const char* only_logs : {"c", "d"}) {
+        CHECK(value(service(import, only_logs), "access.deny") == R"(["0.0.0.0/0", "::/0"])");
+        CHECK_FALSE(service(import, only_logs).has("penalty.touched"));
+    }
     CHECK(import.services.size() == 4);
+    CHECK(std::ranges::count(import.notes, Fate::skipped, &Note::fate) == 1);
 }
 
 TEST_CASE("xinetd: each entry starts from the defaults; = replaces, += adds, -= removes") {
