@@ -39,9 +39,9 @@ Json to_json(const core::Usage& usage) {
 Json to_json(const core::WarmReport& warm) {
     Json facts;
     if (warm.parked)
-        facts = {{"asked_pid", warm.asked_pid}, {"drew_random", warm.drew_random},
-                 {"files", warm.files},         {"unwatched_files", warm.unwatched},
-                 {"threads", warm.threads},     {"start_seconds", seconds(warm.start)}};
+        facts = {{"asked_pid", warm.asked_pid},         {"drew_random", warm.drew_random}, {"files", warm.files},
+                 {"unwatched_files", warm.unwatched},   {"left_out_files", warm.left_out}, {"threads", warm.threads},
+                 {"start_seconds", seconds(warm.start)}};
     Json copied;
     if (warm.pid != 0) copied = {{"pid", warm.pid}, {"age_seconds", seconds(warm.age)}, {"served", warm.served}};
     return {{"wanted", warm.wanted},

@@ -26,6 +26,14 @@ constexpr Duration kStartAgain = std::chrono::seconds(1);
 /// Clients that one template has been given and has not answered for, and copies that are to wait.
 constexpr std::size_t kMostUnanswered = 32;
 
+/// The absolute paths that it is started by.
+std::vector<std::string> names_of(const conf::Handler& handler) {
+    std::vector<std::string> names = {handler.path};
+    for (const std::string& word : handler.argv)
+        if (word.starts_with('/') && std::ranges::find(names, word) == names.end()) names.push_back(word);
+    return names;
+}
+
 /// As files tell the time.
 std::int64_t file_time() {
     timespec at{};
@@ -40,11 +48,13 @@ Warm::Warm(Engine& engine, Host& host, const conf::Service& definition)
       host_(host),
       definition_(definition),
       level_(definition.prefork->warm),
-      files_(engine.file_watches, definition.handler.root_directory, definition.handler.identity,
-             [this] {
-                 renew(WarmRenewal::changed, kSaving);
-                 over();
-             }),
+      files_(
+          engine.file_watches, definition.handler.root_directory, definition.handler.identity,
+          [this] {
+              renew(WarmRenewal::changed, kSaving);
+              over();
+          },
+          names_of(definition.handler)),
       alarm_(engine.loop, [this] { ring(); }) {}
 
 Warm::~Warm() {
@@ -96,6 +106,7 @@ Result<Warm::Process*> Warm::start(bool trial) try {
     const bool errors_to_client = definition_.handler.error_output == conf::Stderr::socket;
     auto pair = proc::make_channel(proc::warm::Order{static_cast<std::uint32_t>(within), errors_to_client ? 1U : 0U});
     if (!pair) return std::unexpected(pair.error());
+    files_.start();
     process->since = file_time();
     process->started = now();
     process->trial = trial;

@@ -177,8 +177,9 @@ class Warm final : public ChildOwner, public Awaited {
     std::list<Coming> coming_;
     std::deque<model::Client> cold_;  ///< to be served by fork, when what happens now is over
     WarmRecord record_;
-    std::vector<proc::WarmFile> waiting_files_;  ///< of an upgrade: not watched yet
-    bool left_ = false;                          ///< the host is to be told
+    std::vector<proc::WarmFile> waiting_files_;                      ///< of an upgrade: not watched yet
+    std::vector<std::pair<std::string, std::string>> waiting_ways_;  ///< and not compared
+    bool left_ = false;                                              ///< the host is to be told
     sys::Alarm alarm_;
 };
 

@@ -64,6 +64,7 @@ struct WarmReport {
     pid_t pid = 0;        ///< of the template; 0: there is none
     bool asked_pid = false, drew_random = false;
     std::size_t files = 0, unwatched = 0;
+    std::size_t left_out = 0;  ///< files that are neither watched nor looked at
     unsigned threads = 0;
     Duration start{};  ///< how long it took to park
     Duration age{};

@@ -6,8 +6,11 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
+#include <deque>
 #include <string_view>
 
+#include "base/text.h"
 #include "sys/file.h"
 
 namespace superd::core {
@@ -36,6 +39,7 @@ bool Writable::operator()(const std::string& path) {
 }
 
 bool Writable::folder(const std::string& path) {
+    if (!who_) return false;
     if (const auto known = folders_.find(path); known != folders_.end()) return known->second;
     bool writable = false;
     if (path != "/") {
@@ -53,11 +57,48 @@ bool Writable::folder(const std::string& path) {
     return writable;
 }
 
+std::optional<Way> way_of(const std::string& root, const std::string& path, Writable& writable) {
+    constexpr std::size_t kMostLinks = 40;  // path_resolution(7)
+    Way way;
+    std::deque<std::string> names;
+    const auto put_in_front = [&names](std::string_view more) {
+        const auto parts = split(more, '/');
+        names.insert(names.begin(), parts.begin(), parts.end());
+    };
+    put_in_front(path);
+    std::string at = root;  // "" is the root
+    while (!names.empty()) {
+        const std::string name = std::move(names.front());
+        names.pop_front();
+        if (name.empty() || name == ".") continue;
+        if (name == "..") {
+            if (at != root) at.resize(at.rfind('/'));
+            continue;
+        }
+        if (writable.folder(at.empty() ? "/" : at)) return std::nullopt;
+        const std::string next = at + '/' + name;
+        const auto status = sys::status_of_link(next);
+        if (!status && status.error().code != ENOENT) return std::nullopt;
+        if (!status || !S_ISLNK(status->mode)) {
+            at = next;
+            continue;
+        }
+        const auto target = sys::target_of_link(next);
+        if (!target || way.links.size() == kMostLinks) return std::nullopt;
+        way.links.push_back(next);
+        put_in_front(*target);
+        if (target->starts_with('/')) at = root;
+    }
+    way.end = std::move(at);
+    return way;
+}
+
 WarmFiles::WarmFiles(sys::FileWatches& watches, std::string root, std::optional<sys::Identity> who,
-                     std::function<void()> changed)
+                     std::function<void()> changed, std::vector<std::string> names)
     : root_(std::move(root)),
       writable_(std::move(who)),
       changed_(std::move(changed)),
+      names_(std::move(names)),
       watch_(watches, [this](const std::string& written) { heard(written); }) {}
 
 bool WarmFiles::add(const std::vector<proc::WarmFile>& files, std::int64_t since) {
@@ -70,9 +111,13 @@ bool WarmFiles::add(const std::vector<proc::WarmFile>& files, std::int64_t since
             continue;
         }
         const std::string path = root_ + file.path;
-        if (is_of_kernel(file.path) || writable_(path)) continue;
-        if (file.changed >= since && access(path.c_str(), F_OK) != 0) continue;
-        if (files_.size() >= 2 * kMostOfOne) continue;  // each start may name others
+        if (is_of_kernel(file.path)) continue;
+        const bool writable = writable_(path);
+        if (!writable && file.changed >= since && access(path.c_str(), F_OK) != 0) continue;
+        if (writable || files_.size() >= 2 * kMostOfOne) {  // each start may name others
+            if (left_out_.size() < kMostOfOne) left_out_.insert(file.path);
+            continue;
+        }
         files_.emplace(file.path, file);
         if (files_.size() > kMostOfOne || !watch_.add(path)) unwatched_.push_back(file.path);
         // After the watch is set: what happens from now on is heard.
@@ -81,9 +126,40 @@ bool WarmFiles::add(const std::vector<proc::WarmFile>& files, std::int64_t since
     return same;
 }
 
+void WarmFiles::start() {
+    if (!ways_.empty()) return;
+    for (const std::string& name : names_) {
+        const auto way = way_of(root_, name, writable_);
+        if (!way || way->links.empty()) continue;
+        ways_.emplace(name, way->end);
+        for (const std::string& link : way->links) (void)watch_.add_link(link);  // otherwise look() finds it out
+    }
+}
+
+bool WarmFiles::go_on(const std::vector<std::pair<std::string, std::string>>& ways) {
+    start();
+    return std::ranges::all_of(ways, [this](const auto& before) {
+        const auto now = ways_.find(before.first);
+        if (now != ways_.end() && now->second == before.second) return true;
+        which_ = before.first;
+        return false;
+    });
+}
+
+bool WarmFiles::lead_there() {
+    return std::ranges::all_of(ways_, [this](const auto& before) {
+        const auto way = way_of(root_, before.first, writable_);
+        // What cannot be found out for now, because a folder is being moved, is asked again.
+        if (!way || way->end == before.second) return true;
+        which_ = before.first;
+        return false;
+    });
+}
+
 bool WarmFiles::look(Instant time) {
-    if (unwatched_.empty() || time < looked_ + kLook) return true;
+    if ((unwatched_.empty() && ways_.empty()) || time < looked_ + kLook) return true;
     looked_ = time;
+    if (!lead_there()) return false;
     return std::ranges::all_of(unwatched_, [this](const auto& path) { return is_same(files_.at(path)); });
 }
 
@@ -95,14 +171,18 @@ bool WarmFiles::is_same(const proc::WarmFile& file) {
 
 void WarmFiles::heard(const std::string& written) {
     if (!written.empty()) which_ = written.substr(root_.size());
-    if (!written.empty() || !std::ranges::all_of(files_, [this](const auto& entry) { return is_same(entry.second); }))
-        changed_();
+    const auto are_same = [this] {
+        return lead_there() && std::ranges::all_of(files_, [this](const auto& entry) { return is_same(entry.second); });
+    };
+    if (!written.empty() || !are_same()) changed_();
 }
 
 void WarmFiles::clear() {
     watch_.clear();
     files_.clear();
     unwatched_.clear();
+    ways_.clear();
+    left_out_.clear();
 }
 
 std::vector<proc::WarmFile> WarmFiles::all() const {

@@ -252,6 +252,7 @@ WarmReport Warm::report() const {
     out.drew_random = (record_.facts & proc::warm::kDrewRandom) != 0;
     out.files = files_.size();
     out.unwatched = files_.unwatched();
+    out.left_out = files_.left_out();
     out.threads = record_.threads;
     out.start = record_.start_time;
     if (template_ == nullptr) return out;

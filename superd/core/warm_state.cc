@@ -16,6 +16,7 @@ WarmState Warm::write_down(sys::Descriptors& descriptors) {
         state.processes.push_back({process->warm.keep(descriptors), *process});
     state.copied = template_ != nullptr ? template_->warm.pid() : 0;
     state.files = files_.all();
+    state.ways = files_.ways();
     state.record = record_;
     return state;
 }
@@ -35,6 +36,7 @@ Result<void> Warm::go_on(const WarmState& state, sys::Descriptors& descriptors) 
         if (pid == state.copied) template_ = &kept;
     }
     waiting_files_ = state.files;
+    waiting_ways_ = state.ways;
     record_ = state.record;
     set_alarm();
     return {};
@@ -44,7 +46,9 @@ void Warm::take_up() {
     if (record_.drained) return;
     // What was watched is looked at anew: nobody has heard of a change in between.
     const auto gone_counts = std::numeric_limits<std::int64_t>::max();
-    if (!files_.add(std::exchange(waiting_files_, {}), gone_counts)) renew(WarmRenewal::changed, kSaving);
+    const bool lead_there = files_.go_on(std::exchange(waiting_ways_, {}));
+    if (!files_.add(std::exchange(waiting_files_, {}), gone_counts) || !lead_there)
+        renew(WarmRenewal::changed, kSaving);
     begin();
 }
 

@@ -4,6 +4,7 @@
 
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "core/warm_level.h"
@@ -44,6 +45,7 @@ struct WarmState {
     std::vector<WarmProcessState> processes;
     pid_t copied = 0;  ///< the template; 0: there is none
     std::vector<proc::WarmFile> files;
+    std::vector<std::pair<std::string, std::string>> ways;  ///< where its paths led when it was started
     WarmRecord record;
 };
 

@@ -61,6 +61,14 @@ std::string warm_text(const Json& warm) {
     if (facts.empty()) return out;
     out += fmt::format("; it was ready after {}, with {}", brief_duration(number_of(facts, "start_seconds")),
                        counted(static_cast<std::size_t>(number_of(facts, "files")), "file"));
+    const auto files = [&](const char* name) {
+        return counted(static_cast<std::size_t>(number_of(facts, name)), "file");
+    };
+    if (number_of(facts, "unwatched_files") > 0)
+        out += fmt::format(" ({} compared now and then, not watched)", files("unwatched_files"));
+    if (number_of(facts, "left_out_files") > 0)
+        out += fmt::format(" and {} that it may write itself or that are too many, of which changes are not seen",
+                           files("left_out_files"));
     if (number_of(facts, "threads") > 1) out += fmt::format(" and {} threads", count_of(facts, "threads"));
     if (number_of(facts, "unwatched_files") > 0)
         out += fmt::format(", {} unwatched", count_of(facts, "unwatched_files"));

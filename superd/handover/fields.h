@@ -94,7 +94,7 @@ SUPERD_FIELDS(WarmLevel::Memory, in_force, reason, told, renewals, retry_at, bac
 SUPERD_FIELDS(WarmProcessRecord, started, since, trial, leaving, closes_by, served)
 SUPERD_FIELDS(WarmProcessState, warm, record)
 SUPERD_FIELDS(WarmRecord, serial, start_at, age_at, start_time, facts, threads, has_parked, told_random, drained)
-SUPERD_FIELDS(WarmState, level, processes, copied, files, record)
+SUPERD_FIELDS(WarmState, level, processes, copied, files, ways, record)
 SUPERD_FIELDS(CgroupEvents, memory_high, memory_kills, pids_max)
 SUPERD_FIELDS(CgroupCounts, events, cpu_usec, throttled_usec)
 SUPERD_FIELDS(WarmCounts, copies, templates, fallbacks, renewals)

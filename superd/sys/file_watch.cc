@@ -14,6 +14,7 @@ namespace {
 
 /// IN_ATTRIB comes too when a file loses a name, as when another is renamed over it, while somebody has it open.
 constexpr std::uint32_t kFile = IN_MODIFY | IN_ATTRIB | IN_MOVE_SELF | IN_DELETE_SELF;
+constexpr std::uint32_t kLink = IN_DONT_FOLLOW | IN_ATTRIB | IN_MOVE_SELF | IN_DELETE_SELF;
 constexpr std::uint32_t kFolder = IN_MOVE_SELF | IN_ONLYDIR;
 
 }  // namespace
@@ -101,6 +102,10 @@ bool FileWatch::add(const std::string& path) {
 
 bool FileWatch::add_alone(const std::string& path) {
     return all_.add(*this, path, kFile);
+}
+
+bool FileWatch::add_link(const std::string& path) {
+    return all_.add(*this, path, kLink);
 }
 
 void FileWatch::clear() {

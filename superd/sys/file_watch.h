@@ -53,6 +53,8 @@ class FileWatch {
     bool add(const std::string& path);
     /// The file alone, where nothing else can come to bear its name.
     bool add_alone(const std::string& path);
+    /// The same for a symbolic link itself: it is removed, or another is put in its place.
+    bool add_link(const std::string& path);
     void clear();
 
   private:

@@ -9,6 +9,10 @@ import time
 from harness import Reader, process
 from warming import PYTHON, WarmCase, is_there
 
+# For long: SUPERD_WARM_RELOADS=100 SUPERD_WARM_UPGRADES=50 ctest --preset dev -R integration/warm.Changes --timeout 3600
+RELOADS = int(os.environ.get("SUPERD_WARM_RELOADS", "10"))
+UPGRADES = int(os.environ.get("SUPERD_WARM_UPGRADES", "5"))
+
 
 class Clones(WarmCase):
     def test_copies_serve_clients_from_what_the_template_has_read(self):
@@ -256,6 +260,33 @@ class Renewals(WarmCase):
             self.assertEqual(self.ask(daemon.address("warm"))[0], "newer")
             daemon.stop()
 
+    def test_a_switched_link_is_served_within_a_second(self):
+        """start and clone: when a link on the way to the script is switched, in place or by renaming another over it,
+        the other script is served; also where that happens while superd is upgraded."""
+        for value in "start", "clone":
+            daemon = self.prepare()
+            for release in "123":
+                os.makedirs(daemon.path(f"releases/{release}"), 0o755)
+                self.python(daemon, f"release-{release}", name=f"releases/{release}/echo.py")
+            os.symlink("releases/1", daemon.path("current"))
+            self.service(daemon, [PYTHON, daemon.path("current/echo.py")], value)
+            daemon.start()
+            self.parked(daemon)
+            self.assertEqual(self.ask(daemon.address("warm"))[0], "release-1")
+            os.symlink("releases/2", daemon.path("new"))
+            os.rename(daemon.path("new"), daemon.path("current"))
+            time.sleep(1)
+            self.assertEqual(self.ask(daemon.address("warm"))[0], "release-2")
+            self.parked(daemon)
+            self.assertEqual(self.ask(daemon.address("warm"))[0], "release-2")
+            os.unlink(daemon.path("current"))
+            os.symlink("releases/3", daemon.path("current"))
+            self.upgrade(daemon)
+            time.sleep(1)
+            self.assertEqual(self.ask(daemon.address("warm"))[0], "release-3")
+            self.assertGreaterEqual(self.warmth(daemon)["renewals"]["changed"], 2)
+            daemon.stop()
+
     def test_max_age(self):
         """clone: a template older than max_age is replaced, and its copies with it."""
         daemon = self.start(lambda d: [PYTHON, self.python(d)], prefork={"max_age": "700ms"})
@@ -352,12 +383,12 @@ class Deaths(WarmCase):
 
 class Changes(WarmCase):
     def test_reloads_under_load(self):
-        """clone: 10 reloads that change the definition, under load: every client is answered, and the old templates
+        """clone: RELOADS reloads that change the definition, under load: every client is answered, and the old templates
         leave."""
         daemon = self.start(lambda d: [PYTHON, self.python(d)])
         first = self.template(daemon)
         with self.load(daemon.address("warm")) as answers:
-            for number in range(10):
+            for number in range(RELOADS):
                 self.service(daemon, [PYTHON, daemon.path("echo.py")], description=f"number {number}")
                 daemon.reload()
                 before = len(answers)
@@ -367,12 +398,12 @@ class Changes(WarmCase):
         self.eventually(lambda: len(self.kinds(daemon, "template")) == 1, "one template")
 
     def test_upgrades_under_load(self):
-        """clone: 5 upgrades under load keep template, waiting copies and clients; none is without an answer."""
+        """clone: UPGRADES upgrades under load keep template, waiting copies and clients; none is without an answer."""
         daemon = self.start(lambda d: [PYTHON, self.python(d)])
         template = self.template(daemon)
         waiting = self.client(daemon.address("warm"))
         with self.load(daemon.address("warm")) as answers:
-            for _ in range(5):
+            for _ in range(UPGRADES):
                 self.upgrade(daemon)
         self.check_all_answered(answers)
         self.assertEqual(self.template(daemon), template)

@@ -133,6 +133,74 @@ TEST_CASE("what there is no room to watch is looked at now and then") {
     CHECK_FALSE(world.files.look(time + WarmFiles::kLook));
 }
 
+TEST_CASE(
+    "a link on the way to what a handler is started by is heard of when it is switched, and so is one behind it") {
+    for (const bool by_rename : {true, false}) {
+        const Folder folder;
+        for (const char* release : {"1", "2"}) {
+            fs::create_directories(folder.path / "releases" / release);
+            folder.write(std::string("releases/") + release + "/app", "x");
+        }
+        fs::create_symlink("releases/1", folder.path / "current");
+        fs::create_symlink(folder.path / "current" / ".." / "1", folder.path / "start");
+        sys::Loop loop = *sys::Loop::create();
+        sys::FileWatches watches{loop};
+        int changes = 0;
+        WarmFiles files{watches, "", std::nullopt, [&] { ++changes; }, {folder.path / "start/app", "/absent/too"}};
+        files.start();
+        const auto before = files.ways();
+        REQUIRE(before.size() == 1);
+        CHECK(before[0].second == (folder.path / "releases/1/app").string());
+        CHECK(files.look(Instant{1000s}));
+        if (by_rename) {
+            fs::create_symlink("releases/2", folder.path / "new");
+            fs::rename(folder.path / "new", folder.path / "current");
+        } else {
+            fs::remove(folder.path / "current");
+            fs::create_symlink("releases/2", folder.path / "current");
+        }
+        // "start" goes through it, by "..", to what is named 1 in any case: only where the link leads counts.
+        CHECK(files.look(Instant{1001s}));
+        fs::remove(folder.path / "start");
+        fs::create_symlink("current", folder.path / "start");
+        CHECK(files.look(Instant{1001s} + WarmFiles::kLook / 2));  // not looked at again so soon
+        CHECK_FALSE(files.look(Instant{1002s}));
+        CHECK(files.changed() == (folder.path / "start/app").string());
+        sys::Alarm tick(loop, [&] { loop.exit(0); });
+        REQUIRE(tick.set(now() + 300ms));
+        REQUIRE(loop.run());
+        CHECK(changes >= 1);
+        files.clear();
+        CHECK_FALSE(files.go_on(before));  // as after an upgrade
+        files.clear();
+        files.start();
+        CHECK(files.look(Instant{1003s}));
+        CHECK(files.go_on(files.ways()));
+    }
+}
+
+TEST_CASE("links are followed in the handler's root directory, a bounded number of times, and not where it may write") {
+    const Folder folder;
+    const std::string root = folder.path;
+    Writable nobody_may(std::nullopt);
+    fs::create_directories(folder.path / "a/b");
+    fs::create_symlink("/a/../..//a/./b", folder.path / "link");
+    const auto way = core::way_of(root, "/link/file", nobody_may);
+    REQUIRE(way);
+    CHECK(way->end == root + "/a/b/file");
+    CHECK(way->links == std::vector{root + "/link"});
+    fs::create_symlink("loop", folder.path / "loop");
+    CHECK_FALSE(core::way_of(root, "/loop/file", nobody_may));
+    if (geteuid() != 0) return;  // needs files of others
+    Writable nobody(sys::Identity{65534, 65534, {}, "nobody"});
+    fs::create_directory(folder.path / "own");
+    REQUIRE(chown((root + "/own").c_str(), 65534, 65534) == 0);
+    fs::create_symlink("own/x", folder.path / "out");
+    CHECK_FALSE(core::way_of("", root + "/out", nobody));
+    fs::create_symlink("a/b", folder.path / "inside");
+    CHECK(core::way_of("", root + "/inside/file", nobody));
+}
+
 TEST_CASE("what belongs to the kernel, and where the handler may write, is not watched") {
     if (geteuid() != 0) return;  // needs files of others
     const Folder folder;
@@ -154,4 +222,9 @@ TEST_CASE("what belongs to the kernel, and where the handler may write, is not w
     World world;
     CHECK(world.files.add({{"/proc/version", 1, 2, 3, 4, 5}, {"/dev/x", 1, 2, 3, 4, 5}, {"/sys/x", 1, 2, 3, 4, 5}}, 0));
     CHECK(world.files.size() == 0);
+    CHECK(world.files.left_out() == 0);
+    WarmFiles of_nobody{world.watches, "", nobody, [] {}};
+    CHECK(of_nobody.add({seen(plain), seen(own)}, 0));
+    CHECK(of_nobody.size() == 1);
+    CHECK(of_nobody.left_out() == 1);
 }
