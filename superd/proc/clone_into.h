@@ -4,6 +4,8 @@
 
 #include <sys/types.h>
 
+#include <cstddef>
+
 namespace superd::proc {
 
 /// As clone(2) with `flags`, the signal included, but the child is born in the group whose folder is `cgroup`. Returns
