@@ -97,6 +97,7 @@ void Launcher::listen() {
         else if (open)
             return;
     if (channel_ && !open) close();
+    if (!cold_.empty()) (void)alarm_.set_by(now());
 }
 
 void Launcher::take(proc::LaunchWord word) {
@@ -125,7 +126,7 @@ void Launcher::close() {
     if (!channel_) return;
     // One that handlers of its user stop or kill again and again is not worth starting.
     if (now() - since_ >= kLasts) backoff_.reset();
-    if (alive_ && ready_) kill(pid_, SIGKILL);  // else it goes when it finds its channel closed
+    if (alive_) kill(pid_, SIGKILL);  // a stopped one would not find its channel closed
     // From here on a process that has not told of itself hears that nobody listens, and ends.
     shutdown(channel_.get(), SHUT_RD);
     source_ = {};

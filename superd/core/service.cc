@@ -113,8 +113,11 @@ void Service::enforce(const conf::Service& definition, std::vector<Port*> ports)
     set_gates();
     if (current_ && given && traffic_) {
         // No more clients will be taken from here: those that are here are served as before, at once.
-        while (auto client = traffic_->intake.take_here())
-            if (!current_->serve(std::move(*client))) break;
+        while (auto client = traffic_->intake.take_here()) {
+            const std::size_t others = traffic_->intake.stalled();
+            (void)current_->serve(std::move(*client));  // perhaps by a launcher, which has not said a pid yet
+            if (traffic_->intake.stalled() > others) break;
+        }
         traffic_->intake.clear();
     }
     if (current_) former_.push_back(std::move(current_));

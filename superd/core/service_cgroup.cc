@@ -216,8 +216,8 @@ void ServiceCgroup::end_leaf(std::uint64_t leaf) {
     // Mostly nobody else is left there.
     if (unlinkat(group_.fd(), leaf_name(leaf).c_str(), AT_REMOVEDIR) == 0) return;
     auto folder = group_.child(leaf_name(leaf), false);
-    if (!folder || folder->remove()) return;
-    (void)folder->kill();
+    if (folder ? folder->remove().has_value() : folder.error().code == ENOENT) return;
+    if (folder) (void)folder->kill();  // else descriptors are scarce
     ending_.push_back(leaf);
     if (!leaves_.is_set()) try_leaves();
 }
@@ -225,8 +225,8 @@ void ServiceCgroup::end_leaf(std::uint64_t leaf) {
 void ServiceCgroup::try_leaves() {
     std::erase_if(ending_, [this](std::uint64_t leaf) {
         auto folder = group_ ? group_.child(leaf_name(leaf), false) : fail_errno("", ENOENT);
-        if (!folder || folder->remove()) return true;
-        (void)folder->kill();  // before Linux 5.14 not all may have been met
+        if (folder ? folder->remove().has_value() : folder.error().code == ENOENT) return true;
+        if (folder) (void)folder->kill();  // before Linux 5.14 not all may have been met
         return false;
     });
     if (ending_.empty()) return leaf_backoff_.reset();
@@ -286,8 +286,9 @@ void ServiceCgroup::kill_on() {
     kill();
 }
 
+/// What cannot be read just now is as it was: else it would all count again.
 CgroupEvents ServiceCgroup::read_events() const {
-    CgroupEvents out;
+    CgroupEvents out = seen_;
     if (!group_) return out;
     if (const auto memory = group_.read("memory.events")) {
         out.memory_high = sys::value_in(*memory, "high").value_or(0);

@@ -2,7 +2,9 @@
 #include "hold/state_folder.h"
 
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -33,7 +35,14 @@ Failure make_state_folder(const std::string& order, const std::string& root) {
     const auto uid = static_cast<uid_t>(std::strtoul(order.c_str(), &end, 10));
     const auto gid = static_cast<gid_t>(std::strtoul(end + 1, &end, 10));
     const std::string path = end + 1;
-    int fd = open((root + "/var/lib").c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    open_how how{};
+    how.flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC;
+    how.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS;  // as the handler will see it
+    const int top = open(root.empty() ? "/" : root.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC);
+    auto fd = static_cast<int>(syscall(SYS_openat2, top, "var/lib", &how, sizeof how));
+    const int code = errno;
+    if (top >= 0) close(top);
+    errno = code;
     for (std::size_t at = 0; fd >= 0 && at < path.size();) {
         const std::size_t from = path.find_first_not_of('/', at);
         if (from == std::string::npos) break;

@@ -6,7 +6,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/audit.h>
 #include <linux/capability.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <net/if.h>
 #include <poll.h>
 #include <sched.h>
@@ -20,6 +23,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cstddef>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -133,6 +138,32 @@ void renounce(bool as_owner) {
     if (may_look && !as_owner) prctl(PR_SET_DUMPABLE, 0);
 }
 
+/// Where superd is not root, handlers of its user may write into this process: what it could be made to do is no more
+/// than what it does from here on. Their own filter would count for nothing otherwise.
+void stay_as_it_is() {
+#if defined(__x86_64__)
+    constexpr std::uint32_t kProcessor = AUDIT_ARCH_X86_64, kPoll = SYS_poll;
+#else
+    constexpr std::uint32_t kProcessor = AUDIT_ARCH_AARCH64, kPoll = SYS_ppoll;
+#endif
+    constexpr std::uint32_t kCalls[] = {SYS_read,         kPoll,          SYS_wait4,          SYS_kill, SYS_sendto,
+                                        SYS_rt_sigreturn, SYS_exit_group, SYS_restart_syscall};
+    constexpr std::size_t kCount = sizeof kCalls / sizeof *kCalls;
+    sock_filter program[kCount + 5] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, arch)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, kProcessor, 0, kCount + 1),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+    };
+    for (std::size_t i = 0; i < kCount; ++i)
+        program[3 + i] = BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, kCalls[i], static_cast<std::uint8_t>(kCount - i), 0);
+    program[3 + kCount] = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS);
+    program[4 + kCount] = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+    const sock_fprog filter{kCount + 5, program};
+    // Without seccomp in the kernel no handler has a filter to get around.
+    if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &filter) != 0 && errno != ENOSYS && errno != EINVAL)
+        give_up("install a filter");
+}
+
 void reap() {
     while (waitpid(-1, nullptr, WNOHANG) > 0) {
     }
@@ -148,6 +179,7 @@ void reap() {
     sigaddset(&child, SIGCHLD);
     const int ends = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
     if (ends < 0) give_up("signalfd");
+    stay_as_it_is();
     tell(HoldMessage::Word::ready, {});
     bool needed = true;
     while (needed || (first && kill(-1, 0) == 0)) {

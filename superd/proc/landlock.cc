@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <linux/openat2.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -107,9 +108,24 @@ void put(Node& root, const std::string& path, Access access) {
     if (!at->access) at->access = access;
 }
 
+/// Where a path below the root leads to, as a rule must name it; the path itself where it leads nowhere.
+std::string resolve(const std::string& root, const std::string& path) {
+    const sys::Fd from(open(root.empty() ? "/" : root.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+    open_how how{};
+    how.flags = O_PATH | O_CLOEXEC;
+    how.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS;
+    const sys::Fd fd(static_cast<int>(syscall(SYS_openat2, from.get(), path.c_str(), &how, sizeof how)));
+    std::string target(4096, '\0');
+    const ssize_t n =
+        fd ? readlink(fmt::format("/proc/self/fd/{}", fd.get()).c_str(), target.data(), target.size()) : -1;
+    if (n <= 0 || static_cast<std::size_t>(n) == target.size() || target[0] != '/') return root + path;
+    target.resize(static_cast<std::size_t>(n));
+    return target;
+}
+
 Node tree_of(const conf::Sandbox& sandbox, const std::string& root) {
     Node tree;
-    const auto add = [&](const std::string& path, Access access) { put(tree, root + path, access); };
+    const auto add = [&](const std::string& path, Access access) { put(tree, resolve(root, path), access); };
     for (const auto& path : sandbox.inaccessible_paths) add(path.path, Access::none);
     for (const auto& path : sandbox.read_only_paths) add(path.path, Access::read);
     for (const auto& path : sandbox.read_write_paths) add(path.path, Access::write);
@@ -122,7 +138,7 @@ Node tree_of(const conf::Sandbox& sandbox, const std::string& root) {
         add("/", Access::read);
     } else if (sandbox.protect_system != ProtectSystem::no) {
         if (sandbox.protect_system == ProtectSystem::full) add("/etc", Access::read);
-        for (const char* path : {"/boot", "/efi", "/usr"}) add(path, Access::read);
+        for (const char* path : {"/boot", "/efi", "/usr", "/bin", "/lib", "/lib64", "/sbin"}) add(path, Access::read);
     }
     return tree;
 }

@@ -230,7 +230,8 @@ long Spawner::clone_in_group(Slot& slot, int flags) {
         const std::size_t size = mapping() - guard();
         const long pid = clone_into(cgroup, child_main, slot.top() - size, size, static_cast<unsigned>(flags),
                                     &slot.view, slot.tid());
-        if (pid != -ENOSYS && pid != -EINVAL && pid != -E2BIG) return pid;
+        // EPERM: a filter's answer. If the group is at fault, the child meets it as well.
+        if (pid != -ENOSYS && pid != -EINVAL && pid != -E2BIG && pid != -EPERM) return pid;
         born_into_ = false;
     }
     if (const int code = open_group(slot); code != 0) return -code;

@@ -78,7 +78,10 @@ def measure(control, pid):
     since superd reaps a process some time after it has closed its pair. The connection that asks for the processes is
     open all the time, so it counts each time; earlier ones are closed, since superd has answered again since then."""
     with control.connected() as ask:
-        children = ask("processes")["processes"]
+        answer = ask("processes")
+        if "processes" not in answer:  # a failing call has met this very question
+            raise OSError(answer)
+        children = answer["processes"]
         ask("list")
         sockets = Sockets(pid)
         targets = process.descriptors(pid).values()
