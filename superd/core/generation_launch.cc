@@ -4,6 +4,7 @@
 #include <signal.h>
 
 #include "base/place.h"
+#include "core/service_cgroup.h"
 
 namespace superd::core {
 
@@ -58,6 +59,8 @@ bool Generation::launch(model::Client& client) {
     const bool dear = definition_.sandbox->needs_filter() || hold_;
     const bool asks_no_pid = definition_.model == conf::Model::fork || definition_.model == conf::Model::prefork;
     if (!dear || !asks_no_pid || client.kind != model::Client::Kind::connection || !engine_.launcher) return false;
+    // A launcher that begins outside of the group would keep its handlers there after a reload has put it in order.
+    if (const ServiceCgroup* const group = host_.cgroup(); group != nullptr && group->is_lost()) return false;
     if (!launches_) {
         if (drained_ || !proc::can_launch(definition_.sandbox)) return false;
         launches_ = std::make_unique<Launches>(*this);

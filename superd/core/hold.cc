@@ -44,6 +44,7 @@ Hold::~Hold() {
 
 void Hold::begin() {
     if (is_ready() || is_coming() || alarm_.is_set()) return;  // a try that has failed is repeated by the alarm
+    if (hangs()) return (void)alarm_.set(now() + backoff_.next());
     if (auto started = start(); !started) fail_by(started.error().text);
 }
 
@@ -86,13 +87,30 @@ Result<void> Hold::start() try {
     return fail_errno("start superd-hold", ENOMEM);
 }
 
-/// It says one thing.
+bool Hold::know(pid_t pid) try {
+    if (!proc::is_own_child(pid)) return false;
+    pids_.reserve(pids_.size() + 1);
+    if (engine_.children.insert_or_assign(pid, this).second) pids_.push_back(pid);
+    coming_ = pid;
+    return true;
+} catch (const std::bad_alloc&) {
+    return false;
+}
+
+bool Hold::hangs() const {
+    return std::ranges::any_of(pids_, [this](pid_t pid) { return pid == starter_ || pid == coming_; });
+}
+
 void Hold::listen() {
     proc::HoldMessage message{};
     pid_t sender = 0;
-    const ssize_t n = proc::receive_from(channel_.get(), reinterpret_cast<char*>(&message), sizeof message, sender);
-    if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
+    ssize_t n;
+    do {
+        n = proc::receive_from(channel_.get(), reinterpret_cast<char*>(&message), sizeof message, sender);
+        if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
+    } while (n == sizeof message && message.word == proc::HoldMessage::Word::begun && know(sender));
     if (n != sizeof message) return fail_by("superd-hold ended before it was ready");
+    if (message.word == proc::HoldMessage::Word::begun) return fail_by("superd-hold is not a child of superd");
     if (message.word != proc::HoldMessage::Word::ready) {
         const std::string what(message.what, strnlen(message.what, sizeof message.what));
         return fail_by(fmt::format("{}: {}", what, errno_text(message.code)));
@@ -125,7 +143,7 @@ void Hold::fail_by(const std::string& why) {
     channel_.reset();
     process_.reset();
     unsettled_ = {};
-    if (holder_ != 0) kill(holder_, SIGKILL);
+    for (const pid_t pid : pids_) kill(pid, SIGKILL);
     holder_ = 0;
     trouble_ = fmt::format("its sandbox cannot be made: {}", escape(why));
     if (std::exchange(told_, trouble_) != trouble_)
@@ -136,7 +154,6 @@ void Hold::fail_by(const std::string& why) {
 void Hold::ring() {
     if (is_ready()) return;
     if (!is_coming()) return begin();
-    if (std::ranges::find(pids_, starter_) != pids_.end()) kill(starter_, SIGKILL);
     fail_by(fmt::format("superd-hold is not ready after {}", format_duration(kPatience)));
     changed_();
 }

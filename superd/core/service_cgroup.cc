@@ -390,6 +390,7 @@ void ServiceCgroup::go_on(const CgroupState& state) {
 }
 
 void ServiceCgroup::take_up() {
+    all_.want(resources_);
     if (!find()) return;
     if (!ending_.empty()) try_leaves();
     look();

@@ -59,6 +59,8 @@ class ServiceCgroup {
     /// Is somebody in it?
     bool is_populated() const { return group_ && group_.is_populated(); }
     bool is_unkillable() const { return gave_up_; }
+    /// Children are started outside of it.
+    bool is_lost() const { return lost_; }
     /// Limits hold again that somebody has taken away.
     void restore();
 

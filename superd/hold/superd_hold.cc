@@ -218,6 +218,7 @@ int main(int argc, char** argv) {
         const long pid = syscall(SYS_clone, orders.namespaces | CLONE_PARENT | SIGCHLD, nullptr, nullptr, nullptr, 0L);
         if (pid < 0) give_up("make namespaces");
         if (pid > 0) return 0;
+        tell(HoldMessage::Word::begun, {});
     } else if (unshare(orders.namespaces) != 0) {
         give_up("make namespaces");
     }

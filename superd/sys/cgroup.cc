@@ -217,7 +217,8 @@ std::vector<pid_t> Cgroup::processes(std::size_t most) const {
 
 bool Cgroup::is_populated() const {
     const auto events = read("cgroup.events");
-    return !events || value_in(*events, "populated") != 0;
+    if (!events) return events.error().code != ENOENT && events.error().code != ENODEV;  // removed by somebody
+    return value_in(*events, "populated") != 0;
 }
 
 Result<void> Cgroup::kill(bool by_hand) const {

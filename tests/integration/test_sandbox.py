@@ -370,11 +370,12 @@ class PathsByLandlock(SandboxCase):
         for name in "inner", "hidden":
             os.mkdir(os.path.join(outer, name))
             os.chmod(os.path.join(outer, name), 0o777)
+        os.symlink("hidden", os.path.join(outer, "way"))  # a rule holds for where a path leads
         with open(os.path.join(outer, "other"), "w", encoding="ascii") as file:
             file.write("text")
         os.chmod(os.path.join(outer, "other"), 0o666)
         self.box(daemon, {"preset": "none", "protect_system": "strict", "read_write_paths": [f"{outer}/inner"],
-                          "inaccessible_paths": [f"{outer}/hidden"]})
+                          "inaccessible_paths": [f"{outer}/way"]})
         daemon.start()
         text = self.attempt(daemon, f"""
             import os

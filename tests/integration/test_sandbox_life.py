@@ -60,6 +60,14 @@ class Holders(LifeCase):
             self.assertNotEqual(self.holder(daemon, but=first), first)
         self.assertEqual(self.status(daemon)["services"][0]["state"], "listening")
 
+    def test_it_permits_itself_no_more_than_it_does(self):
+        """Who of its user gets to write into it cannot act there without the filter of a handler."""
+        for sandbox in STRICT, {"preset": "none", "private_tmp": True}:
+            daemon = self.sandboxed(sandbox)
+            with open(f"/proc/{self.holder(daemon)}/status", encoding="ascii") as status:
+                self.assertIn("Seccomp:\t2\n", status.read())
+            daemon.stop()
+
     def test_without_private_pids_handlers_outlive_it(self):
         """A handler that is busy goes on when the holder is killed."""
         daemon = self.sandboxed({"preset": "none", "private_tmp": True}, exec_=["superd-echo"])
@@ -229,6 +237,20 @@ class Launchers(LifeCase):
                 self.upgrade(daemon)
                 self.box(daemon, STRICT, exec_=["superd-echo"], nice=nice)
                 daemon.reload()
+
+    def test_who_is_held_is_served_when_workers_take_over(self):
+        """A reload to handoff = "listen" has all who wait served by the old definition, its launcher included."""
+        daemon = self.sandboxed(STRICT, exec_=["superd-echo"], limits={"per_source": 1})
+        self.eventually(lambda: self.converse(daemon.address("box")) and self.pids(daemon, "launcher"), "a launcher")
+        clients = [self.client(daemon.address("box")) for _ in range(4)]
+        for client in clients:
+            client.sendall(b"hello\n")
+        self.assertEqual(Reader(clients[0]).line(), b"hello")
+        self.eventually(lambda: self.status(daemon)["services"][0]["held"] == 3, "the others are held")
+        self.box(daemon, STRICT, exec_=["superd-echo"], model="prefork", handoff="listen")
+        daemon.reload()
+        for client in clients[1:]:
+            self.assertEqual(Reader(client).line(), b"hello")
 
     def test_few_descriptors(self):
         """rlimits.nofile leaves the launcher no number for a client: handlers are started without it."""
