@@ -15,6 +15,7 @@
 #include <cstdint>
 
 #include "proc/exec_plan.h"
+#include "proc/raw_message.h"
 #include "proc/raw_syscall.h"
 
 namespace superd::proc {
@@ -28,27 +29,8 @@ SUPERD_CHILD static inline long word(T* pointer) {
 /// A failing process does not lose its client: it sends the connection back. {number, SCM_RIGHTS}
 SUPERD_CHILD void give_back(const ChildView* view) {
     const bool moved = view->moved != 0;
-    union {
-        char bytes[CMSG_SPACE(sizeof(int))];
-        cmsghdr header;
-    } control;
-    long number = view->number;  // its pid is another one for its parent if it is in a PID namespace
-    iovec part;
-    part.iov_base = &number;
-    part.iov_len = sizeof number;
-    msghdr message;
-    message.msg_name = nullptr;
-    message.msg_namelen = 0;
-    message.msg_iov = &part;
-    message.msg_iovlen = 1;
-    message.msg_control = control.bytes;
-    message.msg_controllen = sizeof control.bytes;
-    message.msg_flags = 0;
-    control.header.cmsg_level = SOL_SOCKET;
-    control.header.cmsg_type = SCM_RIGHTS;
-    control.header.cmsg_len = CMSG_LEN(sizeof(int));
-    *reinterpret_cast<int*>(CMSG_DATA(&control.header)) = moved ? 0 : view->sources[0];
-    raw_syscall(SYS_sendmsg, moved ? view->count : view->give_back, word(&message), MSG_DONTWAIT | MSG_NOSIGNAL);
+    const long number = view->number;  // its pid is another one for its parent if it is in a PID namespace
+    send_raw(moved ? view->count : view->give_back, &number, sizeof number, moved ? 0 : view->sources[0], MSG_DONTWAIT);
 }
 
 SUPERD_CHILD int failed(ChildView* view, Step step, long result) {

@@ -19,6 +19,8 @@
 
 #include "proc/launch/message.h"
 #include "proc/parked/filter.h"
+#include "proc/parked/message.h"
+#include "proc/raw_message.h"
 #include "proc/raw_syscall.h"
 
 namespace {
@@ -51,29 +53,6 @@ SUPERD_CHILD inline long word(T* pointer) {
     return static_cast<long>(reinterpret_cast<std::intptr_t>(pointer));
 }
 
-SUPERD_CHILD inline void fail(const Answer* answer, int connection) {
-    union {
-        char bytes[CMSG_SPACE(sizeof(int))];
-        cmsghdr header;
-    } control;
-    iovec part;
-    part.iov_base = const_cast<Answer*>(answer);
-    part.iov_len = sizeof *answer;
-    msghdr message;
-    message.msg_name = nullptr;
-    message.msg_namelen = 0;
-    message.msg_iov = &part;
-    message.msg_iovlen = 1;
-    message.msg_control = control.bytes;
-    message.msg_controllen = sizeof control.bytes;
-    message.msg_flags = 0;
-    control.header.cmsg_level = SOL_SOCKET;
-    control.header.cmsg_type = SCM_RIGHTS;
-    control.header.cmsg_len = CMSG_LEN(sizeof(int));
-    *reinterpret_cast<int*>(CMSG_DATA(&control.header)) = connection;
-    raw_syscall(SYS_sendmsg, channel, word(&message), MSG_NOSIGNAL);
-}
-
 /// The new process. It shares its parent's memory, errno included: raw system calls alone.
 SUPERD_CHILD int begin(void* argument) {
     auto* const slot = static_cast<Slot*>(argument);
@@ -93,7 +72,7 @@ SUPERD_CHILD int begin(void* argument) {
     if (r >= 0) r = raw_syscall(SYS_rt_sigprocmask, SIG_SETMASK, word(&none), 0, sizeof none);
     if (r >= 0) r = raw_syscall(SYS_execve, word(arguments[1]), word(arguments + 2), word(slot->environment));
     answer.code = static_cast<int>(-r);
-    fail(&answer, slot->connection);
+    superd::proc::send_raw(channel, &answer, sizeof answer, slot->connection, 0);
     return 127;
 }
 
@@ -101,22 +80,6 @@ Slot* free_slot() {
     for (Slot& slot : slots)
         if (__atomic_load_n(&slot.on_its_way, __ATOMIC_ACQUIRE) == 0) return &slot;
     return nullptr;
-}
-
-ssize_t receive(Slot& slot) {
-    alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))];
-    iovec part{slot.message, kLargest};
-    msghdr header{};
-    header.msg_iov = &part;
-    header.msg_iovlen = 1;
-    header.msg_control = control;
-    header.msg_controllen = sizeof control;
-    const ssize_t n = recvmsg(channel, &header, MSG_CMSG_CLOEXEC);
-    const cmsghdr* rights = n > 0 ? CMSG_FIRSTHDR(&header) : nullptr;
-    slot.connection = -1;
-    if (rights != nullptr && rights->cmsg_type == SCM_RIGHTS)
-        std::memcpy(&slot.connection, CMSG_DATA(rights), sizeof slot.connection);
-    return n;
 }
 
 void add_variables(Slot& slot, ssize_t length) {
@@ -137,8 +100,7 @@ bool answer(Word kind, std::uint32_t serial, int code) {
 
 /// False: superd has no more orders. `busy`: nothing can be begun now.
 bool serve(Slot& slot, bool busy) {
-    const ssize_t n = receive(slot);
-    if (n < 0 && errno == EINTR) return true;
+    const ssize_t n = superd::proc::parked::receive_with_descriptor(channel, slot.message, kLargest, slot.connection);
     if (n < static_cast<ssize_t>(sizeof(Order))) return false;
     const auto serial = reinterpret_cast<const Order*>(slot.message)->serial;
     if (slot.connection < 0) return answer(Word::failed, serial, EMFILE);  // no free number for it

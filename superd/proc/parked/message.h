@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 
+#include <cerrno>
 #include <cstddef>
 #include <cstring>
 
@@ -26,7 +27,7 @@ struct Failure {
 };
 
 /// Sends one message with a descriptor, which the caller keeps. Returns what sendmsg(2) does. Inline here, because
-/// superd-exec links nothing of superd.
+/// what it talks to links nothing of superd.
 inline ssize_t send_with_descriptor(int socket, iovec* parts, std::size_t count, int descriptor, int flags) {
     alignas(cmsghdr) char control[CMSG_SPACE(sizeof descriptor)] = {};
     msghdr header{};
@@ -40,6 +41,25 @@ inline ssize_t send_with_descriptor(int socket, iovec* parts, std::size_t count,
     rights->cmsg_len = CMSG_LEN(sizeof descriptor);
     std::memcpy(CMSG_DATA(rights), &descriptor, sizeof descriptor);
     return sendmsg(socket, &header, flags | MSG_NOSIGNAL);
+}
+
+/// One message and the descriptor with it, which is CLOEXEC; -1: it has none. Returns what recvmsg(2) does.
+inline ssize_t receive_with_descriptor(int socket, void* data, std::size_t size, int& descriptor) {
+    alignas(cmsghdr) char control[CMSG_SPACE(sizeof descriptor)];
+    iovec part{data, size};
+    msghdr header{};
+    header.msg_iov = &part;
+    header.msg_iovlen = 1;
+    header.msg_control = control;
+    header.msg_controllen = sizeof control;
+    ssize_t n;
+    do n = recvmsg(socket, &header, MSG_CMSG_CLOEXEC);
+    while (n < 0 && errno == EINTR);
+    const cmsghdr* rights = n > 0 ? CMSG_FIRSTHDR(&header) : nullptr;
+    descriptor = -1;
+    if (rights != nullptr && rights->cmsg_type == SCM_RIGHTS)
+        std::memcpy(&descriptor, CMSG_DATA(rights), sizeof descriptor);
+    return n;
 }
 
 }  // namespace superd::proc::parked

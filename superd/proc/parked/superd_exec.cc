@@ -28,24 +28,6 @@ constexpr int kMostVariables = 1024;
 char message[kLargest + 1];
 char* environment[kMostVariables];
 
-/// The connection, or -1 if none will come. `length` is the message's.
-int receive(ssize_t& length) {
-    alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))];
-    iovec part{message, kLargest};
-    msghdr header{};
-    header.msg_iov = &part;
-    header.msg_iovlen = 1;
-    header.msg_control = control;
-    header.msg_controllen = sizeof control;
-    do length = recvmsg(STDIN_FILENO, &header, MSG_CMSG_CLOEXEC);
-    while (length < 0 && errno == EINTR);
-    const cmsghdr* rights = length > 0 ? CMSG_FIRSTHDR(&header) : nullptr;
-    if (rights == nullptr || rights->cmsg_type != SCM_RIGHTS) return -1;
-    int fd;
-    std::memcpy(&fd, CMSG_DATA(rights), sizeof fd);
-    return fd;
-}
-
 [[noreturn]] void give_up(int pair, int connection, int code) {
     Failure failure{code};
     iovec part{&failure, sizeof failure};
@@ -67,8 +49,8 @@ int main(int argc, char** argv) {
         return 2;
     }
     if (!Filter(kFilter).install()) return 127;
-    ssize_t length = 0;
-    const int connection = receive(length);
+    int connection = -1;
+    const ssize_t length = superd::proc::parked::receive_with_descriptor(STDIN_FILENO, message, kLargest, connection);
     if (connection < 0) return 0;
     const int pair = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3);
     if (pair < 0) return 127;
