@@ -10,8 +10,8 @@ import sys
 
 FLOORS = {"base": 0, "sys": 1, "conf": 2, "net": 3, "admit": 3, "proc": 3, "model": 4, "intake": 5,
           "core": 6, "handover": 7, "control": 8, "daemon": 9, "ctl": 9,
-          "warm": 9, "hold": 9}
-PROGRAMS = 9  # main.cc, daemon/, ctl/, hold/ and warm/
+          "warm": 9, "hold": 9, "tls": 9}
+PROGRAMS = 9  # main.cc, daemon/, ctl/, hold/, tls/ and warm/
 INCLUDE = re.compile(r'^\s*#\s*include\s*(["<])([^">]+)[">]', re.MULTILINE)
 SOURCES = (".cc", ".h", ".c", ".py", ".sh", ".cmake", "CMakeLists.txt")
 SKIPPED = {".git", "build", ".cache", "__pycache__", "corpus"}  # corpora are data, whatever their first bytes

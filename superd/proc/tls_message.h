@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// What superd and superd-tls say to each other over the SOCK_SEQPACKET pair on superd-tls's descriptor kTlsChannel.
+// When superd closes its end, or shuts it down, no more clients come: superd-tls serves those that it has, and ends.
+
+#include <cstddef>
+#include <cstdint>
+
+namespace superd::proc {
+
+constexpr int kTlsChannel = 3;
+/// PEM files follow from here on; superd-tls's words say what each is.
+constexpr int kTlsFirstFile = 4;
+constexpr std::size_t kTlsMostText = 4096;
+
+struct TlsOrder {
+    enum class Word : std::uint32_t {
+        client = 1,  ///< comes with two descriptors: the connection, and an end of a unix stream pair
+    };
+    Word word;
+    std::uint64_t ticket;
+};
+
+/// Why there is no handshake.
+enum class TlsEnd : std::uint32_t {
+    none,
+    handshake,  ///< the client's fault, or not to its taste
+    gone,       ///< it left before anything was wrong
+    scarce,     ///< not its fault
+};
+
+/// Text follows, at most kTlsMostText bytes.
+struct TlsAnswer {
+    enum class Word : std::uint32_t {
+        ready = 1,  ///< it serves; or its files are in order, if it was only asked for that
+        warning,    ///< of a file: the text says what
+        failed,     ///< a file or a setting is not in order: the text says why
+        done,       ///< the handshake is over: the text has TlsFacts, each ended by NUL
+        refused,    ///< there was none: the text says why
+    };
+    Word word;
+    TlsEnd end;           ///< refused
+    std::uint64_t about;  ///< done, refused: the client's ticket; warning, failed: the file's descriptor, or 0
+};
+
+/// What becomes known of a client, in this order. A fact that there is none of is empty.
+enum class TlsFact { protocol, cipher, server_name, alpn, client_subject, client_hash };
+constexpr std::size_t kTlsFacts = 6;
+/// Of one fact.
+constexpr std::size_t kTlsMostFact = 1024;
+
+}  // namespace superd::proc

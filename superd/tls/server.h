@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// The loop of superd-tls: all clients of one service.
+
+#include <cstdint>
+#include <deque>
+#include <vector>
+
+#include "sys/fd.h"
+#include "tls/channel.h"
+#include "tls/connection.h"
+#include "tls/line.h"
+#include "tls/settings.h"
+
+namespace superd::tls {
+
+class Server {
+  public:
+    Server(Channel channel, Contexts& contexts) : channel_(std::move(channel)), contexts_(contexts) {}
+
+    /// An error as text; empty: done.
+    std::string set_up();
+    /// Until superd sends no more clients, and the last one has gone.
+    void run();
+
+  private:
+    void hear();
+    void take(Order order);
+    void work(Connection& one);
+    void queue(Connection& one);
+    void leave(Connection& one);
+    void end(Connection& one);
+    void expire();
+    void bury();
+    int patience() const;
+    void watch_channel(bool for_room);
+
+    Channel channel_;
+    Contexts& contexts_;
+    sys::Fd epoll_;
+    bool open_ = true;  ///< superd may send more
+    bool waits_for_room_ = false;
+    std::size_t count_ = 0;
+    Line leaving_;
+    std::deque<Connection*> queue_;
+    std::vector<Connection*> dead_;
+    char scratch_[Connection::kScratch];
+};
+
+}  // namespace superd::tls

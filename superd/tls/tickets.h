@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// The keys of session tickets (RFC 5077): they are this process's own, and are renewed, so that who learns one can read
+// no more than what was said within a few hours.
+
+#include <openssl/ssl.h>
+
+#include <array>
+#include <cstdint>
+
+namespace superd::tls {
+
+class Tickets {
+  public:
+    Tickets() = default;
+    Tickets(const Tickets&) = delete;
+    ~Tickets();
+
+    /// A key's time to make tickets, after which it still opens them as long as a ticket lasts.
+    static constexpr std::int64_t kRenewal = 3600;
+    static constexpr std::int64_t kLifetime = 7200;
+
+    /// False: there is no randomness for keys.
+    bool use_for(SSL_CTX* context);
+
+  private:
+    struct Key {
+        unsigned char name[16];
+        unsigned char cipher[32];
+        unsigned char mac[32];
+        std::int64_t made = 0;  ///< seconds of CLOCK_BOOTTIME; 0: none
+    };
+    static int answer(SSL* session, unsigned char* name, unsigned char* iv, EVP_CIPHER_CTX* cipher, EVP_MAC_CTX* mac,
+                      int encrypt);
+    /// The key for new tickets; nullptr: none can be made.
+    const Key* current();
+    const Key* find(const unsigned char* name) const;
+    static bool set_mac(EVP_MAC_CTX* mac, const Key& key);
+
+    static constexpr std::size_t kKept = 1 + (kLifetime + kRenewal - 1) / kRenewal;
+    std::array<Key, kKept> keys_{};  ///< the newest first
+};
+
+}  // namespace superd::tls
