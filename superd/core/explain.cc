@@ -54,6 +54,7 @@ bool takes(const net::Listener& listener, const sys::Address& client, std::optio
 class Onlooker final : public intake::Host {
   public:
     explicit Onlooker(const intake::Host& service) : service_(service) {}
+    Result<void> can_accept() override { return {}; }
     void accepted() override {}
     void changed() override {}
     void scarce(const Error&) override {}

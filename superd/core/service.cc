@@ -239,6 +239,11 @@ void Service::try_gates_again() {
     reconcile();
 }
 
+Result<void> Service::can_accept() {
+    if (engine_.reserve.fill(engine_.null)) return {};
+    return fail_errno("accept", EMFILE);
+}
+
 void Service::back_off(const Error& why) {
     note_scarcity(why);
     if (backing_off()) return;

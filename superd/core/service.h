@@ -99,6 +99,7 @@ class Service final : public intake::Host, public GenerationHost {
     Result<sys::Fd> error_writer() override { return traffic().errors.writer(); }
     Replies& replies() override { return traffic().replies; }
 
+    Result<void> can_accept() override;
     void accepted() override { ++traffic().stats.accepted; }
     void changed() override;
     void scarce(const Error& why) override { back_off(why); }

@@ -13,6 +13,9 @@ class Host {
   public:
     virtual ~Host() = default;
 
+    /// Before one is taken: is there what the start of a handler needs while clients hold all else? Otherwise those
+    /// who are here could neither be served nor leave.
+    virtual Result<void> can_accept() = 0;
     /// A client was taken from the kernel.
     virtual void accepted() = 0;
     /// More clients may be taken than before, or fewer are here.

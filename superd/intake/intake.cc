@@ -157,6 +157,10 @@ void Intake::woken() {
 std::optional<model::Client> Intake::take(const net::Listener* socket, std::size_t listener) {
     for (int i = 0; i < kMostRefused && is_open(); ++i) {
         if (stalled_.empty() && socket != nullptr) {
+            if (auto can = host_.can_accept(); !can) {
+                host_.scarce(can.error());
+                return std::nullopt;
+            }
             auto client = fetch(*socket, listener);
             if (!client) return std::nullopt;
             arrive(std::move(*client));

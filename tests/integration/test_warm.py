@@ -367,8 +367,10 @@ class Deaths(WarmCase):
         clients = [self.client(uri) for _ in range(6)]
         running = self.eventually(lambda: len(self.kinds(daemon, "handler")) == 6 and self.kinds(daemon, "handler"), "six")
         os.kill(running[0], signal.SIGKILL)
-        for pid in self.parked(daemon):
+        parked = self.parked(daemon)
+        for pid in parked:
             os.kill(pid, signal.SIGKILL)
+        self.eventually(lambda: not set(parked) & set(self.kinds(daemon, "parked")), "superd knows")
         answers = []
         for client in clients:
             try:

@@ -280,6 +280,22 @@ TEST_CASE("where descriptors are short the host is told, and the client is there
     CHECK(world.serves(client));
 }
 
+TEST_CASE("nobody is taken while the host has not what a start needs; who is in line is, since that frees something") {
+    World world;
+    const auto first = world.client();
+    auto stalled = world.intake.take(&world.socket, 0);
+    REQUIRE(stalled);
+    world.intake.stall(std::move(*stalled));
+    const auto second = world.client();
+    world.cannot_accept = true;
+    CHECK(world.intake.take(&world.socket, 0));
+    CHECK(world.lacks.empty());
+    CHECK_FALSE(world.intake.take(&world.socket, 0));
+    CHECK(world.lacks == std::vector<int>{EMFILE});
+    world.cannot_accept = false;
+    CHECK(world.intake.take(&world.socket, 0));
+}
+
 TEST_CASE("where the host cannot wake it after a pause, it is told that something is short") {
     auto all = limits();
     all.rate = conf::Rate{1s, 1};

@@ -47,6 +47,10 @@ class World final : public Host {
         intake.configure(definition);
     }
 
+    Result<void> can_accept() override {
+        if (cannot_accept) return fail_errno("accept", EMFILE);
+        return {};
+    }
     void accepted() override { ++accepts; }
     void changed() override {
         ++changes;
@@ -118,6 +122,7 @@ class World final : public Host {
     std::vector<std::string> lines;
     Instant time{1000s};
     double load = 0;
+    bool cannot_accept = false;
     bool cannot_wake = false;
     std::optional<Instant> wake;
     int accepts = 0, changes = 0;
