@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: MIT
 """[sandbox]: each key by its effect on a handler that tries what it forbids."""
 
+import json
 import os
 import pwd
 import shutil
+import socket
+import stat
 
 from harness import Reader, handler
 from sandboxing import PYTHON, TRY, SandboxCase, needs_root
@@ -400,63 +403,151 @@ class PathsByLandlock(SandboxCase):
 
 
 class Presets(SandboxCase):
+    """What a handler finds and may still do: all of /proc/self/status, its mounts, the sockets that it reaches, and what
+    becomes of each try, in a process of its own: "yes", an errno, or the signal that ended it."""
+
     PROBE = """
-        import json, os, socket
+        import ctypes, errno, json, mmap, os, signal, socket, sys
+        libc = ctypes.CDLL(None, use_errno=True)
+        def check(result):
+            if result < 0: raise OSError(ctypes.get_errno(), '')
+        def call(*words):
+            check(libc.syscall(*[ctypes.c_long(word) for word in words]))
+        def touch(path):
+            os.close(os.open(path + '/superd-test-x', os.O_CREAT))
+            os.unlink(path + '/superd-test-x')
+        def reach(family, address, kind=socket.SOCK_STREAM):
+            socket.socket(family, kind).connect(address)
+        def wx():
+            mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+        def suid():
+            path = '/tmp/superd-test-' + str(os.getpid())
+            os.close(os.open(path, os.O_CREAT))
+            try: os.chmod(path, 0o4755)
+            finally: os.unlink(path)
+        tries = {
+            'write to /usr': lambda: touch('/usr'), 'write to /etc': lambda: touch('/etc'),
+            'write to /var/tmp': lambda: touch('/var/tmp'), 'write to /tmp': lambda: touch('/tmp'),
+            'write to a shared folder': lambda: touch(%(shared)r),
+            'read /home': lambda: os.listdir('/home'), 'read /root': lambda: os.listdir('/root'),
+            'open a disk': lambda: os.open(%(disk)r, os.O_RDONLY),
+            'set the host name': lambda: os.open('/proc/sys/kernel/hostname', os.O_WRONLY),
+            'reach 127.0.0.1': lambda: reach(socket.AF_INET, ('127.0.0.1', %(port)d)),
+            'reach a socket in the file system': lambda: reach(socket.AF_UNIX, %(path)r),
+            'reach an abstract socket': lambda: reach(socket.AF_UNIX, %(abstract)r),
+            'ask netlink': lambda: socket.socket(socket.AF_NETLINK, socket.SOCK_RAW),
+            'see packets': lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW),
+            'fork': lambda: os.fork() or os._exit(0),
+            'signal another': lambda: os.kill(%(pid)d, 0),
+            'be root': lambda: os.setuid(0), 'change owners': lambda: os.chown('/', 0, 0),
+            'make a user namespace': lambda: call(%(unshare)d, 0x10000000),
+            'mount': lambda: check(libc.mount(b'none', b'/mnt', b'tmpfs', 0, None)),
+            'trace': lambda: call(%(ptrace)d, 16, 1, 0, 0),
+            'load a module': lambda: call(%(init_module)d, 0, 0, 0),
+            'set the time': lambda: call(%(settimeofday)d, 0, 0),
+            'load a program into the kernel': lambda: call(%(bpf)d, 0, 0, 0),
+            'write code': wx, 'make a set-id file': suid,
+            'be scheduled in real time': lambda: os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1)),
+            'be another personality': lambda: call(%(personality)d, 0x40000),
+        }
+        def outcome(act):
+            back, out = os.pipe()
+            pid = os.fork()
+            if pid == 0:
+                try:
+                    act()
+                    said = 'yes'
+                except OSError as error:
+                    said = errno.errorcode.get(error.errno, str(error.errno))
+                os.write(out, said.encode())
+                os._exit(0)
+            os.close(out)
+            said = os.read(back, 64).decode()
+            os.close(back)
+            status = os.waitpid(pid, 0)[1]
+            return said or signal.Signals(os.WTERMSIG(status)).name
         found = {'status': dict(line.split(':\\t', 1) for line in open('/proc/self/status').read().splitlines() if ':\\t' in line)}
         found['mounts'] = [line.split()[4:6] for line in open('/proc/self/mountinfo')]
         found['processes'] = [int(name) for name in os.listdir('/proc') if name.isdigit()]
-        found['interfaces'] = [name for _, name in socket.if_nameindex()] if os.path.exists('/proc/self/net') else []
-        def possible(act):
-            try: act()
-            except Exception as error: return type(error).__name__
-            return True
-        found['could'] = {
-            'write /etc': possible(lambda: os.open('/etc/superd-test-x', os.O_CREAT)),
-            'write /tmp': possible(lambda: os.close(os.open('/tmp/superd-test-x', os.O_CREAT)) or os.unlink('/tmp/superd-test-x')),
-            'read /home': possible(lambda: os.listdir('/home')),
-            'make an inet socket': possible(lambda: socket.socket()),
-            'reach a unix socket': possible(lambda: socket.socket(socket.AF_UNIX).connect('/run/superd-test-none')),
-            'fork': possible(lambda: os.fork() or os._exit(0)),
-            'trace': possible(lambda: os.kill(os.getppid(), 0)),
-        }
+        found['could'] = {name: outcome(act) for name, act in tries.items()}
         print(json.dumps(found))
         """
+    CALLS = {"x86_64": dict(unshare=272, ptrace=101, init_module=175, settimeofday=164, bpf=321, personality=135),
+             "aarch64": dict(unshare=97, ptrace=117, init_module=105, settimeofday=170, bpf=280, personality=92)}
 
     def probe(self, preset):
-        import json  # pylint: disable=import-outside-toplevel
-        daemon = self.sandboxed({"preset": preset})
+        daemon = self.prepare()
+        path = os.path.join(daemon.shared("sockets"), "s")
+        listeners = [socket.socket(), socket.socket(socket.AF_UNIX), socket.socket(socket.AF_UNIX)]
+        for listener, address in zip(listeners, (("127.0.0.1", 0), path, f"\0superd-test-{os.getpid()}-{preset}")):
+            self.addCleanup(listener.close)
+            listener.bind(address)
+            listener.listen(64)
+        os.chmod(path, 0o666)
+        disk = next((f"/dev/{name}" for name in sorted(os.listdir("/dev"))
+                     if stat.S_ISBLK(os.stat(f"/dev/{name}").st_mode)), "/dev/mem")
+        self.box(daemon, {"preset": preset})
+        daemon.start()
         if preset == "strict":
             self.holder(daemon)
-        return json.loads(self.attempt(daemon, self.PROBE.replace("if os.path.exists('/proc/self/net')", "if False")
-                                       if preset == "strict" else self.PROBE))
+        found = json.loads(self.attempt(daemon, self.PROBE % dict(
+            self.CALLS[os.uname().machine], shared=daemon.shared("folder"), disk=disk, path=path,
+            port=listeners[0].getsockname()[1], abstract=listeners[2].getsockname().decode(),
+            pid=os.getpid())))
+        return found, found["could"]
+
+    @staticmethod
+    def bits(text):
+        return {number for number in range(64) if int(text, 16) >> number & 1}
+
+    def own_status(self):
+        with open("/proc/self/status", encoding="ascii") as status:
+            return dict(line.rstrip("\n").split(":\t", 1) for line in status if ":\t" in line)
+
+    def check_plain(self, found):
+        """What none and base have in common: no more and no less than an ordinary process of that user."""
+        own = self.own_status()
+        user = str(pwd.getpwnam("nobody").pw_uid) if self.root else str(os.getuid())
+        status = found["status"]
+        self.assertEqual(status["Uid"].split(), [user] * 4)
+        for name in "CapInh", "CapPrm", "CapEff", "CapAmb":
+            self.assertEqual(self.bits(status[name]), set(), name)
+        self.assertEqual([status[name] for name in ("NoNewPrivs", "Seccomp", "SigBlk", "Threads")],
+                         ["0", own["Seccomp"], "0" * 16, "1"])
+        self.assertIn(1, found["processes"])
+        with open("/proc/self/mountinfo", encoding="ascii") as mounts:
+            self.assertEqual(found["mounts"], [line.split()[4:6] for line in mounts])
+        could = found["could"]
+        for name in ("write to /tmp", "write to /var/tmp", "write to a shared folder", "reach 127.0.0.1",
+                     "reach a socket in the file system", "reach an abstract socket", "ask netlink", "fork", "write code",
+                     "make a set-id file", "be another personality"):
+            self.assertEqual(could[name], "yes", name)
+        for name in ("write to /usr", "write to /etc", "read /root", "open a disk", "set the host name"):
+            self.assertEqual(could[name], "EACCES", name)
+        for name in ("be root", "change owners", "see packets", "mount", "trace", "load a module", "be scheduled in real time"):
+            self.assertIn(could[name], ("EPERM", "ENOSYS"), name)  # as for anybody who is not root
 
     @needs_root
     def test_none(self):
         """none: a handler has its user's rights, and nothing is taken away."""
-        found = self.probe("none")
-        with open("/proc/self/status", encoding="ascii") as status:
-            own = dict(line.rstrip("\n").split(":\t", 1) for line in status if ":\t" in line)
-        self.assertEqual(found["status"]["CapBnd"], own["CapBnd"])
-        self.assertEqual([found["status"][name] for name in ("NoNewPrivs", "Seccomp", "CapEff")], ["0", "0", "0" * 16])
-        self.assertIn(1, found["processes"])
-        self.assertEqual(found["could"]["make an inet socket"], True)
+        found, _ = self.probe("none")
+        self.check_plain(found)
+        self.assertEqual(found["status"]["CapBnd"], self.own_status()["CapBnd"])
 
     @needs_root
     def test_base(self):
-        """base: as none, but with a smaller bounding set."""
-        found = self.probe("base")
-        bounding = int(found["status"]["CapBnd"], 16)
-        for number in 16, 17, 19, 22, 25, 32, 33, 38, 39:
-            self.assertFalse(bounding >> number & 1, number)
-        for number in 0, 1, 5, 6, 7, 10, 12, 18:  # CHOWN … SYS_CHROOT
-            self.assertTrue(bounding >> number & 1, number)
-        self.assertEqual([found["status"][name] for name in ("NoNewPrivs", "Seccomp")], ["0", "0"])
-        self.assertEqual(found["could"]["make an inet socket"], True)
+        """base: as none, but what is named here is gone from the bounding set, and nothing else."""
+        found, _ = self.probe("base")
+        self.check_plain(found)
+        gone = {"SYS_MODULE": 16, "SYS_RAWIO": 17, "SYS_PTRACE": 19, "SYS_BOOT": 22, "SYS_TIME": 25, "MAC_OVERRIDE": 32,
+                "MAC_ADMIN": 33, "PERFMON": 38, "BPF": 39}
+        self.assertEqual(self.bits(found["status"]["CapBnd"]),
+                         self.bits(self.own_status()["CapBnd"]) - set(gone.values()))
 
     def test_strict(self):
         """strict: no capability, no privilege to gain, a filter; nothing writable but /tmp and shared memory; processes
-        of the service alone; no network."""
-        found = self.probe("strict")
+        of the service alone; no network, and of the host's sockets those that lie in the file system."""
+        found, could = self.probe("strict")
         status = found["status"]
         for name in "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb":
             self.assertEqual(status[name], "0" * 16, name)
@@ -468,12 +559,23 @@ class Presets(SandboxCase):
         writable = {point for point, options in visible.items() if "rw" in options.split(",")}
         self.assertLessEqual({point for point in writable if not point.startswith(("/dev", "/proc"))},
                              {"/tmp", "/var/tmp"})
-        could = found["could"]
-        self.assertEqual(could["write /etc"], "OSError")
-        self.assertEqual(could["write /tmp"], True)
-        self.assertEqual(could["read /home"], "PermissionError")
-        self.assertNotEqual(could["make an inet socket"], True)
-        self.assertEqual(could["reach a unix socket"], "FileNotFoundError")
+        self.assertEqual({name: what for name, what in could.items() if what == "yes"},
+                         {name: "yes" for name in ("write to /tmp", "write to /var/tmp", "fork",
+                                                   "reach a socket in the file system")})
+        for name in "write to /usr", "write to /etc", "write to a shared folder":
+            self.assertEqual(could[name], "EROFS", name)
+        for name in "read /home", "read /root":
+            self.assertEqual(could[name], "EACCES", name)
+        self.assertEqual(could["open a disk"], "ENOENT")
+        self.assertIn(could["set the host name"], ("EROFS", "EACCES"))
+        for name in "reach 127.0.0.1", "ask netlink", "see packets":
+            self.assertEqual(could[name], "EAFNOSUPPORT", name)
+        self.assertEqual(could["reach an abstract socket"], "ECONNREFUSED")
+        self.assertEqual(could["signal another"], "ESRCH")
+        for name in ("mount", "trace", "load a module", "set the time", "load a program into the kernel", "write code",
+                     "make a user namespace", "make a set-id file", "be scheduled in real time",
+                     "be another personality"):
+            self.assertEqual(could[name], "EPERM", name)
 
     def test_a_handler_finds_the_same_connection_as_ever(self):
         """strict: a plain handler works, under every model that takes connections."""

@@ -62,6 +62,8 @@ class WarmCase(UpgradeCase):  # has no tests itself
         """The template's pid, once there is one, and another than `but`."""
         def known():
             warm = self.warmth(daemon)
+            if warm is None:  # its sandbox is being made
+                return 0
             self.assertEqual(warm["in_force"], "clone", warm["reason"])
             pid = (warm["template"] or {"pid": 0})["pid"]
             return pid if pid != but else 0
