@@ -109,7 +109,7 @@ class UnitText {
     void paths() {
         flag("PrivateNetwork", box_.private_network);
         flag("PrivateTmp", box_.private_tmp);
-        flag("PrivateDevices", box_.private_devices);
+        flag("PrivateDevices", box_.private_devices && box_.changes_mounts());
         flag("PrivateMounts", box_.changes_mounts());
         flag("PrivateIPC", box_.private_ipc);
         flag("RemoveIPC", box_.private_ipc);
@@ -121,8 +121,9 @@ class UnitText {
                                      ? ProtectProc::invisible
                                      : box_.protect_proc;
         if (proc != ProtectProc::standard) line("ProtectProc={}", name_of(proc));
-        for (const char* one : {"ProtectKernelTunables", "ProtectKernelModules", "ProtectKernelLogs",
-                                "ProtectControlGroups", "ProtectClock", "ProtectHostname"})
+        for (const char* one : {"ProtectKernelTunables", "ProtectControlGroups"})
+            flag(one, box_.protect_kernel && box_.changes_mounts());
+        for (const char* one : {"ProtectKernelModules", "ProtectKernelLogs", "ProtectClock", "ProtectHostname"})
             flag(one, box_.protect_kernel);
         list("ReadOnlyPaths", box_.read_only_paths);
         list("ReadWritePaths", box_.read_write_paths);

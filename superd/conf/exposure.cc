@@ -180,9 +180,10 @@ class Assessor {
     }
 
     void privacy() {
-        add("PrivateDevices=", 1000, box_.private_devices, "has no devices", "has the machine's devices",
+        const bool no_devices = box_.private_devices && box_.changes_mounts();
+        add("PrivateDevices=", 1000, no_devices, "has no devices", "has the machine's devices",
             "sandbox.private_devices = true");
-        add("DeviceAllow=", 1000, box_.private_devices, "can open no device but the likes of /dev/null",
+        add("DeviceAllow=", 1000, no_devices, "can open no device but the likes of /dev/null",
             "can open devices, as its user may", "sandbox.private_devices = true");
         add("PrivateMounts=", 1000, box_.changes_mounts(), "has mounts of its own", "has the machine's mounts",
             "sandbox.protect_system = true");
@@ -200,17 +201,20 @@ class Assessor {
             int weight;
             const char* good;
             const char* bad;
+            bool by_mounts = false;
         };
         static constexpr std::array<Part, 6> parts{{
-            {"ProtectControlGroups=", 1000, "cannot change control groups", "may change control groups"},
+            {"ProtectControlGroups=", 1000, "cannot change control groups", "may change control groups", true},
             {"ProtectKernelModules=", 1000, "cannot load or read kernel modules", "may load or read kernel modules"},
-            {"ProtectKernelTunables=", 1000, "cannot set the kernel's variables", "may set the kernel's variables"},
+            {"ProtectKernelTunables=", 1000, "cannot set the kernel's variables", "may set the kernel's variables",
+             true},
             {"ProtectKernelLogs=", 1000, "cannot read the kernel's log", "may read the kernel's log"},
             {"ProtectClock=", 1000, "cannot set the clock", "may set the clock"},
             {"ProtectHostname=", 50, "cannot set the host name", "may set the host name"},
         }};
         for (const Part& one : parts)
-            add(one.setting, one.weight, box_.protect_kernel, one.good, one.bad, "sandbox.protect_kernel = true");
+            add(one.setting, one.weight, box_.protect_kernel && (!one.by_mounts || box_.changes_mounts()), one.good,
+                one.bad, "sandbox.protect_kernel = true");
         static constexpr std::array<std::pair<int, const char*>, 4> homes{{{10, "sees home directories"},
                                                                            {0, "does not see home directories"},
                                                                            {5, "may read home directories"},

@@ -30,12 +30,11 @@ constexpr Limited kLimited[] = {
 std::string cannot_be_had(const Limited& what, const sys::Delegation& given) {
     if (given.folder.empty())
         return fmt::format(
-            "{} needs a cgroup of superd's own, and {}: under systemd, superd.service gets one by "
-            "Delegate=yes",
-            what.name, given.missing);
+            "needs a cgroup of superd's own, and {}: under systemd, superd.service gets one by Delegate=yes",
+            given.missing);
     if (what.controller == nullptr || given.controllers.contains(what.controller)) return "";
-    return fmt::format("{} needs the cgroup v2 controller \"{}\", which superd's cgroup {} does not have", what.name,
-                       what.controller, given.folder);
+    return fmt::format("needs the cgroup v2 controller \"{}\", which superd's cgroup {} does not have", what.controller,
+                       given.folder);
 }
 
 }  // namespace
@@ -49,10 +48,12 @@ void resolve_resources(Draft& draft, const Context& context, Diagnostics& errors
         std::string why = cannot_be_had(what, *context.from.cgroup);
         if (why.empty()) continue;
         if (own(draft, context, what.name) != nullptr) {
-            draft.reject_here(what.name, value, std::move(why), errors);
+            draft.reject_here(what.name, value, fmt::format("{} {}", what.name, why), errors);
         } else {  // a default need not hold everywhere
             what.leave(*draft.service.resources);
-            draft.warnings.push_back({value->spot.place(), why + "; it is left out", true, true});
+            draft.warnings.push_back(
+                {value->spot.place(), fmt::format("{} is left out: it {}", what.name, why), true, true});
+            draft.service.resources->left_out.push_back({what.name, "it " + why});
         }
     }
 }

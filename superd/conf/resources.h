@@ -5,8 +5,10 @@
 #include <array>
 #include <cstdint>
 #include <optional>
+#include <vector>
 
 #include "base/names.h"
+#include "conf/left_out.h"
 
 namespace superd::conf {
 
@@ -24,6 +26,7 @@ struct Resources {
     std::optional<int> cpu_max;  ///< per cent of one processor
     std::optional<int> cpu_weight, io_weight;
     Leftovers leftovers = Leftovers::keep;
+    std::vector<LeftOut> left_out;
     bool operator==(const Resources&) const = default;
 };
 

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/names.h"
+#include "conf/left_out.h"
 
 namespace superd::conf {
 
@@ -44,13 +45,6 @@ struct SandboxPath {
     std::string path;            ///< absolute
     bool may_be_absent = false;  ///< written with a "-" first
     bool operator==(const SandboxPath&) const = default;
-};
-
-/// A key of a preset or of [defaults] that this machine does not provide. The members below are as if it were not set.
-struct LeftOut {
-    std::string key;  ///< without "sandbox."
-    std::string why;
-    bool operator==(const LeftOut&) const = default;
 };
 
 /// How paths are confined.

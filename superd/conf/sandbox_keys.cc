@@ -241,7 +241,7 @@ class SandboxResolver {
                 reject_here(one.key, *value, fmt::format("is not to be had on this machine: {}", one.why));
                 continue;
             }
-            box_.left_out.push_back({one.key, one.why});
+            box_.left_out.push_back({full(one.key), one.why});
             const Value* at = get(one.key) != nullptr ? get(one.key) : get("preset");
             if (at != nullptr)
                 draft_.warnings.push_back(

@@ -99,7 +99,13 @@ std::vector<Missing> fit(Sandbox& sandbox, const sys::Confinement& here, bool ro
         if (std::string_view(need.key) == "capabilities" && gains_nothing) continue;
         std::string why = lacks(need, sandbox, here);
         if (why.empty()) continue;
-        need.clear(sandbox);
+        // Without mounts, what the filter and the bounding set do of it holds all the same.
+        if (need.of.filter && need.of.mounts && here.filter) {
+            sandbox.path_means = PathMeans::landlock;
+            why += "; the system calls and capabilities that it takes away are taken away";
+        } else {
+            need.clear(sandbox);
+        }
         missing.push_back({need.key, std::move(why)});
     }
     if (sandbox.syscalls.permits_all()) sandbox.syscall_error = 0;

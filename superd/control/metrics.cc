@@ -107,6 +107,8 @@ void cgroup_families(Text& text, const std::vector<core::ServiceReport>& all) {
     text.family("superd_throttled_seconds", "counter", "Time for which resources.cpu_max held a service up.",
                 "seconds");
     tell([](const Group& group) { return std::optional(group.throttled_seconds); });
+    text.family("superd_throttled_periods", "counter", "Periods in which resources.cpu_max held a service up.");
+    tell([](const Group& group) { return Count(group.throttled); });
     text.family("superd_memory_kills", "counter", "Processes that the kernel killed for want of memory.");
     tell([](const Group& group) { return Count(group.events.memory_kills); });
     text.family("superd_memory_high_reached", "counter", "Times that resources.memory_high slowed a service down.");

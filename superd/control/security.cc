@@ -18,7 +18,7 @@ Json summary(const conf::Service& service, const conf::Exposure& exposure) {
             {"exposure", rated(exposure.tenths)},
             {"rating", exposure.rating},
             {"landlock", conf::uses_landlock(service.sandbox)},
-            {"left_out", to_json(service.sandbox->left_out)}};
+            {"left_out", to_json(conf::left_out(service))}};
 }
 
 Json details(const conf::Service& service) {

@@ -65,6 +65,7 @@ Json to_json(const core::CgroupReport& group) {
             {"pids_max", number(group.pids_max)},
             {"cpu_seconds", group.cpu_seconds},
             {"throttled_seconds", group.throttled_seconds},
+            {"throttled_periods", group.throttled},
             {"memory_kills", group.events.memory_kills},
             {"memory_high_reached", group.events.memory_high},
             {"pids_max_reached", group.events.pids_max}};
@@ -181,7 +182,7 @@ Json to_json(const std::vector<core::Complaint>& complaints) {
 
 Json to_json(const std::vector<conf::LeftOut>& left_out) {
     Json all = Json::array();
-    for (const conf::LeftOut& one : left_out) all.push_back({{"key", "sandbox." + one.key}, {"why", one.why}});
+    for (const conf::LeftOut& one : left_out) all.push_back({{"key", one.key}, {"why", one.why}});
     return all;
 }
 

@@ -21,7 +21,9 @@ struct CgroupEvents {
 /// Since superd's start, whatever became of the group meanwhile.
 struct CgroupCounts {
     CgroupEvents events;
-    std::uint64_t cpu_usec = 0, throttled_usec = 0;  ///< of groups that have been removed
+    // Of groups that have been removed:
+    std::uint64_t cpu_usec = 0, throttled_usec = 0;
+    std::uint64_t throttled = 0;  ///< periods in which cpu_max held a process up
 };
 
 /// For an upgrade. Whether there is a group, the kernel knows.
@@ -39,6 +41,7 @@ struct CgroupReport {
     std::optional<std::uint64_t> memory, memory_peak, pids;
     std::optional<std::uint64_t> memory_max, pids_max;  ///< as defined
     double cpu_seconds = 0, throttled_seconds = 0;      ///< since superd's start
+    std::uint64_t throttled = 0;                        ///< periods of 0.1 s
     CgroupEvents events;
 };
 

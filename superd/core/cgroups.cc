@@ -84,7 +84,7 @@ void Cgroups::restore() {
     given_ = look();
     on_.insert({"memory", "pids"});
     for (const std::string& controller : std::set<std::string>(on_)) turn_on(controller.c_str());
-    for (ServiceCgroup* group : groups) group->restore();
+    for (ServiceCgroup* group : std::set<ServiceCgroup*>(groups)) group->restore();
 }
 
 void Cgroups::want(const conf::Resources& resources) {

@@ -26,7 +26,8 @@ struct Child : ChildRecord {
     sys::Source pair_source;                  ///< of either
     std::unique_ptr<DatagramRelay> relay;
     std::optional<proc::SpawnFailure> exec_failure;
-    Counted unsettled;  ///< while that can be told of only by its end
+    bool moving = false;  ///< parked: it is not in its leaf yet, and the model does not know of it
+    Counted unsettled;    ///< while that can be told of only by its end
 
     /// Adds a worker's new reports to `reports`, and returns them. `open`: more may come.
     model::Records read_reports(bool& open);

@@ -94,6 +94,7 @@ void Generation::drain() {
     drained_ = true;
     model_->drain();
     if (launches_) launches_->launcher.drain();
+    if (warmth_) warmth_->let_go();
     if (warmth_) warmth_->warm.drain();
     wake_.clear();
     idle_ = {};
@@ -203,7 +204,7 @@ void Generation::exited(pid_t pid, int status, const rusage& used) {
     }
     if (child.kind == Kind::owner || child.kind == Kind::worker) host_.socket_came_back(*this);
     child.charge = {};  // its place is for the child that the model starts now
-    model_->exited(pid, how);
+    child.moving ? model_->park_failed() : model_->exited(pid, how);
     if (lingering_ && waiting(lingering_->listener) > 0) model_->ready(lingering_->listener);
     if (no_memory) std::rethrow_exception(no_memory);
 }

@@ -4,6 +4,7 @@
 
 #include "core/generation_launch.h"
 #include "core/generation_warm.h"
+#include "core/service_cgroup.h"
 
 namespace superd::core {
 
@@ -79,7 +80,8 @@ bool Generation::end_child(pid_t pid, std::optional<int> number) {
         ladder().stop(pid, *child);
     } else {
         child->sent = *number;
-        signal_session(pid, *number);
+        const ServiceCgroup* const group = child->leaf != 0 ? host_.cgroup() : nullptr;
+        if (group == nullptr || !group->signal_leaf(child->leaf, *number)) signal_session(pid, *number);
     }
     return true;
 }

@@ -74,21 +74,49 @@ bool Generation::Warmth::waits(std::unique_ptr<proc::WarmProcess> process, pid_t
     child.kind = Kind::parked;
     child.copy_of = copy_of;
     child.warm = std::move(process);
+    sys::Fd members;
     if (ServiceCgroup* const group = generation.host_.cgroup()) {
-        const auto leaf = group->move(pid);
+        auto leaf = group->leaf();
         if (!leaf) {
             kill(pid, SIGKILL);
             return false;
         }
-        child.leaf = *leaf;
+        child.leaf = leaf->number;
+        members = std::move(leaf->members);
     }
+    child.moving = child.leaf != 0;
     Child* const kept = generation.add(pid, std::move(child));
     if (kept == nullptr) return false;
     ++generation.parked_;
-    if (generation.attend(pid, *kept)) return true;
+    if (generation.attend(pid, *kept) && (!kept->moving || mover.move(pid, std::move(members)))) {
+        if (!kept->moving) generation.model_->parked(pid);
+        return true;
+    }
+    kept->moving = false;
     kept->warm->close();
     kill(pid, SIGKILL);
     return false;
+}
+
+void Generation::Warmth::moved(pid_t pid, bool there) {
+    Child* const child = generation.known(pid);
+    if (child == nullptr || !child->moving) return;  // it has left meanwhile
+    if (!there) return (void)kill(pid, SIGKILL);     // and its end is told
+    child->moving = false;
+    generation.model_->parked(pid);
+    generation.model_->resume();
+}
+
+void Generation::Warmth::stale() {
+    let_go();
+    generation.model_->stale();
+}
+
+void Generation::Warmth::let_go() {
+    std::vector<pid_t> pids;
+    for (auto& [pid, child] : generation.children_)
+        if (std::exchange(child.moving, false)) pids.push_back(pid);
+    for (const pid_t pid : pids) generation.retire(pid);
 }
 
 void Generation::Warmth::serves(pid_t pid, pid_t copy_of, model::Client client) {
@@ -117,6 +145,7 @@ bool Generation::has_all_sockets() const {
 }
 
 void Generation::take_up() {
+    if (launches_) launches_->launcher.take_up();
     if (warmth_) warmth_->warm.take_up();
 }
 
@@ -169,7 +198,7 @@ void Generation::copy_ended(pid_t copy_of, int number) {
 
 bool Generation::empty() const {
     return children_.empty() && !lingering_ && (!launches_ || launches_->launcher.empty()) &&
-           (!warmth_ || warmth_->warm.empty()) && (!hold_ || !hold_->is_coming());
+           (!warmth_ || (warmth_->warm.empty() && warmth_->mover.empty())) && (!hold_ || !hold_->is_coming());
 }
 
 std::size_t Generation::size() const {

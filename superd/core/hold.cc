@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <iterator>
 #include <new>
 
 #include "base/place.h"
@@ -91,14 +92,9 @@ bool Hold::know(pid_t pid) try {
     if (!proc::is_own_child(pid)) return false;
     pids_.reserve(pids_.size() + 1);
     if (engine_.children.insert_or_assign(pid, this).second) pids_.push_back(pid);
-    coming_ = pid;
     return true;
 } catch (const std::bad_alloc&) {
     return false;
-}
-
-bool Hold::hangs() const {
-    return std::ranges::any_of(pids_, [this](pid_t pid) { return pid == starter_ || pid == coming_; });
 }
 
 void Hold::listen() {
@@ -194,11 +190,18 @@ void Hold::overdue(pid_t pid) {
 }
 
 HoldState Hold::write_down(sys::Descriptors& descriptors) const {
-    if (!is_ready()) return {};
-    return {holder_, descriptors.keep(channel_)};
+    HoldState state;
+    if (is_ready()) state = {holder_, descriptors.keep(channel_), {}};
+    std::ranges::copy_if(pids_, std::back_inserter(state.dying), [this](pid_t pid) { return pid != holder_; });
+    return state;
 }
 
 Result<void> Hold::go_on(const HoldState& state, sys::Descriptors& descriptors) {
+    for (const pid_t pid : state.dying) {
+        if (!engine_.children.try_emplace(pid, this).second)
+            return fail(fmt::format("{}: process {} is unknown", definition_.name, pid));
+        pids_.push_back(pid);
+    }
     if (state.pid <= 0) return {};
     if (engine_.children.contains(state.pid))
         return fail(fmt::format("{}: process {} is unknown", definition_.name, state.pid));

@@ -56,7 +56,7 @@ class Hold final : public ChildOwner {
     /// It has a pid of its own. False: that is not superd's child, or there is no memory for it.
     bool know(pid_t pid);
     /// One that hangs in a mount may not even die. Until it has, no other is started.
-    bool hangs() const;
+    bool hangs() const { return !is_ready() && !pids_.empty(); }
     Result<void> adopt(pid_t holder);
     void fail_by(const std::string& why);
     void lost(pid_t pid, int status);
@@ -68,7 +68,6 @@ class Hold final : public ChildOwner {
     std::unique_ptr<proc::ExecPlan> plan_;
     std::vector<pid_t> pids_;  ///< of children that it is the owner of
     pid_t starter_ = 0;        ///< the last that superd has started; the holder, or its parent for a moment
-    pid_t coming_ = 0;         ///< what the latter has made, once it has told
     pid_t holder_ = 0;         ///< once it is ready
     sys::GuardedFd channel_;   ///< where superd is not root, handlers may get hold of the other end
     sys::Fd process_;

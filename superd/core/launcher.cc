@@ -96,7 +96,10 @@ void Launcher::listen() {
             take(std::move(*word));
         else if (open)
             return;
-    if (channel_ && !open) close();
+    if (channel_ && !open) {
+        gone_ = pid_;
+        close();
+    }
     if (!cold_.empty()) (void)alarm_.set_by(now());
 }
 
@@ -169,8 +172,10 @@ void Launcher::exited(pid_t pid, int status, const rusage&) {
     std::erase(pids_, pid);
     left_ = true;
     const auto failure = engine_.spawner.reaped(pid);
-    if (pid != pid_) return;
-    alive_ = false;
+    const bool current = pid == pid_;
+    if (current) alive_ = false;
+    if (!current && pid != gone_) return;
+    gone_ = 0;
     if (drained_) return;
     std::string why = WIFSIGNALED(status) ? fmt::format("killed by {}", signal_name(WTERMSIG(status)))
                                           : fmt::format("exit status {}", WEXITSTATUS(status));
@@ -180,7 +185,9 @@ void Launcher::exited(pid_t pid, int status, const rusage&) {
             Level::notice,
             fmt::format("superd-launch, process {}, ended: {}; handlers are started without it meanwhile", pid, why),
             {{"SERVICE", definition_.name}, {"CHILD_PID", pid}});
+    if (!current) return;
     listen();
+    gone_ = 0;
     close();
 }
 
@@ -224,7 +231,7 @@ void Launcher::over() {
 
 LauncherState Launcher::write_down(sys::Descriptors& descriptors) const {
     if (!channel_ || !ready_) return {};
-    return {pid_, descriptors.keep(channel_)};
+    return {pid_, descriptors.keep(channel_), proc::launch::kVersion};
 }
 
 Result<void> Launcher::go_on(const LauncherState& state, sys::Descriptors& descriptors) {
@@ -237,8 +244,18 @@ Result<void> Launcher::go_on(const LauncherState& state, sys::Descriptors& descr
     alive_ = true;
     pids_.push_back(pid_);
     ready_ = true;
+    outdated_ = state.version != proc::launch::kVersion;
     since_ = now();
     return watch();
+}
+
+void Launcher::take_up() {
+    if (!std::exchange(outdated_, false)) return;
+    engine_.log.write(Level::info,
+                      fmt::format("superd-launch, process {}, is of another version and is replaced", pid_),
+                      {{"SERVICE", definition_.name}, {"CHILD_PID", pid_}});
+    close();
+    over();
 }
 
 }  // namespace superd::core

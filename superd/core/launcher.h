@@ -63,6 +63,8 @@ class Launcher final : public ChildOwner, public Awaited {
 
     LauncherState write_down(sys::Descriptors& descriptors) const;
     Result<void> go_on(const LauncherState& state, sys::Descriptors& descriptors);
+    /// The last step of an upgrade: one that the superd before has started may not understand this one.
+    void take_up();
 
     /// Orders that are not answered. superd-launch has twice as many places for processes before their exec.
     static constexpr std::size_t kMostUnanswered = 32;
@@ -93,11 +95,13 @@ class Launcher final : public ChildOwner, public Awaited {
     const conf::Service& definition_;
     pid_t pid_ = 0;            ///< of the one with the channel
     bool alive_ = false;       ///< it has not been reaped
+    pid_t gone_ = 0;           ///< has closed its channel of its own accord; its end is to be told of
     std::vector<pid_t> pids_;  ///< of superd-launch that have not been reaped
     sys::GuardedFd channel_;
     sys::Source source_;
     bool ready_ = false;
-    Instant since_{};  ///< when it was started
+    bool outdated_ = false;  ///< it is of another version than this superd
+    Instant since_{};        ///< when it was started
     bool drained_ = false;
     std::deque<Asked> asked_;
     std::deque<model::Client> cold_;  ///< to be started directly, when what happens now is over

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// Telling what a machine does not provide of the sandboxes that its services have by a preset or a default.
+// Telling what a machine does not provide of what its services have by a preset or a default.
 
 #include <string>
 #include <vector>

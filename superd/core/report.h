@@ -50,7 +50,7 @@ struct ServiceReport {
     std::string reason;  ///< the reason, if there is more to say
     std::string model, handoff;
     std::string preset;                   ///< of the sandbox
-    std::vector<conf::LeftOut> left_out;  ///< of the preset, on this machine
+    std::vector<conf::LeftOut> left_out;  ///< of a preset or a default, on this machine
     std::vector<ListenerReport> listeners;
     std::size_t handlers = 0, spare = 0, held = 0, stalled = 0;
     int limit = 0;

@@ -61,7 +61,8 @@ void Service::configure(const conf::Service& definition) {
 
 ServiceCgroup& Service::make_cgroup() {
     if (!cgroup_)
-        cgroup_ = std::make_unique<ServiceCgroup>(*engine_.cgroups, name_, engine_.children, [this] { changed(); });
+        cgroup_ = std::make_unique<ServiceCgroup>(
+            *engine_.cgroups, name_, engine_.children, [this] { changed(); }, [this] { begin_anew(); });
     return *cgroup_;
 }
 
@@ -74,6 +75,10 @@ ServiceCgroup* Service::cgroup() {
 
 void Service::adopt_cgroup() {
     if (ServiceCgroup* const group = cgroup()) group->adopt();
+}
+
+void Service::begin_anew() {
+    if (current_ && !withdrawn_) enforce(current_->definition(), std::vector<Port*>(ports_));
 }
 
 bool Service::is_deserted() const {

@@ -155,6 +155,8 @@ class Service final : public intake::Host, public GenerationHost {
     /// Forgets definitions that have no children left.
     void tidy();
     ServiceCgroup& make_cgroup();
+    /// Children that wait for clients, or that others come of, make room for new ones, as after a reload.
+    void begin_anew();
     /// Has everybody left its control group, or cannot be made to?
     bool is_deserted() const;
     void announce(Port& port);

@@ -47,11 +47,13 @@ std::vector<Line> lines_of(const conf::Resources& of) {
 
 }  // namespace
 
-ServiceCgroup::ServiceCgroup(Cgroups& all, std::string service, const Children& children, std::function<void()> emptied)
+ServiceCgroup::ServiceCgroup(Cgroups& all, std::string service, const Children& children, std::function<void()> emptied,
+                             std::function<void()> back)
     : all_(all),
       service_(std::move(service)),
       children_(children),
       emptied_(std::move(emptied)),
+      back_(std::move(back)),
       watch_(all.watches, [this](const std::string&) { look(); }),
       leaves_(all.loop, [this] { try_leaves(); }),
       kill_(all.loop, [this] { kill_on(); }),
@@ -156,13 +158,19 @@ void ServiceCgroup::lost(const std::string& why) {
 }
 
 void ServiceCgroup::restore() {
-    lost_ = false;
+    bool outside = lost_;
     all_.want(resources_);
     if (group_ && access(group_.folder().c_str(), F_OK) != 0) {
         watch_.clear();
         group_ = {};
+        outside = true;
     }
-    if (group_) write_limits(true);
+    if (group_)
+        write_limits(true);
+    else if (outside && !make())
+        return;  // it has been told, or will be when a child is started
+    lost_ = false;
+    if (outside && back_) back_();
 }
 
 Result<ServiceCgroup::Birth> ServiceCgroup::birth(bool own_leaf) {
@@ -200,15 +208,27 @@ void ServiceCgroup::undo(const Birth& birth) {
     if (birth.leaf != 0) end_leaf(birth.leaf);
 }
 
-Result<std::uint64_t> ServiceCgroup::move(pid_t pid) {
-    if (lost_ || !group_ || resources_.leftovers == conf::Leftovers::keep) return 0;
-    const auto leaf = group_.child(leaf_name(++leaf_), true);
-    if (!leaf) return std::unexpected(leaf.error());
-    if (auto moved = leaf->take(pid); !moved) {
+Result<ServiceCgroup::Leaf> ServiceCgroup::leaf() {
+    if (lost_ || !group_ || resources_.leftovers == conf::Leftovers::keep) return Leaf{};
+    const auto made = group_.child(leaf_name(++leaf_), true);
+    if (!made) return std::unexpected(made.error());
+    sys::Fd members = sys::Fd(openat(made->fd(), "cgroup.procs", O_WRONLY | O_CLOEXEC)).lifted();
+    if (!members) {
+        const int code = errno;
         end_leaf(leaf_);
-        return std::unexpected(moved.error());
+        return fail_errno("cgroup.procs of a leaf", code);
     }
-    return leaf_;
+    return Leaf{leaf_, std::move(members)};
+}
+
+bool ServiceCgroup::signal_leaf(std::uint64_t leaf, int number) const {
+    if (!group_) return false;
+    const auto folder = group_.child(leaf_name(leaf), false);
+    if (!folder) return false;
+    if (number == SIGKILL && folder->is_populated() && folder->kill()) return true;
+    const auto pids = folder->processes(kMostTold);
+    for (const pid_t pid : pids) ::kill(pid, number);
+    return !pids.empty();
 }
 
 void ServiceCgroup::end_leaf(std::uint64_t leaf) {
@@ -341,6 +361,7 @@ void ServiceCgroup::remove_idle() {
     if (!stat) return;
     counts_.cpu_usec += sys::value_in(*stat, "usage_usec").value_or(0);
     counts_.throttled_usec += sys::value_in(*stat, "throttled_usec").value_or(0);
+    counts_.throttled += sys::value_in(*stat, "nr_throttled").value_or(0);
 }
 
 CgroupReport ServiceCgroup::report() const {
@@ -353,6 +374,7 @@ CgroupReport ServiceCgroup::report() const {
     const auto seconds = [](std::uint64_t usec) { return static_cast<double>(usec) / 1e6; };
     out.cpu_seconds = seconds(counts_.cpu_usec + sys::value_in(stat, "usage_usec").value_or(0));
     out.throttled_seconds = seconds(counts_.throttled_usec + sys::value_in(stat, "throttled_usec").value_or(0));
+    out.throttled = counts_.throttled + sys::value_in(stat, "nr_throttled").value_or(0);
     if (!group_) return out;
     const auto number = [this](const char* file) -> std::optional<std::uint64_t> {
         const auto text = group_.read(file);

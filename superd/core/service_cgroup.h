@@ -23,7 +23,9 @@ class ServiceCgroup {
   public:
     using Children = std::unordered_map<pid_t, ChildOwner*>;
     /// `children`: superd's own, which are told to leave by whom they belong to. `emptied`: nobody is in it any more.
-    ServiceCgroup(Cgroups& all, std::string service, const Children& children, std::function<void()> emptied);
+    /// `back`: it is in order again, and children that were started meanwhile are outside of it.
+    ServiceCgroup(Cgroups& all, std::string service, const Children& children, std::function<void()> emptied,
+                  std::function<void()> back = {});
     ~ServiceCgroup();
     ServiceCgroup(const ServiceCgroup&) = delete;
 
@@ -46,8 +48,14 @@ class ServiceCgroup {
     bool blames(const Error& why);
     /// Of a child that was not born after all.
     void undo(const Birth& birth);
-    /// For a child that began in the service's group: a leaf of its own, if children have some.
-    Result<std::uint64_t> move(pid_t pid);
+    /// For a child that began in the service's group: a leaf to move it to, if children have some.
+    struct Leaf {
+        std::uint64_t number = 0;  ///< 0: none is needed
+        sys::Fd members;           ///< its cgroup.procs, open for writing
+    };
+    Result<Leaf> leaf();
+    /// Sends a signal to all in a leaf. False: nobody was there.
+    bool signal_leaf(std::uint64_t leaf, int number) const;
     /// Its handler has been reaped: whatever else is in the leaf is killed.
     void end_leaf(std::uint64_t leaf);
     /// A handler ended by KILL: was it for want of memory?
@@ -61,7 +69,7 @@ class ServiceCgroup {
     bool is_unkillable() const { return gave_up_; }
     /// Children are started outside of it.
     bool is_lost() const { return lost_; }
-    /// Limits hold again that somebody has taken away.
+    /// Limits hold again that somebody has taken away. Calls `back`.
     void restore();
 
     CgroupReport report() const;
@@ -94,7 +102,7 @@ class ServiceCgroup {
     Cgroups& all_;
     const std::string service_;
     const Children& children_;
-    const std::function<void()> emptied_;
+    const std::function<void()> emptied_, back_;
     conf::Resources resources_;
     int stop_signal_ = 15;
     Duration stop_timeout_{};

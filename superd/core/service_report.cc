@@ -43,7 +43,7 @@ ServiceReport Service::report() const {
         out.handoff = conf::name_of(definition->handoff);
         out.limit = definition->limits->instances;
         out.preset = conf::name_of(definition->sandbox->preset);
-        out.left_out = definition->sandbox->left_out;
+        out.left_out = conf::left_out(*definition);
         out.penalises = definition->penalty->on;
         out.tells_usage = definition->log_usage;
     }

@@ -108,9 +108,9 @@ pid_t Supervisor::reap_one(int& status, rusage& used) {
         if (waitid(P_ALL, 0, &ended, WEXITED | WNOHANG | WNOWAIT) != 0) return -1;
         if (ended.si_pid == 0) return 0;
         next = ended.si_pid;
-        if (!engine_->children.contains(next))
-            for (Awaited* one : std::set<Awaited*>(engine_->unanswered))
-                if (engine_->unanswered.contains(one)) one->hear_all({});
+        const bool known = engine_->children.contains(next);
+        for (Awaited* one : std::set<Awaited*>(engine_->unanswered))
+            if (engine_->unanswered.contains(one)) known ? one->before_reaping(next) : one->hear_all({});
     }
     return wait4(next, &status, WNOHANG, &used);
 }

@@ -246,7 +246,7 @@ void Warm::renew(WarmRenewal why, Duration pause) {
     if (why == WarmRenewal::changed) level_.changed(now());
     let_go();
     record_.start_at = now() + pause;
-    host_.model().stale();
+    host_.stale();
     if (pause > Duration::zero()) return;
     try_template();
     host_.model().resume();

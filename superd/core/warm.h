@@ -35,8 +35,11 @@ class Warm final : public ChildOwner, public Awaited {
         virtual Result<pid_t> start(ChildOwner& owner, sys::Fd channel) = 0;
         /// Are all addresses there? begin() follows when they are.
         virtual bool is_ready() const = 0;
-        /// It waits for a client, and is the host's from now on. False: it is not wanted, and is killed.
+        /// It waits for a client, and is the host's from now on, who tells the model. False: it is not wanted, and is
+        /// killed.
         virtual bool waits(std::unique_ptr<proc::WarmProcess> process, pid_t copy_of) = 0;
+        /// Nobody is to be given to those that wait.
+        virtual void stale() = 0;
         /// A copy has begun to serve this client.
         virtual void serves(pid_t pid, pid_t copy_of, model::Client client) = 0;
         /// To be served by fork.

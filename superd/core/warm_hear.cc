@@ -50,8 +50,7 @@ void Warm::hear(Coming& coming) {
         const pid_t pid = one.warm.pid();
         if (parked && template_ != nullptr && !engine_.children.contains(pid)) {
             ++host_.counts().copies;
-            if (host_.waits(std::make_unique<proc::WarmProcess>(std::move(one.warm)), template_->warm.pid()))
-                return host_.model().parked(pid);
+            if (host_.waits(std::make_unique<proc::WarmProcess>(std::move(one.warm)), template_->warm.pid())) return;
         } else if (const int code = one.warm.code(); code != 0 && !proc::is_scarcity(code) && template_ != nullptr) {
             cannot_copy(*template_, code);
         }
@@ -106,7 +105,7 @@ void Warm::parked(Process& process) {
         level_.reached(value, now());
         if (level_.in_force() != value) return leave(process);  // not for now
         if (value != level_.wanted()) fall(value, because_of(process.warm.obstacle()), describe(process.warm));
-        if (before < value) host_.model().stale();
+        if (before < value) host_.stale();
     }
     if (definition_.prefork->max_age && !record_.age_at) record_.age_at = now() + *definition_.prefork->max_age;
     if (process.trial && copies) {
@@ -117,11 +116,7 @@ void Warm::parked(Process& process) {
                               "made of them (seeds, keys)",
                               {{"SERVICE", definition_.name}, {"CHILD_PID", process.warm.pid()}});
     } else {
-        const pid_t pid = process.warm.pid();
-        if (host_.waits(release(process), 0))
-            host_.model().parked(pid);
-        else
-            host_.model().park_failed();
+        if (!host_.waits(release(process), 0)) host_.model().park_failed();
     }
     host_.model().resume();
 }

@@ -29,7 +29,7 @@ std::string show_rated(const Json& answer, const Terminal& terminal) {
     for (const Json& service : array_of(answer, "services")) {
         std::string missing;
         for (const Json& one : array_of(service, "left_out"))
-            missing += (missing.empty() ? "" : ", ") + text_of(one, "key").substr(sizeof "sandbox." - 1);
+            missing += (missing.empty() ? "" : ", ") + std::string(short_key(text_of(one, "key")));
         const std::string rating = text_of(service, "rating");
         rows.push_back({text_of(service, "name"), exposure_of(service), Cell(rating, colour_of_rating(rating)),
                         text_of(service, "preset"), missing.empty() ? "-" : missing});
@@ -104,8 +104,7 @@ void add_security_verb(Command& command) {
     const auto words = std::make_shared<SecurityWords>();
     const Option name = verb.option("NAME", words->service, "a service");
     verb.flag("--unit", words->unit, "print the service as a systemd unit instead").needs(name);
-    const Option offline =
-        verb.flag("--offline", words->offline, "rate the definitions on disk, without a daemon");
+    const Option offline = verb.flag("--offline", words->offline, "rate the definitions on disk, without a daemon");
     verb.option("--conf-dir", words->places.conf_dir, "their folder").type("DIR").needs(offline);
     const Option config =
         verb.option("--config", words->places.config, "settings and [defaults]").type("FILE").needs(offline);

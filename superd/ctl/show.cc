@@ -45,7 +45,7 @@ std::string sandbox_text(const Json& sandbox) {
     std::string out = escape(text_of(sandbox, "preset")), missing;
     for (const Json& one : array_of(sandbox, "left_out")) {
         const std::string key = text_of(one, "key");
-        missing += (missing.empty() ? " without " : ", ") + escape(key.substr(key.find('.') + 1));
+        missing += (missing.empty() ? " without " : ", ") + escape(short_key(key));
     }
     return missing.empty() ? out : out + missing + " (superctl security says why)";
 }
@@ -95,7 +95,8 @@ std::string resources_text(const Json& group) {
                            limit("pids_max", [](double count) { return fmt::format("{:.0f}", count); }));
     out += fmt::format("{} of processor time", brief_duration(number_of(group, "cpu_seconds")));
     if (number_of(group, "throttled_seconds") > 0)
-        out += fmt::format(", held up for {}", brief_duration(number_of(group, "throttled_seconds")));
+        out += fmt::format(", held up by cpu_max {} times for {}", count_of(group, "throttled_periods"),
+                           brief_duration(number_of(group, "throttled_seconds")));
     if (number_of(group, "memory_kills") > 0)
         out += fmt::format("; {} killed for want of memory", count_of(group, "memory_kills"));
     if (number_of(group, "pids_max_reached") > 0)
@@ -141,6 +142,11 @@ std::string processes_table(const Json& answer, const Terminal& terminal) {
 }
 
 }  // namespace
+
+std::string_view short_key(std::string_view key) {
+    static constexpr std::string_view kTable = "sandbox.";
+    return key.starts_with(kTable) ? key.substr(kTable.size()) : key;
+}
 
 std::string text_of(const Json& object, const char* name) {
     const auto at = object.is_object() ? object.find(name) : object.end();

@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 #include <string>
+#include <string_view>
 
 #include "ctl/table.h"
 
@@ -17,6 +18,8 @@ double number_of(const Json& object, const char* name);
 const Json& array_of(const Json& object, const char* name);
 
 Colour colour_of_state(const std::string& state);
+/// Of a key that is left out: in [sandbox], without the table, which goes without saying.
+std::string_view short_key(std::string_view key);
 /// The first address and the number of others.
 std::string addresses_of(const Json& service);
 

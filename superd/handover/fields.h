@@ -50,7 +50,8 @@ SUPERD_FIELDS(Sandbox, preset, no_new_privileges, capabilities, ambient_capabili
               read_only_paths, read_write_paths, inaccessible_paths, state_directory, syscalls, syscall_error,
               memory_deny_write_execute, address_families, forbidden_namespaces, restrict_realtime, restrict_suid_sgid,
               lock_personality, path_means, left_out)
-SUPERD_FIELDS(Resources, memory_max, memory_high, memory_swap_max, pids_max, cpu_max, cpu_weight, io_weight, leftovers)
+SUPERD_FIELDS(Resources, memory_max, memory_high, memory_swap_max, pids_max, cpu_max, cpu_weight, io_weight, leftovers,
+              left_out)
 SUPERD_FIELDS(ResourceLimit, resource, soft, hard)
 SUPERD_FIELDS(Handler, path, argv, environment, identity, working_directory, root_directory, umask, nice, error_output,
               rlimits)
@@ -96,7 +97,7 @@ SUPERD_FIELDS(WarmProcessState, warm, record)
 SUPERD_FIELDS(WarmRecord, serial, start_at, age_at, start_time, facts, threads, has_parked, told_random, drained)
 SUPERD_FIELDS(WarmState, level, processes, copied, files, ways, record)
 SUPERD_FIELDS(CgroupEvents, memory_high, memory_kills, pids_max)
-SUPERD_FIELDS(CgroupCounts, events, cpu_usec, throttled_usec)
+SUPERD_FIELDS(CgroupCounts, events, cpu_usec, throttled_usec, throttled)
 SUPERD_FIELDS(WarmCounts, copies, templates, fallbacks, renewals)
 SUPERD_FIELDS(Deadlines::Entry, when, pid, serial)
 SUPERD_FIELDS(Usage, user, system, memory, in, out, retransmits)
@@ -109,8 +110,8 @@ SUPERD_ENUM(ChildRecord::Kind, ChildRecord::Kind::parked)
 SUPERD_FIELDS(ChildRecord, kind, serial, started, peer, stopping, sent, reports, mute, retired, signalled, listener,
               given, first, copy_of, leaf)
 SUPERD_FIELDS(ChildState, pid, record, place, pair, connection, relay, warm)
-SUPERD_FIELDS(HoldState, pid, channel)
-SUPERD_FIELDS(LauncherState, pid, channel)
+SUPERD_FIELDS(HoldState, pid, channel, dying)
+SUPERD_FIELDS(LauncherState, pid, channel, version)
 SUPERD_FIELDS(GenerationState, definition, listeners, drained, unread, serial, children, lifetimes, kills, retired,
               wake_at, model, warm, hold, launcher)
 SUPERD_FIELDS(Episode::Memory, count, begun, last)

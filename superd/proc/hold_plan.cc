@@ -103,9 +103,11 @@ std::vector<std::string> hold_words(const conf::Service& definition, bool admini
         words.all.push_back(fmt::format("state={}:{}:{}", identity ? identity->uid : geteuid(),
                                         identity ? identity->gid : getegid(), sandbox.state_directory));
     }
-    add_written(sandbox, words);
-    add_own_file_systems(sandbox, words);
-    add_protected(sandbox, words);
+    if ((namespaces & CLONE_NEWNS) != 0) {
+        add_written(sandbox, words);
+        add_own_file_systems(sandbox, words);
+        add_protected(sandbox, words);
+    }
     return std::move(words.all);
 }
 

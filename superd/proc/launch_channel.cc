@@ -11,8 +11,8 @@
 namespace superd::proc {
 
 bool can_launch(const conf::Sandbox& sandbox) {
-    static constexpr int kCalls[] = {SYS_recvmsg, SYS_sendmsg, SYS_sendto, SYS_clone,         SYS_setsid,
-                                     SYS_dup3,    SYS_close,   SYS_execve, SYS_rt_sigprocmask};
+    static constexpr int kCalls[] = {SYS_recvmsg, SYS_sendmsg, SYS_sendto, SYS_clone,          SYS_setsid,
+                                     SYS_dup3,    SYS_close,   SYS_execve, SYS_rt_sigprocmask, SYS_keyctl};
     return std::ranges::all_of(kCalls, [&](int number) { return sandbox.syscalls.permits(number); });
 }
 

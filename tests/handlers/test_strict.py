@@ -9,18 +9,36 @@ import unittest
 from harness import TestCase
 from sshd import SshdCase
 from test_handlers import PATH, Fcgiwrap, GitDaemon, HandlerCase, MicroHttpd, RsyncDaemon, Tftpd, needs, program
+from test_warm import Interpreters, Reports, Runtimes, Transfers
 
 MANUAL = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "contrib", "man", "superd.toml.5.in")
 # What a test here shows of each: the keys beside the preset; None: it cannot do its work.
 TABLE = {
+    "agent in bash": {},
+    "bash script": {},
+    "dash script": {},
     "fcgiwrap": {},
     "git daemon": {},
+    "gron (Go)": {},
+    "in.fingerd": {},
     "in.tftpd": {"capabilities": ["SETUID", "SETGID", "SYS_CHROOT", "NET_BIND_SERVICE"], "private_network": False,
                  "restrict_address_families": ["AF_UNIX", "AF_INET", "AF_INET6"],
                  "syscalls": ["@system-service", "chroot"]},
+    "Java program": {"memory_deny_write_execute": False},
     "micro-httpd": {},
+    "Node.js script": {"memory_deny_write_execute": False},
+    "Perl script": {},
+    "PHP script": {},
+    "Python script": {},
     "rsync": {},
+    "Ruby script": {},
     "sshd": None,
+    "svnserve": {},
+    "Tcl script": {},
+    "vsftpd": {"capabilities": ["SETUID", "SETGID", "SYS_CHROOT"],
+               "private_network": False,
+               "restrict_address_families": ["AF_UNIX", "AF_INET", "AF_INET6"],
+               "syscalls": ["@system-service", "chroot"]},
 }
 
 
@@ -84,6 +102,41 @@ class FcgiwrapStrict(StrictCase, Fcgiwrap):
         for number in range(6):
             self.assertIn(f"hello n={number} from {self.handler_uid}",
                           self.request(path, script, f"n={number}").decode())
+
+
+class ServedStrict(HandlerCase):  # has no tests itself
+    """Clients of a service that is strict, but for the keys that the table names, get what those of base get."""
+
+    def serves(self, program_, daemon, exec_, ask, keys=None, within=None):
+        name = program_.removesuffix(" -i")
+        daemon.service("base", listen="tcp://127.0.0.1:0", model="fork", exec=exec_, **(keys or {}))
+        daemon.service("strict", listen="tcp://127.0.0.1:0", model="fork", exec=exec_, **(keys or {}),
+                       sandbox={"preset": "strict", **TABLE[name]})
+        daemon.service("bare", listen="tcp://127.0.0.1:0", model="fork", exec=exec_, **(keys or {}),
+                       sandbox={"preset": "strict"})
+        daemon.start()
+        self.assertIsNone(within)
+        for service in "base", "strict", "strict":  # the last by its launcher
+            ask(daemon.address(service))
+        if TABLE[name]:
+            with self.assertRaises((AssertionError, OSError)):
+                ask(daemon.address("bare"))
+
+
+class InterpretersStrict(ServedStrict, Interpreters):
+    pass
+
+
+class RuntimesStrict(ServedStrict, Runtimes):
+    pass
+
+
+class ReportsStrict(ServedStrict, Reports):
+    pass
+
+
+class TransfersStrict(ServedStrict, Transfers):
+    test_git_daemon = test_git_daemon_itself = test_rsync = test_micro_httpd = None  # above, with more clients
 
 
 @unittest.skipUnless(os.geteuid() == 0, "needs root: sshd changes its user")

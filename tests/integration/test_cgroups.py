@@ -2,6 +2,7 @@
 """A control group for each service: who is in it, who ends with it, and how it outlives superd."""
 
 import errno
+import json
 import os
 import pathlib
 import re
@@ -89,7 +90,7 @@ class Groups(CgroupCase):
         since = daemon.mark()
         daemon.remove("it")
         daemon.reload()
-        daemon.wait_for(message="what handlers have left is ended by SIGTERM: 2 processes", since=since)
+        daemon.wait_for(lambda r: r["message"].startswith("what handlers have left is ended by SIGTERM: "), since=since)
         self.eventually(lambda: self.gone(left), "it is killed after stop_timeout")
         self.eventually(lambda: not self.of_service(daemon).exists(), "the group goes with the service")
         self.assertEqual(len(daemon.find(lambda r: "did not end in time" in r["message"], since)), 1)
@@ -126,6 +127,25 @@ class Groups(CgroupCase):
         daemon.reload()
         third = self.talk(daemon)
         self.eventually(lambda: self.gone(third[1]) and self.gone(third[3]), "max_lifetime reaches all")
+
+    def test_an_operator_s_signal_reaches_all_of_a_handler(self):
+        """leftovers = "end": superctl kill PID SIGNAL reaches what the handler has started in another session, and
+        nothing of another handler's."""
+        daemon = self.prepare()
+        folder = pathlib.Path(daemon.shared("told"))
+        script = ('#!/bin/bash\nsetsid bash -c \'trap "touch $1.told" USR1; touch "$1"; while :; do sleep 0.05; done\' '
+                  'leaf "$FOLDER/$$" </dev/null >/dev/null 2>&1 &\ntrap : USR1\necho $$\n'
+                  'while ! read -r -t 1000 line && [ $? -gt 128 ]; do :; done\n')
+        daemon.service("it", listen=TCP, model="fork", exec=[daemon.script("tells", script)],
+                       environment={"FOLDER": str(folder)}, resources={"leftovers": "end"})
+        daemon.start()
+        clients = [self.client(daemon.address("it")) for _ in range(2)]
+        first, second = (Reader(client).line().decode() for client in clients)
+        for pid in first, second:
+            self.eventually((folder / pid).exists, "it is ready")
+        self.superctl(daemon, "kill", first, "USR1")
+        self.eventually((folder / f"{first}.told").exists, "it has been told")
+        self.assertFalse((folder / f"{second}.told").exists())
 
     def test_a_group_is_entered_without_clone3_too(self):
         """Before Linux 5.7 a child writes itself into its group."""
@@ -266,6 +286,62 @@ class Groups(CgroupCase):
         os.killpg(pid, signal.SIGKILL)
         client.close()
 
+    def test_what_waits_outside_of_the_group_is_replaced_once_it_is_back(self):
+        """A template and its copies, a launcher, parked processes and workers that were started while the group was out
+        of order, or were moved out of it, are replaced by a reload that finds it in order, and so are all handlers in
+        the group."""
+        daemon = self.prepare()
+        tell = ("import os, sys\nfor line in sys.stdin:\n"
+                "    print(open('/proc/self/cgroup').read().split('0::')[1].strip(), flush=True)\n")
+        words = [sys.executable, daemon.write("tell.py", tell)]
+        shell = ["sh", "-c", "while read -r line; do sed -n s/^0:://p /proc/self/cgroup; done"]
+        kinds = {"warm": ("template", dict(model="prefork", exec=words, prefork={"warm": "clone", "min_spare": 1})),
+                 "boxed": ("launcher", dict(model="fork", exec=shell, sandbox={"preset": "strict"})),
+                 "parked": ("parked", dict(model="prefork", exec=shell, prefork={"min_spare": 2})),
+                 "worker": ("worker", dict(model="prefork", handoff="listen", exec=["superd-echo"],
+                                           prefork={"min_spare": 1}))}
+        for name, (_, keys) in kinds.items():
+            daemon.service(name, listen=TCP, **keys)
+        daemon.start()
+
+        def ask(name):
+            with self.client(daemon.address(name)) as client:
+                client.sendall(b"x\n")
+                return Reader(client).line().decode()
+
+        def waiting(name):
+            """Those of that kind, once there are some."""
+            def there():
+                ask(name)
+                status = json.loads(self.superctl(daemon, "--json", "status", name))
+                return [one["pid"] for one in status["processes"] if one["kind"] == kinds[name][0] and
+                        not one["former"]]
+            return self.eventually(there, f"{name}: {kinds[name][0]}")
+
+        before = {name: waiting(name) for name in kinds}
+        (daemon.group / "others").mkdir(exist_ok=True)
+        for name in kinds:
+            def taken(name=name):
+                group = self.of_service(daemon, name)
+                try:
+                    for pid in self.members(group):
+                        (daemon.group / "others/cgroup.procs").write_text(str(pid))
+                    os.rmdir(group)
+                except FileNotFoundError:
+                    pass
+                except OSError:
+                    return False
+                return not group.exists()
+            self.eventually(taken, f"{name}: its group is gone")
+        daemon.reload()
+        for name in kinds:
+            folder = self.of_service(daemon, name)
+            self.eventually(lambda name=name: set(waiting(name)).isdisjoint(before[name]), f"{name}: replaced")
+            self.eventually(lambda name=name, folder=folder: set(waiting(name)) <= set(self.members(folder)),
+                            f"{name}: in the group")
+            if name != "worker":
+                self.assertTrue(ask(name).endswith(f"/s-{name}"), name)
+
     def test_a_client_waits_where_no_group_can_be_made(self):
         """The kernel allows no more groups: clients wait as for any other scarcity, and none is served outside its
         group or lost."""
@@ -316,6 +392,12 @@ class Delegation(CgroupCase):
             daemon.start()
             daemon.wait_for(message="handlers have no cgroups of their own: superd is not alone")
             self.assertEqual(self.converse(daemon.address("it")), b"hello")
+            for key in "leftovers", "memory_max":
+                daemon.wait_for(lambda r, key=key: r["message"].startswith(f"resources.{key} is left out for it: ") and
+                                "Delegate=yes" in r["message"])
+                self.assertRegex(self.superctl(daemon, "status", "it"), rf"sandbox +base without .*resources\.{key}")
+                self.assertRegex(self.superctl(daemon, "security", "it"),
+                                 rf"(?m)^resources\.{key} is left out on this machine: it needs a cgroup")
             for key, value in {"leftovers": "end", "memory_max": "64M", "pids_max": 20, "cpu_max": "50%"}.items():
                 daemon.service("it", **self.KEYS, resources={key: value})
                 daemon.reload(refused=True)

@@ -4,6 +4,7 @@
 import contextlib
 import os
 import signal
+import textwrap
 import threading
 
 from harness import Reader, connect, exchange, handler, process
@@ -207,6 +208,30 @@ class Launchers(LifeCase):
             facts[preset] = (report.facts, report.arguments, report.environment, descriptors, report.limits)
             daemon.stop()
         self.assertEqual(facts["strict"], facts["none"])
+
+    def test_each_handler_has_a_session_keyring_of_its_own(self):
+        """Handlers that a launcher starts share no keys; where the user's quota of keys is used up, superd itself starts
+        them, and each still has its own."""
+        number = {"x86_64": 250, "aarch64": 219}[os.uname().machine]  # keyctl
+        tell = f"""
+            import ctypes, os, sys
+            libc = ctypes.CDLL(None, use_errno=True)
+            print(os.getppid(), libc.syscall({number}, 0, -3, 0), libc.syscall({number}, 0, -3, 0), flush=True)
+            """
+        daemon = self.sandboxed(STRICT, exec_=[PYTHON, "-S", "-c", textwrap.dedent(tell) + "sys.stdin.read()"],
+                                limits={"instances": 400})
+        uri = daemon.address("box")
+
+        def keyring(client):
+            return Reader(client).line().split()[1]
+
+        first = self.client(uri)
+        if keyring(first) == b"-1":
+            self.skipTest("this kernel has no keys, or none for these tests")
+        self.eventually(lambda: self.pids(daemon, "launcher"), "a launcher")
+        clients = [first] + [self.client(uri) for _ in range(6)]
+        keyrings = [keyring(client) for client in clients[1:]]
+        self.assertEqual(len(set(keyrings)), 6, keyrings)
 
     def test_what_it_starts_writes_to_the_log(self):
         """stderr = "log": what a handler of a launcher writes there is in the log, under the service's name."""

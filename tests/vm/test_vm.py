@@ -84,13 +84,14 @@ class Machine(TestCase):
         self.eventually(lambda: self.vm.attempt(f"test -e {self.group('bomb')}")[0] != 0, "the bomb is gone")
 
         self.client(7003)
-        self.eventually(lambda: "held up for" in self.vm.run("superctl status busy"), "it is held up")
+        self.eventually(lambda: "held up by cpu_max" in self.vm.run("superctl status busy"), "it is held up")
         used = r"usage_usec (\d+)"
         before, after = (int(re.search(used, text).group(1)) for text in self.vm.run(
             f"cat {self.group('busy')}/cpu.stat; sleep 5; echo; cat {self.group('busy')}/cpu.stat").split("\n\n"))
         self.assertLess(after - before, 2_000_000)
         metrics = self.vm.run("superctl metrics")
         self.assertRegex(metrics, r'superd_throttled_seconds_total\{service="busy"\} [0-9.]*[1-9]')
+        self.assertRegex(metrics, r'superd_throttled_periods_total\{service="busy"\} [1-9]')
         self.assertRegex(metrics, r'superd_memory_bytes\{service="busy"\} [1-9]')
 
         self.define("busy", 7003, "#!/bin/bash\necho begun\nwhile :; do :; done\n",
@@ -102,6 +103,46 @@ class Machine(TestCase):
         self.reload()
         self.assertEqual(self.vm.run("cat " + " ".join(files)).split(), ["max", "100000", "max", "max"])
         self.vm.run("superctl kill busy KILL")
+
+    def test_limits_that_only_slow_down(self):
+        """memory_high slows a handler down, which is told; of two that want all of the processor, the one of more
+        cpu_weight gets more of it; memory_swap_max and io_weight are the group's."""
+        spin = "#!/bin/bash\necho begun\nwhile :; do :; done\n"
+        self.define("slow", 7011, "#!/bin/bash\necho begun\nperl -e 'my $x = \"x\" x 40_000_000; sleep 1000'\n",
+                    resources={"memory_high": "16M", "memory_swap_max": "8M", "io_weight": 200})
+        self.define("light", 7012, spin, resources={"cpu_weight": 20})
+        self.define("heavy", 7013, spin, resources={"cpu_weight": 400})
+        self.reload()
+        self.client(7011)
+        self.told("memory_high (16M) is reached")
+        self.assertEqual(self.vm.run(f"cat {self.group('slow')}/memory.swap.max").strip(), str(8 << 20))
+        weight = self.vm.run(f"cat {self.group('slow')}/io.weight 2>/dev/null || cat {self.group('slow')}/io.bfq.weight "
+                             "2>/dev/null || true")
+        self.assertIn(weight.split()[-1:], ([], ["200"]))  # this kernel may have no scheduler that weighs
+        self.vm.run("superctl kill slow KILL")
+        self.client(7012)
+        self.client(7013)
+        used = f"for one in light heavy; do sed -n 's/usage_usec //p' {self.group('$one')}/cpu.stat; done"
+        before = list(map(int, self.vm.run(used).split()))
+        self.vm.run("sleep 6")
+        light, heavy = (after - b for after, b in zip(map(int, self.vm.run(used).split()), before))
+        self.assertGreater(heavy, 5 * light)
+        self.vm.run("superctl kill light KILL; superctl kill heavy KILL")
+
+    def test_a_thousand_groups_come_and_go(self):
+        """1,000 services with a limit of their own have each a group while they have a client, and none after."""
+        count = 1000 if os.environ.get("SUPERD_VM") == "whole" else 100
+        self.vm.run(f"for n in $(seq {count}); do printf '%s\\n' \"listen = \\\"unix:///run/many/$n\\\"\" "
+                    "'model = \"fork\"' 'exec = [\"cat\"]' '[resources]' 'pids_max = 7' 'memory_max = \"8M\"' "
+                    ">/etc/superd/conf.d/n$n.toml; done; mkdir -p /run/many")
+        self.reload()
+        groups = f"ls -d {self.group('n')}* 2>/dev/null | wc -l"
+        self.vm.run("systemd-run --quiet --unit client-many perl -MIO::Socket::UNIX -e "
+                    f"'@c = map {{ IO::Socket::UNIX->new(\"/run/many/$_\") or die }} 1..{count}; sleep 1000'")
+        self.eventually(lambda: self.vm.run(groups).strip() == str(count), f"{count} groups")
+        self.assertEqual(self.vm.run(f"cat {self.group('n')}*/pids.max | sort -u").strip(), "7")
+        self.vm.run("rm /etc/superd/conf.d/n*.toml; superctl reload; systemctl stop client-many")
+        self.eventually(lambda: self.vm.run(groups).strip() == "0", "no group is left")
 
     def test_nothing_escapes_its_service(self):
         """A process in a session of its own that ignores TERM is gone with its handler under leftovers = "end", and with

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/keyctl.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
@@ -105,6 +106,13 @@ bool serve(Slot& slot, bool busy) {
     const auto serial = reinterpret_cast<const Order*>(slot.message)->serial;
     if (slot.connection < 0) return answer(Word::failed, serial, EMFILE);  // no free number for it
     if (busy) return close(slot.connection), answer(Word::failed, serial, EAGAIN);
+    // Each handler has a session keyring of its own, as those that superd starts. Here it counts against the user's
+    // quota, and past that superd starts the handler. Other errors: there are no kernel keys, or none are to be had.
+    if (syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, nullptr) < 0 && (errno == EDQUOT || errno == ENOMEM)) {
+        const int code = errno;
+        close(slot.connection);
+        return answer(Word::failed, serial, code);
+    }
     add_variables(slot, n);
     __atomic_store_n(&slot.on_its_way, 1, __ATOMIC_RELEASE);
     const int pid =

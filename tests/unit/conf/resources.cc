@@ -93,7 +93,12 @@ TEST_CASE("a default that cannot hold here is left out with a warning") {
     CHECK(catalog->services.at("a").resources->memory_max == 1 << 20);
     CHECK_FALSE(catalog->services.at("a").resources->pids_max);
     REQUIRE(warnings.size() == 1);
-    CHECK(warnings[0].message.ends_with("does not have; it is left out"));
+    CHECK(
+        warnings[0].message.starts_with("resources.pids_max is left out: it needs the cgroup v2 controller \"pids\""));
+    const auto left_out = conf::left_out(catalog->services.at("a"));
+    REQUIRE(left_out.size() == 1);
+    CHECK(left_out[0].key == "resources.pids_max");
+    CHECK(left_out[0].why.ends_with("does not have"));
 }
 
 TEST_CASE("a reload reads all definitions again once superd's cgroup allows something else") {

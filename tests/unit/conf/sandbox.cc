@@ -10,6 +10,7 @@
 #include <cerrno>
 
 #include "conf/plan.h"
+#include "conf/sandbox_machine.h"
 #include "conf/sandbox_words.h"
 #include "tests/catch.h"
 #include "unit/conf/folder.h"
@@ -299,6 +300,26 @@ TEST_CASE("what a preset says and this machine lacks is left out, and told") {
     CHECK(strict.warns_of("sandbox.private_network is left out: superd has no CAP_SYS_ADMIN"));
     Sandbox expected = sandbox_of(Preset::strict);
     CHECK(Case("preset = \"strict\"", "", unprivileged).value() == expected);
+}
+
+TEST_CASE("without mounts, of a key that is also a filter the filter holds, and the reason says so") {
+    Confinement filters = nothing;
+    filters.filter = filters.privileged = true;
+    const Sandbox box = Case("preset = \"strict\"", "", filters).value();
+    for (const char* key : {"sandbox.private_devices", "sandbox.protect_kernel"}) {
+        INFO(key);
+        const auto at = std::ranges::find(box.left_out, key, &LeftOut::key);
+        REQUIRE(at != box.left_out.end());
+        CHECK(at->why == "it may not mount; the system calls and capabilities that it takes away are taken away");
+    }
+    CHECK(box.private_devices);
+    CHECK(box.protect_kernel);
+    CHECK_FALSE(box.changes_mounts());
+    CHECK_FALSE(uses_landlock(box));
+    CHECK((bounding_set(box, false) >> CAP_MKNOD & 1) == 0);
+    CHECK_FALSE(Case("preset = \"strict\"", "", nothing).value().private_devices);
+    // What is written must be had whole.
+    CHECK_FALSE(Case("private_devices = true", "", filters).errors().empty());
 }
 
 TEST_CASE("[defaults] may ask for more than a machine has") {

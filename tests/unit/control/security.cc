@@ -16,7 +16,7 @@ conf::Catalog two() {
     tight.sandbox = conf::sandbox_of(conf::Preset::strict);
     tight.sandbox->private_network = false;
     tight.sandbox->path_means = conf::PathMeans::landlock;
-    tight.sandbox->left_out = {{"private_network", "it can make no network namespace"}};
+    tight.sandbox->left_out = {{"sandbox.private_network", "it can make no network namespace"}};
     return catalog;
 }
 

@@ -130,9 +130,12 @@ struct World final : Warm::Host {
     bool waits(std::unique_ptr<proc::WarmProcess> process, pid_t of) override {
         ours.push_back(process->pid());
         copy_of = of;
+        const pid_t pid = process->pid();
         kept.push_back(std::move(process));
+        pool.parked(pid);
         return true;
     }
+    void stale() override { pool.stale(); }
     void serves(pid_t pid, pid_t of, model::Client) override {
         serving.push_back(pid);
         copy_of = of;
