@@ -135,14 +135,14 @@ class Machine(TestCase):
         self.vm.run(f"for n in $(seq {count}); do printf '%s\\n' \"listen = \\\"unix:///run/many/$n\\\"\" "
                     "'model = \"fork\"' 'exec = [\"cat\"]' '[resources]' 'pids_max = 7' 'memory_max = \"8M\"' "
                     ">/etc/superd/conf.d/n$n.toml; done; mkdir -p /run/many")
-        self.reload()
+        self.vm.run("superctl reload", 300)
         groups = f"ls -d {self.group('n')}* 2>/dev/null | wc -l"
         self.vm.run("systemd-run --quiet --unit client-many perl -MIO::Socket::UNIX -e "
                     f"'@c = map {{ IO::Socket::UNIX->new(\"/run/many/$_\") or die }} 1..{count}; sleep 1000'")
-        self.eventually(lambda: self.vm.run(groups).strip() == str(count), f"{count} groups")
+        self.eventually(lambda: self.vm.run(groups).strip() == str(count), f"{count} groups", 300)
         self.assertEqual(self.vm.run(f"cat {self.group('n')}*/pids.max | sort -u").strip(), "7")
-        self.vm.run("rm /etc/superd/conf.d/n*.toml; superctl reload; systemctl stop client-many")
-        self.eventually(lambda: self.vm.run(groups).strip() == "0", "no group is left")
+        self.vm.run("rm /etc/superd/conf.d/n*.toml; superctl reload; systemctl stop client-many", 300)
+        self.eventually(lambda: self.vm.run(groups).strip() == "0", "no group is left", 300)
 
     def test_nothing_escapes_its_service(self):
         """A process in a session of its own that ignores TERM is gone with its handler under leftovers = "end", and with
