@@ -5,8 +5,9 @@ namespace superd::admit {
 
 const char* name_of(Refusal refusal) {
     static constexpr const char* kNames[kRefusals] = {
-        "instances",    "max_load",       "denied",       "time",        "per_source", "rate",   "per_source_rate",
-        "wait_timeout", "no_descriptors", "no_processes", "exec_failed", "gone",       "penalty"};
+        "instances",       "max_load",     "denied",         "time",         "per_source",    "rate",
+        "per_source_rate", "wait_timeout", "no_descriptors", "no_processes", "exec_failed",   "gone",
+        "penalty",         "pending",      "stranger",       "header",       "header_timeout"};
     return kNames[static_cast<std::size_t>(refusal)];
 }
 

@@ -22,8 +22,12 @@ enum class Refusal {
     exec_failed,      ///< its handler did not start
     gone,             ///< left before it was served
     penalty,          ///< [penalty]: what its source has done
+    pending,          ///< too many are not known yet, of its source or in all
+    stranger,         ///< not in proxy_protocol.from
+    header,           ///< what it sent is not the header of a proxy
+    header_timeout,   ///< the header was not complete in time
 };
-constexpr std::size_t kRefusals = 13;
+constexpr std::size_t kRefusals = 17;
 const char* name_of(Refusal);
 
 using Refusals = std::array<std::uint64_t, kRefusals>;

@@ -27,6 +27,7 @@ struct SourceKey {
     std::array<std::uint8_t, 16> bytes{};
     std::uint8_t bits = 0;  ///< of an address, where those of several lengths are together: Everywhere
     bool operator==(const SourceKey&) const = default;
+    auto operator<=>(const SourceKey&) const = default;
 };
 
 struct Source {

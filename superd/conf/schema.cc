@@ -210,6 +210,24 @@ std::vector<Row> penalty() {
     };
 }
 
+/// The section has an effect by being there, even if it is empty.
+Row header_versions() {
+    Row key = field("accept", "Which versions of the header are taken", FIELD(proxy_protocol->accept));
+    key.same = [](const Service& a, const Service& b) {
+        return a.proxy_protocol->on == b.proxy_protocol->on && a.proxy_protocol->accept == b.proxy_protocol->accept;
+    };
+    return key;
+}
+
+std::vector<Row> proxy_protocol() {
+    return {
+        header_versions(),
+        field("from", "Prefixes of the proxies, which alone may send a header; needed for TCP",
+              FIELD(proxy_protocol->from)),
+        field("timeout", duration(1ms, 1h), "How long the whole header may take", FIELD(proxy_protocol->timeout)),
+    };
+}
+
 std::vector<Row> prefork() {
     return {
         field("warm",
@@ -400,6 +418,7 @@ const std::vector<Key>& keys() {
         add("delayed", delayed());
         add("access", access());
         add("penalty", penalty());
+        add("proxy_protocol", proxy_protocol());
         add("rlimits", rlimits());
         add("sandbox", sandbox());
         add("resources", resources());

@@ -53,6 +53,7 @@ void Service::settle() {
     access.settle();
     prefork.settle();
     penalty.settle();
+    proxy_protocol.settle();
     sandbox.settle();
     resources.settle();
 }

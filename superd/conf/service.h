@@ -17,6 +17,7 @@
 #include "base/names.h"
 #include "base/time.h"
 #include "conf/penalty.h"
+#include "conf/proxy_protocol.h"
 #include "conf/resources.h"
 #include "conf/sandbox.h"
 #include "sys/identity.h"
@@ -186,6 +187,7 @@ struct Service {
     Boxed<Access> access;
     Boxed<Prefork> prefork;
     Boxed<Penalty> penalty;
+    Boxed<ProxyProtocol> proxy_protocol;
     Boxed<Sandbox> sandbox;
     Boxed<Resources> resources;
     Duration delay = std::chrono::milliseconds(250);
@@ -207,5 +209,7 @@ Handoff handoff_for(Model model, Handoff handoff, SocketType type);
 /// Why this combination cannot work, or nothing. For an inherited socket, ask again once its type is known, after
 /// handoff_for().
 std::optional<std::string> cannot_serve(Model model, Handoff handoff, SocketType type);
+/// The same for [proxy_protocol], on a socket of this type and family.
+std::optional<std::string> cannot_take_header(const Service& service, SocketType type, int family);
 
 }  // namespace superd::conf

@@ -183,6 +183,7 @@ void validate(Draft& draft, const Context& context, Diagnostics& errors) {
     resolve_handoff(draft, errors);
     resolve_prefork(draft, context, errors);
     resolve_socket(draft, context, errors);
+    resolve_proxy_protocol(draft, context, errors);
     resolve_limits(draft, context, errors);
     resolve_resources(draft, context, errors);
     resolve_penalty(draft, context, errors);

@@ -44,6 +44,9 @@ void resolve_resources(Draft& draft, const Context& context, Diagnostics& errors
 /// [penalty], and what it means together with [limits]. After resolve_limits().
 void resolve_penalty(Draft& draft, const Context& context, Diagnostics& errors);
 
+/// [proxy_protocol], and what it means for [access]. Before resolve_limits(), which looks at access.on_deny.
+void resolve_proxy_protocol(Draft& draft, const Context& context, Diagnostics& errors);
+
 /// The handler: identity, folders, program, environment, resource limits.
 void resolve_handler(Draft& draft, const Context& context, Diagnostics& errors);
 

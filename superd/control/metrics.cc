@@ -185,6 +185,8 @@ class Services {
         gauge("superd_spare", "Ready processes without a client.", [](const auto& s) { return s.spare; });
         gauge("superd_held", "Accepted clients that wait for their turn.",
               [](const auto& s) { return s.held + s.stalled; });
+        gauge("superd_pending", "Accepted clients whose header or handshake is awaited.",
+              [](const auto& s) { return s.pending; });
     }
 
     void tell_counts() {

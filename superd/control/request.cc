@@ -166,9 +166,12 @@ Outcome explain(Operations& superd, const Json& request, Rights) {
     if (!service) return std::unexpected(service.error());
     const auto client = text(request, "client", true);
     if (!client) return std::unexpected(client.error());
-    const auto explanation = superd.explain(*service, *client);
+    const auto via = text(request, "via");
+    if (!via) return std::unexpected(via.error());
+    const auto explanation = superd.explain(*service, *client, *via);
     if (!explanation) return std::unexpected(explanation.error());
     Json out{{"service", *service}, {"client", *client}};
+    if (!via->empty()) out["via"] = *via;
     out.update(to_json(*explanation));
     return out;
 }

@@ -116,6 +116,7 @@ Json to_json(const core::ServiceReport& report) {
             {"spare", report.spare},
             {"held", report.held},
             {"stalled", report.stalled},
+            {"pending", report.pending},
             {"accepted", stats.accepted},
             {"started", stats.started},
             {"failures", stats.failures},

@@ -11,12 +11,20 @@
 #include "base/counted.h"
 #include "core/child_record.h"
 #include "core/datagram_relay.h"
+#include "model/client.h"
 #include "proc/spawner.h"
 #include "proc/warm_process.h"
 #include "sys/loop.h"
 #include "sys/passed_rights.h"
 
 namespace superd::core {
+
+/// What a client's connection does not tell, should it come back because its handler could not be started.
+struct Known {
+    sys::Address local;
+    proc::Environment variables;
+    model::Introduction introduction;
+};
 
 struct Child : ChildRecord {
     admit::Charge charge;
@@ -26,8 +34,9 @@ struct Child : ChildRecord {
     sys::Source pair_source;                  ///< of either
     std::unique_ptr<DatagramRelay> relay;
     std::optional<proc::SpawnFailure> exec_failure;
-    bool moving = false;  ///< parked: it is not in its leaf yet, and the model does not know of it
-    Counted unsettled;    ///< while that can be told of only by its end
+    std::optional<Known> known;  ///< of its client, which was introduced
+    bool moving = false;         ///< parked: it is not in its leaf yet, and the model does not know of it
+    Counted unsettled;           ///< while that can be told of only by its end
 
     /// Adds a worker's new reports to `reports`, and returns them. `open`: more may come.
     model::Records read_reports(bool& open);

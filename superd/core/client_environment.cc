@@ -18,14 +18,11 @@ void set_remote(proc::Environment& to, const std::string& host, const std::strin
 void set_unix(proc::Environment& to, const model::Client& client) {
     to.set("PROTO", "UNIX");
     to.set("UNIXLOCALPATH", client.local.host());
-    ucred peer{};
-    socklen_t size = sizeof peer;
-    if (client.kind != model::Client::Kind::connection ||
-        getsockopt(client.connection.get(), SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0)
-        return;
-    to.set("UNIXREMOTEEUID", std::to_string(peer.uid));
-    to.set("UNIXREMOTEEGID", std::to_string(peer.gid));
-    to.set("UNIXREMOTEPID", std::to_string(peer.pid));
+    const auto peer = model::credentials_of(client);
+    if (!peer) return;
+    to.set("UNIXREMOTEEUID", std::to_string(peer->uid));
+    to.set("UNIXREMOTEEGID", std::to_string(peer->gid));
+    to.set("UNIXREMOTEPID", std::to_string(peer->pid));
 }
 
 void set_inet(proc::Environment& to, const model::Client& client) {

@@ -69,7 +69,7 @@ class Onlooker final : public intake::Host {
 
 }  // namespace
 
-intake::Explanation Service::explain(const sys::Address& client, std::optional<uid_t> uid) const {
+intake::Explanation Service::explain(const Who& client, const std::optional<Who>& via) const {
     intake::Explanation out;
     const Standing at = standing();
     Outcome outcome = Outcome::served;
@@ -83,10 +83,14 @@ intake::Explanation Service::explain(const sys::Address& client, std::optional<u
     if (!at.reason.empty()) text += fmt::format(", {}", at.reason);
     out.steps.push_back({"state", outcome, std::move(text)});
 
+    // A client that is named may be anywhere; it is its proxy that comes.
+    const auto comes_to = [&](const net::Listener& listener) {
+        if (via) return takes(listener, via->address, via->uid);
+        return takes_headers() || takes(listener, client.address, client.uid);
+    };
     std::string by;
     for (Port* port : ports_)
-        if (net::Listener* listener = port->listener();
-            listener != nullptr && !port->trouble() && takes(*listener, client, uid))
+        if (net::Listener* listener = port->listener(); listener != nullptr && !port->trouble() && comes_to(*listener))
             by += (by.empty() ? "" : " or ") + port->uri();
     const bool there = !by.empty();
     std::string missing;
@@ -102,13 +106,17 @@ intake::Explanation Service::explain(const sys::Address& client, std::optional<u
     using Kind = model::Client::Kind;
     const bool datagrams = !current_ || current_->definition().socket_type() == conf::SocketType::datagram;
     const Kind kind = datagrams ? Kind::datagram : Kind::connection;
+    const auto ask = [&](const intake::Intake& intake) {
+        if (seen) intake.explain_entrance(via ? std::optional(via->address) : std::nullopt, via && via->uid, out.steps);
+        intake.explain(client.address, client.uid, seen, kind, out.steps);
+    };
     if (traffic_) {
-        traffic_->intake.explain(client, uid, seen, kind, out.steps);
+        ask(traffic_->intake);
     } else if (const conf::Service* definition = this->definition()) {
         Onlooker onlooker(*this);
         intake::Intake as_it_would_be(engine_.loop, engine_.log, name_, onlooker, engine_.everywhere);
         as_it_would_be.configure(*definition);
-        as_it_would_be.explain(client, uid, seen, kind, out.steps);
+        ask(as_it_would_be);
     }
     if (!seen && there)
         out.steps.push_back(

@@ -241,8 +241,14 @@ void Generation::take_back(Child& child, Exit& end) {
     auto& failure = end.failure();
     if (!failure || !failure->connection || child.kind != Kind::handler) return;
     model::Client client;
-    client.local = sys::Address::of_socket(failure->connection.get());
     client.connection = std::move(failure->connection);
+    if (child.known) {
+        client.local = std::move(child.known->local);
+        client.variables = std::move(child.known->variables);
+        client.introduction = child.known->introduction;
+    } else {
+        client.local = sys::Address::of_socket(client.connection.get());
+    }
     client.peer = child.peer;
     client.charge = std::move(child.charge);
     if (!end.is_scarcity()) return host_.refuse(std::move(client));

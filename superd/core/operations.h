@@ -37,8 +37,10 @@ class Operations {
     /// `target`: a service, or a pid of one of superd's children. Without a signal it ends them by the service's
     /// stop_signal, and KILL after its stop_timeout. Returns the processes that were signalled.
     virtual Result<std::vector<pid_t>> kill(const std::string& target, std::optional<int> signal) = 0;
-    /// `client`: an IP address, "uid:N" or "cid:N".
-    virtual Result<intake::Explanation> explain(const std::string& service, const std::string& client) = 0;
+    /// `client`: an IP address, "uid:N" or "cid:N". `via`: who speaks for it by a header, an IP address or "uid:N"; "":
+    /// that is not asked.
+    virtual Result<intake::Explanation> explain(const std::string& service, const std::string& client,
+                                                const std::string& via) = 0;
     /// Begins; DaemonReport shows the result.
     virtual Result<void> upgrade() = 0;
     virtual void stop() = 0;

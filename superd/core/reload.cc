@@ -112,7 +112,7 @@ Result<void> Supervisor::open_new(Swap& swap) {
         net::Listener* present = at == ports_.end() ? nullptr : at->second->listener();
         if (at != ports_.end() && present == nullptr) continue;  // keep waiting
         if (present != nullptr && present->can_become(want.service->socket)) {
-            if (auto fits = check_type(*want.service, want.where, present->type()); !fits) miss(want, fits.error());
+            if (auto fits = check_type(*want.service, want.where, *present); !fits) miss(want, fits.error());
         } else if (auto listener = open_socket(passed_, *want.service, want.where)) {
             swap.opened.emplace(want.key, std::move(*listener));
         } else {

@@ -52,7 +52,7 @@ struct ServiceReport {
     std::string preset;                   ///< of the sandbox
     std::vector<conf::LeftOut> left_out;  ///< of a preset or a default, on this machine
     std::vector<ListenerReport> listeners;
-    std::size_t handlers = 0, spare = 0, held = 0, stalled = 0;
+    std::size_t handlers = 0, spare = 0, held = 0, stalled = 0, pending = 0;
     int limit = 0;
     Stats stats;
     admit::Refusals refused{};

@@ -123,6 +123,7 @@ void Service::enforce(const conf::Service& definition, std::vector<Port*> ports)
             (void)current_->serve(std::move(*client));  // perhaps by a launcher, which has not said a pid yet
             if (traffic_->intake.stalled() > others) break;
         }
+        traffic_->intake.dismiss(std::nullopt, ": handlers accept clients themselves from now on");
         traffic_->intake.clear();
     }
     if (current_) former_.push_back(std::move(current_));
@@ -362,7 +363,8 @@ void Service::sandbox_changed(const Generation& generation) {
 }
 
 void Service::tidy() {
-    const bool served = !traffic_ || traffic_->intake.stalled() + traffic_->intake.held() == 0;
+    const bool served =
+        !traffic_ || traffic_->intake.stalled() + traffic_->intake.held() + traffic_->intake.pending() == 0;
     if (withdrawn_ && served && current_) {
         current_->drain();
         former_.push_back(std::move(current_));

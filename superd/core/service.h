@@ -126,8 +126,17 @@ class Service final : public intake::Host, public GenerationHost {
     std::size_t processes() const;
     /// Ends or signals all handlers. Returns those that were signalled.
     std::vector<pid_t> end_handlers(std::optional<int> number);
-    /// What would happen to this client now. `client` is an address, or with port 0 a vsock CID; `uid`: of a unix peer.
-    intake::Explanation explain(const sys::Address& client, std::optional<uid_t> uid) const;
+    /// An address, or with port 0 a vsock CID; or the uid of a unix peer.
+    struct Who {
+        sys::Address address;
+        std::optional<uid_t> uid;
+    };
+    /// What would happen to this client now. `via`: who names it, if that is asked.
+    intake::Explanation explain(const Who& client, const std::optional<Who>& via) const;
+    bool takes_headers() const {
+        const conf::Service* const in_force = definition();
+        return in_force != nullptr && in_force->proxy_protocol->on;
+    }
 
   private:
     struct Standing {

@@ -56,6 +56,7 @@ ServiceReport Service::report() const {
     if (!traffic_) return out;
     out.held = traffic_->intake.held();
     out.stalled = traffic_->intake.stalled();
+    out.pending = traffic_->intake.pending();
     out.stats = traffic_->stats;
     out.refused = traffic_->intake.refusals().counts();
     out.penalised = traffic_->intake.penalised();
@@ -126,6 +127,7 @@ void Service::write_status() const {
                                  {"STDERR_DROPPED", all.stats.stderr_dropped},
                                  {"HELD", all.held},
                                  {"STALLED", all.stalled},
+                                 {"PENDING", all.pending},
                                  {"SOCKETS_MENDED", all.stats.sockets_mended}};
     std::vector<std::string> names;
     for (std::size_t i = 0; i < admit::kRefusals; ++i) {

@@ -136,10 +136,12 @@ void PassedSockets::discard_stored() {
     }
 }
 
-Result<void> check_type(const conf::Service& service, const conf::Listen& where, conf::SocketType type) {
+Result<void> check_type(const conf::Service& service, const conf::Listen& where, const net::Listener& socket) {
+    const conf::SocketType type = socket.type();
     const auto handoff = conf::handoff_for(service.model, service.handoff, type);
-    if (const auto why = conf::cannot_serve(service.model, handoff, type))
-        return fail(fmt::format("{}: {}", where.uri(), *why));
+    auto why = conf::cannot_serve(service.model, handoff, type);
+    if (!why) why = conf::cannot_take_header(service, type, socket.address().family());
+    if (why) return fail(fmt::format("{}: {}", where.uri(), *why));
     return {};
 }
 
@@ -152,7 +154,7 @@ Result<net::Listener> open_socket(PassedSockets& passed, const conf::Service& se
             passed.give_back(std::move(socket));
             return listener;
         }
-        if (auto fits = check_type(service, where, listener->type()); !fits) {
+        if (auto fits = check_type(service, where, *listener); !fits) {
             passed.give_back(std::move(*listener).release());
             return std::unexpected(fits.error());
         }

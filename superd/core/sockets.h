@@ -44,7 +44,7 @@ class PassedSockets {
 };
 
 /// Can the service work on a socket of this type? For an inherited one it is known only now.
-Result<void> check_type(const conf::Service& service, const conf::Listen& where, conf::SocketType type);
+Result<void> check_type(const conf::Service& service, const conf::Listen& where, const net::Listener& socket);
 
 /// Passed or new, and of a type that the service can serve. `overlap`: it may be bound next to a socket of superd's
 /// that uses the address and allows this.

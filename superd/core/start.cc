@@ -22,7 +22,7 @@ namespace {
 
 /// A handler may depend on descriptors passed to it; superd does not.
 void allow_rights(const model::Client& client) {
-    if (client.local.family() == AF_UNIX) sys::let_rights_in(client.connection.get(), true);
+    if (client.local.family() == AF_UNIX || client.introduction) sys::let_rights_in(client.connection.get(), true);
 }
 
 std::vector<ino_t> sockets_among(const std::vector<sys::Fd>& descriptors) {
@@ -149,6 +149,7 @@ Result<pid_t> Generation::try_serve(model::Client& client) {
     launch.number.reserve(4);
     Child child;
     child.peer = client.peer;
+    if (client.introduction) child.known = {client.local, client.variables, *client.introduction};
     const bool datagram = client.kind == model::Client::Kind::datagram;
     if (datagram) {
         net::Listener* const from = socket(client.listener);
@@ -287,7 +288,8 @@ bool Generation::hand_over(pid_t pid, model::Client& client) {
 
 sys::GuardedFd Generation::copy_for_usage(const model::Client& client) const {
     const int family = client.local.family();
-    if (!definition_.log_usage || !client.connection || (family != AF_INET && family != AF_INET6)) return {};
+    const bool tcp = family == AF_INET || family == AF_INET6 || client.introduction;
+    if (!definition_.log_usage || !client.connection || !tcp) return {};
     sys::GuardedFd copy(fcntl(client.connection.get(), F_DUPFD_CLOEXEC, sys::Fd::kLongLived));
     rlimit limit{};
     getrlimit(RLIMIT_NOFILE, &limit);
@@ -302,6 +304,7 @@ void Generation::began(pid_t pid, Child& child, model::Client& client) {
     client.connection.reset();
     child.kind = Kind::handler;
     child.peer = std::move(client.peer);  // a copy might find no memory
+    if (client.introduction) child.known = {std::move(client.local), std::move(client.variables), *client.introduction};
     child.charge = std::move(client.charge);
     child.started = now();
     host_.stats().accept_to_exec.add(child.started - client.accepted);

@@ -36,6 +36,12 @@ struct RelayState {
     std::optional<std::pair<uid_t, gid_t>> as;
 };
 
+struct KnownState {
+    sys::Address local;
+    std::string variables;
+    model::Introduction introduction;
+};
+
 struct ChildState {
     pid_t pid = 0;
     ChildRecord record;
@@ -44,6 +50,7 @@ struct ChildState {
     int connection = -1;  ///< for what goes over it: [log] usage
     std::optional<RelayState> relay;
     std::optional<proc::WarmProcess::Kept> warm;
+    std::optional<KnownState> known;
 };
 
 struct GenerationState {

@@ -128,19 +128,30 @@ Result<std::vector<pid_t>> Supervisor::kill(const std::string& target, std::opti
     return std::vector<pid_t>{*pid};
 }
 
-Result<intake::Explanation> Supervisor::explain(const std::string& name, const std::string& client) {
+Result<intake::Explanation> Supervisor::explain(const std::string& name, const std::string& client,
+                                                const std::string& via) {
     const auto service = find(name);
     if (!service) return std::unexpected(service.error());
-    const std::string_view text = client;
-    if (text.starts_with("uid:")) {
-        if (const auto uid = number<uid_t>(text.substr(4))) return (*service)->explain({}, *uid);
-    } else if (text.starts_with("cid:")) {
-        if (const auto cid = number<std::uint32_t>(text.substr(4)))
-            return (*service)->explain(sys::Address::vsock(*cid, 0), std::nullopt);
-    } else if (const auto address = sys::Address::inet(client, 0)) {
-        return (*service)->explain(*address, std::nullopt);
-    }
-    return fail(fmt::format("\"{}\" is not an IP address, uid:N or cid:N", escape(client)));
+    const auto read = [](const std::string& who) -> Result<Service::Who> {
+        const std::string_view text = who;
+        if (text.starts_with("uid:")) {
+            if (const auto uid = number<uid_t>(text.substr(4))) return Service::Who{{}, *uid};
+        } else if (text.starts_with("cid:")) {
+            if (const auto cid = number<std::uint32_t>(text.substr(4)))
+                return Service::Who{sys::Address::vsock(*cid, 0), std::nullopt};
+        } else if (auto address = sys::Address::inet(who, 0)) {
+            return Service::Who{std::move(*address), std::nullopt};
+        }
+        return fail(fmt::format("\"{}\" is not an IP address, uid:N or cid:N", escape(who)));
+    };
+    const auto whom = read(client);
+    if (!whom) return std::unexpected(whom.error());
+    if (via.empty()) return (*service)->explain(*whom, std::nullopt);
+    const auto peer = read(via);
+    if (!peer) return std::unexpected(peer.error());
+    if (!(*service)->takes_headers())
+        return fail(fmt::format("service \"{}\" has no [proxy_protocol]: nobody speaks for its clients", name));
+    return (*service)->explain(*whom, *peer);
 }
 
 }  // namespace superd::core

@@ -77,7 +77,8 @@ class Supervisor final : public Operations {
     Result<void> resume(const std::string& service) override { return wish(service, Service::Wish::open); }
     Result<void> drain(const std::string& service) override { return wish(service, Service::Wish::drained); }
     Result<std::vector<pid_t>> kill(const std::string& target, std::optional<int> signal) override;
-    Result<intake::Explanation> explain(const std::string& service, const std::string& client) override;
+    Result<intake::Explanation> explain(const std::string& service, const std::string& client,
+                                        const std::string& via) override;
     Result<void> upgrade() override;
 
   private:

@@ -156,7 +156,7 @@ void plan_offline(Command& command, const std::string& config, bool config_given
 
 /// Holds a verb's options; lives as long as the command line.
 struct Words {
-    std::string service, target, signal, client, format = "prometheus";
+    std::string service, target, signal, client, via, format = "prometheus";
     bool no_wait = false;
     conf::Places places;
     std::vector<std::string> folders;
@@ -209,8 +209,11 @@ void add_looking(Command& command, const std::shared_ptr<Words>& words) {
     verb = command.arguments.verb("explain", "what would happen to a client now, and what decides it");
     verb.option("NAME", words->service, "a service").required();
     verb.option("ADDR", words->client, "an IP address, uid:N of a unix client, cid:N of a vsock one").required();
+    verb.option("--via", words->via, "the proxy that names this client by [proxy_protocol]");
     verb.act([&command, words] {
-        ask_and_show(command, "explain", {{"service", words->service}, {"client", words->client}},
+        Json asked{{"service", words->service}, {"client", words->client}};
+        if (!words->via.empty()) asked["via"] = words->via;
+        ask_and_show(command, "explain", asked,
                      [](const Json& answer) { return show_explanation(answer, Terminal::of_stdout()); });
     });
 

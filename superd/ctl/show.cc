@@ -260,8 +260,9 @@ std::string show_service(const Json& answer, const Terminal& terminal) {
                                                                                                    : " (waited for)"));
     line("handlers", fmt::format("{} of {}, {} spare", count_of(service, "handlers"), count_of(service, "limit"),
                                  count_of(service, "spare")));
-    line("clients", fmt::format("{} accepted, {} held, {} waiting for a handler", count_of(service, "accepted"),
-                                count_of(service, "held"), count_of(service, "stalled")));
+    line("clients",
+         fmt::format("{} accepted, {} held, {} waiting for a handler, {} not known yet", count_of(service, "accepted"),
+                     count_of(service, "held"), count_of(service, "stalled"), count_of(service, "pending")));
     line("refused", counts_of(object_of(service, "refused")));
     const std::string penalties = counts_of(object_of(service, "penalties"));
     if (penalties != "-")

@@ -31,6 +31,7 @@ SUPERD_ENUM(ProtectHome, ProtectHome::tmpfs)
 SUPERD_ENUM(ProtectProc, ProtectProc::ptraceable)
 SUPERD_ENUM(PathMeans, PathMeans::landlock)
 SUPERD_ENUM(Leftovers, Leftovers::end)
+SUPERD_ENUM(ProxyVersions, ProxyVersions::any)
 SUPERD_FIELDS(Listen, transport, host, port, cid, path, name)
 SUPERD_FIELDS(SocketOptions, backlog, reuse_port, v6only, freebind, bind_to_device, keepalive, keepalive_time,
               keepalive_interval, keepalive_probes, nodelay, defer_accept, receive_buffer, send_buffer, priority, tos,
@@ -42,6 +43,7 @@ SUPERD_FIELDS(TimeWindow, days, from, until)
 SUPERD_FIELDS(Access, allow, deny, times, on_deny)
 SUPERD_FIELDS(Prefork, min_spare, max_spare, max_requests, max_idle, max_age, grow_after, warm, warm_within)
 SUPERD_FIELDS(Penalty, on, failed, crashed, refused, touched, threshold, max, exempt, everywhere)
+SUPERD_FIELDS(ProxyProtocol, on, accept, from, timeout)
 SUPERD_FIELDS(NumberSet, all_but, listed)
 SUPERD_FIELDS(SandboxPath, path, may_be_absent)
 SUPERD_FIELDS(LeftOut, key, why)
@@ -56,8 +58,8 @@ SUPERD_FIELDS(ResourceLimit, resource, soft, hard)
 SUPERD_FIELDS(Handler, path, argv, environment, identity, working_directory, root_directory, umask, nice, error_output,
               rlimits)
 SUPERD_FIELDS(Service, name, description, enabled, listen, model, handoff, handler, stop_signal, stop_timeout,
-              max_lifetime, socket, limits, access, prefork, penalty, sandbox, resources, delay, log_connections,
-              log_usage, stderr_rate)
+              max_lifetime, socket, limits, access, prefork, penalty, proxy_protocol, sandbox, resources, delay,
+              log_connections, log_usage, stderr_rate)
 SUPERD_FIELDS(Control, readers)
 SUPERD_FIELDS(Catalog, services, control)
 }  // namespace superd::conf
@@ -69,11 +71,17 @@ SUPERD_FIELDS(Owed, key, runs_off_at, refused_until)
 SUPERD_FIELDS(Admission::Memory, full_at, latest, sources, owed)
 }  // namespace superd::admit
 
+namespace superd::model {
+SUPERD_FIELDS(Credentials, pid, uid, gid)
+SUPERD_FIELDS(Introduction, credentials, is_proxy, touched)
+}  // namespace superd::model
+
 namespace superd::intake {
 SUPERD_FIELDS(RefusalLog::Memory, counts, in_window, until)
-SUPERD_FIELDS(ClientState, listener, connection, datagram, peer, local, accepted)
+SUPERD_FIELDS(ClientState, listener, connection, datagram, peer, local, accepted, variables, introduction)
+SUPERD_FIELDS(EntrantState, client, source, ticket, stage, memory, wants_bytes, since, until)
 SUPERD_FIELDS(HeldState, client, source, until)
-SUPERD_FIELDS(IntakeState, admission, refused, held, stalled, rate_tripped, offences)
+SUPERD_FIELDS(IntakeState, admission, refused, held, stalled, rate_tripped, offences, entrants, next_ticket, introduced)
 }  // namespace superd::intake
 
 namespace superd::net {
@@ -109,7 +117,8 @@ SUPERD_FIELDS(GivenSockets, where, type, inodes)
 SUPERD_ENUM(ChildRecord::Kind, ChildRecord::Kind::parked)
 SUPERD_FIELDS(ChildRecord, kind, serial, started, peer, stopping, sent, reports, mute, retired, signalled, listener,
               given, first, copy_of, leaf)
-SUPERD_FIELDS(ChildState, pid, record, place, pair, connection, relay, warm)
+SUPERD_FIELDS(KnownState, local, variables, introduction)
+SUPERD_FIELDS(ChildState, pid, record, place, pair, connection, relay, warm, known)
 SUPERD_FIELDS(HoldState, pid, channel, dying)
 SUPERD_FIELDS(LauncherState, pid, channel, version)
 SUPERD_FIELDS(GenerationState, definition, listeners, drained, unread, serial, children, lifetimes, kills, retired,

@@ -67,7 +67,7 @@ void Intake::explain(const sys::Address& client, std::optional<uid_t> uid, bool 
     const Duration touched = admit::cost(penalty_, admit::Offence::touched);
     if (touched > Duration::zero() && kind == model::Client::Kind::connection && !is_exempt(client))
         owes.add(touched, penalty_, time);
-    const auto against = judgement(client, source, &owes);
+    const auto against = judgement(client, source, &owes, false);
     const auto outcome = [&](admit::Refusal why) {
         if (!against || against->why != why) return Outcome::served;
         return may_wait(*against, kind) && held_.has_place(source) ? Outcome::held : Outcome::refused;
@@ -89,6 +89,20 @@ void Intake::explain(const sys::Address& client, std::optional<uid_t> uid, bool 
         steps.push_back({"per_source_rate", outcome(admit::Refusal::per_source_rate),
                          next_client(admission_.source_opens_at(source), time)});
     if (!queue) overloaded();
+}
+
+void Intake::explain_entrance(const std::optional<sys::Address>& via, bool on_unix, std::vector<Step>& steps) const {
+    if (header_.on() && !via)
+        steps.push_back({"proxy_protocol", Outcome::served, "judged as the client that a header names"});
+    if (header_.on() && via) {
+        const bool trusted = header_.trusts(*via, on_unix);
+        std::string who = on_unix ? "a peer on a unix socket" : via->host();
+        steps.push_back({"proxy_protocol", trusted ? Outcome::served : Outcome::refused,
+                         who + (trusted ? " may name clients" : " is not in proxy_protocol.from")});
+    }
+    if (!has_entrance()) return;
+    steps.push_back({"pending", entrance_.opens_at(host_.now()) ? Outcome::waits : Outcome::served,
+                     fmt::format("{} of {} are not known yet", entrance_.size(), Entrance::kInAll)});
 }
 
 Explanation::Outcome Explanation::outcome() const {

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/time.h"
+#include "intake/stage.h"
 
 namespace superd::intake {
 
@@ -22,6 +23,11 @@ class Host {
     virtual void changed() = 0;
     /// The kernel lacks what it needs to accept a client or to wait for one.
     virtual void scarce(const Error& why) = 0;
+
+    /// The handshake that clients go through once it is known who they are; nullptr: none.
+    virtual Stage* handshake() { return nullptr; }
+    /// The one with this id, also of an earlier definition; nullptr: it is gone.
+    virtual Stage* stage(Stage::Id) { return nullptr; }
 
     /// Calls Intake::woken() at that time; a later call replaces an earlier one.
     virtual Result<void> wake_at(Instant when) = 0;

@@ -19,6 +19,10 @@ constexpr int kMostDatagrams = 512;
 /// The kernel updates the load average every 5 s.
 constexpr Duration kLoadAgain = std::chrono::seconds(1);
 
+bool is_proxy(const model::Client& client) {
+    return client.introduction && client.introduction->is_proxy;
+}
+
 /// accept(2): errors of the connection that was about to be accepted.
 bool is_of_connection(int code) {
     switch (code) {
@@ -46,10 +50,12 @@ Intake::Intake(sys::Loop& loop, Log& log, const std::string& service, Host& host
       everywhere_(everywhere),
       refusals_(log, service),
       farewell_(loop),
-      held_(loop, [this](model::Client client, admit::Refusal why) {
-          let_go(std::move(client), why, false);
-          if (why == admit::Refusal::gone) host_.changed();  // expire() reports the others together
-      }) {}
+      held_(loop,
+            [this](model::Client client, admit::Refusal why) {
+                let_go(std::move(client), why, false);
+                if (why == admit::Refusal::gone) host_.changed();  // expire() reports the others together
+            }),
+      entrance_(loop, *this) {}
 
 void Intake::configure(const conf::Service& definition) {
     admission_.configure(definition.limits, host_.now());
@@ -57,6 +63,7 @@ void Intake::configure(const conf::Service& definition) {
     times_ = definition.access->times;
     on_deny_ = definition.access->on_deny;
     penalty_ = definition.penalty;
+    header_.configure(definition.proxy_protocol);
     logged_ = definition.log_connections != conf::LogConnections::none;
     look_at_held_ = true;
     rate_tripped_ = false;
@@ -81,13 +88,15 @@ std::optional<admit::Refusal> Intake::closed() const {
 }
 
 bool Intake::is_open() const {
+    if (has_entrance() && introduced_.empty() && entrance_.opens_at(host_.now())) return false;
     if (queues()) return !closed();
     return admission_.rate_opens_at() <= host_.now();
 }
 
 bool Intake::advance() {
+    entrance_.look_again();
     if (closed()) return false;
-    if (!stalled_.empty()) return true;
+    if (stalled() > 0) return true;
     if (!look_at_held_) return false;
     while (auto client = held_.next(admission_, host_.now())) {
         const admit::Debt* owes = debt_of(client->peer, source_of(*client));
@@ -103,6 +112,7 @@ bool Intake::advance() {
 
 void Intake::rest() {
     const Instant time = host_.now();
+    if (const auto opens = entrance_.opens_at(time)) pace(*opens);
     const auto full = overload();
     if (full == admit::Refusal::max_load) pace(time + kLoadAgain);
     if (full && queues()) return;
@@ -129,7 +139,7 @@ Result<void> Intake::wake_by(Instant when) {
 }
 
 Result<void> Intake::wake_for_all() {
-    for (const auto& when : {pace_at_, held_.ends_at(), farewell_.ends_at(), refusals_.ends_at()})
+    for (const auto& when : {pace_at_, held_.ends_at(), entrance_.ends_at(), farewell_.ends_at(), refusals_.ends_at()})
         if (when)
             if (auto set = wake_by(*when); !set) return set;
     return {};
@@ -138,8 +148,9 @@ Result<void> Intake::wake_for_all() {
 void Intake::woken() {
     wake_at_.reset();
     const Instant time = host_.now();
-    const auto before = held_.size();
+    const auto before = held_.size() + entrance_.size();
     held_.expire(time);
+    entrance_.expire(time);
     farewell_.expire(time);
     refusals_.expire(time);
     const bool paced = pace_at_ && *pace_at_ <= time;
@@ -151,26 +162,30 @@ void Intake::woken() {
         pace_at_.reset();  // the host's next try sets it again
         host_.scarce(set.error());
     }
-    if (paced || held_.size() != before) host_.changed();
+    if (paced || held_.size() + entrance_.size() != before) host_.changed();
 }
 
 std::optional<model::Client> Intake::take(const net::Listener* socket, std::size_t listener) {
     for (int i = 0; i < kMostRefused && is_open(); ++i) {
-        if (stalled_.empty() && socket != nullptr) {
+        if (stalled_.empty() && !introduced_.empty()) {
+            model::Client client = std::move(introduced_.front());
+            introduced_.pop_front();
+            arrive(std::move(client));
+        } else if (stalled_.empty() && socket != nullptr) {
             if (auto can = host_.can_accept(); !can) {
                 host_.scarce(can.error());
                 return std::nullopt;
             }
             auto client = fetch(*socket, listener);
             if (!client) return std::nullopt;
-            arrive(std::move(*client));
+            come(std::move(*client), false);
         }
         if (!stalled_.empty()) {
             if (overload()) return std::nullopt;
             rate_tripped_ = false;  // a client gets through, so a pause is over
             return leave_line();
         }
-        if (socket == nullptr) return std::nullopt;
+        if (socket == nullptr && introduced_.empty()) return std::nullopt;
     }
     return std::nullopt;
 }
@@ -190,6 +205,11 @@ model::Client Intake::leave_line() {
 }
 
 std::optional<model::Client> Intake::take_here() {
+    while (stalled_.empty() && !introduced_.empty()) {
+        model::Client client = std::move(introduced_.front());
+        introduced_.pop_front();
+        if (judge(client)) stalled_.push_back(std::move(client));
+    }
     if (stalled_.empty()) {
         auto client = held_.first();
         if (!client) return std::nullopt;
@@ -209,7 +229,11 @@ void Intake::take_all(const net::Listener& socket, std::size_t listener) {
     for (int left = most; left > 0; --left) {
         auto client = fetch(socket, listener);
         if (!client) return;
-        if (judge(*client)) stalled_.push_back(std::move(*client));  // even if full: this is their last chance
+        // Even if full: this is their last chance.
+        if (has_entrance() && !datagrams)
+            come(std::move(*client), true);
+        else if (judge(*client))
+            stalled_.push_back(std::move(*client));
     }
 }
 
@@ -219,6 +243,8 @@ void Intake::stall(model::Client client) {
 }
 
 void Intake::clear() {
+    entrance_.clear();
+    introduced_.clear();
     stalled_.clear();
     held_.clear();
 }
@@ -272,12 +298,8 @@ std::optional<model::Client> Intake::receive(const net::Listener& socket, std::s
 }
 
 admit::SourceKey Intake::source_of(const model::Client& client) const {
-    if (client.local.family() != AF_UNIX || client.kind != model::Client::Kind::connection)
-        return source_of(client.peer, std::nullopt);
-    ucred peer{};
-    socklen_t size = sizeof peer;
-    if (getsockopt(client.connection.get(), SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) return {};
-    return source_of(client.peer, peer.uid);
+    const auto credentials = model::credentials_of(client);
+    return source_of(client.peer, credentials ? std::optional(credentials->uid) : std::nullopt);
 }
 
 admit::SourceKey Intake::source_of(const sys::Address& peer, std::optional<uid_t> uid) const {
@@ -299,33 +321,42 @@ admit::SourceKey Intake::source_of(const sys::Address& peer, std::optional<uid_t
 }
 
 std::optional<Intake::Judgement> Intake::judgement(const sys::Address& peer, const admit::SourceKey& source,
-                                                   const admit::Debt* owes) const {
-    if (const auto ip = sys::ip_bytes(peer); ip && !access_.decide(*ip).allowed)
+                                                   const admit::Debt* owes, bool free) const {
+    if (const auto ip = sys::ip_bytes(peer); ip && !free && !access_.decide(*ip).allowed)
         return Judgement{admit::Refusal::denied, true};
     if (!times_.empty() && !admit::open_at(times_, host_.time_of_day())) return Judgement{admit::Refusal::time, true};
     if (owes != nullptr && owes->is_refused(host_.now())) return Judgement{admit::Refusal::penalty, true};
+    if (free) return std::nullopt;
     if (const auto excess = admission_.refuses(source, host_.now())) return Judgement{*excess, false};
     return std::nullopt;
 }
 
+void Intake::touch(model::Client& client, const admit::SourceKey& source) {
+    if (client.kind != model::Client::Kind::connection) return;
+    if (client.introduction && std::exchange(client.introduction->touched, true)) return;
+    penalise(client.peer, source, admit::Offence::touched);
+}
+
 bool Intake::judge(model::Client& client) {
-    using admit::Refusal;
     const auto source = source_of(client);
-    const bool connected = client.kind == model::Client::Kind::connection;
-    if (connected) penalise(client.peer, source, admit::Offence::touched);
+    touch(client, source);
     const admit::Debt* owes = debt_of(client.peer, source);
-    const auto against = judgement(client.peer, source, owes);
+    const auto against = judgement(client.peer, source, owes, is_proxy(client));
     if (!against) return true;
     if (may_wait(*against, client.kind) && hold(client, source)) return false;
-    const Refusal why = against->why;
-    if (why == Refusal::penalty) {
-        refuse_for_penalty(std::move(client), *owes);
-        return false;
-    }
+    turn_away(std::move(client), source, *against, owes);
+    return false;
+}
+
+void Intake::turn_away(model::Client client, const admit::SourceKey& source, const Judgement& against,
+                       const admit::Debt* owes, bool silent) {
+    using admit::Refusal;
+    const Refusal why = against.why;
+    if (why == Refusal::penalty) return refuse_for_penalty(std::move(client), *owes);
+    const bool connected = client.kind == model::Client::Kind::connection;
     if (connected && (why == Refusal::denied || why == Refusal::per_source || why == Refusal::per_source_rate))
         penalise(client.peer, source, admit::Offence::refused);
-    let_go(std::move(client), why, against->denied);
-    return false;
+    let_go(std::move(client), why, against.denied, {}, silent);
 }
 
 bool Intake::hold(model::Client& client, const admit::SourceKey& source) {
@@ -339,16 +370,16 @@ void Intake::refuse(model::Client client, admit::Refusal why) {
     let_go(std::move(client), why, false);
 }
 
-void Intake::let_go(model::Client client, admit::Refusal why, bool denied, std::string_view more) {
+void Intake::let_go(model::Client client, admit::Refusal why, bool denied, std::string_view more, bool silent) {
     const Instant time = host_.now();
     logged_ ? refusals_.note(why, client.peer, time, more) : refusals_.count(why);
     // If it cannot be woken, a window ends with the next refusal, and a farewell with the next wake.
     if (const auto ends = refusals_.ends_at()) (void)wake_by(*ends);
-    if (client.kind == model::Client::Kind::datagram || why == admit::Refusal::gone) return;
+    if (!client.connection || why == admit::Refusal::gone) return;
     const conf::Limits& limits = admission_.limits();
     const bool reset = denied ? on_deny_ != conf::Denial::close : limits.on_excess == conf::Excess::reset;
     if (reset) return Farewell::reset(std::move(client.connection));
-    const bool with_text = !denied && limits.on_excess == conf::Excess::reject;
+    const bool with_text = !denied && !silent && limits.on_excess == conf::Excess::reject;
     farewell_.close(std::move(client.connection), with_text ? limits.reject_text : std::string_view{}, time);
     if (const auto ends = farewell_.ends_at()) (void)wake_by(*ends);
 }

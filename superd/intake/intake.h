@@ -3,7 +3,8 @@
 // The way of a client from the kernel to the model: accepted, judged, charged; or held, or let go.
 //
 // A client comes from a listener (fetch), is judged once it is known who it is (arrive), joins the line of clients to
-// be served, and goes to the model when the model asks (take). A held one joins when its turn comes (advance).
+// be served, and goes to the model when the model asks (take). A held one joins when its turn comes (advance). Where a
+// client has to be introduced by a header or a handshake first, it is in the entrance meanwhile (come, introduced).
 
 #include <list>
 #include <optional>
@@ -13,8 +14,10 @@
 #include "admit/access.h"
 #include "admit/admission.h"
 #include "admit/everywhere.h"
+#include "intake/entrance.h"
 #include "intake/explanation.h"
 #include "intake/farewell.h"
+#include "intake/header_stage.h"
 #include "intake/held.h"
 #include "intake/host.h"
 #include "intake/refusal_log.h"
@@ -28,7 +31,7 @@ namespace superd::intake {
 
 struct IntakeState;
 
-class Intake {
+class Intake final : EntranceHost {
   public:
     /// `loop` tells when clients leave that are held or let go. `everywhere`: of all services.
     Intake(sys::Loop& loop, Log& log, const std::string& service, Host& host, admit::Everywhere& everywhere);
@@ -57,6 +60,15 @@ class Intake {
     void released() { look_at_held_ = true; }
     /// No more clients are wanted.
     void clear();
+    /// Those that are not known yet are let go, since nobody will serve them.
+    /// `stage`: only those in it. `more` follows the reason in the log.
+    void dismiss(std::optional<Stage::Id> stage, std::string_view more) {
+        entrance_.dismiss(stage, admit::Refusal::pending, more);
+    }
+    /// For stages (intake/stage.h). nullptr: it is too late.
+    Entrant* entrant(Ticket ticket) { return entrance_.find(ticket); }
+    void passed(Ticket ticket) { entrance_.passed(ticket); }
+    void failed(Ticket ticket, admit::Refusal why, std::string_view more) { entrance_.failed(ticket, why, more); }
     /// The time that the host was asked for has come.
     void woken();
 
@@ -77,18 +89,36 @@ class Intake {
     admit::Admission& admission() { return admission_; }
     const RefusalLog& refusals() const { return refusals_; }
     /// In line: nothing kept them out when they were judged.
-    std::size_t stalled() const { return stalled_.size(); }
+    std::size_t stalled() const { return stalled_.size() + introduced_.size(); }
+    /// In the entrance.
+    std::size_t pending() const { return entrance_.size(); }
     std::size_t held() const { return held_.size(); }
     /// What would happen to this client now, step by step. `seen`: superd accepts it; otherwise the kernel's filter or
     /// its handler does. `uid`: of a client on a unix socket.
     void explain(const sys::Address& client, std::optional<uid_t> uid, bool seen, model::Client::Kind kind,
                  std::vector<Explanation::Step>& steps) const;
+    /// The same for its way through the entrance. `via`: who speaks for it, if that is asked; on_unix: a peer there.
+    void explain_entrance(const std::optional<sys::Address>& via, bool on_unix,
+                          std::vector<Explanation::Step>& steps) const;
 
   private:
+    bool has_entrance() const { return header_.on() || host_.handshake() != nullptr; }
     /// nullopt: none waits.
     std::optional<model::Client> fetch(const net::Listener& socket, std::size_t listener);
     std::optional<model::Client> accept(const net::Listener& socket, std::size_t listener);
     std::optional<model::Client> receive(const net::Listener& socket, std::size_t listener);
+    /// From the kernel: it arrives, or begins in the entrance.
+    void come(model::Client client, bool despite_all);
+    /// It is known who it is; a handshake follows, if the service has one.
+    void know(model::Client client, bool despite_all);
+    /// Through the entrance: it is judged when it could be served, since others of its source may be before it.
+    void introduced(model::Client client);
+    Stage* stage(Stage::Id id) override { return id == Stage::kHeader ? &header_ : host_.stage(id); }
+    void has_passed(model::Client client, Stage::Id from) override;
+    void has_failed(model::Client client, const admit::SourceKey& source, admit::Refusal why, bool its_fault,
+                    std::string_view more) override;
+    void moved() override { host_.changed(); }
+    void cannot_watch(const Error& why) override { host_.scarce(why); }
     /// The client is known: it joins the line, is held, or is let go.
     void arrive(model::Client client);
     model::Client leave_line();
@@ -103,15 +133,24 @@ class Intake {
     }
     bool queues() const { return admission_.limits().on_excess == conf::Excess::queue; }
     /// `owes`: what its source has earned; nullptr: nothing.
+    /// `free`: from [access] and limits for each source.
     std::optional<Judgement> judgement(const sys::Address& peer, const admit::SourceKey& source,
-                                       const admit::Debt* owes) const;
+                                       const admit::Debt* owes, bool free) const;
     /// The worse of what it has earned here and what counts everywhere. nullptr: nothing, or it is exempt.
     const admit::Debt* debt_of(const sys::Address& peer, const admit::SourceKey& source) const;
     bool is_exempt(const sys::Address& peer) const;
     /// True: the client goes on. False: it was held or let go.
     bool judge(model::Client& client);
+    /// Before the handshake: false if it would not even be held, and was let go.
+    bool may_begin(model::Client& client);
+    /// [penalty] touched, once for each client.
+    void touch(model::Client& client, const admit::SourceKey& source);
+    void turn_away(model::Client client, const admit::SourceKey& source, const Judgement& against,
+                   const admit::Debt* owes, bool silent = false);
+    void enter(model::Client client, const Entrance::Entry& entry);
     bool hold(model::Client& client, const admit::SourceKey& source);
-    void let_go(model::Client client, admit::Refusal why, bool denied, std::string_view more = {});
+    /// `silent`: without limits.reject_text.
+    void let_go(model::Client client, admit::Refusal why, bool denied, std::string_view more = {}, bool silent = false);
     void refuse_for_penalty(model::Client client, const admit::Debt& owes);
     admit::SourceKey source_of(const model::Client& client) const;
     admit::SourceKey source_of(const sys::Address& peer, std::optional<uid_t> uid) const;
@@ -136,6 +175,9 @@ class Intake {
     RefusalLog refusals_;
     Farewell farewell_;
     Held held_;
+    HeaderStage header_;
+    Entrance entrance_;
+    std::list<model::Client> introduced_;
     std::list<model::Client> stalled_;
     bool look_at_held_ = false;
     bool rate_tripped_ = false;

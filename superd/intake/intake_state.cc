@@ -5,11 +5,16 @@
 #include "sys/descriptors.h"
 
 namespace superd::intake {
-namespace {
 
 ClientState state_of(const model::Client& client, sys::Descriptors& descriptors) {
-    return {client.listener, descriptors.keep(client.connection), client.datagram, client.peer, client.local,
-            client.accepted};
+    return {client.listener,
+            descriptors.keep(client.connection),
+            client.datagram,
+            client.peer,
+            client.local,
+            client.accepted,
+            client.variables.block(),
+            client.introduction};
 }
 
 model::Client client_of(const ClientState& state, sys::Descriptors& descriptors) {
@@ -22,10 +27,10 @@ model::Client client_of(const ClientState& state, sys::Descriptors& descriptors)
     client.peer = state.peer;
     client.local = state.local;
     client.accepted = state.accepted;
+    client.variables = proc::Environment::of(state.variables);
+    client.introduction = state.introduction;
     return client;
 }
-
-}  // namespace
 
 std::vector<HeldState> Held::write_down(sys::Descriptors& descriptors) const {
     std::vector<HeldState> all;
@@ -50,6 +55,9 @@ IntakeState Intake::write_down(sys::Descriptors& descriptors) const {
     for (const model::Client& client : stalled_) state.stalled.push_back(state_of(client, descriptors));
     state.rate_tripped = rate_tripped_;
     state.offences = offences_;
+    state.entrants = entrance_.write_down(descriptors);
+    state.next_ticket = entrance_.next();
+    for (const model::Client& client : introduced_) state.introduced.push_back(state_of(client, descriptors));
     return state;
 }
 
@@ -59,6 +67,8 @@ Result<void> Intake::go_on(const IntakeState& state, sys::Descriptors& descripto
     offences_ = state.offences;
     for (const ClientState& client : state.stalled) stalled_.push_back(client_of(client, descriptors));
     if (auto done = held_.go_on(state.held, descriptors); !done) return done;
+    for (const ClientState& client : state.introduced) introduced_.push_back(client_of(client, descriptors));
+    if (auto done = entrance_.go_on(state.entrants, state.next_ticket, descriptors); !done) return done;
     refusals_.go_on(state.refused);
     return wake_for_all();
 }

@@ -6,32 +6,10 @@
 
 #include <cstddef>
 #include <optional>
-#include <string>
 
-#include "admit/admission.h"
-#include "base/time.h"
-#include "proc/environment.h"
-#include "sys/address.h"
-#include "sys/passed_rights.h"
+#include "model/client.h"
 
 namespace superd::model {
-
-/// A client that was let in.
-struct Client {
-    enum class Kind {
-        connection,
-        datagram,  ///< a single datagram
-    };
-    Kind kind = Kind::connection;
-    std::size_t listener = 0;
-    sys::GuardedFd connection;  ///< not for a datagram
-    std::string datagram;
-    sys::Address peer;
-    sys::Address local;           ///< the address that the client used
-    Instant accepted{};           ///< when it was taken from the kernel
-    proc::Environment variables;  ///< the handler's variables for this client, beyond those of every handler
-    admit::Charge charge;
-};
 
 /// What became of a wish for a process that waits for its client.
 struct Parking {

@@ -4,6 +4,7 @@
 
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace superd::proc {
@@ -15,6 +16,16 @@ class Environment {
     void set(std::string_view name, std::string_view value) {
         starts_.push_back(block_.size());
         block_.append(name).append(1, '=').append(value).append(1, '\0');
+    }
+    /// As block() has given it.
+    static Environment of(std::string block) {
+        Environment made;
+        for (std::size_t at = 0; at < block.size(); at = block.find('\0', at) + 1) {
+            if (block.find('\0', at) == block.npos) block += '\0';
+            made.starts_.push_back(at);
+        }
+        made.block_ = std::move(block);
+        return made;
     }
     const std::string& block() const { return block_; }
     std::size_t size() const { return starts_.size(); }

@@ -204,6 +204,13 @@ Result<int> Loop::run() {
     return r;
 }
 
+Result<void> Loop::settle() {
+    int r = 1;
+    while (r > 0) r = sd_event_run(event_, 0);
+    if (r < 0) return fail_errno("event loop", -r);
+    return {};
+}
+
 void Loop::exit(int code) {
     sd_event_exit(event_, code);
 }

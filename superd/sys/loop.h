@@ -71,6 +71,8 @@ class Loop {
 
     /// Runs until exit(). Returns its code, or the error that broke the loop.
     Result<int> run();
+    /// Handles what is ready by now, waits for nothing, and can be called again: for tests that step the time.
+    Result<void> settle();
     void exit(int code);
 
   private:

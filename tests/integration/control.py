@@ -14,14 +14,15 @@ SUPERCTL = os.path.join(os.path.dirname(os.environ["SUPERD_BINARY"]), "..", "bin
 NUMBER = (int, float)
 TIMES = {"count": int, "sum": NUMBER, "median": (*NUMBER, type(None)), "p99": (*NUMBER, type(None))}
 REFUSALS = ["instances", "max_load", "denied", "time", "per_source", "rate", "per_source_rate", "wait_timeout",
-            "no_descriptors", "no_processes", "exec_failed", "gone", "penalty"]
+            "no_descriptors", "no_processes", "exec_failed", "gone", "penalty", "pending", "stranger", "header",
+            "header_timeout"]
 LEFT_OUT = [{"key": str, "why": str}]
 RATED = {"name": str, "preset": str, "exposure": NUMBER, "rating": str, "landlock": bool, "left_out": LEFT_OUT}
 SERVICE = {
     "name": str, "description": str, "enabled": bool, "state": str, "reason": str, "model": str, "handoff": str,
     "sandbox": {"preset": str, "left_out": LEFT_OUT},
     "listeners": [{"address": str, "open": bool}], "handlers": int, "limit": int, "spare": int, "held": int,
-    "stalled": int, "accepted": int, "started": int, "failures": int, "spawn_failures": int, "replies": int,
+    "stalled": int, "pending": int, "accepted": int, "started": int, "failures": int, "spawn_failures": int, "replies": int,
     "reply_failures": int, "stderr_dropped": int, "sockets_mended": int, "refused": {name: int for name in REFUSALS},
     "penalised": int, "penalties": {"failed": int, "crashed": int, "refused": int, "touched": int},
     "usage": (dict, type(None)), "warm": (dict, type(None)),
@@ -50,6 +51,8 @@ SHAPES = {
     "stop": {**ANSWER, "pid": int, "handlers": int},
     "explain": {**ANSWER, "service": str, "client": str, "outcome": str, "verdict": str,
                 "steps": [{"step": str, "outcome": str, "text": str}]},
+    "explain via": {**ANSWER, "service": str, "client": str, "via": str, "outcome": str, "verdict": str,
+                    "steps": [{"step": str, "outcome": str, "text": str}]},
     "security": {**ANSWER, "services": [RATED]},
     "security NAME": {**ANSWER, "services": [
         {**RATED, "unit": str, "lines": [{"setting": str, "text": str, "exposure": NUMBER, "mend": str}]}]},

@@ -44,7 +44,7 @@ class Pretended final : public core::Operations {
         done += "kill " + target + " " + std::to_string(signal.value_or(0)) + " ";
         return std::vector<pid_t>{7};
     }
-    Result<intake::Explanation> explain(const std::string&, const std::string&) override {
+    Result<intake::Explanation> explain(const std::string&, const std::string&, const std::string&) override {
         return intake::Explanation{{{"per_source", intake::Explanation::Outcome::held, "4 of 4"}}};
     }
     Result<void> upgrade() override {

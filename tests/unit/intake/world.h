@@ -65,6 +65,14 @@ class World final : public Host {
     Instant now() const override { return time; }
     std::time_t time_of_day() const override { return 0; }
     double load_average() const override { return load; }
+    Stage* handshake() override { return shake; }
+    Stage* stage(Stage::Id id) override { return shake != nullptr && shake->id() == id ? shake : nullptr; }
+    /// Only for those in `from` unless the listener is no TCP one.
+    void take_headers(const std::string& from = "127.0.0.0/8") {
+        definition.proxy_protocol->on = true;
+        definition.proxy_protocol->from = {*sys::parse_prefix(from)};
+        intake.configure(definition);
+    }
 
     /// A client that has arrived in the listener's queue.
     sys::Fd client(const std::string& from = "127.0.0.1") {
@@ -93,6 +101,11 @@ class World final : public Host {
         }
         intake.rest();
         return served.size() - before;
+    }
+    /// Runs the loop until there is nothing to do for it, and serves then.
+    std::size_t settle() {
+        REQUIRE(loop.settle());
+        return serve();
     }
     /// A handler ends.
     void end(std::size_t which = 0) {
@@ -128,6 +141,7 @@ class World final : public Host {
     int accepts = 0, changes = 0;
     std::function<void()> on_change;
     std::vector<int> lacks;  ///< errno
+    Stage* shake = nullptr;
     conf::Service definition;
     sys::Loop loop = *sys::Loop::create();
     Log log{std::make_unique<LinesSink>(lines), Level::debug};

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: MIT
+// A client's way through the entrance: judged as the peer that it is, then as the client that it turns out to be.
+#include <sys/socket.h>
+
+#include "intake/intake.h"
+
+namespace superd::intake {
+
+using admit::Refusal;
+
+void Intake::come(model::Client client, bool despite_all) {
+    if (!header_.on()) return know(std::move(client), despite_all);
+    const auto source = source_of(client);
+    if (header_.trusts(client.peer, client.local.family() == AF_UNIX))
+        return enter(std::move(client), {header_, source, true, despite_all});
+    touch(client, source);
+    has_failed(std::move(client), source, Refusal::stranger, true, ": not in proxy_protocol.from");
+}
+
+void Intake::enter(model::Client client, const Entrance::Entry& entry) {
+    const Instant time = host_.now();
+    if (!entrance_.enter(std::move(client), entry, time)) return;
+    if (auto set = wake_by(time + entry.stage.timeout()); !set) host_.scarce(set.error());
+}
+
+void Intake::know(model::Client client, bool despite_all) {
+    Stage* const handshake = host_.handshake();
+    if (handshake == nullptr) return client.introduction ? introduced(std::move(client)) : arrive(std::move(client));
+    if (!client.introduction) client.introduction = model::Introduction{model::credentials_of(client)};
+    if (!may_begin(client)) return;
+    const auto source = source_of(client);
+    const bool free = client.introduction->is_proxy;
+    enter(std::move(client), {*handshake, source, free, despite_all});
+}
+
+bool Intake::may_begin(model::Client& client) {
+    const auto source = source_of(client);
+    touch(client, source);
+    const admit::Debt* owes = debt_of(client.peer, source);
+    const auto against = judgement(client.peer, source, owes, client.introduction->is_proxy);
+    if (against && !(may_wait(*against, client.kind) && held_.has_place(source))) {
+        turn_away(std::move(client), source, *against, owes, true);
+        return false;
+    }
+    const auto full = overload();
+    if (!full || queues()) return true;
+    let_go(std::move(client), *full, false, {}, true);
+    return false;
+}
+
+void Intake::introduced(model::Client client) {
+    const auto full = overload();
+    if (!full || queues()) return introduced_.push_back(std::move(client));
+    if (judge(client)) let_go(std::move(client), *full, false);
+}
+
+void Intake::has_passed(model::Client client, Stage::Id from) {
+    from == Stage::kHeader ? know(std::move(client), false) : introduced(std::move(client));
+}
+
+void Intake::has_failed(model::Client client, const admit::SourceKey& source, Refusal why, bool its_fault,
+                        std::string_view more) {
+    if (its_fault && why != Refusal::gone) penalise(client.peer, source, admit::Offence::refused);
+    let_go(std::move(client), why, true, more);
+}
+
+}  // namespace superd::intake
