@@ -48,6 +48,7 @@ _superctl() {
             plan) options+=(--offline --config --conf-dir) ;;
             metrics) options+=(--format) ;;
             drain | stop) options+=(--no-wait) ;;
+            explain) options+=(--via) ;;
             import) options+=(--output --dialect --force --dry-run) ;;
             schema) options+=(--drop-in) ;;
         esac

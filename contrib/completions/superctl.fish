@@ -58,6 +58,7 @@ complete -c superctl -n $first -a import -d "definitions from other super-server
 complete -c superctl -n $first -a schema -d "JSON Schema of a service's file"
 
 complete -c superctl -n '__superctl_at 0 status pause resume drain kill explain security' -a '(__superctl_services)'
+complete -c superctl -n '__fish_seen_subcommand_from explain' -l via -x -d 'the proxy that names the client'
 complete -c superctl -n '__superctl_at 1 kill' -a 'TERM HUP INT QUIT KILL USR1 USR2 STOP CONT'
 complete -c superctl -n '__fish_seen_subcommand_from check plan security' -l config -r -F -d 'settings and defaults'
 complete -c superctl -n '__fish_seen_subcommand_from check plan security' -l conf-dir -x -a '(__fish_complete_directories)' \

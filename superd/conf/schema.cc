@@ -197,9 +197,10 @@ std::vector<Row> penalty() {
     return {
         field("failed", cost, "What a handler costs that ends with another status than 0", FIELD(penalty->failed)),
         field("crashed", cost, "What a handler costs that ends by a signal", FIELD(penalty->crashed)),
-        field("refused", cost,
-              "What a client costs that access.allow, access.deny, per_source or per_source_rate keeps out",
-              FIELD(penalty->refused)),
+        field(
+            "refused", cost,
+            "What a client costs that access.allow, access.deny, per_source, per_source_rate or a bad header keeps out",
+            FIELD(penalty->refused)),
         field("touched", cost, "What each connection costs, so that a service that nobody honest asks for is a sensor",
               FIELD(penalty->touched))
             .xinetd({"deny_time"}),

@@ -70,6 +70,12 @@ State example() {
     running.errors.dropped = {5, Instant(Duration(1)), Instant(Duration(2))};
     running.cannot_start = "no handler can be started: \xc3\xa4";
     running.intake.admission.sources = {{{admit::SourceKey::Kind::ipv4, {10, 1}}, Instant(Duration(99))}};
+    intake::EntrantState& entrant = running.intake.entrants.emplace_back();
+    entrant.memory = std::string("\r\n\0\xff", 4);
+    entrant.ticket = 17;
+    entrant.client.variables = std::string("A=\xff\0", 4);
+    entrant.client.introduction.emplace().credentials.emplace(1, 2, 3);
+    running.intake.next_ticket = 18;
     core::GenerationState& generation = running.current.emplace();
     generation.definition = service;
     generation.wake_at = Instant(Duration(5));
@@ -113,6 +119,10 @@ TEST_CASE("what is read back of a state is what was written") {
     CHECK(after->services[0].cannot_start == before.services[0].cannot_start);
     CHECK(after->services[0].stats.handler_time.count() == 1);
     CHECK(after->services[0].errors.dropped.count == 5);
+    const auto& entrant = after->services[0].intake.entrants.at(0);
+    CHECK(entrant.memory == before.services[0].intake.entrants[0].memory);
+    CHECK(entrant.client.variables == std::string("A=\xff\0", 4));
+    CHECK(entrant.client.introduction->credentials == model::Credentials{1, 2, 3});
     CHECK(after->names.at(0).user.name == "\xff");
     CHECK(after->log_lost == 8);
     CHECK(after->ports.at(0).condition.trouble == "shut down");
