@@ -10,7 +10,6 @@ from control import Control
 from harness import Reader, connect
 from proxying import LOCAL, UNKNOWN, tlv, v1, v2, v2_unix
 from upgrading import Session, UpgradeCase
-from warming import WarmCase
 
 TCP = "tcp://127.0.0.1:0"
 FROM = ["127.0.0.1"]
@@ -48,7 +47,7 @@ class ProxyCase(Control):  # has no tests itself
         lines = self.talk(daemon, header, service).decode().splitlines()
         return dict(line.split("=", 1) for line in lines)
 
-    def refused(self, daemon, service="web"):
+    def refusals(self, daemon, service="web"):
         counts = self.service_status(daemon, service)["refused"]
         return {name: count for name, count in counts.items() if count}
 
@@ -99,14 +98,14 @@ class ProxyProtocol(ProxyCase):
             for at, client in enumerate(clients):
                 self.assertEqual(Reader(client).line(), b"PROXY %d\r" % at)
                 client.close()
-        self.assertEqual(self.refused(daemon), {})
+        self.assertEqual(self.refusals(daemon), {})
         bad = 0
         for header in (v1("203.0.113.7"), v2("203.0.113.7")):
             for at in range(1, len(header)):
                 self.assertEqual(self.talk(daemon, header[:at]), b"", at)
             bad += len(header) - 1
         self.assertEqual(self.talk(daemon, b""), b"")
-        self.eventually(lambda: self.refused(daemon) == {"header": bad, "gone": 1}, "the refusals")
+        self.eventually(lambda: self.refusals(daemon) == {"header": bad, "gone": 1}, "the refusals")
 
     def test_byte_by_byte(self):
         """A header may trickle in; meanwhile superd does not spin, and others are served."""
@@ -139,7 +138,7 @@ class ProxyProtocol(ProxyCase):
         daemon = self.proxied({"one": {"proxy_protocol": {"from": FROM, "accept": "v1"}},
                                "two": {"proxy_protocol": {"from": FROM, "accept": "v2"}}})
         self.assertEqual(self.talk(daemon, v1("203.0.113.7") + b"x", source=("127.0.0.2", 0)), b"")
-        self.assertEqual(self.refused(daemon), {"stranger": 1})
+        self.assertEqual(self.refusals(daemon), {"stranger": 1})
         record = daemon.wait_for(refusal="stranger")
         self.assertRegex(record["message"], r"^127\.0\.0\.2:\d+: refused: stranger: not in proxy_protocol\.from$")
         self.assertEqual(self.talk(daemon, b"\x1b[2J\n" + v1("203.0.113.7")), b"")
@@ -149,11 +148,11 @@ class ProxyProtocol(ProxyCase):
                     v2("203.0.113.7", more=tlv(3, b"abcd")), b"PROXY " + b"x" * 200,
                     v2("203.0.113.7", more=tlv(4, b"x" * 5000))):
             self.assertEqual(self.talk(daemon, bad), b"", bad)
-        self.assertEqual(self.refused(daemon), {"stranger": 1, "header": 7})
+        self.assertEqual(self.refusals(daemon), {"stranger": 1, "header": 7})
         for service, good, bad in (("one", v1, v2), ("two", v2, v1)):
             self.assertEqual(self.talk(daemon, good("203.0.113.7") + b"x", service), b"x")
             self.assertEqual(self.talk(daemon, bad("203.0.113.7") + b"x", service), b"")
-            self.assertEqual(self.refused(daemon, service), {"header": 1})
+            self.assertEqual(self.refusals(daemon, service), {"header": 1})
 
     def test_timeout(self):
         """Whoever has not sent a whole header in time is refused, and nobody waits for it."""
@@ -162,7 +161,7 @@ class ProxyProtocol(ProxyCase):
         self.assertEqual(self.talk(daemon, v1("203.0.113.7") + b"x"), b"x")
         self.assertEqual(Reader(silent).rest(), b"")
         self.assertEqual(Reader(slow).rest(), b"")
-        self.assertEqual(self.refused(daemon), {"header_timeout": 2})
+        self.assertEqual(self.refusals(daemon), {"header_timeout": 2})
         self.pending(daemon, 0)
 
     def test_bound(self):
@@ -177,7 +176,7 @@ class ProxyProtocol(ProxyCase):
         self.pending(daemon, 1024)
         self.assertEqual(self.talk(daemon, v1("203.0.113.7") + b"x"), b"x")
         self.assertEqual(Reader(silent[0]).rest(), b"")
-        self.assertEqual(self.refused(daemon), {"pending": 1})
+        self.assertEqual(self.refusals(daemon), {"pending": 1})
         metrics = self.superctl(daemon, "metrics")[0]
         self.assertIn('superd_pending{service="web"} 1023\n', metrics)
         self.assertIn('superd_refused_total{service="web",reason="pending"} 1\n', metrics)
@@ -198,9 +197,9 @@ class ProxyProtocol(ProxyCase):
             self.assertEqual(self.talk(daemon, local + b"x"), b"x")
         for _ in range(2):
             self.assertEqual(self.talk(daemon, v2("203.0.113.8") + b"x"), b"")
-        self.assertEqual(self.refused(daemon), {"denied": 3, "per_source": 1})
+        self.assertEqual(self.refusals(daemon), {"denied": 3, "per_source": 1})
         self.assertEqual(self.talk(daemon, v2("203.0.113.8") + b"x"), b"")
-        self.assertEqual(self.refused(daemon), {"denied": 4, "per_source": 1})
+        self.assertEqual(self.refusals(daemon), {"denied": 4, "per_source": 1})
         daemon.wait_for(message="203.0.113.8:40000: refused: denied")
         first.goes_on(self, b"still there")
 
@@ -211,7 +210,7 @@ class ProxyProtocol(ProxyCase):
         self.eventually(lambda: self.service_status(daemon, "web")["penalties"]["failed"] == 1, "the penalty")
         for header in (v1, v2):
             self.assertEqual(self.talk(daemon, header("203.0.113.7")), b"")
-        self.assertEqual(self.refused(daemon), {"penalty": 2})
+        self.assertEqual(self.refusals(daemon), {"penalty": 2})
         self.assertEqual(self.talk(daemon, v1("203.0.113.8")), b"")
         self.eventually(lambda: self.service_status(daemon, "web")["penalties"]["failed"] == 2, "the other's penalty")
 
@@ -259,7 +258,7 @@ class ProxyProtocol(ProxyCase):
             try:
                 socket.send_fds(client, [v1("203.0.113.7")], [null])
                 self.assertEqual(Reader(client).rest(), b"")
-                self.assertEqual(self.refused(daemon, "rights"), {"header": 1})
+                self.assertEqual(self.refusals(daemon, "rights"), {"header": 1})
             except PermissionError:
                 pass  # the kernel keeps descriptors out
             finally:
@@ -273,10 +272,11 @@ class ProxyProtocol(ProxyCase):
         for number, client in enumerate(clients):
             client.sendall(v2(f"203.0.113.{number}", more=tlv(2, b"name%d" % number)))
         self.eventually(lambda: self.service_status(daemon, "web")["stalled"] == 3, "three wait in line")
-        for number, client in enumerate(clients):
+        for client in clients:
             client.sendall(b"\n")
+        for number, client in enumerate(clients):
             self.assertEqual(Reader(client).rest(), b"203.0.113.%d name%d\n" % (number, number))
-        self.assertEqual(self.refused(daemon), {})
+        self.assertEqual(self.refusals(daemon), {})
 
     def test_cannot_start(self):
         """A client whose handler cannot be executed is told of by its name, and not by the proxy's."""
@@ -292,10 +292,9 @@ class ProxyProtocol(ProxyCase):
             daemon.wait_for(message="203.0.113.7:40000: refused: exec_failed", service=model)
 
 
-class ProxyProtocolModels(WarmCase, ProxyCase):
-    """Control's superctl() is the one used here."""
-
-    superctl = Control.superctl
+class ProxyProtocolModels(ProxyCase):
+    def warmed(self, daemon, service):
+        self.eventually(lambda: self.service_status(daemon, service)["warm"]["facts"], "a warm handler")
 
     def test_every_model(self):
         """Under each model, warm or not, the handler reads the client's own bytes and not one of the header's, and
@@ -304,6 +303,8 @@ class ProxyProtocolModels(WarmCase, ProxyCase):
                                for model, keys in MODELS.items()})
         for model in MODELS:
             with self.subTest(model=model):
+                if "prefork" in MODELS[model]:
+                    self.warmed(daemon, model)
                 for number, header in enumerate((v1("203.0.113.7"), v2("203.0.113.7"), LOCAL, UNKNOWN) * 3):
                     data = b"PROXY TCP4 %d\r\n" % number
                     client = self.begin(daemon, header[:number], model)
@@ -312,7 +313,7 @@ class ProxyProtocolModels(WarmCase, ProxyCase):
                     self.assertEqual(Reader(client).rest(), data)
                     client.close()
                 self.assertEqual(self.talk(daemon, v1("203.0.113.8") + b"x", model), b"")
-                self.assertEqual(self.refused(daemon, model), {"denied": 1})
+                self.assertEqual(self.refusals(daemon, model), {"denied": 1})
 
     def test_warm_peer(self):
         """getpeername of a warm handler tells the proxy."""
@@ -322,6 +323,7 @@ class ProxyProtocolModels(WarmCase, ProxyCase):
         daemon.service("web", listen=TCP, model="prefork", exec=["/usr/bin/python3", script],
                        prefork={"warm": "clone"}, proxy_protocol={"from": ["127.0.0.0/8"]})
         daemon.start()
+        self.warmed(daemon, "web")
         answer = self.talk(daemon, v1("203.0.113.7") + b"\n", source=("127.0.0.5", 0))
         self.assertEqual(answer, b"127.0.0.5\n")
 
@@ -344,7 +346,7 @@ class ProxyProtocolLasts(UpgradeCase, ProxyCase):
         halves[0].sendall(headers[0][20:] + b"one\n")
         self.assertEqual(Reader(halves[0]).line(), b"one")
         self.assertEqual(self.talk(daemon, v1("203.0.113.7")), b"")
-        self.assertEqual(self.refused(daemon), {"stranger": 1})
+        self.assertEqual(self.refusals(daemon), {"stranger": 1})
         daemon.service("web", **keys, access={"deny": ["203.0.113.8"]})
         daemon.reload()
         halves[1].sendall(headers[1][20:] + b"two\n")
@@ -388,9 +390,10 @@ class ProxyProtocolLasts(UpgradeCase, ProxyCase):
         for header, half in zip(headers, halves):
             half.sendall(header[15:] + b"x\n")
         self.assertEqual([Reader(half).line() for half in halves], [b"x", b"x", b"", b"x"])
-        self.assertEqual(self.refused(daemon), {"denied": 1})
-        for number, client in enumerate(line):
+        self.assertEqual(self.refusals(daemon), {"denied": 1})
+        for client in line:
             client.sendall(b"\n")
+        for number, client in enumerate(line):
             self.assertEqual(Reader(client).rest(), b"203.0.113.%d name%d\n" % (number, number))
 
     def test_timeout_goes_on(self):
@@ -402,4 +405,4 @@ class ProxyProtocolLasts(UpgradeCase, ProxyCase):
         self.upgrade(daemon)
         self.assertEqual(Reader(half).rest(), b"")
         self.assertGreaterEqual(time.monotonic() - began, 1.9)
-        self.assertEqual(self.refused(daemon), {"header_timeout": 1})
+        self.assertEqual(self.refusals(daemon), {"header_timeout": 1})

@@ -2,6 +2,8 @@
 // Clients that are not known yet: a header of a proxy is awaited, or a handshake by somebody else.
 #include "intake/entrance.h"
 
+#include <sys/resource.h>
+
 #include "intake/state.h"
 #include "sys/descriptors.h"
 #include "world.h"
@@ -184,6 +186,13 @@ TEST_CASE("while all handlers are in use, clients wait in the backlog, and known
 }
 
 TEST_CASE("if all places are taken, the next waits, and then takes that of one that says nothing") {
+    rlimit most{};
+    REQUIRE(getrlimit(RLIMIT_NOFILE, &most) == 0);
+    most.rlim_cur = most.rlim_max;
+    if (most.rlim_max < 4096 || setrlimit(RLIMIT_NOFILE, &most) != 0) {
+        WARN("needs 4,096 descriptors");
+        return;
+    }
     World world;
     world.take_headers();
     std::vector<sys::Fd> silent;
