@@ -205,10 +205,9 @@ Reading read_binary(std::string_view bytes) {
     if (header.size > kLongest) return malformed(fmt::format("it has {} bytes, more than {}", header.size, kLongest));
     if (what == 1 && (family > 3 || transport > 2))
         return malformed(fmt::format("its family and protocol are 0x{:02x}", protocol));
-    // A client of datagrams has no connection that could be this one.
-    if (what == 1 && family != 0 && transport == 2) return malformed("it names a client of datagrams");
     if (bytes.size() < header.size) return Partial{};
     if (what == 0) return header;  // LOCAL: whatever else is in it
+    // A proxy may bring a client's datagrams over a stream: that is a client as well.
     return read_addresses(bytes.substr(0, header.size), transport == 0 ? 0 : family, std::move(header));
 }
 
