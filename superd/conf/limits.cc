@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <initializer_list>
+#include <utility>
 
 #include "conf/validate.h"
 
@@ -80,10 +81,12 @@ class LimitsResolver {
 
     void check_prefixes() {
         Access& access = *service_.access;
-        const bool has_addresses = std::ranges::any_of(service_.listen, [](const Listen& listen) {
-            return listen.transport == Transport::tcp || listen.transport == Transport::udp ||
-                   listen.transport == Transport::inherited;
-        });
+        const bool named = std::as_const(service_).proxy_protocol->on;  // by a header, wherever that comes from
+        const bool has_addresses = named || std::ranges::any_of(service_.listen, [](const Listen& listen) {
+                                       return listen.transport == Transport::tcp ||
+                                              listen.transport == Transport::udp ||
+                                              listen.transport == Transport::inherited;
+                                   });
         if (!has_addresses) {
             reject_own({"access.allow", "access.deny"},
                        "does not apply: the service listens on no IP address, so its clients have none");

@@ -340,7 +340,7 @@ class ProxyProtocolLasts(UpgradeCase, ProxyCase):
         headers = [v1("203.0.113.7"), v2("203.0.113.7"), v1("203.0.113.7")]
         halves = [self.begin(daemon, header[:20]) for header in headers]
         self.pending(daemon, 3)
-        keys = {"listen": daemon.address("web"), "model": "prefork", "exec": ["cat"]}
+        keys = {"listen": TCP, "model": "prefork", "exec": ["cat"]}
         daemon.service("web", **keys, limits={"instances": 7}, proxy_protocol={"from": ["127.0.0.9"], "timeout": "1m"})
         daemon.reload()
         halves[0].sendall(headers[0][20:] + b"one\n")

@@ -39,6 +39,8 @@ TEST_CASE("on unix sockets there is no from") {
     CHECK(errors_in(listening("[\"unix://@x\", \"tcp://127.0.0.1:7\"]") + kFrom + "\n").empty());
     CHECK_FALSE(errors_in(listening("[\"unix://@x\", \"tcp://127.0.0.1:7\"]") + "[proxy_protocol]\n").empty());
     CHECK(errors_in(listening("\"systemd:web\"") + "[proxy_protocol]\n").empty());
+    // The clients that are named have addresses.
+    CHECK(errors_in(listening("\"unix://@x\"") + "[proxy_protocol]\n[access]\ndeny = \"10.0.0.0/8\"\n").empty());
 }
 
 TEST_CASE("[proxy_protocol] is an error for datagrams, on vsock, under handoff listen, and with on_deny drop") {
