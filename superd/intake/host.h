@@ -24,7 +24,8 @@ class Host {
     /// The kernel lacks what it needs to accept a client or to wait for one.
     virtual void scarce(const Error& why) = 0;
 
-    /// The handshake that clients go through once it is known who they are; nullptr: none.
+    /// The handshake that clients go through once it is known who they are; nullptr: the service has none, and whoever
+    /// comes is served without. So it is there even while whoever is to do it is not.
     virtual Stage* handshake() { return nullptr; }
     /// The one with this id, also of an earlier definition; nullptr: it is gone.
     virtual Stage* stage(Stage::Id) { return nullptr; }

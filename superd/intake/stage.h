@@ -7,6 +7,9 @@
 // A stage is asked to `go_on` with a client when it comes, and each time that its connection is readable if it said
 // `readable`. A stage that gives the connection to another process says `elsewhere`, and calls Intake::passed() or
 // Intake::failed() later, with the client's ticket. It has heard forget() where that is too late.
+//
+// Of a client in a handshake everything is known but whether it passes: peer, local and introduction are set, and
+// whoever would be refused at once is not there.
 
 #include <cstdint>
 #include <string>
