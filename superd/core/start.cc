@@ -238,6 +238,7 @@ Result<pid_t> Generation::start_with_socket(std::size_t listener, Kind kind) {
         child.given.inodes = sockets_among(launch.descriptors);
         // If superd died between stopping it for a look and letting it continue, nothing else would let it.
         launch.death_signal = SIGCONT;
+        launch.environment.set("SUPERD_INSTANCES", std::to_string(definition_.limits->instances));
         if (definition_.prefork->max_requests)
             launch.environment.set("SUPERD_MAX_REQUESTS", std::to_string(*definition_.prefork->max_requests));
     }

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// What all parts of superd-proxy use: time, descriptors, addresses, lines on stderr.
+
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace proxy {
+
+using Clock = std::chrono::steady_clock;
+using Instant = Clock::time_point;
+using Duration = std::chrono::nanoseconds;
+
+/// Owns a descriptor.
+class Fd {
+  public:
+    Fd() = default;
+    explicit Fd(int fd) : fd_(fd) {}
+    Fd(Fd&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+    Fd& operator=(Fd&& other) noexcept {
+        if (this != &other) reset(std::exchange(other.fd_, -1));
+        return *this;
+    }
+    ~Fd() { reset(); }
+    void reset(int fd = -1) {
+        if (fd_ >= 0) close(fd_);
+        fd_ = fd;
+    }
+    int get() const { return fd_; }
+    explicit operator bool() const { return fd_ >= 0; }
+
+  private:
+    int fd_ = -1;
+};
+
+struct Address {
+    sockaddr_storage storage{};
+    socklen_t size = 0;
+
+    int family() const { return storage.ss_family; }
+    sockaddr* get() { return reinterpret_cast<sockaddr*>(&storage); }
+    const sockaddr* get() const { return reinterpret_cast<const sockaddr*>(&storage); }
+};
+
+/// The same address as IPv4 if it is an IPv4-mapped one.
+Address unmapped(const Address& address);
+
+/// A line on stderr, in one write.
+void say(std::string_view line);
+std::string error_text(int code);
+
+/// A fault that lasts is told once when it begins and once when it is over, with the number of times.
+class Episode {
+  public:
+    void begin(const std::string& line) {
+        if (count_++ == 0) say(line);
+    }
+    void end(std::string_view line) {
+        if (count_ > 1) say(std::string(line) + " (" + std::to_string(count_) + " failed until then)");
+        count_ = 0;
+    }
+
+  private:
+    unsigned long count_ = 0;
+};
+
+}  // namespace proxy

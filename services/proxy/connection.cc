@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: MIT
+#include "proxy/connection.h"
+
+namespace proxy {
+
+void Queue::push(Connection& connection, Instant since) {
+    if (connection.queue != nullptr) connection.queue->remove(connection);
+    connection.queue = this;
+    connection.since = since;
+    connection.before = last_;
+    (last_ != nullptr ? last_->after : first_) = &connection;
+    last_ = &connection;
+    ++size_;
+}
+
+void Queue::remove(Connection& connection) {
+    (connection.before != nullptr ? connection.before->after : first_) = connection.after;
+    (connection.after != nullptr ? connection.after->before : last_) = connection.before;
+    connection.before = connection.after = nullptr;
+    connection.queue = nullptr;
+    --size_;
+}
+
+}  // namespace proxy
