@@ -97,11 +97,70 @@ class HandlerMapper {
         }
         std::vector<std::string> exec{command->program};
         exec.insert(exec.end(), command->argv.begin() + 1, command->argv.end());
+        if (!accepted_ && command->program.ends_with("/systemd-socket-proxyd")) {
+            full_privileges_ = command->full_privileges;
+            return set_proxy(one, command->argv);
+        }
         out_.set("exec", exec, one.at);
         const std::string& argv0 = command->argv[0];
         if (!argv0.empty() && argv0 != command->program) out_.set("argv0", std::string_view(argv0), one.at);
         full_privileges_ = command->full_privileges;
         return true;
+    }
+
+    /// systemd-socket-proxyd(8): one process for all connections there and here.
+    bool set_proxy(const Assignment& one, const std::vector<std::string>& argv) {
+        std::vector<std::string> exec{"superd-proxy"};
+        std::string target;
+        for (std::size_t i = 1; i < argv.size(); ++i) {
+            std::string name = argv[i], value;
+            if (!name.starts_with('-')) {
+                target = name;
+                continue;
+            }
+            if (const std::size_t equals = name.find('='); name.starts_with("--") && equals != std::string::npos) {
+                value = name.substr(equals + 1);
+                name.resize(equals);
+            } else if (name.starts_with("-c") && name.size() > 2) {
+                value = name.substr(2);
+                name = "-c";
+            } else if (i + 1 < argv.size()) {
+                value = argv[++i];
+            }
+            const auto idle = name == "--exit-idle-time" ? unit::time_span(value) : std::nullopt;
+            if (idle && idle->count() > 0) {
+                out_.set("prefork.max_idle",
+                         fmt::format("{}ms", std::chrono::ceil<std::chrono::milliseconds>(*idle).count()), one.at);
+            } else if (name == "--connections-max" || name == "-c") {
+                exec.insert(exec.end(), {"--connections-max", value});
+            } else if (value != "infinity" || name != "--exit-idle-time") {
+                note(one, Fate::lost, fmt::format("{} {} of systemd-socket-proxyd is not carried over", name, value));
+            }
+        }
+        if (target.empty()) {
+            import_.note(one.at, "", Fate::skipped, fmt::format("ExecStart={} names no target; left out", one.value));
+            return false;
+        }
+        exec.push_back(proxy_target(target));
+        out_.set("exec", exec, one.at);
+        out_.set("model", "prefork", one.at);
+        out_.set("limits.instances", 1, one.at);
+        out_.set("prefork.min_spare", 0, one.at);
+        note(one, Fate::changed,
+             "by superd-proxy, which looks names up for each client; past --connections-max clients wait. If a unit "
+             "that "
+             "this one requires is the backend, --start runs it on demand");
+        return true;
+    }
+
+    /// "HOST", "HOST:PORT", a path or "@NAME".
+    static std::string proxy_target(const std::string& target) {
+        if (target.starts_with('/') || target.starts_with('@')) return "unix://" + target;
+        const std::size_t colon = target.rfind(':');
+        const bool bare_ipv6 = !target.starts_with('[') && target.find(':') != colon;
+        const bool has_port = colon != std::string::npos && !bare_ipv6 && !target.ends_with(']');
+        if (has_port) return "tcp://" + target;
+        return fmt::format("tcp://{}:80", bare_ipv6 ? "[" + target + "]" : target);
     }
 
     void set_identity() {

@@ -20,7 +20,7 @@ struct Without {
     std::string_view name;
     const char* why;
 };
-constexpr std::array<Without, 8> without{{
+constexpr std::array<Without, 7> without{{
     {"log_type", "superd has one log for all services"},
     {"banner", "superd itself sends nothing to clients that it serves"},
     {"banner_success", "superd itself sends nothing to clients that it serves"},
@@ -30,7 +30,6 @@ constexpr std::array<Without, 8> without{{
     {"rlimit_rss", "Linux does not enforce it"},
     {"rpc_version", "superd does not support RPC"},
     {"rpc_number", "superd does not support RPC"},
-    {"redirect", "superd does not forward connections"},
 }};
 
 class Mapper {
@@ -83,6 +82,7 @@ class Mapper {
     bool is_sensor() const { return has("flags", "sensor"); }
     /// xinetd takes every sensor for one, whatever its type and server.
     bool internal() const { return has("type", "internal") || is_sensor(); }
+    bool redirects() const { return find("redirect") != nullptr && !internal(); }
     bool ipv4_alone() const { return has("flags", "ipv4") && !has("flags", "ipv6"); }
     std::string protocol() const {
         const std::string given = lower(first("protocol"));
@@ -96,8 +96,7 @@ class Mapper {
         if (has("type", "tcpmux") || has("type", "tcpmuxplus") || entry_.service == "tcpmux")
             return "is served through TCPMUX (RFC 1078), which superd does not speak";
         if (is_sensor() && !stream()) return "is a SENSOR for datagrams: whoever forges a sender would shut others out";
-        if (find("redirect") != nullptr)
-            return fmt::format("redirects to {}, and superd does not forward connections", first("redirect"));
+        if (redirects() && !stream()) return "redirects datagrams, which xinetd does not start";
         if (const std::string type = lower(first("socket_type")); !type.empty() && type != "stream" && type != "dgram")
             return fmt::format("has socket_type \"{}\": superd serves stream and dgram", type);
         if (protocol() != (stream() ? "tcp" : "udp"))
@@ -105,7 +104,7 @@ class Mapper {
                                stream() ? "stream" : "dgram");
         if (internal() && !is_sensor() && shipped_handler(entry_.service).empty())
             return "is internal to xinetd, and superd ships no handler for it";
-        if (!internal() && first("server").empty()) return "has no server";
+        if (!internal() && !redirects() && first("server").empty()) return "has no server";
         return "";
     }
 
@@ -121,7 +120,8 @@ class Mapper {
             return "has NAMEINARGS without server_args, and xinetd does not start it";
         if (has("flags", "nameinargs") && entry_.late_name)
             return "has server_args before flags NAMEINARGS: xinetd starts the server without a name and arguments";
-        if (has("log_on_success", "traffic")) return "logs TRAFFIC without redirecting, and xinetd does not start it";
+        if (has("log_on_success", "traffic") && !redirects())
+            return "logs TRAFFIC without redirecting, and xinetd does not start it";
         return why_no_port();
     }
 
@@ -173,8 +173,10 @@ class Mapper {
     }
 
     void set_server() {
-        set_model(import_, out_, stream(), yes("wait"), internal(), origin("wait"));
-        const std::string daemon = set_program();
+        set_model(import_, out_, stream(), yes("wait") && !redirects(), internal(), origin("wait"));
+        if (redirects() && yes("wait"))
+            import_.disable(out_, origin("wait"), "redirects with wait = yes, and so hands no connection on");
+        const std::string daemon = redirects() ? set_redirect() : set_program();
         for (const auto& [name, attribute] : entry_.attributes) set(name, attribute);
         set_lists(daemon);
     }
@@ -199,6 +201,19 @@ class Mapper {
         note(origin("deny_time"), Fate::changed,
              fmt::format("SENSOR: deny_time counts from the first touch, and is not prolonged by others{}",
                          given < 0 ? "; FOREVER is 1000 days" : ""));
+    }
+
+    /// xinetd's own relay, as a process for each client there and here.
+    std::string set_redirect() {
+        const Attribute& target = *find("redirect");
+        const Origin& at = target.at;
+        out_.set("exec", std::vector<std::string>{"superd-proxy", inet_uri("tcp", target.words[0], target.words[1])},
+                 at);
+        note(at, Fate::changed,
+             fmt::format("redirect = {}: by superd-proxy, as nobody, which passes half-closes on{}",
+                         fmt::join(target.words, " "),
+                         is_address(target.words[0]) ? "" : " and looks the name up for each client"));
+        return has("flags", "nolibwrap") ? "" : entry_.service;
     }
 
     /// The daemon name to look up in hosts.allow and hosts.deny; "": do not look.
@@ -244,9 +259,10 @@ class Mapper {
             {"log_on_failure", &Mapper::set_log_on_failure},
         };
         // These had their turn before.
-        constexpr std::array<std::string_view, 16> used{
-            "id",   "socket_type", "protocol", "wait",   "user",    "groups",    "server",    "port",
-            "type", "server_args", "bind",     "v6only", "libwrap", "only_from", "no_access", "deny_time"};
+        constexpr std::array<std::string_view, 17> used{
+            "id",      "socket_type", "protocol",  "wait",        "user",    "groups",
+            "server",  "port",        "type",      "server_args", "bind",    "v6only",
+            "libwrap", "only_from",   "no_access", "deny_time",   "redirect"};
         if (const auto found = known.find(name); found != known.end()) return (this->*found->second)(attribute);
         if (std::ranges::find(used, name) != used.end()) return;
         const conf::Key* key = conf::find_counterpart(conf::Elsewhere::xinetd, name);
@@ -268,7 +284,7 @@ class Mapper {
     }
 
     void set_group(const Attribute& attribute) {
-        if (!internal()) out_.set("group", first("group"), attribute.at);
+        if (!internal() && !redirects()) out_.set("group", first("group"), attribute.at);
     }
 
     static int number_of(std::string_view text) {
@@ -392,6 +408,7 @@ class Mapper {
 
     void set_log_on_success(const Attribute& attribute) {
         if (!attribute.words.empty()) out_.set("log.connections", "all", attribute.at);
+        if (has("log_on_success", "traffic") && redirects()) out_.set("log.usage", true, attribute.at);
         report_userid("log_on_success", attribute);
     }
     void set_log_on_failure(const Attribute& attribute) { report_userid("log_on_failure", attribute); }

@@ -63,6 +63,30 @@ TEST_CASE("systemd: Accept=no hands over the listening socket until the handler 
     CHECK(value(service(datagrams, "a"), "handoff").empty());
 }
 
+TEST_CASE("systemd: systemd-socket-proxyd is superd-proxy, one process for all connections, while there are any") {
+    const auto proxied = [](const std::string& words) {
+        return listening("ListenStream=80\n", "ExecStart=/usr/lib/systemd/systemd-socket-proxyd " + words + "\n");
+    };
+    const Import import = proxied("--exit-idle-time=5min -c 99 app.example.org:8080");
+    const Imported& a = service(import, "a");
+    CHECK(value(a, "exec") == R"(["superd-proxy", "--connections-max", "99", "tcp://app.example.org:8080"])");
+    CHECK(value(a, "model") == R"("prefork")");
+    CHECK(value(a, "handoff") == R"("listen")");
+    CHECK(value(a, "limits.instances") == "1");
+    CHECK(value(a, "prefork.min_spare") == "0");
+    CHECK(value(a, "prefork.max_idle") == R"("300000ms")");
+    for (const auto& [words, target] : std::map<std::string, std::string>{{"/run/app.sock", "unix:///run/app.sock"},
+                                                                          {"@app", "unix://@app"},
+                                                                          {"app", "tcp://app:80"},
+                                                                          {"10.0.0.1:81", "tcp://10.0.0.1:81"},
+                                                                          {"[::1]:81", "tcp://[::1]:81"},
+                                                                          {"[::1]", "tcp://[::1]:80"}}) {
+        INFO(words);
+        CHECK(value(service(proxied(words), "a"), "exec") == "[\"superd-proxy\", \"" + target + "\"]");
+    }
+    CHECK(proxied("").services.empty());
+}
+
 TEST_CASE("systemd: a handler that expects its connection at descriptor 3 is written switched off") {
     const Import import = from({{"a.socket", "[Socket]\nAccept=yes\nListenStream=7\n"},
                                 {"a@.service", "[Service]\nExecStart=/bin/a\nStandardInput=null\n"}});
@@ -351,8 +375,7 @@ TEST_CASE("systemd: limits of a unit's cgroup become [resources]") {
         CHECK(value(a, "resources." + key) == toml);
     }
     CHECK_FALSE(a.has("resources.memory_swap_max"));
-    const Import others =
-        accepting("", "MemoryMax=50%\nTasksMax=10%\nCPUWeight=idle\nKillMode=none\n");
+    const Import others = accepting("", "MemoryMax=50%\nTasksMax=10%\nCPUWeight=idle\nKillMode=none\n");
     for (const char* what : {"MemoryMax=50%: is not", "TasksMax=10%: is not", "CPUWeight=idle: is not"}) {
         INFO(what);
         CHECK(std::ranges::count_if(others.notes, [&](const auto& note) { return note.text.find(what) == 0; }) == 1);

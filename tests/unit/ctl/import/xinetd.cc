@@ -153,9 +153,11 @@ TEST_CASE("xinetd: two entries of the same name are two services") {
     CHECK(value(service(import, "echo-udp"), "model") == R"("iterative")");
 }
 
-TEST_CASE("xinetd: RPC, TCPMUX, redirections and services without a handler in superd are left out and reported") {
+TEST_CASE(
+    "xinetd: RPC, TCPMUX, redirected datagrams and services without a handler in superd are left out and reported") {
     const Import import =
-        from(entry("a", "\ttype = RPC\n") + entry("b", "\ttype = TCPMUX\n") + entry("c", "\tredirect = 10.0.0.1 80\n") +
+        from(entry("a", "\ttype = RPC\n") + entry("b", "\ttype = TCPMUX\n") +
+             "service c\n{\n\tsocket_type = dgram\n\twait = yes\n\tuser = root\n\tredirect = 10.0.0.1 80\n\n}\n" +
              "service services\n{\n\ttype = INTERNAL UNLISTED\n\tsocket_type = stream\n\twait = no\n\tport = 9098\n}\n"
              "service raw\n{\n\tsocket_type = raw\n\twait = no\n\tserver = /bin/a\n}\n"
              "service none\n{\n\tsocket_type = stream\n\twait = no\n}\n" +
@@ -166,6 +168,29 @@ TEST_CASE("xinetd: RPC, TCPMUX, redirections and services without a handler in s
         CHECK(notes(import, line, Fate::skipped, "left out") == 1);
     }
     CHECK(notes(import, 49, Fate::skipped, "gw.example.org") == 1);
+}
+
+TEST_CASE("xinetd: a redirection is superd-proxy, with all that limits its clients") {
+    const Import import = from(
+        "service web\n{\n\ttype = UNLISTED\n\tsocket_type = stream\n\twait = no\n\tuser = root\n\tgroup = wheel\n"
+        "\tport = 8080\n\tredirect = 10.0.0.1 80\n\tper_source = 3\n\tonly_from = 10.0.0.0/8\n"
+        "\tlog_on_success = TRAFFIC\n}\n"
+        "service six\n{\n\ttype = UNLISTED\n\tsocket_type = stream\n\twait = no\n\tuser = root\n\tport = 8081\n"
+        "\tredirect = ::1 ssh\n}\n"
+        "service name\n{\n\ttype = UNLISTED\n\tsocket_type = stream\n\twait = no\n\tuser = root\n\tport = 8082\n"
+        "\tredirect = www.example.org 80\n}\n");
+    const Imported& web = service(import, "web");
+    CHECK(web.enabled());
+    CHECK(value(web, "exec") == R"(["superd-proxy", "tcp://10.0.0.1:80"])");
+    CHECK(value(web, "model") == R"("fork")");
+    CHECK(value(web, "user").empty());
+    CHECK(value(web, "group").empty());
+    CHECK(value(web, "limits.per_source") == "3");
+    CHECK(value(web, "access.allow") == R"(["10.0.0.0/8"])");
+    CHECK(value(web, "log.usage") == "true");
+    CHECK(value(service(import, "six"), "exec") == R"(["superd-proxy", "tcp://[::1]:ssh"])");
+    CHECK(value(service(import, "name"), "exec") == R"(["superd-proxy", "tcp://www.example.org:80"])");
+    CHECK(notes(import, 30, Fate::changed, "for each client") == 1);
 }
 
 TEST_CASE("xinetd: addresses in all their forms") {
