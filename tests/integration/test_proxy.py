@@ -27,13 +27,11 @@ while True:
 HTTP = """
 import http.server, os, sys, time
 time.sleep(1)
-class Server(http.server.ThreadingHTTPServer):
-    request_queue_size = 128
-class Handler(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        self.send_response(200); self.end_headers(); self.wfile.write(b"pid %d" % os.getpid())
-    def log_message(self, *_): pass
-Server(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+def get(self):
+    self.send_response(200); self.end_headers(); self.wfile.write(b"pid %d" % os.getpid())
+server, handler = http.server.ThreadingHTTPServer, http.server.BaseHTTPRequestHandler
+server.request_queue_size, handler.do_GET, handler.log_message = 128, get, lambda *_: None
+server(("127.0.0.1", int(sys.argv[1])), handler).serve_forever()
 """
 
 

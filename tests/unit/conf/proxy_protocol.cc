@@ -80,6 +80,8 @@ TEST_CASE("a plan tells of a [proxy_protocol] that comes or goes") {
         for (const auto& item : plan(a, b)) return item.keys;
         return std::vector<std::string>();
     };
-    const Service without = service_of(""), with = service_of(kFrom);
+    const Service without = service_of("");
+    Service with = service_of(kFrom);
+    with.handler = without.handler;  // each has its own folder
     CHECK(keys(without, with) == std::vector<std::string>{"proxy_protocol.accept", "proxy_protocol.from"});
 }

@@ -111,8 +111,8 @@ TEST_CASE("access, limits and penalties are those of the named client") {
     CHECK(world.count(Refusal::denied) == 1);
     CHECK(world.count(Refusal::per_source) == 1);
     CHECK(world.lines.at(0) == "203.0.113.8:40000: refused: denied");
-    for (int i = 0; i < 10; ++i) (void)come("203.0.113.8");
-    const auto penalised = come("203.0.113.8");
+    for (int i = 0; i < 10; ++i) (void)come("203.0.113.7");
+    const auto penalised = come("203.0.113.7");
     CHECK(world.count(Refusal::penalty) > 0);
     const auto fine = come("203.0.113.10");
     CHECK(world.served.size() == 3);
