@@ -64,7 +64,8 @@ class Loader {
         read_config();
         if (before != nullptr && is_as_before(*before)) before_ = before;
         read_folder();
-        return tells_errors_ ? check_addresses() : errors_.empty() && addresses_are_free();
+        const bool free = tells_errors_ ? check_addresses() : errors_.empty() && addresses_are_free();
+        return keys_are_apart() && free;
     }
 
     Diagnostics take_errors() {
@@ -279,6 +280,40 @@ class Loader {
                 if (taken.in_the_way({&service, &listen})) return false;
         }
         return true;
+    }
+
+    /// Calls `act` with each definition, and its draft where errors are told.
+    template <class Act>
+    void each_service(Act act) const {
+        for (const auto& [name, service] : catalog_.services) act(service, nullptr);
+        for (const auto& [name, definition] : definitions_) act(definition->draft.service, &definition->draft);
+        for (const std::string& name : kept_) act(running_->services.at(name), nullptr);
+    }
+
+    /// No handler may be of the user who has the keys of a service. Each has been compared with its own.
+    bool keys_are_apart() {
+        std::map<uid_t, std::pair<const Service*, const Draft*>> holders;
+        each_service([&](const Service& service, const Draft* draft) {
+            if (service.tls->on && service.tls->identity)
+                holders.try_emplace(service.tls->identity->uid, &service, draft);
+        });
+        bool apart = true;
+        if (holders.empty()) return apart;
+        each_service([&](const Service& service, const Draft*) {
+            const auto& handler = service.handler.identity;
+            const auto found = handler ? holders.find(handler->uid) : holders.end();
+            if (found == holders.end() || found->second.first == &service) return;
+            apart = false;
+            const auto& [holder, draft] = found->second;
+            if (draft == nullptr) return;
+            const Value* value = draft->get("tls.user");
+            const auto section = draft->sections.find("tls");
+            errors_.push_back({value != nullptr ? value->spot.place() : section->second.place(),
+                               fmt::format("tls.user \"{}\" is the user of the handlers of service \"{}\" too, which "
+                                           "could take the key",
+                                           holder->tls->identity->user, service.name)});
+        });
+        return apart;
     }
 
     bool check_addresses() {

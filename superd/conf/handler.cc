@@ -227,6 +227,11 @@ class Resolver {
         static constexpr std::array<std::string_view, 12> prefixes{
             "TCPLOCAL", "TCPREMOTE", "UDPLOCAL", "UDPREMOTE",    "UNIXLOCAL",    "UNIXREMOTE",
             "LISTEN_",  "SUPERD_",   "PROTO=",   "REMOTE_ADDR=", "REMOTE_PORT=", "REMOTE_HOST="};
+        static constexpr std::array<std::string_view, 11> of_tls{
+            "TLS_PROTOCOL",          "TLS_CIPHER",   "TLS_SERVER_NAME", "TLS_ALPN",           "TLS_CLIENT_SUBJECT",
+            "TLS_CLIENT_HASH",       "SSL_PROTOCOL", "SSL_CIPHER",      "SSL_PEER_CERT_HASH", "SSL_PEER_CERT_SUBJECT",
+            "SSL_TLS_SNI_SERVERNAME"};
+        if (std::ranges::find(of_tls, name) != of_tls.end()) return true;
         const std::string whole = fmt::format("{}=", name);
         return std::ranges::any_of(prefixes, [&](std::string_view prefix) { return whole.starts_with(prefix); });
     }

@@ -70,6 +70,8 @@ class Reader {
                 return prefixes(value);
             case Type::windows:
                 return windows(value);
+            case Type::tls_names:
+                return tls_names(value);
         }
         return false;
     }
@@ -108,6 +110,35 @@ class Reader {
         if (value.kind != Kind::array) return mistyped(value, expected);
         bool sound = true;
         for (const Value& item : value.items) sound = string(item) && sound;
+        return sound;
+    }
+
+    bool tls_names(const Value& value) {
+        if (value.kind != Kind::array) return mistyped(value, "an array of tables: [[tls.name]]");
+        bool sound = true;
+        for (const Value& item : value.items) sound = tls_name(item) && sound;
+        return sound;
+    }
+
+    bool tls_name(const Value& value) {
+        static const std::vector<std::string> known{"names", "certificate", "key"};
+        if (value.kind != Kind::table) return mistyped(value, "a table with names, certificate and key");
+        bool sound = true;
+        for (const auto& [name, entry] : value.entries) {
+            if (std::ranges::find(known, name) == known.end()) {
+                errors_.push_back({entry.key.place(),
+                                   fmt::format("unknown key \"{}.{}\"{}", name_, name, did_you_mean(name, known))});
+                sound = false;
+            } else if (name == "names") {
+                sound = words(entry.value, true) && sound;
+                if (entry.value.kind == Kind::array && entry.value.items.empty())
+                    sound = complain(entry.value, name_ + ".names is empty");
+            } else {
+                sound = string(entry.value) && sound;
+            }
+        }
+        for (const std::string& name : known)
+            if (value.find(name) == nullptr) sound = complain(value, fmt::format("{}.{} is missing", name_, name));
         return sound;
     }
 

@@ -229,6 +229,44 @@ std::vector<Row> proxy_protocol() {
     };
 }
 
+/// The section has an effect by being there.
+Row tls_certificate() {
+    Row key = resolved("certificate", text(1, PATH_MAX),
+                       "The service's certificate, followed by those that it depends on", FIELD(tls->certificate));
+    key.same = [](const Service& a, const Service& b) {
+        return a.tls->on == b.tls->on && a.tls->certificate == b.tls->certificate;
+    };
+    return key;
+}
+
+std::vector<Row> tls() {
+    return {
+        tls_certificate(),
+        resolved("key", text(1, PATH_MAX), "Its private key; superd opens the file and never reads it",
+                 FIELD(tls->key)),
+        resolved("name", {Type::tls_names}, "Other certificates for clients that ask for these names",
+                 FIELD(tls->names))
+            .of_one_service(),
+        resolved("client_ca", text(1, PATH_MAX), "Certificates of those who certify clients", FIELD(tls->client_ca)),
+        resolved("client_crl", text(1, PATH_MAX), "What these have revoked: a list of each of them",
+                 FIELD(tls->client_crl)),
+        field("client_certificate",
+              "Whether clients are asked for a certificate, and may come without; require where client_ca is given",
+              FIELD(tls->client_certificate)),
+        field("min_version", "The oldest version of TLS", FIELD(tls->min_version)),
+        field("ciphers", text(1, 4096), "Ciphers as ciphers(1ssl) writes them, the best first; those of TLS 1.3 too",
+              FIELD(tls->ciphers)),
+        resolved("alpn", {Type::word_or_words}, "Protocols that the handler speaks, the best first: \"http/1.1\"",
+                 FIELD(tls->alpn)),
+        field("handshake_timeout", duration(1ms, 1h), "How long a handshake may take", FIELD(tls->handshake_timeout)),
+        resolved("user", text(1, 255), "User of the process that has the key; no handler may have it",
+                 [](auto& service) {
+                     return service.tls->identity ? std::optional(service.tls->identity->uid) : std::nullopt;
+                 })
+            .by_default("superd-tls"),
+    };
+}
+
 std::vector<Row> prefork() {
     return {
         field("warm",
@@ -420,6 +458,7 @@ const std::vector<Key>& keys() {
         add("access", access());
         add("penalty", penalty());
         add("proxy_protocol", proxy_protocol());
+        add("tls", tls());
         add("rlimits", rlimits());
         add("sandbox", sandbox());
         add("resources", resources());

@@ -33,6 +33,7 @@ enum class Type {
     rate,           ///< "100/s"; number: its interval in microseconds
     prefixes,       ///< a string or an array of them
     windows,        ///< the same: times of the week
+    tls_names,      ///< array of tables: names, certificate, key
 };
 
 /// What a value must be.

@@ -54,6 +54,7 @@ void Service::settle() {
     prefork.settle();
     penalty.settle();
     proxy_protocol.settle();
+    tls.settle();
     sandbox.settle();
     resources.settle();
 }

@@ -20,6 +20,7 @@
 #include "conf/proxy_protocol.h"
 #include "conf/resources.h"
 #include "conf/sandbox.h"
+#include "conf/tls.h"
 #include "sys/identity.h"
 #include "sys/prefix.h"
 
@@ -188,6 +189,7 @@ struct Service {
     Boxed<Prefork> prefork;
     Boxed<Penalty> penalty;
     Boxed<ProxyProtocol> proxy_protocol;
+    Boxed<Tls> tls;
     Boxed<Sandbox> sandbox;
     Boxed<Resources> resources;
     Duration delay = std::chrono::milliseconds(250);

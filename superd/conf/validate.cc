@@ -188,6 +188,7 @@ void validate(Draft& draft, const Context& context, Diagnostics& errors) {
     resolve_resources(draft, context, errors);
     resolve_penalty(draft, context, errors);
     resolve_handler(draft, context, errors);
+    resolve_tls(draft, context, errors);
     resolve_sandbox(draft, context, errors);
     draft.service.settle();
 }

@@ -50,6 +50,9 @@ void resolve_proxy_protocol(Draft& draft, const Context& context, Diagnostics& e
 /// The handler: identity, folders, program, environment, resource limits.
 void resolve_handler(Draft& draft, const Context& context, Diagnostics& errors);
 
+/// [tls], after the handler: its files, and who has them.
+void resolve_tls(Draft& draft, const Context& context, Diagnostics& errors);
+
 /// [sandbox], after the handler: what it asks for, and what of that is to be had here.
 void resolve_sandbox(Draft& draft, const Context& context, Diagnostics& errors);
 

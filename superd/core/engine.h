@@ -50,6 +50,7 @@ struct Engine {
     sys::Fd warmer = {};                     ///< superd-warm; of low number; none where it is not installed
     sys::Fd holder = {};                     ///< superd-hold; likewise
     sys::Fd launcher = {};                   ///< superd-launch; likewise
+    sys::Fd tls = {};                        ///< superd-tls; likewise
     sys::FileWatches file_watches{loop};     ///< for all services
     Cgroups* cgroups = nullptr;              ///< none in some tests
     admit::Everywhere everywhere = {};       ///< penalties that count at all of them

@@ -16,6 +16,7 @@
 #include "base/text.h"
 #include "core/client_environment.h"
 #include "core/generation_launch.h"
+#include "core/generation_tls.h"
 #include "core/generation_warm.h"
 #include "core/hold.h"
 #include "core/service_cgroup.h"
@@ -50,6 +51,7 @@ Generation::Generation(Engine& engine, GenerationHost& host, const conf::Service
       model_(model::make_model(*this, definition_)) {
     if (proc::needs_holder(definition_))
         hold_ = std::make_unique<Hold>(engine_, definition_, [this] { host_.sandbox_changed(*this); });
+    if (definition_.tls->on) secured_ = std::make_unique<Secured>(*this);
 }
 
 Generation::~Generation() {
@@ -80,6 +82,19 @@ const std::string& Generation::sandbox_trouble() const {
     return hold_ ? hold_->trouble() : none;
 }
 
+bool Generation::takes_clients() const {
+    return !secured_ || secured_->tls.is_ready();
+}
+
+const std::string& Generation::tls_trouble() const {
+    static const std::string none;
+    return secured_ ? secured_->tls.trouble() : none;
+}
+
+intake::Stage* Generation::handshake() {
+    return secured_ ? &secured_->tls : nullptr;
+}
+
 bool Generation::ask_for_sandbox() {
     if (hold_) hold_->begin();
     return has_sandbox();
@@ -93,6 +108,7 @@ void Generation::drain() {
     if (drained_ || lingering_) return;
     drained_ = true;
     model_->drain();
+    if (secured_) secured_->tls.drain();
     if (launches_) launches_->launcher.drain();
     if (warmth_) warmth_->let_go();
     if (warmth_) warmth_->warm.drain();
@@ -327,6 +343,7 @@ void Generation::report(std::vector<ProcessReport>& out, std::size_t most, bool 
         report.former = former;
     };
     if (hold_) add("holder", hold_->pid(), hold_->since());
+    if (secured_) add("tls", secured_->tls.pid(), secured_->tls.since());
     if (launches_) add("launcher", launches_->launcher.pid(), launches_->launcher.since());
     report_warm(out, most, former);
 }

@@ -22,6 +22,10 @@ namespace superd::sys {
 class Descriptors;
 }  // namespace superd::sys
 
+namespace superd::intake {
+class Stage;
+}  // namespace superd::intake
+
 namespace superd::core {
 
 struct ChildState;
@@ -48,6 +52,12 @@ class Generation final : public model::Host, public ChildOwner {
     bool has_sandbox() const;
     /// Why not; "" if they have not been tried yet.
     const std::string& sandbox_trouble() const;
+    /// Is its superd-tls there, if it has one? If not, no client can be taken.
+    bool takes_clients() const;
+    /// Why not; "" if it has not been tried yet.
+    const std::string& tls_trouble() const;
+    /// nullptr: clients need no handshake.
+    intake::Stage* handshake();
     /// No longer in force: children that wait for clients leave; those that have one continue.
     void drain();
     bool drained() const { return drained_; }
@@ -117,6 +127,8 @@ class Generation final : public model::Host, public ChildOwner {
 
     /// Its warm handlers, and what they ask of it.
     struct Warmth;
+    /// The process that serves TLS, and what that asks of it.
+    struct Secured;
     /// The process that starts handlers in its sandbox, and what that asks of it.
     struct Launches;
 
@@ -205,6 +217,7 @@ class Generation final : public model::Host, public ChildOwner {
     int unread_ = 0;                      ///< owners in a row that read nothing
     std::unique_ptr<Ends> ends_;          ///< once there are children
     std::unique_ptr<Hold> hold_;          ///< if its sandbox has namespaces
+    std::unique_ptr<Secured> secured_;    ///< if it has a [tls]
     std::unique_ptr<Launches> launches_;  ///< once a launcher pays
     std::unique_ptr<Warmth> warmth_;      ///< if its handlers are to be warm
     sys::Alarm wake_;

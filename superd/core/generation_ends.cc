@@ -3,6 +3,7 @@
 #include <signal.h>
 
 #include "core/generation_launch.h"
+#include "core/generation_tls.h"
 #include "core/generation_warm.h"
 #include "core/service_cgroup.h"
 
@@ -47,6 +48,7 @@ void Generation::kill_all() {
         signal_session(pid, SIGKILL);
     }
     if (launches_) launches_->launcher.kill_all();
+    if (secured_) secured_->tls.kill_all();
     if (warmth_) warmth_->warm.kill_all();
 }
 

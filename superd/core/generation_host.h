@@ -13,6 +13,10 @@
 #include "net/listener.h"
 #include "sys/fd.h"
 
+namespace superd::intake {
+class Intake;
+}  // namespace superd::intake
+
 namespace superd::core {
 
 class Generation;
@@ -28,6 +32,8 @@ class GenerationHost {
     /// A child is about to get that socket.
     virtual void note_given(std::size_t index) = 0;
     virtual admit::Admission& admission() = 0;
+    /// Where clients are before they are the generation's.
+    virtual intake::Intake& intake() = 0;
     virtual Stats& stats() = 0;
     virtual WarmCounts& warm_counts() = 0;
     virtual Replies& replies() = 0;
@@ -69,7 +75,8 @@ class GenerationHost {
     virtual void socket_came_back(const Generation& generation) = 0;
     /// A child of `generation` left. If it was the last, the generation may end here.
     virtual void child_left(const Generation& generation) = 0;
-    /// The sandbox of `generation` has come to be there, or is there no longer. The generation may end here.
+    /// The sandbox of `generation`, or its superd-tls, has come to be there, or is there no longer. The generation may
+    /// end here.
     virtual void sandbox_changed(const Generation& generation) = 0;
     /// No client waits any more on the old socket that it has kept, or their time is over.
     virtual void lingered(Generation& generation) = 0;

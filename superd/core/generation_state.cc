@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "core/generation_launch.h"
+#include "core/generation_tls.h"
 #include "core/generation_warm.h"
 #include "core/hold.h"
 #include "core/state.h"
@@ -38,6 +39,7 @@ GenerationState Generation::write_down(sys::Descriptors& descriptors) {
     state.wake_at = wake_.when();
     if (warmth_) state.warm = warmth_->warm.write_down(descriptors);
     if (hold_) state.hold = hold_->write_down(descriptors);
+    if (secured_) state.tls = secured_->tls.write_down(descriptors);
     if (launches_) state.launcher = launches_->launcher.write_down(descriptors);
     sys::Archive memory;
     model_->pass(memory);
@@ -81,6 +83,8 @@ Result<void> Generation::go_on(const GenerationState& state, sys::Descriptors& d
     serial_ = state.serial;
     if (state.hold && hold_)
         if (auto done = hold_->go_on(*state.hold, descriptors); !done) return done;
+    if (state.tls && secured_)
+        if (auto done = secured_->tls.go_on(*state.tls, descriptors); !done) return done;
     if (state.launcher) {
         launches_ = std::make_unique<Launches>(*this);
         if (auto done = launches_->launcher.go_on(*state.launcher, descriptors); !done) return done;

@@ -9,6 +9,7 @@
 #include "base/place.h"
 #include "core/client_environment.h"
 #include "core/generation_launch.h"
+#include "core/generation_tls.h"
 #include "core/hold.h"
 #include "core/service_cgroup.h"
 
@@ -32,7 +33,7 @@ Result<pid_t> Generation::Warmth::start(ChildOwner& owner, sys::Fd channel) {
         if (const net::Listener* listener = g.socket(i)) listeners.push_back(listener);
     // One that has gone by now comes again, and is the same.
     if (listeners.size() != g.listeners_) return fail("an address is waited for");
-    const auto family = listeners.front()->address().family();
+    const auto family = g.secured_ ? AF_UNIX : listeners.front()->address().family();
     auto placeholder = proc::make_placeholder(family);
     if (!placeholder) return std::unexpected(placeholder.error());
     if (!plan) {
@@ -129,6 +130,7 @@ void Generation::Warmth::serves(pid_t pid, pid_t copy_of, model::Client client) 
 }
 
 void Generation::resume() {
+    if (secured_) secured_->tls.begin();
     if (!ask_for_sandbox()) return;  // it follows again
     const conf::Service& definition = definition_;
     const bool wanted = definition.prefork->warm != conf::Warm::off && definition.model == conf::Model::prefork &&
@@ -198,12 +200,13 @@ void Generation::copy_ended(pid_t copy_of, int number) {
 
 bool Generation::empty() const {
     return children_.empty() && !lingering_ && (!launches_ || launches_->launcher.empty()) &&
-           (!warmth_ || (warmth_->warm.empty() && warmth_->mover.empty())) && (!hold_ || !hold_->is_coming());
+           (!warmth_ || (warmth_->warm.empty() && warmth_->mover.empty())) && (!hold_ || !hold_->is_coming()) &&
+           (!secured_ || secured_->tls.empty());
 }
 
 std::size_t Generation::size() const {
     return children_.size() + (launches_ ? launches_->launcher.processes() : 0) +
-           (warmth_ ? warmth_->warm.processes() : 0);
+           (warmth_ ? warmth_->warm.processes() : 0) + (secured_ ? secured_->tls.processes() : 0);
 }
 
 std::optional<WarmReport> Generation::warm_report() const {

@@ -206,6 +206,7 @@ void Service::reconcile() {
         intake.rest();
     }
     const bool open = wish_ == Wish::open && !withdrawn_ && !shut_ && ready && !backing_off() &&
+                      current_->takes_clients() &&
                       (!traffic_ || (traffic_->intake.stalled() == 0 && traffic_->intake.is_open()));
     for (std::size_t i = 0; i < ports_.size(); ++i) ports_[i]->watch(open && !ports_[i]->deaf() && model.wants(i));
 }
@@ -354,6 +355,14 @@ void Service::child_left(const Generation& generation) {
     if (current_ && &generation != current_.get()) current_->resume();
     reconcile();
     tidy();
+}
+
+intake::Stage* Service::stage(intake::Stage::Id id) {
+    const auto is_it = [id](Generation& one) { return one.handshake() != nullptr && one.handshake()->id() == id; };
+    if (current_ && is_it(*current_)) return current_->handshake();
+    for (const auto& former : former_)
+        if (is_it(*former)) return former->handshake();
+    return nullptr;
 }
 
 void Service::sandbox_changed(const Generation& generation) {

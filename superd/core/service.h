@@ -87,6 +87,9 @@ class Service final : public intake::Host, public GenerationHost {
     }
     void note_given(std::size_t index) override { ports_[index]->note_given(); }
     const std::vector<Port*>& ports() const { return ports_; }
+    intake::Intake& intake() override { return traffic().intake; }
+    intake::Stage* handshake() override { return current_ ? current_->handshake() : nullptr; }
+    intake::Stage* stage(intake::Stage::Id id) override;
     admit::Admission& admission() override { return traffic().intake.admission(); }
     ServiceCgroup* cgroup() override;
     /// A group that an earlier superd has left.

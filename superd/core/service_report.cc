@@ -15,6 +15,8 @@ Service::Standing Service::standing() const {
     if (wish_ == Wish::paused) return {Status::paused, "by superctl"};
     if (wish_ == Wish::drained) return {Status::draining, "by superctl"};
     if (backing_off()) return {Status::backoff, "short of descriptors, processes or memory"};
+    if (current_ && !current_->takes_clients() && !current_->tls_trouble().empty())
+        return {Status::backoff, current_->tls_trouble()};
     if (current_ && !current_->has_sandbox() && !current_->sandbox_trouble().empty())
         return {Status::backoff, current_->sandbox_trouble()};
     const std::string& cannot_start = traffic_ ? traffic_->cannot_start : std::string();

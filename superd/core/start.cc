@@ -289,7 +289,7 @@ bool Generation::hand_over(pid_t pid, model::Client& client) {
 
 sys::GuardedFd Generation::copy_for_usage(const model::Client& client) const {
     const int family = client.local.family();
-    const bool tcp = family == AF_INET || family == AF_INET6 || client.introduction;
+    const bool tcp = (family == AF_INET || family == AF_INET6 || client.introduction) && !definition_.tls->on;
     if (!definition_.log_usage || !client.connection || !tcp) return {};
     sys::GuardedFd copy(fcntl(client.connection.get(), F_DUPFD_CLOEXEC, sys::Fd::kLongLived));
     rlimit limit{};

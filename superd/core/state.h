@@ -20,6 +20,7 @@
 #include "core/port.h"
 #include "core/sandbox_state.h"
 #include "core/stats.h"
+#include "core/tls_state.h"
 #include "core/warm_counts.h"
 #include "core/warm_state.h"
 #include "intake/state.h"
@@ -66,6 +67,7 @@ struct GenerationState {
     std::optional<WarmState> warm;
     std::optional<HoldState> hold;
     std::optional<LauncherState> launcher;
+    std::optional<TlsState> tls;
 };
 
 struct ErrorStreamState {

@@ -73,6 +73,7 @@ Result<void> Supervisor::set_up() {
     engine_->warmer = sys::Fd(open(invocation_.warmer.c_str(), O_PATH | O_CLOEXEC));
     engine_->holder = sys::Fd(open(invocation_.holder.c_str(), O_PATH | O_CLOEXEC));
     engine_->launcher = sys::Fd(open(invocation_.launcher.c_str(), O_PATH | O_CLOEXEC));
+    engine_->tls = sys::Fd(open(invocation_.tls.c_str(), O_PATH | O_CLOEXEC));
     engine_->null = sys::Fd(open("/dev/null", O_RDWR | O_CLOEXEC));
     if (!engine_->null) return fail_errno("open /dev/null", errno);
     engine_->null = std::move(engine_->null).lifted();

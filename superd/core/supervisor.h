@@ -28,6 +28,7 @@ struct Invocation {
     std::string starter;             ///< path of superd-exec
     std::string warmer;              ///< path of superd-warm, which need not be there
     std::string holder, launcher;    ///< of superd-hold and superd-launch; likewise
+    std::string tls;                 ///< of superd-tls; likewise
     rlimit started_nofile{};
     std::string binary;  ///< executed at an upgrade
     std::string folder;  ///< that paths in them are relative to

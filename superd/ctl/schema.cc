@@ -133,6 +133,15 @@ ordered_json shape(const Key& key) {
             return one_or_more(matching(prefix_pattern));
         case Type::windows:
             return one_or_more(time_window());
+        case Type::tls_names: {
+            ordered_json one{{"type", "object"},
+                             {"additionalProperties", false},
+                             {"required", {"names", "certificate", "key"}},
+                             {"properties", ordered_json::object()}};
+            one["properties"]["names"] = one_or_more({{"type", "string"}});
+            one["properties"]["certificate"] = one["properties"]["key"] = ordered_json{{"type", "string"}};
+            return list_of(std::move(one));
+        }
     }
     return {};
 }

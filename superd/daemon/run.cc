@@ -186,6 +186,7 @@ core::Invocation Run::invocation() const {
     invocation.starter = invocation.definitions.handler_path + "/superd-exec";
     invocation.warmer = invocation.definitions.handler_path + "/superd-warm";
     invocation.holder = invocation.definitions.handler_path + "/superd-hold";
+    invocation.tls = invocation.definitions.handler_path + "/superd-tls";
     invocation.launcher = invocation.definitions.handler_path + "/superd-launch";
     invocation.folder = options_.folder;
     invocation.binary = binary_;

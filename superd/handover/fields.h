@@ -32,6 +32,8 @@ SUPERD_ENUM(ProtectProc, ProtectProc::ptraceable)
 SUPERD_ENUM(PathMeans, PathMeans::landlock)
 SUPERD_ENUM(Leftovers, Leftovers::end)
 SUPERD_ENUM(ProxyVersions, ProxyVersions::any)
+SUPERD_ENUM(ClientCertificate, ClientCertificate::require)
+SUPERD_ENUM(TlsVersion, TlsVersion::tls_1_3)
 SUPERD_FIELDS(Listen, transport, host, port, cid, path, name)
 SUPERD_FIELDS(SocketOptions, backlog, reuse_port, v6only, freebind, bind_to_device, keepalive, keepalive_time,
               keepalive_interval, keepalive_probes, nodelay, defer_accept, receive_buffer, send_buffer, priority, tos,
@@ -44,6 +46,10 @@ SUPERD_FIELDS(Access, allow, deny, times, on_deny)
 SUPERD_FIELDS(Prefork, min_spare, max_spare, max_requests, max_idle, max_age, grow_after, warm, warm_within)
 SUPERD_FIELDS(Penalty, on, failed, crashed, refused, touched, threshold, max, exempt, everywhere)
 SUPERD_FIELDS(ProxyProtocol, on, accept, from, timeout)
+SUPERD_FIELDS(PemFile, path, stamp)
+SUPERD_FIELDS(TlsName, names, certificate, key)
+SUPERD_FIELDS(Tls, on, certificate, key, names, client_ca, client_crl, client_certificate, min_version, ciphers, alpn,
+              handshake_timeout, identity)
 SUPERD_FIELDS(NumberSet, all_but, listed)
 SUPERD_FIELDS(SandboxPath, path, may_be_absent)
 SUPERD_FIELDS(LeftOut, key, why)
@@ -58,7 +64,7 @@ SUPERD_FIELDS(ResourceLimit, resource, soft, hard)
 SUPERD_FIELDS(Handler, path, argv, environment, identity, working_directory, root_directory, umask, nice, error_output,
               rlimits)
 SUPERD_FIELDS(Service, name, description, enabled, listen, model, handoff, handler, stop_signal, stop_timeout,
-              max_lifetime, socket, limits, access, prefork, penalty, proxy_protocol, sandbox, resources, delay,
+              max_lifetime, socket, limits, access, prefork, penalty, proxy_protocol, tls, sandbox, resources, delay,
               log_connections, log_usage, stderr_rate)
 SUPERD_FIELDS(Control, readers)
 SUPERD_FIELDS(Catalog, services, control)
@@ -121,8 +127,9 @@ SUPERD_FIELDS(KnownState, local, variables, introduction)
 SUPERD_FIELDS(ChildState, pid, record, place, pair, connection, relay, warm, known)
 SUPERD_FIELDS(HoldState, pid, channel, dying)
 SUPERD_FIELDS(LauncherState, pid, channel, version)
+SUPERD_FIELDS(TlsState, id, pid, channel, drained, given, waiting)
 SUPERD_FIELDS(GenerationState, definition, listeners, drained, unread, serial, children, lifetimes, kills, retired,
-              wake_at, model, warm, hold, launcher)
+              wake_at, model, warm, hold, launcher, tls)
 SUPERD_FIELDS(Episode::Memory, count, begun, last)
 SUPERD_FIELDS(CgroupState, seen, counts, excused, ending, kill_at, kills, refusals, slow)
 SUPERD_FIELDS(ErrorStreamState, read, write, partial, full_at, dropped)

@@ -60,7 +60,8 @@ void Intake::has_passed(model::Client client, Stage::Id from) {
 
 void Intake::has_failed(model::Client client, const admit::SourceKey& source, Refusal why, bool its_fault,
                         std::string_view more) {
-    if (its_fault && why != Refusal::gone) penalise(client.peer, source, admit::Offence::refused);
+    const bool innocent = why == Refusal::gone || why == Refusal::no_descriptors || why == Refusal::tls;
+    if (its_fault && !innocent) penalise(client.peer, source, admit::Offence::refused);
     let_go(std::move(client), why, true, more);
 }
 

@@ -9,8 +9,6 @@
 namespace superd::proc {
 
 constexpr int kTlsChannel = 3;
-/// PEM files follow from here on; superd-tls's words say what each is.
-constexpr int kTlsFirstFile = 4;
 constexpr std::size_t kTlsMostText = 4096;
 
 struct TlsOrder {
@@ -32,15 +30,14 @@ enum class TlsEnd : std::uint32_t {
 /// Text follows, at most kTlsMostText bytes.
 struct TlsAnswer {
     enum class Word : std::uint32_t {
-        ready = 1,  ///< it serves; or its files are in order, if it was only asked for that
-        warning,    ///< of a file: the text says what
+        ready = 1,  ///< it serves
         failed,     ///< a file or a setting is not in order: the text says why
         done,       ///< the handshake is over: the text has TlsFacts, each ended by NUL
         refused,    ///< there was none: the text says why
     };
     Word word;
     TlsEnd end;           ///< refused
-    std::uint64_t about;  ///< done, refused: the client's ticket; warning, failed: the file's descriptor, or 0
+    std::uint64_t about;  ///< done, refused: the client's ticket; failed: the file's descriptor, or 0
 };
 
 /// What becomes known of a client, in this order. A fact that there is none of is empty.

@@ -55,8 +55,8 @@ std::vector<sock_filter> filter() {
     const auto refuse = program.answer(SECCOMP_RET_ERRNO | EPERM);
     // What a library may ask for and can do without.
     auto next = kill;
-    for (const std::uint32_t call : {SYS_openat, SYS_newfstatat, SYS_fstat, SYS_sysinfo, SYS_uname,
-                                     SYS_ioctl, SYS_getuid, SYS_geteuid, SYS_getgid, SYS_getegid})
+    for (const std::uint32_t call : {SYS_openat, SYS_newfstatat, SYS_fstat, SYS_sysinfo, SYS_uname, SYS_ioctl,
+                                     SYS_getuid, SYS_geteuid, SYS_getgid, SYS_getegid})
         next = program.if_equal(static_cast<std::uint32_t>(call), refuse, next);
     const auto command = program.load(low_half(1), program.if_equal(F_SETFL, allow, refuse));
     next = program.if_equal(SYS_fcntl, command, next);

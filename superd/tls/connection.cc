@@ -65,7 +65,9 @@ void Connection::note_connection(std::uint32_t events) {
 void Connection::note_pair(std::uint32_t events) {
     if ((events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) pair_in_ = true;
     if ((events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) != 0) pair_out_ = true;
-    if ((events & EPOLLHUP) != 0) hung_up_ = true;
+    // Before the handshake is over only superd has the other end, and lets the client go.
+    const bool let_go = state_ == State::shaking && (events & EPOLLRDHUP) != 0;
+    if (let_go || (events & EPOLLHUP) != 0) hung_up_ = true;
 }
 
 Connection::Next Connection::go(char* scratch) {

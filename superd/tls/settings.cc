@@ -158,7 +158,6 @@ std::string plain_name(const char* name) {
 
 bool read_word(const char* word, Settings& settings) {
     const std::string_view text = word;
-    if (text == "check") return settings.check = true;
     const auto equals = text.find('=');
     if (equals == std::string_view::npos) return false;
     const std::string_view name = text.substr(0, equals), value = text.substr(equals + 1);

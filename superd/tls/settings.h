@@ -25,7 +25,6 @@ struct Settings {
     int min_version = TLS1_2_VERSION;
     std::string ciphers, suites;  ///< up to TLS 1.2, and from TLS 1.3 on
     std::string alpn;             ///< as it goes over the wire
-    bool check = false;
 };
 
 /// Why it cannot be, and the descriptor of the file that is at fault, or 0.

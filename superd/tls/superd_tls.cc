@@ -13,7 +13,8 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include <algorithm>
+#include <cstdio>
+#include <cstring>
 #include <memory>
 
 #include "proc/tls_message.h"
@@ -25,6 +26,17 @@ namespace {
 
 using superd::proc::kTlsChannel;
 using superd::proc::TlsAnswer;
+
+/// `check`: whether they would do, on stdout; a line for each thing to be said.
+int look_at_files(superd::tls::Contexts& contexts) {
+    const auto fault = contexts.make();
+    for (const superd::tls::Fault& one : contexts.warnings()) std::printf("warning %d %s\n", one.file, one.why.c_str());
+    if (fault)
+        std::printf("failed %d %s\n", fault->file, fault->why.c_str());
+    else
+        std::printf("ready\n");
+    return std::fflush(stdout) == 0 && !fault ? 0 : 1;
+}
 
 int give_up(superd::tls::Channel& channel, const std::string& why, int file = 0) {
     channel.say(TlsAnswer::Word::failed, static_cast<std::uint32_t>(file), why);
@@ -51,7 +63,8 @@ void keep_keys_apart(std::size_t keys) {
 int main(int argc, char** argv) {
     using namespace superd::tls;
     prctl(PR_SET_NAME, "superd-tls");
-    if (argc < 2 || fcntl(kTlsChannel, F_GETFD) < 0) {
+    const bool check = argc > 2 && std::strcmp(argv[2], "check") == 0;
+    if (argc < 2 || (!check && fcntl(kTlsChannel, F_GETFD) < 0)) {
         static const char usage[] = "superd-tls: only superd starts this program\n";
         (void)!write(STDERR_FILENO, usage, sizeof usage - 1);
         return 2;
@@ -61,24 +74,18 @@ int main(int argc, char** argv) {
     fcntl(kTlsChannel, F_SETFD, FD_CLOEXEC);
     Channel channel(kTlsChannel);
     Settings settings;
-    for (int i = 2; i < argc; ++i)
+    for (int i = check ? 3 : 2; i < argc; ++i)
         if (!read_word(argv[i], settings)) return give_up(channel, std::string("unknown word ") + argv[i]);
     raise_descriptor_limit();
     keep_keys_apart(settings.pairs.size());
     if (OPENSSL_init_ssl(OPENSSL_INIT_LOAD_SSL_STRINGS | OPENSSL_INIT_LOAD_CRYPTO_STRINGS, nullptr) != 1)
         return give_up(channel, "OpenSSL: " + take_error());
-    const bool check = settings.check;
     const int ca = settings.client_ca, crl = settings.client_crl;
     const auto contexts = std::make_unique<Contexts>(std::move(settings));
+    if (check) return look_at_files(*contexts);
     if (const auto fault = contexts->make()) return give_up(channel, fault->why, fault->file);
     for (const int file : {ca, crl})
         if (file >= 0) close(file);
-    if (check) {
-        for (const Fault& one : contexts->warnings())
-            channel.say(TlsAnswer::Word::warning, static_cast<std::uint32_t>(one.file), one.why);
-        channel.say(TlsAnswer::Word::ready, 0, "");
-        return 0;
-    }
     const auto server = std::make_unique<Server>(channel, *contexts);
     if (auto why = server->set_up(); !why.empty()) return give_up(channel, why);
     if (auto why = confine(); !why.empty()) return give_up(channel, why);

@@ -105,6 +105,7 @@ bool carry(const Assignment& one, const Key& key, Imported& out) {
         case Type::rate:
         case Type::prefixes:
         case Type::windows:
+        case Type::tls_names:
             break;  // systemd writes these in ways of their own
     }
     return false;

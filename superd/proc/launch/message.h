@@ -10,7 +10,7 @@
 
 namespace superd::proc::launch {
 
-constexpr int kVersion = 1;
+constexpr int kVersion = 2;
 
 /// To superd-launch, with the connection as SCM_RIGHTS; the client's variables follow, each ended by NUL.
 struct Order {

@@ -17,8 +17,9 @@ enum class Errors : char {
     socket = '2',  ///< stderr is the connection as well
 };
 
-/// The largest message. One client's variables take a few hundred bytes; a unix path at most 108.
-constexpr int kLargest = 4096;
+/// The largest message. One client's variables take a few hundred bytes; with what a proxy and a handshake say of it, at
+/// most some 4,500.
+constexpr int kLargest = 8192;
 
 /// From superd-exec, before it exits with 127: the errno of the failed exec, and the connection as SCM_RIGHTS. If the
 /// pair closes without a message, the exec worked.

@@ -1,0 +1,341 @@
+// SPDX-License-Identifier: MIT
+#include "core/tls.h"
+
+#include <fmt/format.h>
+#include <signal.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <new>
+
+#include "base/place.h"
+#include "base/signal.h"
+#include "base/text.h"
+#include "intake/intake.h"
+
+namespace superd::core {
+namespace {
+
+using admit::Refusal;
+using intake::Progress;
+using proc::TlsAnswer;
+using proc::TlsEnd;
+
+/// One that has been there for so long does not make its renewal wait.
+constexpr Duration kTlsLasted = std::chrono::seconds(10);
+/// Words that are read before others have their turn.
+constexpr int kMostTlsWords = 64;
+
+std::string how_tls_ended(int status) {
+    if (WIFSIGNALED(status)) return fmt::format("killed by {}", signal_name(WTERMSIG(status)));
+    return fmt::format("exit status {}", WEXITSTATUS(status));
+}
+
+}  // namespace
+
+Tls::Tls(Engine& engine, Host& host, const conf::Service& definition)
+    : engine_(engine),
+      host_(host),
+      definition_(definition),
+      // Different for each generation of a service, also after an upgrade: this clock goes on.
+      id_(static_cast<Id>(std::max<Instant::rep>(1, now().time_since_epoch().count()))),
+      alarm_(engine.loop, [this] { ring(); }) {}
+
+Tls::~Tls() {
+    // It hears that its channel closes, and goes once it has no client.
+    for (const pid_t pid : pids_) engine_.children.erase(pid);
+}
+
+void Tls::begin() {
+    if (channel_ || drained_ || alarm_.is_set()) return;  // a try that has failed is repeated by the alarm
+    if (auto started = start(); !started) fail_by(started.error().text);
+}
+
+Result<proc::Launch> Tls::launch() {
+    if (!plan_) {
+        conf::Handler handler;
+        handler.path = definition_.name;
+        handler.argv = conf::tls_words(definition_.tls);
+        handler.identity = definition_.tls->identity;
+        plan_ = std::make_unique<proc::ExecPlan>(handler, conf::sandbox_of(conf::Preset::none), engine_.started_nofile);
+        plan_->start_by(engine_.tls.get(), "superd-tls", proc::Start::direct);
+    }
+    proc::Launch launch;
+    launch.plan = plan_.get();
+    launch.descriptors.push_back(engine_.null.duplicate());
+    launch.number = {0, 0, 0};
+    auto pair = proc::make_pair();
+    if (!pair) return std::unexpected(pair.error());
+    const int on = 1;
+    if (setsockopt(pair->ours.get(), SOL_SOCKET, SO_PASSCRED, &on, sizeof on) != 0)
+        return fail_errno("SO_PASSCRED", errno);
+    channel_ = std::move(pair->ours);
+    launch.number.push_back(static_cast<int>(launch.descriptors.size()));
+    launch.descriptors.push_back(std::move(pair->theirs));
+    static_assert(proc::kTlsChannel == 3 && conf::kTlsFirstFile == 4);
+    for (const conf::TlsFile& one : conf::files_of(definition_.tls)) {
+        auto file = conf::open_pem(*one.file);
+        if (!file) return fail(fmt::format("{} {}", one.key, file.error().text));
+        launch.number.push_back(static_cast<int>(launch.descriptors.size()));
+        launch.descriptors.push_back(std::move(*file));
+    }
+    if (!launch.descriptors[0]) return fail_errno("descriptor of superd-tls", errno);
+    return launch;
+}
+
+Result<void> Tls::start() try {
+    if (!engine_.tls) return fail("superd-tls is not installed");
+    auto launch = this->launch();
+    if (!launch) return std::unexpected(launch.error());
+    if (auto watched = watch(); !watched) return watched;
+    pids_.reserve(pids_.size() + 1);
+    Place whose(engine_.children);
+    const auto pid = engine_.spawner.spawn(*launch);
+    if (!pid) return std::unexpected(pid.error());
+    whose.take(*pid, this);
+    pid_ = *pid;
+    pids_.push_back(pid_);
+    unsettled_ = Counted(engine_.unsettled);
+    (void)alarm_.set(now() + kPatience);
+    return {};
+} catch (const std::bad_alloc&) {
+    return fail_errno("start superd-tls", ENOMEM);
+}
+
+Result<void> Tls::watch() {
+    auto source = engine_.loop.io(channel_.get(), EPOLLIN, [this](std::uint32_t events) { listen(events); });
+    if (!source) return std::unexpected(source.error());
+    source_ = std::move(*source);
+    wants_room_ = false;
+    return {};
+}
+
+void Tls::listen(std::uint32_t events) {
+    const bool was_ready = ready_;
+    if ((events & EPOLLOUT) != 0) give_waiting();
+    hear();
+    if (ready_ != was_ready) host_.changed();
+}
+
+void Tls::hear() {
+    bool open = true;
+    for (int i = 0; i < kMostTlsWords && channel_ && open; ++i) {
+        const auto word = proc::tls_word(channel_.get(), open);
+        if (!word) break;
+        take(*word);
+    }
+    if (open || !channel_) return;
+    // Its end follows; until then the channel would be an event again and again.
+    source_ = {};
+    if (pid_ != 0 && !drained_) kill(pid_, SIGKILL);
+}
+
+void Tls::take(const proc::TlsWord& word) {
+    switch (word.answer.word) {
+        case TlsAnswer::Word::ready:
+            if (ready_) return;
+            ready_ = true;
+            alarm_.clear();
+            unsettled_ = {};
+            since_ = now();
+            trouble_.clear();
+            if (!std::exchange(told_, {}).empty())
+                engine_.log.write(Level::notice, "TLS is served again", {{"SERVICE", definition_.name}});
+            return give_waiting();
+        case TlsAnswer::Word::failed: {
+            const auto files = conf::files_of(definition_.tls);
+            const auto index = word.answer.about - conf::kTlsFirstFile;
+            const std::string what =
+                index < files.size() ? fmt::format("{} \"{}\" ", files[index].key, files[index].file->path) : "";
+            return fail_by(what + word.text);
+        }
+        case TlsAnswer::Word::done:
+            return done(word.answer.about, word.text);
+        case TlsAnswer::Word::refused:
+            return refused(word.answer.about, word);
+    }
+    if (pid_ != 0) kill(pid_, SIGKILL);  // it says what it should not
+}
+
+void Tls::done(intake::Ticket ticket, std::string_view text) {
+    if (given_.erase(ticket) == 0) return;  // it was given up meanwhile
+    intake::Entrant* const entrant = host_.intake().entrant(ticket);
+    if (entrant == nullptr) return;
+    const auto facts = proc::read_facts(text);
+    if (!facts) return host_.intake().failed(ticket, Refusal::tls, ": superd-tls says what it should not");
+    proc::add_facts(*facts, entrant->client.variables);
+    host_.intake().passed(ticket);
+}
+
+void Tls::refused(intake::Ticket ticket, const proc::TlsWord& word) {
+    if (given_.erase(ticket) == 0) return;
+    const std::string more = fmt::format(": {}", escape(word.text));
+    const Refusal why = word.answer.end == TlsEnd::gone     ? Refusal::gone
+                        : word.answer.end == TlsEnd::scarce ? Refusal::tls
+                                                            : Refusal::handshake;
+    host_.intake().failed(ticket, why, why == Refusal::gone ? std::string_view{} : more);
+}
+
+Progress Tls::go_on(intake::Entrant& entrant) {
+    std::optional<Progress> failed;
+    if (!ready_ || !waiting_.empty() || !give(entrant, failed)) {
+        if (failed) return *failed;
+        waiting_.push_back(entrant.ticket);
+    }
+    return {Progress::Kind::elsewhere};
+}
+
+bool Tls::give(intake::Entrant& entrant, std::optional<Progress>& failed) {
+    auto pair = proc::make_plain_pair();
+    if (!pair) {
+        failed = Progress{Progress::Kind::failed, Refusal::no_descriptors, {}};
+        return false;
+    }
+    const auto given = given_.insert(entrant.ticket).first;
+    if (auto sent =
+            proc::order_handshake(channel_.get(), entrant.ticket, entrant.client.connection.get(), pair->tls.get());
+        !sent) {
+        given_.erase(given);
+        // Whatever else it is, its end will follow.
+        want_room(sent.error().code == EAGAIN);
+        return false;
+    }
+    entrant.client.connection = std::move(pair->handlers);
+    return true;
+}
+
+void Tls::give_waiting() {
+    while (ready_ && !waiting_.empty()) {
+        const intake::Ticket ticket = waiting_.front();
+        intake::Entrant* const entrant = host_.intake().entrant(ticket);
+        std::optional<Progress> failed;
+        if (entrant != nullptr && !give(*entrant, failed) && !failed) return;
+        waiting_.pop_front();
+        if (failed) host_.intake().failed(ticket, failed->why, "");
+    }
+    want_room(false);
+    if (drained_ && waiting_.empty() && channel_) shutdown(channel_.get(), SHUT_WR);
+}
+
+void Tls::want_room(bool on) {
+    if (wants_room_ == on || !source_) return;
+    if (source_.watch(on ? EPOLLIN | EPOLLOUT : EPOLLIN)) wants_room_ = on;
+}
+
+void Tls::forget(const intake::Entrant& entrant) {
+    given_.erase(entrant.ticket);
+    std::erase(waiting_, entrant.ticket);
+}
+
+void Tls::drain() {
+    drained_ = true;
+    if (!channel_) alarm_.clear();
+    if (!channel_) lose_clients("superd-tls is not there");
+    if (waiting_.empty() && channel_) shutdown(channel_.get(), SHUT_WR);
+}
+
+void Tls::kill_all() {
+    for (const pid_t pid : pids_) kill(pid, SIGKILL);
+}
+
+void Tls::close() {
+    source_ = {};
+    channel_.reset();
+    ready_ = false;
+    pid_ = 0;
+    unsettled_ = {};
+}
+
+/// Told once, until it is there or something else is the matter.
+void Tls::fail_by(const std::string& why) {
+    if (pid_ != 0) kill(pid_, SIGKILL);
+    close();
+    trouble_ = fmt::format("TLS cannot be served: {}", escape(why));
+    if (std::exchange(told_, trouble_) != trouble_)
+        engine_.log.write(Level::error, fmt::format("{}; clients wait", trouble_), {{"SERVICE", definition_.name}});
+    if (!drained_) return (void)alarm_.set(now() + backoff_.next());
+    lose_clients("superd-tls is not there");
+}
+
+void Tls::lose_clients(const std::string& why) {
+    const std::string more = ": " + why;
+    for (const intake::Ticket ticket : std::exchange(given_, {})) host_.intake().failed(ticket, Refusal::tls, more);
+    if (!drained_) return;  // the next one takes them
+    for (const intake::Ticket ticket : std::exchange(waiting_, {})) host_.intake().failed(ticket, Refusal::tls, more);
+}
+
+void Tls::ring() {
+    if (ready_) return;
+    if (!channel_) return begin();
+    fail_by(fmt::format("superd-tls is not ready after {}", format_duration(kPatience)));
+}
+
+void Tls::exited(pid_t pid, int status, const rusage&) {
+    std::erase(pids_, pid);
+    const auto failure = engine_.spawner.reaped(pid);
+    if (pid != pid_) return;
+    hear();  // it may have said why
+    if (pid != pid_) return;
+    const std::string how = failure ? fmt::format("{}: {}", proc::name_of(failure->step), errno_text(failure->code))
+                                    : how_tls_ended(status);
+    if (drained_ && status == 0) {
+        close();
+        return lose_clients("superd-tls has ended");
+    }
+    if (!ready_) return fail_by(fmt::format("superd-tls ended before it was ready: {}", how));
+    close();
+    trouble_ = fmt::format("superd-tls ended ({})", how);
+    const std::size_t lost = host_.running() + given_.size();
+    engine_.log.write(Level::error,
+                      fmt::format("superd-tls, process {}, ended: {}; {} lost with it{}", pid, how,
+                                  counted(lost, "connection"), drained_ ? "" : ", and it is started again"),
+                      {{"SERVICE", definition_.name}, {"CHILD_PID", pid}, {"COUNT", lost}});
+    if (now() - since_ >= kTlsLasted) backoff_.reset();
+    if (!drained_) (void)alarm_.set(now() + backoff_.next());
+    lose_clients("superd-tls has ended");
+}
+
+void Tls::after_exit() {
+    host_.left();
+}
+
+void Tls::overdue(pid_t pid) {
+    engine_.log.write(Level::error, fmt::format("superd-tls did not start; process {} is killed", pid),
+                      {{"SERVICE", definition_.name}, {"CHILD_PID", pid}});
+}
+
+TlsState Tls::write_down(sys::Descriptors& descriptors) const {
+    TlsState state;
+    state.id = id_;
+    state.drained = drained_;
+    state.given.assign(given_.begin(), given_.end());
+    state.waiting.assign(waiting_.begin(), waiting_.end());
+    if (!ready_) return state;
+    state.pid = pid_;
+    state.channel = descriptors.keep(channel_);
+    return state;
+}
+
+Result<void> Tls::go_on(const TlsState& state, sys::Descriptors& descriptors) {
+    id_ = state.id;
+    drained_ = state.drained;
+    given_.insert(state.given.begin(), state.given.end());
+    waiting_.assign(state.waiting.begin(), state.waiting.end());
+    if (state.pid <= 0) return {};
+    if (engine_.children.contains(state.pid))
+        return fail(fmt::format("{}: process {} is unknown", definition_.name, state.pid));
+    channel_ = descriptors.claim(state.channel);
+    engine_.children[state.pid] = this;
+    pid_ = state.pid;
+    pids_.push_back(pid_);
+    ready_ = true;
+    since_ = now();
+    if (auto watched = watch(); !watched) return watched;
+    want_room(!waiting_.empty());
+    return {};
+}
+
+}  // namespace superd::core

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// A definition's superd-tls: the process that has its key and serves TLS for all its clients. superd gives it a
+// connection together with one end of a unix stream pair, keeps the other for the handler, and hears when the handshake
+// is over. superd itself sees neither the key nor what is said.
+
+#include <deque>
+#include <functional>
+#include <memory>
+#include <set>
+#include <string>
+
+#include "base/backoff.h"
+#include "base/counted.h"
+#include "core/child_owner.h"
+#include "core/engine.h"
+#include "core/generation_host.h"
+#include "core/tls_state.h"
+#include "intake/stage.h"
+#include "proc/exec_plan.h"
+#include "proc/tls_channel.h"
+#include "sys/alarm.h"
+#include "sys/descriptors.h"
+
+namespace superd::core {
+
+class Tls final : public ChildOwner, public intake::Stage {
+  public:
+    /// The generation, as far as it concerns this.
+    class Host {
+      public:
+        virtual ~Host() = default;
+        /// Where its clients are.
+        virtual intake::Intake& intake() = 0;
+        /// It has become ready, or is no longer.
+        virtual void changed() = 0;
+        /// A process of it has left; this may end in there.
+        virtual void left() = 0;
+        /// Handlers that are lost with it.
+        virtual std::size_t running() const = 0;
+    };
+    Tls(Engine& engine, Host& host, const conf::Service& definition);
+    ~Tls() override;
+    Tls(const Tls&) = delete;
+
+    /// Has it started, unless it is there, on its way, or waits for its next try.
+    void begin();
+    bool is_ready() const { return ready_; }
+    bool is_coming() const { return channel_ && !ready_; }
+    /// Why it is not ready; "" if it has not been tried yet.
+    const std::string& trouble() const { return trouble_; }
+    /// No more clients come: it goes with its last one.
+    void drain();
+    void kill_all();
+    bool empty() const { return pids_.empty(); }
+    std::size_t processes() const { return pids_.size(); }
+    /// 0: there is none.
+    pid_t pid() const { return pid_; }
+    Instant since() const { return since_; }
+
+    Id id() const override { return id_; }
+    Duration timeout() const override { return definition_.tls->handshake_timeout; }
+    admit::Refusal overdue() const override { return admit::Refusal::handshake_timeout; }
+    intake::Progress go_on(intake::Entrant& entrant) override;
+    void forget(const intake::Entrant& entrant) override;
+
+    void exited(pid_t pid, int status, const rusage& used) override;
+    void after_exit() override;
+    void overdue(pid_t pid) override;
+
+    TlsState write_down(sys::Descriptors& descriptors) const;
+    Result<void> go_on(const TlsState& state, sys::Descriptors& descriptors);
+
+    /// To read its files and be ready.
+    static constexpr Duration kPatience = std::chrono::seconds(10);
+
+  private:
+    Result<void> start();
+    Result<proc::Launch> launch();
+    Result<void> watch();
+    void listen(std::uint32_t events);
+    /// Reads what it has said; nothing more may be read after that if it says what it should not.
+    void hear();
+    void take(const proc::TlsWord& word);
+    void done(intake::Ticket ticket, std::string_view facts);
+    void refused(intake::Ticket ticket, const proc::TlsWord& word);
+    /// False: there is no room, and it waits for its turn.
+    bool give(intake::Entrant& entrant, std::optional<intake::Progress>& failed);
+    void give_waiting();
+    void want_room(bool on);
+    void fail_by(const std::string& why);
+    void lose_clients(const std::string& why);
+    void close();
+    void ring();
+
+    Engine& engine_;
+    Host& host_;
+    const conf::Service& definition_;
+    Id id_;
+    std::unique_ptr<proc::ExecPlan> plan_;
+    std::vector<pid_t> pids_;  ///< that have not been reaped
+    pid_t pid_ = 0;            ///< of the one with the channel
+    sys::GuardedFd channel_;
+    sys::Source source_;
+    bool ready_ = false, drained_ = false, wants_room_ = false;
+    std::set<intake::Ticket> given_;      ///< it has these
+    std::deque<intake::Ticket> waiting_;  ///< until it is ready, or has room
+    Counted unsettled_;
+    std::string trouble_, told_;
+    Backoff backoff_{std::chrono::milliseconds(50), std::chrono::seconds(10)};
+    Instant since_{};
+    sys::Alarm alarm_;
+};
+
+}  // namespace superd::core
