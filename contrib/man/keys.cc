@@ -79,6 +79,8 @@ std::string kind(const Key& key) {
             return "A prefix or an array of them";
         case Type::windows:
             return "A time of the week or an array of them";
+        case Type::tls_names:
+            return "An array of tables with names, certificate and key: [[tls.name]]";
     }
     return "";
 }
