@@ -15,7 +15,7 @@ NUMBER = (int, float)
 TIMES = {"count": int, "sum": NUMBER, "median": (*NUMBER, type(None)), "p99": (*NUMBER, type(None))}
 REFUSALS = ["instances", "max_load", "denied", "time", "per_source", "rate", "per_source_rate", "wait_timeout",
             "no_descriptors", "no_processes", "exec_failed", "gone", "penalty", "pending", "stranger", "header",
-            "header_timeout"]
+            "header_timeout", "handshake", "handshake_timeout", "tls"]
 LEFT_OUT = [{"key": str, "why": str}]
 RATED = {"name": str, "preset": str, "exposure": NUMBER, "rating": str, "landlock": bool, "left_out": LEFT_OUT}
 SERVICE = {

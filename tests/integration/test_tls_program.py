@@ -10,6 +10,7 @@ import signal
 import socket
 import ssl
 import struct
+import subprocess
 import tempfile
 import unittest
 
@@ -17,7 +18,7 @@ from certificates import Authority, openssl
 from harness import TestCase, installation
 
 CLIENT = 1
-READY, WARNING, FAILED, DONE, REFUSED = range(1, 6)
+READY, FAILED, DONE, REFUSED = range(1, 5)
 HANDSHAKE, GONE, SCARCE = 1, 2, 3
 PATIENCE = 30
 PASSED = ("protocol", "cipher", "server_name", "alpn", "client_subject", "client_hash")
@@ -310,15 +311,18 @@ class Alone(TlsCase):
                                  ((self.pair[0], locked), 5,
                                   "is encrypted: there is nobody to be asked for its password")):
             with self.subTest(why=why):
-                program = Program(self, ["check", "pair=4:5"], pair)
+                program = Program(self, ["pair=4:5"], pair)
                 self.assertEqual(program.hear(), (FAILED, about, 0, why))
                 self.assertEqual(program.wait(), 1)
 
     def test_expired_certificate_is_a_warning(self):
+        """An expired certificate is told of when the files are only looked at."""
         pair = self.authority.issue("old", ["localhost"], expired=True)
-        program = self.program("check", pair=pair)
-        self.assertEqual(program.hear(), (WARNING, 4, 0, "has expired"))
-        self.assertEqual(program.hear()[0], READY)
+        words = [os.path.join(installation().libexec, "superd-tls"), "test", "check"]
+        files = [os.open(path, os.O_RDONLY) for path in pair]
+        self.addCleanup(lambda: [os.close(fd) for fd in files])
+        done = subprocess.run([*words, "pair={}:{}".format(*files)], pass_fds=files, stdout=subprocess.PIPE, check=True)
+        self.assertEqual(done.stdout.decode(), f"warning {files[0]} has expired\nready\n")
 
     def test_it_is_confined(self):
         """It has a filter, no privilege to gain, no descriptor of a file, and cannot be dumped."""

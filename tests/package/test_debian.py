@@ -26,7 +26,8 @@ class Contents(TestCase):
         for path in ["etc/superd/conf.d", "etc/superd/superd.toml", "lib/systemd/system/superd.service",
                      "usr/bin/superctl", "usr/lib/systemd/user/superd.service", "usr/libexec/superd/superd-echo",
                      "usr/libexec/superd/superd-exec", "usr/libexec/superd/superd-hold",
-                     "usr/libexec/superd/superd-launch", "usr/libexec/superd/superd-warm", "usr/sbin/superd",
+                     "usr/libexec/superd/superd-launch", "usr/libexec/superd/superd-tls",
+                     "usr/libexec/superd/superd-warm", "usr/sbin/superd",
                      "usr/share/bash-completion/completions/superctl", "usr/share/doc/superd/changelog.gz",
                      "usr/share/doc/superd/CHANGELOG.md.gz", "usr/share/doc/superd/copyright",
                      "usr/share/doc/superd/examples/hardening.conf",
@@ -39,7 +40,7 @@ class Contents(TestCase):
         self.assertEqual([path for path, mode in files.items()
                           if not mode.endswith(" root/root") or "w" in (mode[5], mode[8])], [])
         self.assertEqual([path for path in files if path.startswith("etc/superd/conf.d/")], [], "opens a service")
-        for name in "superd-exec", "superd-launch", "superd-warm":
+        for name in "superd-exec", "superd-launch", "superd-tls", "superd-warm":
             self.assertTrue(files["usr/libexec/superd/" + name].startswith("-rwx--x--x"), "a parked process is dumpable")
 
     def test_it_depends_on_the_libraries_that_it_is_linked_with(self):

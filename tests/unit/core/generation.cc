@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cstdlib>
 #include <memory>
 #include <new>
 #include <string>
@@ -41,6 +42,7 @@ struct FakeService final : core::GenerationHost {
     net::Listener* socket(std::size_t) override { return listener ? &*listener : nullptr; }
     void note_given(std::size_t) override { told.push_back("socket given"); }
     admit::Admission& admission() override { return places; }
+    intake::Intake& intake() override { std::abort(); }  // none of these has a [tls]
     core::Stats& stats() override { return counts; }
     core::WarmCounts& warm_counts() override { return warm; }
     core::Replies& replies() override { return answers; }
