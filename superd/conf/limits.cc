@@ -95,6 +95,12 @@ class LimitsResolver {
         }
         const bool filtered = access.on_deny == Denial::drop || service_.handoff == Handoff::listen ||
                               service_.socket_type() == SocketType::datagram;
+        if (filtered && service_.socket->mptcp && (access.restricts_sources() || !access.times.empty())) {
+            reject_own({"socket.mptcp"},
+                       "cannot be had with [access] under handoff = \"listen\" or on_deny = \"drop\": there a socket "
+                       "filter enforces it, which Multipath TCP does not have");
+            service_.socket->mptcp = false;
+        }
         const std::size_t count = access.allow.size() + access.deny.size();
         if (!filtered || count <= most_filtered) return;
         const bool in_allow = access.allow.size() > most_filtered;

@@ -131,6 +131,25 @@ std::vector<Row> socket() {
         field("priority", integer(0, INT_MAX), "SO_PRIORITY", FIELD(socket->priority)).socket_unit({"Priority"}),
         field("tos", integer(0, 255), "IP_TOS and IPV6_TCLASS", FIELD(socket->tos)).socket_unit({"IPTOS"}),
         field("mark", integer(0, UINT32_MAX), "SO_MARK", FIELD(socket->mark)).socket_unit({"Mark"}),
+        field("fast_open", integer(1, 65535),
+              "TCP_FASTOPEN: data may come with a client's first packet; so many handshakes of such clients at a time",
+              FIELD(socket->fast_open)),
+        field("mptcp", "Multipath TCP, for clients that have it; others are served as ever", FIELD(socket->mptcp))
+            .socket_unit({"SocketProtocol"}),
+        field("congestion", text(1, 15), "TCP_CONGESTION: the congestion control of accepted connections",
+              FIELD(socket->congestion))
+            .socket_unit({"TCPCongestion"}),
+        field("ttl", integer(1, 255), "IP_TTL and IPV6_UNICAST_HOPS: how many routers may pass on what is sent",
+              FIELD(socket->ttl))
+            .socket_unit({"IPTTL"}),
+        field("transparent", "IP_TRANSPARENT: an address that is not this machine's, as a transparent proxy needs it",
+              FIELD(socket->transparent))
+            .socket_unit({"Transparent"}),
+        field("broadcast", "SO_BROADCAST: handlers may send to broadcast addresses", FIELD(socket->broadcast))
+            .socket_unit({"Broadcast"}),
+        resolved("multicast", {Type::word_or_words},
+                 "Groups to receive from beside the address's own: \"239.1.2.3\", \"ff02::1%eth0\"",
+                 FIELD(socket->multicast)),
         field("mode", octal(), "Permissions of a unix socket's path", FIELD(socket->mode)).socket_unit({"SocketMode"}),
         resolved("user", text(1, 255), "Owner of a unix socket's path", FIELD(socket->user))
             .socket_unit({"SocketUser"}),

@@ -80,7 +80,13 @@ struct SocketOptions {
     std::optional<std::uint64_t> receive_buffer, send_buffer;  ///< bytes
     std::optional<int> priority, tos;
     std::optional<std::uint32_t> mark;
-    std::optional<mode_t> mode;  ///< of a unix path
+    std::optional<int> fast_open;  ///< handshakes under way whose data is here already
+    bool mptcp = false;
+    std::string congestion;  ///< "": the system's
+    std::optional<int> ttl;
+    bool transparent = false, broadcast = false;
+    std::vector<std::string> multicast;  ///< groups: "239.1.2.3", "ff02::1%eth0"
+    std::optional<mode_t> mode;          ///< of a unix path
     std::optional<uid_t> user;
     std::optional<gid_t> group;
     bool operator==(const SocketOptions&) const = default;

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <type_traits>
 
+#include "conf/socket_machine.h"
 #include "conf/validate.h"
 
 namespace superd::conf {
@@ -13,6 +14,7 @@ namespace {
 
 using toml::Value;
 
+constexpr std::string_view no_udp = "does not apply: the service listens on no UDP socket";
 constexpr int highest_free_priority = 6;  ///< SO_PRIORITY, socket(7): above it, only with CAP_NET_ADMIN
 
 bool has_ipv6(const Listen& listen) {
@@ -30,6 +32,8 @@ class SocketResolver {
         if (!service_.listen.empty() && !draft_.is_broken("listen")) {
             leave_what_applies();
             check_keepalive();
+            resolve_groups();
+            check_machine();
         }
         if (context_.from.uid != 0) check_privileges();
     }
@@ -56,6 +60,54 @@ class SocketResolver {
                                    fmt::format("socket.group \"{}\": no such group", value->text), errors_);
             } else {
                 socket_.group = **group;
+            }
+        }
+    }
+
+    /// Nobody else's [socket] need hold on this machine, but nothing would come of these values.
+    void check_machine() {
+        if (socket_.fast_open && !draft_.is_broken("socket.fast_open"))
+            if (const std::string why = cannot_open_fast(context_.lookups); !why.empty())
+                reject_here("socket.fast_open", "socket.fast_open: " + why);
+        if (socket_.mptcp && !draft_.is_broken("socket.mptcp"))
+            if (const std::string why = cannot_use_mptcp(context_.lookups); !why.empty())
+                reject_here("socket.mptcp", "socket.mptcp: " + why);
+        if (!socket_.congestion.empty() && !draft_.is_broken("socket.congestion"))
+            if (const std::string why = cannot_control_congestion(context_.lookups, socket_.congestion); !why.empty())
+                reject_here("socket.congestion", fmt::format("socket.congestion \"{}\": {}", socket_.congestion, why));
+    }
+
+    /// Only a socket without an address of its own receives for other addresses than that.
+    bool receives_from_groups(bool ipv6) const {
+        return any([&](const Listen& listen) {
+            if (listen.transport == Transport::inherited) return true;
+            if (listen.transport != Transport::udp) return false;
+            if (listen.host == "*") return ipv6 || !socket_.v6only.value_or(false);
+            return listen.host == (ipv6 ? "::" : "0.0.0.0") ||
+                   (!ipv6 && listen.host == "::" && socket_.v6only == false);
+        });
+    }
+
+    void resolve_groups() {
+        const Value* value = draft_.get("socket.multicast");
+        if (value == nullptr || draft_.is_broken("socket.multicast")) return;
+        const auto type = service_.socket_type();
+        if (type && *type != SocketType::datagram) {
+            reject_own(draft_, context_, {"socket.multicast"}, no_udp, errors_);
+            return;
+        }
+        for (const Value* word : words_of(*value)) {
+            const auto reject = [&](std::string_view why) {
+                draft_.reject("socket.multicast", word->spot,
+                              fmt::format("socket.multicast \"{}\": {}", word->text, why), errors_);
+            };
+            const auto group = parse_group(word->text);
+            if (!group) {
+                reject("not the address of a group, such as \"239.1.2.3\" or \"ff02::1%eth0\"");
+            } else if (!receives_from_groups(group->find(':') != std::string::npos)) {
+                reject("only a socket on \"*\", or on no other address of this kind, receives what is sent to a group");
+            } else if (std::ranges::count(socket_.multicast, *group) == 0) {
+                socket_.multicast.push_back(*group);
             }
         }
     }
@@ -99,10 +151,22 @@ class SocketResolver {
         keep(type != SocketType::datagram, "socket.backlog", &SocketOptions::backlog,
              "does not apply: a datagram socket has no connections that could wait");
 
+        keep(tcp, "socket.fast_open", &SocketOptions::fast_open, no_tcp);
+        keep(tcp, "socket.congestion", &SocketOptions::congestion, no_tcp);
+        keep(any(Transport::tcp), "socket.mptcp", &SocketOptions::mptcp,
+             "does not apply: superd opens no TCP socket for the service");
+        const bool datagram = !type || type == SocketType::datagram;
+        keep(any(Transport::udp) || (unknown && datagram), "socket.broadcast", &SocketOptions::broadcast, no_udp);
+
         constexpr std::string_view no_ip = "does not apply: the service listens on no IP address";
         keep(ip, "socket.freebind", &SocketOptions::freebind, no_ip);
         keep(ip, "socket.bind_to_device", &SocketOptions::bind_to_device, no_ip);
         keep(ip, "socket.tos", &SocketOptions::tos, no_ip);
+        keep(ip, "socket.ttl", &SocketOptions::ttl, no_ip);
+        keep(!socket_.mptcp, "socket.ttl", &SocketOptions::ttl,
+             "cannot be had with mptcp: the kernel does not let such a socket have one");
+        keep(any(Transport::tcp) || any(Transport::udp), "socket.transparent", &SocketOptions::transparent,
+             "does not apply: superd opens no socket on an IP address for the service");
         keep(ip, "socket.reuse_port", &SocketOptions::reuse_port, no_ip);
         keep(!any(Transport::vsock), "socket.reuse_port", &SocketOptions::reuse_port,
              "does not apply: vsock ports cannot be shared");
@@ -126,6 +190,8 @@ class SocketResolver {
     // As with the handler's user, no service could have these, so a default is an error like a service's own value.
     void check_privileges() {
         if (socket_.mark) reject_here("socket.mark", "socket.mark: only root may set one");
+        if (socket_.transparent)
+            reject_here("socket.transparent", "socket.transparent: only root may listen on others' addresses");
         if (socket_.priority > highest_free_priority) {
             reject_here("socket.priority", fmt::format("socket.priority {}: only root may set more than {}",
                                                        *socket_.priority, highest_free_priority));

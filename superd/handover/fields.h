@@ -37,7 +37,7 @@ SUPERD_ENUM(TlsVersion, TlsVersion::tls_1_3)
 SUPERD_FIELDS(Listen, transport, host, port, cid, path, name)
 SUPERD_FIELDS(SocketOptions, backlog, reuse_port, v6only, freebind, bind_to_device, keepalive, keepalive_time,
               keepalive_interval, keepalive_probes, nodelay, defer_accept, receive_buffer, send_buffer, priority, tos,
-              mark, mode, user, group)
+              mark, fast_open, mptcp, congestion, ttl, transparent, broadcast, multicast, mode, user, group)
 SUPERD_FIELDS(Rate, interval, burst)
 SUPERD_FIELDS(Limits, instances, per_source, rate, per_source_rate, source_prefix_ipv4, source_prefix_ipv6, max_load,
               on_excess, reject_text, wait_timeout)

@@ -179,6 +179,7 @@ Result<void> attach(int fd, const Program& program) {
 Result<void> detach(int fd) {
     const int unused = 0;
     if (setsockopt(fd, SOL_SOCKET, SO_DETACH_FILTER, &unused, sizeof unused) == 0 || errno == ENOENT) return {};
+    if (errno == EOPNOTSUPP) return {};  // Multipath TCP: there can be none
     return fail_errno("detach the socket filter", errno);
 }
 

@@ -154,7 +154,7 @@ void Listener::mend_device(Health& health) {
             if (auto address = sys::Address::of_socket(fd()); address.family() != AF_UNSPEC) address_ = address;
         }
     }
-    const auto joined = join();
+    const auto joined = join(options().multicast);
     if (!joined)
         health.leave(joined.error());
     else if (*joined)

@@ -20,6 +20,9 @@
 #ifndef IPV6_FREEBIND
 #define IPV6_FREEBIND 78
 #endif
+#ifndef IPPROTO_MPTCP
+#define IPPROTO_MPTCP 262
+#endif
 
 namespace superd::net {
 namespace {
@@ -103,7 +106,11 @@ Result<void> apply(int fd, int family, SocketType type, const SocketOptions& o, 
         if (o.nodelay || before.nodelay) socket.set("nodelay", IPPROTO_TCP, TCP_NODELAY, o.nodelay);
         if (o.defer_accept || before.defer_accept)
             socket.set("defer_accept", IPPROTO_TCP, TCP_DEFER_ACCEPT, o.defer_accept ? seconds(*o.defer_accept) : 0);
+        if (o.fast_open || before.fast_open)
+            socket.set("fast_open", IPPROTO_TCP, TCP_FASTOPEN, o.fast_open.value_or(0));
+        if (!o.congestion.empty()) socket.set("congestion", IPPROTO_TCP, TCP_CONGESTION, o.congestion);
     }
+    if (o.broadcast || before.broadcast) socket.set("broadcast", SOL_SOCKET, SO_BROADCAST, o.broadcast);
     if (o.receive_buffer) socket.set_buffer("receive_buffer", SO_RCVBUFFORCE, SO_RCVBUF, *o.receive_buffer);
     if (o.send_buffer) socket.set_buffer("send_buffer", SO_SNDBUFFORCE, SO_SNDBUF, *o.send_buffer);
     if (o.priority || before.priority) socket.set("priority", SOL_SOCKET, SO_PRIORITY, o.priority.value_or(0));
@@ -111,6 +118,11 @@ Result<void> apply(int fd, int family, SocketType type, const SocketOptions& o, 
     if (o.tos || before.tos) {
         if (family == AF_INET || family == AF_INET6) socket.set("tos", IPPROTO_IP, IP_TOS, o.tos.value_or(0));
         if (family == AF_INET6) socket.set("tos", IPPROTO_IPV6, IPV6_TCLASS, o.tos.value_or(0));
+    }
+    if (o.ttl || before.ttl) {
+        constexpr int by_system = -1;
+        if (family == AF_INET || family == AF_INET6) socket.set("ttl", IPPROTO_IP, IP_TTL, o.ttl.value_or(by_system));
+        if (family == AF_INET6) socket.set("ttl", IPPROTO_IPV6, IPV6_UNICAST_HOPS, o.ttl.value_or(by_system));
     }
     return socket.done();
 }
@@ -124,8 +136,10 @@ Result<void> apply_before_bind(int fd, const sys::Address& address, const conf::
         // Unless the definition says otherwise, only "*" is dual stack, whatever bindv6only says.
         socket.set("v6only", IPPROTO_IPV6, IPV6_V6ONLY, o.v6only.value_or(where.host != "*"));
         if (o.freebind) socket.set("freebind", IPPROTO_IPV6, IPV6_FREEBIND, 1);
-    } else if (o.freebind && address.family() == AF_INET) {
-        socket.set("freebind", IPPROTO_IP, IP_FREEBIND, 1);
+        if (o.transparent) socket.set("transparent", IPPROTO_IPV6, IPV6_TRANSPARENT, 1);
+    } else if (address.family() == AF_INET) {
+        if (o.freebind) socket.set("freebind", IPPROTO_IP, IP_FREEBIND, 1);
+        if (o.transparent) socket.set("transparent", IPPROTO_IP, IP_TRANSPARENT, 1);
     }
     if (!o.bind_to_device.empty()) socket.set("bind_to_device", SOL_SOCKET, SO_BINDTODEVICE, o.bind_to_device);
     return socket.done();
@@ -173,7 +187,8 @@ Result<Listener> Listener::make(const conf::Listen& where, const conf::SocketOpt
     if (!address) return std::unexpected(address.error());
     const SocketType type = *where.socket_type();
     const int kind = kernel_type(type);
-    sys::Fd fd(socket(address->family(), kind | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+    const int protocol = options.mptcp && where.transport == Transport::tcp ? IPPROTO_MPTCP : 0;
+    sys::Fd fd(socket(address->family(), kind | SOCK_CLOEXEC | SOCK_NONBLOCK, protocol));
     if (!fd) return fail_errno(fmt::format("socket for {}", where.uri()), errno);
     fd = std::move(fd).lifted();
     if (address->family() == AF_UNIX) sys::let_rights_in(fd.get(), false);  // before anyone can connect
@@ -203,7 +218,7 @@ Result<Listener> Listener::make(const conf::Listen& where, const conf::SocketOpt
         return fail_errno(fmt::format("address of {}", where.uri()), ENOBUFS);
     if (type == SocketType::datagram) {
         ask_for_destination(listener.fd(), address->family());
-        if (auto joined = listener.join(); !joined) return std::unexpected(joined.error());
+        if (auto joined = listener.join(options.multicast); !joined) return std::unexpected(joined.error());
     } else if (listen(listener.fd(), options.backlog) != 0) {
         return fail_errno(fmt::format("listen {}", address->text()), errno);
     }
@@ -241,6 +256,11 @@ Result<Listener> Listener::adopt(sys::PassedSocket& socket, const conf::Listen& 
     listener.passed_name_ = socket.name;
     listener.set_blocking(false);
     listener.inherited_ = true;
+    if (type == SocketType::datagram && !options.multicast.empty())
+        if (auto joined = listener.join(options.multicast); !joined) {
+            socket = std::move(listener).release();
+            return std::unexpected(joined.error());
+        }
     return listener;
 }
 
@@ -266,6 +286,8 @@ std::string Listener::uri() const {
 bool Listener::can_become(const conf::SocketOptions& next) const {
     return inherited_ || (next.reuse_port == options().reuse_port && next.v6only == options().v6only &&
                           next.freebind == options().freebind && next.bind_to_device == options().bind_to_device &&
+                          next.transparent == options().transparent && next.mptcp == options().mptcp &&
+                          (next.congestion == options().congestion || !next.congestion.empty()) &&
                           !is_taken_back(options().keepalive_time, next.keepalive_time) &&
                           !is_taken_back(options().keepalive_interval, next.keepalive_interval) &&
                           !is_taken_back(options().keepalive_probes, next.keepalive_probes) &&
@@ -283,6 +305,10 @@ Result<void> Listener::become(const conf::SocketOptions& next) {
     if (next == options()) return {};
     const std::string before = given_ ? read_settings(fd()) : std::string();
     auto result = apply(fd(), address_.family(), type_, next, options());
+    if (next.multicast != options().multicast) {
+        leave(options().multicast, next.multicast);
+        if (auto joined = join(next.multicast); !joined && result) result = std::unexpected(joined.error());
+    }
     if (given_) settings_ = merge_settings(settings_, before, read_settings(fd()));
     if (type_ != SocketType::datagram && !inherited_ && next.backlog != options().backlog)
         listen(fd(), next.backlog);  // on a listening socket, listen(2) changes only the backlog

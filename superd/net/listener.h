@@ -8,6 +8,7 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "base/error.h"
 #include "conf/service.h"
@@ -88,6 +89,7 @@ class Listener {
     void hand_on_to(Listener* next);
     /// The interface that its definition names, or "".
     std::string device() const;
+    /// Is it bound to the address of a group, or a member of others?
     bool is_multicast() const;
     /// The file that it is bound to, or "".
     const std::string& path() const { return path_; }
@@ -120,8 +122,12 @@ class Listener {
     void mend_filter(Health& health);
     void mend_device(Health& health);
     bool is_bound_to_device() const;
-    /// Joins the multicast group that it is bound to. False: it is already a member, or there is no group.
-    Result<bool> join() const;
+    /// The group that it is bound to, or "".
+    std::string own_group() const;
+    /// Joins that group and these. False: it is already a member of all, or there is none.
+    Result<bool> join(const std::vector<std::string>& groups) const;
+    /// Leaves those of `groups` that are not in `but`.
+    void leave(const std::vector<std::string>& groups, const std::vector<std::string>& but) const;
     bool own_path(const std::string& path);
     /// Does its path still lead to it?
     bool has_path() const;

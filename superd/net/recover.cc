@@ -15,6 +15,9 @@
 #ifndef IPV6_FREEBIND
 #define IPV6_FREEBIND 78
 #endif
+#ifndef IPPROTO_MPTCP
+#define IPPROTO_MPTCP 262
+#endif
 
 namespace superd::net {
 namespace {
@@ -41,6 +44,8 @@ conf::SocketOptions with_fixed_options_of(int fd, const conf::Listen& where, con
     const bool v6only = family == AF_INET6 && number(IPPROTO_IPV6, IPV6_V6ONLY) != 0;
     if (family == AF_INET6 && v6only != options.v6only.value_or(where.host != "*")) options.v6only = v6only;
     if (family == AF_INET) options.freebind = number(IPPROTO_IP, IP_FREEBIND) != 0;
+    if (family != AF_UNIX) options.transparent = number(IPPROTO_IP, IP_TRANSPARENT) != 0;
+    options.mptcp = number(SOL_SOCKET, SO_PROTOCOL) == IPPROTO_MPTCP;
     char device[IFNAMSIZ] = "";
     socklen_t size = sizeof device;
     if (getsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, device, &size) == 0)

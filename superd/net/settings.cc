@@ -97,6 +97,8 @@ constexpr Option kOptions[] = {
     {IPPROTO_UDP, UDP_ENCAP, "UDP_ENCAP"},
     {IPPROTO_UDP, UDP_SEGMENT, "UDP_SEGMENT"},
     {IPPROTO_UDP, UDP_GRO, "UDP_GRO"},
+    // The order is that of a state that is handed over: what is new comes last.
+    {IPPROTO_IP, IP_TRANSPARENT, "IP_TRANSPARENT"},
 };
 
 constexpr std::size_t kLongest = 16;  ///< of a value: timeval, and the name of a congestion control

@@ -31,6 +31,13 @@ bool is_among(std::uint8_t state, std::initializer_list<State> states) {
     return false;
 }
 
+/// The kernel tells of one path only of a connection that has several (MPTCP).
+bool has_one_path(int fd) {
+    int protocol = 0;
+    socklen_t size = sizeof protocol;
+    return getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &size) == 0 && protocol == IPPROTO_TCP;
+}
+
 bool ask(int fd, tcp_info& info) {
     socklen_t size = sizeof info;
     return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) == 0 &&
@@ -42,7 +49,7 @@ bool ask(int fd, tcp_info& info) {
 std::optional<TcpUsage> tcp_usage(int fd) {
     tcp_info info{};
     int pending = 0;  // sent or not, but not acknowledged
-    if (!ask(fd, info)) return std::nullopt;
+    if (!has_one_path(fd) || !ask(fd, info)) return std::nullopt;
     // An acknowledgement between the two questions moves bytes from one number to the other.
     for (int i = 0; i < 8; ++i) {
         const auto acked = info.tcpi_bytes_acked;

@@ -80,7 +80,7 @@ class UnitMapper {
         const Assignment* only = socket_.last("Socket", "BindIPv6Only");
         const bool ipv6_only = only != nullptr && only->value == "ipv6-only";
         const Assignment* protocol = socket_.last("Socket", "SocketProtocol");
-        if (protocol != nullptr && protocol->value != "tcp" && protocol->value != "udp")
+        if (protocol != nullptr && protocol->value != "tcp" && protocol->value != "udp" && protocol->value != "mptcp")
             return skip(fmt::format("has SocketProtocol={}, which superd does not serve", protocol->value));
         const unit::Specifiers specifiers(stem_ + ".socket");
         bool any = false;

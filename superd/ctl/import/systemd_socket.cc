@@ -18,9 +18,8 @@ using unit::Assignment;
 
 /// Read elsewhere, or irrelevant to superd whatever the value.
 bool is_settled(std::string_view key) {
-    constexpr std::array<std::string_view, 8> settled{"Accept",         "Service",      "BindIPv6Only",
-                                                      "SocketProtocol", "RemoveOnStop", "IPAddressAllow",
-                                                      "IPAddressDeny",  "Slice"};
+    constexpr std::array<std::string_view, 7> settled{"Accept",       "Service",        "BindIPv6Only", "RemoveOnStop",
+                                                      "IPAddressAllow", "IPAddressDeny", "Slice"};
     return key.starts_with("Listen") || std::ranges::find(settled, key) != settled.end();
 }
 
@@ -43,6 +42,7 @@ class SocketMapper {
         if (is_settled(one.key)) return;
         const conf::Key* key = conf::find_counterpart(conf::Elsewhere::socket_unit, one.key);
         if (key == nullptr) return lost(one, why_lost(one.key));
+        if (one.key == "SocketProtocol") return protocol(one);
         if (one.key.starts_with("MaxConnections") && !accepted_)
             return lost(one, "without Accept=yes it means nothing");
         if (one.key == "MaxConnectionsPerSource" && one.value == "0") return;  // no limit
@@ -52,6 +52,11 @@ class SocketMapper {
   private:
     void lost(const Assignment& one, std::string_view why) {
         import_.note(one.at, out_.name, Fate::lost, fmt::format("{}={}: {}", one.key, one.value, why));
+    }
+
+    /// Others than those that listen names anyway are skipped before.
+    void protocol(const Assignment& one) {
+        if (one.value == "mptcp") out_.set("socket.mptcp", true, one.at);
     }
 
     void file_descriptor_name(const Assignment& one) {

@@ -86,6 +86,65 @@ TEST_CASE("v6only needs IPv6, and a port on vsock is never shared") {
           "5:14: socket.reuse_port does not apply: vsock ports cannot be shared\n");
 }
 
+TEST_CASE("what only TCP or only UDP has needs such a socket") {
+    const std::string no_tcp = " does not apply: the service listens on no TCP socket\n";
+    CHECK(errors_on("'udp://*:1'", "congestion = \"reno\"\nfast_open = 9\nmptcp = true") ==
+          "5:14: socket.congestion" + no_tcp + "6:13: socket.fast_open" + no_tcp +
+              "7:9: socket.mptcp does not apply: superd opens no TCP socket for the service\n");
+    CHECK(errors_on("'systemd:x'", "mptcp = true").starts_with("5:9: socket.mptcp does not apply"));
+    CHECK(errors_on("'systemd:x'", "transparent = true").starts_with("5:15: socket.transparent does not apply"));
+    const std::string no_udp = " does not apply: the service listens on no UDP socket\n";
+    CHECK(errors_on("'tcp://*:1'", "broadcast = true\nmulticast = \"239.1.2.3\"") ==
+          "5:13: socket.broadcast" + no_udp + "6:13: socket.multicast" + no_udp);
+    CHECK(errors_on("'unix://@x'", "ttl = 3") ==
+          "5:7: socket.ttl does not apply: the service listens on no IP address\n");
+    CHECK(errors_on("'tcp://*:1'", "mptcp = false\nbroadcast = false\ntransparent = false").empty());
+    const SocketOptions socket =
+        socket_on("'tcp://*:1'", "congestion = \"reno\"\nttl = 9\ntransparent = true\nmptcp = false");
+    CHECK(socket.congestion == "reno");
+    CHECK(socket.ttl == 9);
+    CHECK(socket.transparent);
+    CHECK(errors_on("'tcp://*:1'", "ttl = 0\nfast_open = 0").starts_with("5:7: socket.ttl 0 is out of range"));
+}
+
+TEST_CASE("mptcp goes with neither a ttl nor a socket filter") {
+    CHECK(errors_on("'tcp://*:1'", "ttl = 9\nmptcp = true") ==
+          "5:7: socket.ttl cannot be had with mptcp: the kernel does not let such a socket have one\n");
+    const std::string why =
+        "5:9: socket.mptcp cannot be had with [access] under handoff = \"listen\" or on_deny = \"drop\": there a "
+        "socket "
+        "filter enforces it, which Multipath TCP does not have\n";
+    CHECK(errors_on("'tcp://*:1'", "mptcp = true\n[access]\ndeny = \"10.0.0.0/8\"\non_deny = \"drop\"") == why);
+    CHECK(errors_on("'tcp://*:1'", "mptcp = true\n[access]\ndeny = \"10.0.0.0/8\"").empty());
+}
+
+TEST_CASE("a congestion control that the kernel does not have is an error of this machine") {
+    CHECK(errors_on("'tcp://*:1'", "congestion = \"no-such\"") ==
+          "5:14: socket.congestion \"no-such\": this kernel has none of that name; "
+          "net.ipv4.tcp_available_congestion_control lists those that it has\n");
+}
+
+TEST_CASE("groups are addresses of groups, with an interface if need be, and need a socket that receives from them") {
+    const SocketOptions socket =
+        socket_on("'udp://*:1'", "multicast = [\"239.1.2.3\", \"FF02:0::1%eth0\", \"239.1.2.3\", \"224.0.0.251%lo\"]");
+    CHECK(socket.multicast == std::vector<std::string>{"239.1.2.3", "ff02::1%eth0", "224.0.0.251%lo"});
+    for (const char* wrong : {"10.0.0.1", "::1", "x", "", "239.1.2.3%", "239.1.2.3%a-name-that-is-too-long"}) {
+        INFO(wrong);
+        CHECK(errors_on("'udp://*:1'", "multicast = \"" + std::string(wrong) + "\"") ==
+              "5:13: socket.multicast \"" + std::string(wrong) +
+                  "\": not the address of a group, such as \"239.1.2.3\" or \"ff02::1%eth0\"\n");
+    }
+    const std::string why =
+        ": only a socket on \"*\", or on no other address of this kind, receives what is sent to a group\n";
+    CHECK(errors_on("'udp://127.0.0.1:1'", "multicast = \"239.1.2.3\"") ==
+          "5:13: socket.multicast \"239.1.2.3\"" + why);
+    CHECK(errors_on("'udp://0.0.0.0:1'", "multicast = \"ff02::1\"") == "5:13: socket.multicast \"ff02::1\"" + why);
+    CHECK(errors_on("'udp://[::]:1'", "multicast = \"239.1.2.3\"") == "5:13: socket.multicast \"239.1.2.3\"" + why);
+    CHECK(errors_on("'udp://[::]:1'", "multicast = \"ff02::1\"").empty());
+    CHECK(errors_on("'udp://0.0.0.0:1'", "multicast = \"239.1.2.3\"").empty());
+    CHECK(errors_on("'systemd:x'", "multicast = \"239.1.2.3\"").empty());
+}
+
 TEST_CASE("owner and permissions need a path in the file system") {
     const std::string why = " does not apply: the service listens on no unix path in the file system\n";
     for (const char* listen : {"'tcp://*:1'", "'unix://@x'", "'vsock://*:1'", "'systemd:x'"}) {
@@ -161,6 +220,9 @@ TEST_CASE("options that the kernel allows only to root are errors at load time f
     const std::string own = fmt::format("group = \"{}\"\npriority = 6\n", from.gid);
     folder.define("a", on("'unix:///run/x'", own));
     CHECK(folder.errors(from).empty());
+    folder.define("t", on("'tcp://*:1'", "transparent = true"));
+    CHECK(folder.errors(from) == "conf.d/t.toml:5:15: socket.transparent: only root may listen on others' addresses\n");
+    folder.define("t", on("'tcp://*:1'", ""));
     const std::string all = "mark = 0\npriority = 7\nuser = \"daemon\"\ngroup = \"54321\"";
     folder.define("a", on("'unix:///run/x'", all));
     CHECK(folder.errors(from) ==
@@ -179,5 +241,6 @@ TEST_CASE("options that the kernel allows only to root are errors at load time f
           "superd.toml:2:8: socket.user \"daemon\": only root may give a socket's path to another user\n");
     folder.define("a", on("'tcp://*:1'", ""));
     folder.define("b", on("'tcp://*:2'", ""));
+    folder.define("t", on("'tcp://*:3'", ""));
     CHECK(folder.errors(from).empty());
 }

@@ -159,7 +159,8 @@ TEST_CASE("systemd: socket options are carried over, and those without an equiva
         "KeepAlive=yes\nKeepAliveTimeSec=2min\nKeepAliveIntervalSec=75\nKeepAliveProbes=9\nNoDelay=1\n"
         "DeferAcceptSec=5\nReusePort=true\nFreeBind=on\nBindToDevice=eth0\nReceiveBuffer=8M\nSendBuffer=1000\n"
         "IPTOS=low-delay\nMark=7\nPriority=3\nSocketMode=0660\nSocketUser=u\nSocketGroup=g\nBacklog=4294967295\n"
-        "Transparent=yes\nTriggerLimitBurst=20\nFileDescriptorName=x\nKeepAlive=maybe\n",
+        "Transparent=yes\nIPTTL=9\nTCPCongestion=reno\nSocketProtocol=mptcp\nBroadcast=no\nPassPacketInfo=yes\n"
+        "TriggerLimitBurst=20\nFileDescriptorName=x\nKeepAlive=maybe\n",
         "");
     const Imported& a = service(import, "a");
     const std::map<std::string, std::string> expected{{"keepalive_time", R"("2m")"},
@@ -178,14 +179,19 @@ TEST_CASE("systemd: socket options are carried over, and those without an equiva
                                                       {"mode", R"("0660")"},
                                                       {"user", R"("u")"},
                                                       {"group", R"("g")"},
+                                                      {"transparent", "true"},
+                                                      {"ttl", "9"},
+                                                      {"congestion", R"("reno")"},
+                                                      {"mptcp", "true"},
                                                       {"backlog", "65535"}};
     for (const auto& [key, text] : expected) {
         INFO(key);
         CHECK(value(a, "socket." + key) == text);
     }
-    CHECK(notes(import, 22, Fate::lost, "Transparent=yes") == 1);
-    CHECK(notes(import, 23, Fate::lost, "TriggerLimitBurst=20") == 1);
-    CHECK(notes(import, 25, Fate::lost, "KeepAlive=maybe") == 1);
+    CHECK(value(a, "socket.broadcast").empty());
+    CHECK(notes(import, 27, Fate::lost, "PassPacketInfo=yes") == 1);
+    CHECK(notes(import, 28, Fate::lost, "TriggerLimitBurst=20") == 1);
+    CHECK(notes(import, 30, Fate::lost, "KeepAlive=maybe") == 1);
     CHECK(import.notes.size() == 3);
 }
 
