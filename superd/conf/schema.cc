@@ -308,6 +308,15 @@ std::vector<Row> prefork() {
     };
 }
 
+std::vector<Row> datagram() {
+    return {
+        field("session", "Whether one handler serves all datagrams of a peer, or each has its own",
+              FIELD(datagram->session)),
+        field("session_idle", duration(1ms, 1000 * day), "A session in which nothing passes for this long ends",
+              FIELD(datagram->session_idle)),
+    };
+}
+
 std::vector<Row> delayed() {
     return {
         field("delay", duration(1ms, day), "A handler busy for longer no longer holds up the next client",
@@ -474,6 +483,7 @@ const std::vector<Key>& keys() {
         add("limits", limits());
         add("prefork", prefork());
         add("delayed", delayed());
+        add("datagram", datagram());
         add("access", access());
         add("penalty", penalty());
         add("proxy_protocol", proxy_protocol());

@@ -55,6 +55,7 @@ void Service::settle() {
     penalty.settle();
     proxy_protocol.settle();
     tls.settle();
+    datagram.settle();
     sandbox.settle();
     resources.settle();
 }

@@ -16,6 +16,7 @@
 #include "base/boxed.h"
 #include "base/names.h"
 #include "base/time.h"
+#include "conf/datagrams.h"
 #include "conf/penalty.h"
 #include "conf/proxy_protocol.h"
 #include "conf/resources.h"
@@ -196,6 +197,7 @@ struct Service {
     Boxed<Penalty> penalty;
     Boxed<ProxyProtocol> proxy_protocol;
     Boxed<Tls> tls;
+    Boxed<Datagrams> datagram;
     Boxed<Sandbox> sandbox;
     Boxed<Resources> resources;
     Duration delay = std::chrono::milliseconds(250);
@@ -206,6 +208,8 @@ struct Service {
 
     /// Gives back the memory of what is as it is by default.
     void settle();
+    /// Does one handler serve all datagrams of a peer?
+    bool has_sessions() const { return datagram->session == Session::peer; }
     /// The type of all its sockets; nullopt if all of them are inherited.
     std::optional<SocketType> socket_type() const;
 };

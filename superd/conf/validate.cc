@@ -132,6 +132,21 @@ void fit_warm(Draft& draft, const Context& context, Diagnostics& errors) {
     service.prefork->warm = Warm::off;
 }
 
+/// One handler for each datagram, or for each peer: only where superd receives the datagrams itself.
+void fit_sessions(Draft& draft, const Context& context, Diagnostics& errors) {
+    Service& service = draft.service;
+    if (draft.is_broken("model") || draft.is_broken("listen") || draft.is_broken("datagram.session")) return;
+    if (service.has_sessions() && (service.model != Model::fork ||
+                                   service.socket_type().value_or(SocketType::datagram) != SocketType::datagram)) {
+        reject_own(draft, context, {"datagram.session"}, "needs model = \"fork\" and datagram sockets", errors);
+        service.datagram->session = Session::none;
+    } else if (!service.has_sessions()) {
+        reject_own(draft, context, {"datagram.session_idle"}, "has no effect without datagram.session = \"peer\"",
+                   errors);
+        service.datagram->session_idle = Datagrams().session_idle;
+    }
+}
+
 void resolve_prefork(Draft& draft, const Context& context, Diagnostics& errors) {
     fit_warm(draft, context, errors);
     fit_pool_to_handoff(draft, context, errors);
@@ -182,6 +197,7 @@ void validate(Draft& draft, const Context& context, Diagnostics& errors) {
     resolve_listen(draft, context, errors);
     resolve_handoff(draft, errors);
     resolve_prefork(draft, context, errors);
+    fit_sessions(draft, context, errors);
     resolve_socket(draft, context, errors);
     resolve_proxy_protocol(draft, context, errors);
     resolve_limits(draft, context, errors);

@@ -88,6 +88,37 @@ void warm_families(Text& text, const std::vector<core::ServiceReport>& all) {
     });
 }
 
+/// Of services whose datagrams belong to sessions.
+void session_families(Text& text, const std::vector<core::ServiceReport>& all) {
+    const auto each = [&](auto&& sample) {
+        for (const auto& service : all)
+            if (service.sessions) sample(fmt::format("service=\"{}\"", service.name), *service.sessions);
+    };
+    text.family("superd_sessions", "gauge", "Peers whose datagrams go to a handler of theirs, or will.");
+    each([&](const auto& label, const auto& sessions) {
+        text.sample(label + ",state=\"open\"", sessions.open);
+        text.sample(label + ",state=\"waiting\"", sessions.waiting);
+    });
+    text.family("superd_session_datagrams_queued", "gauge", "Datagrams that their handlers have no room for yet.");
+    each([&](const auto& label, const auto& sessions) { text.sample(label, sessions.queued); });
+    text.family("superd_sessions_begun", "counter", "Sessions that were let in.");
+    each([&](const auto& label, const auto& sessions) { text.sample(label, sessions.counts.begun); });
+    text.family("superd_sessions_ended", "counter", "Sessions that superd ended, by reason.");
+    each([&](const auto& label, const auto& sessions) {
+        text.sample(label + ",reason=\"idle\"", sessions.counts.idle);
+        text.sample(label + ",reason=\"gave_way\"", sessions.counts.gave_way);
+    });
+    text.family("superd_datagrams_dropped", "counter", "Datagrams that no handler has had, by reason.");
+    each([&](const auto& label, const auto& sessions) {
+        const core::SessionCounts& counts = sessions.counts;
+        for (const auto& [reason, count] :
+             {std::pair{"empty", counts.empty}, std::pair{"nameless", counts.nameless},
+              std::pair{"overflow", counts.overflow}, std::pair{"unread", counts.unread},
+              std::pair{"too_long", counts.too_long}})
+            text.sample(fmt::format("{},reason=\"{}\"", label, reason), count);
+    });
+}
+
 /// Of services with a control group; what no controller counts is left out.
 void cgroup_families(Text& text, const std::vector<core::ServiceReport>& all) {
     const auto tell = [&](auto value) {
@@ -272,6 +303,7 @@ std::string metrics_text(const core::Operations& superd, MetricsFormat format) {
     services.tell_states();
     services.tell_counts();
     warm_families(text, all);
+    session_families(text, all);
     cgroup_families(text, all);
     usage_families(text, all);
     services.tell_reasons();

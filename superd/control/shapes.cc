@@ -55,6 +55,22 @@ Json to_json(const core::WarmReport& warm) {
             {"renewals", by_name<core::WarmRenewal>(warm.counts.renewals)}};
 }
 
+Json to_json(const core::SessionReport& sessions) {
+    const core::SessionCounts& counts = sessions.counts;
+    return {{"open", sessions.open},
+            {"waiting", sessions.waiting},
+            {"queued", sessions.queued},
+            {"begun", counts.begun},
+            {"gave_way", counts.gave_way},
+            {"idle", counts.idle},
+            {"dropped",
+             {{"empty", counts.empty},
+              {"nameless", counts.nameless},
+              {"overflow", counts.overflow},
+              {"unread", counts.unread},
+              {"too_long", counts.too_long}}}};
+}
+
 Json to_json(const core::CgroupReport& group) {
     const auto number = [](const std::optional<std::uint64_t>& value) { return value ? Json(*value) : Json(); };
     return {{"present", group.present},
@@ -130,6 +146,7 @@ Json to_json(const core::ServiceReport& report) {
             {"penalties", by_name<admit::Offence>(report.offences)},
             {"usage", report.tells_usage ? to_json(stats.usage) : Json()},
             {"warm", report.warm ? to_json(*report.warm) : Json()},
+            {"sessions", report.sessions ? to_json(*report.sessions) : Json()},
             {"cgroup", report.cgroup ? to_json(*report.cgroup) : Json()},
             {"exits",
              {{"ok", stats.exits.ok},

@@ -11,6 +11,7 @@
 #include "base/counted.h"
 #include "core/child_record.h"
 #include "core/datagram_relay.h"
+#include "core/session.h"
 #include "model/client.h"
 #include "proc/spawner.h"
 #include "proc/warm_process.h"
@@ -33,6 +34,7 @@ struct Child : ChildRecord {
     std::unique_ptr<proc::WarmProcess> warm;  ///< parked: a handler that waits for the connection alone
     sys::Source pair_source;                  ///< of either
     std::unique_ptr<DatagramRelay> relay;
+    std::unique_ptr<Session> session;  ///< handler: of the peer that it serves
     std::optional<proc::SpawnFailure> exec_failure;
     std::optional<Known> known;  ///< of its client, which was introduced
     bool moving = false;         ///< parked: it is not in its leaf yet, and the model does not know of it

@@ -3,10 +3,9 @@
 // The way of one datagram through one handler (model fork): a file that holds it, and a socket whose messages go back
 // to its sender, each as one datagram.
 
+#include "core/answers.h"
 #include "core/engine.h"
-#include "core/replies.h"
 #include "model/host.h"
-#include "net/datagram.h"
 
 namespace superd::sys {
 class Descriptors;
@@ -33,15 +32,13 @@ class DatagramRelay {
     sys::Fd input, output;
 
   private:
-    DatagramRelay(Engine& engine, Replies& replies, const model::Client& client);
+    DatagramRelay(Engine& engine, Answers answers) : engine_(engine), answers_(std::move(answers)) {}
     Result<void> watch();
     bool pass_on();
 
     Engine& engine_;
-    Replies& replies_;
-    sys::Address peer_, local_;
-    std::optional<net::Sender> as_;
-    sys::GuardedFd socket_, answers_;
+    Answers answers_;
+    sys::GuardedFd ours_;
     sys::Source source_;
 };
 

@@ -69,6 +69,18 @@ class Onlooker final : public intake::Host {
 
 }  // namespace
 
+intake::Explanation::Step Service::session_step() const {
+    const std::size_t singles = peers_ ? peers_->sessions.singles() : 0;
+    const std::size_t size = peers_ ? peers_->sessions.size() : 0;
+    const auto limit = static_cast<std::size_t>(current_->definition().limits->instances);
+    std::string text = fmt::format("{} of {} peers have one; they go on, whatever is said here", size, limit);
+    if (size < limit) return {"session", Outcome::served, std::move(text)};
+    const bool gives_way = size == limit && singles > 0;
+    text += gives_way ? fmt::format("; the oldest of the {} that have sent one datagram only gives way", singles)
+                      : "; none gives way";
+    return {"session", gives_way ? Outcome::waits : Outcome::refused, std::move(text)};
+}
+
 intake::Explanation Service::explain(const Who& client, const std::optional<Who>& via) const {
     intake::Explanation out;
     const Standing at = standing();
@@ -118,6 +130,7 @@ intake::Explanation Service::explain(const Who& client, const std::optional<Who>
         as_it_would_be.configure(*definition);
         ask(as_it_would_be);
     }
+    if (has_sessions()) out.steps.push_back(session_step());
     if (!seen && there)
         out.steps.push_back(
             {"handoff", Outcome::served, "the handlers accept clients themselves; limits on clients do not apply"});

@@ -220,6 +220,7 @@ void Generation::exited(pid_t pid, int status, const rusage& used) {
     }
     if (child.kind == Kind::owner || child.kind == Kind::worker) host_.socket_came_back(*this);
     child.charge = {};  // its place is for the child that the model starts now
+    if (child.session) host_.session_over(*child.session);
     child.moving ? model_->park_failed() : model_->exited(pid, how);
     if (lingering_ && waiting(lingering_->listener) > 0) model_->ready(lingering_->listener);
     if (no_memory) std::rethrow_exception(no_memory);
@@ -236,7 +237,7 @@ model::End Generation::conclude(pid_t pid, Child& child, int status, const rusag
     take_back(child, end);
     if (const auto well = end.started_well()) host_.start_went(*well, end.failure().has_value());
     // Once it is known whether this very end has put the service into back-off.
-    if (const auto what = child.relay ? std::nullopt : end.offence())
+    if (const auto what = child.relay || child.session ? std::nullopt : end.offence())
         if (const auto source = child.charge.source()) host_.offended(child.peer, *source, *what);
     const bool unread = child.kind == Kind::owner && left_unread(child);
     if (end.by_signal() && !end.as_told() && child.copy_of != 0) copy_ended(child.copy_of, end.number());
@@ -325,7 +326,7 @@ void Generation::report(std::vector<ProcessReport>& out, std::size_t most, bool 
         ProcessReport report;
         report.service = definition_.name;
         report.pid = pid;
-        report.kind = kKinds[static_cast<int>(child.kind)];
+        report.kind = child.session ? "session" : kKinds[static_cast<int>(child.kind)];
         if (child.peer.family() != AF_UNSPEC) report.peer = child.peer.text();
         report.age = time - child.started;
         if (child.reports.any()) report.busy = !child.reports.idle();

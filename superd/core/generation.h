@@ -164,6 +164,10 @@ class Generation final : public model::Host, public ChildOwner {
     Result<pid_t> spawn(proc::Launch& launch, std::uint64_t* leaf);
     Result<void> add_errors(proc::Launch& launch);
     Result<pid_t> try_serve(model::Client& client);
+    /// The user that answers are sent for, if not superd's own.
+    std::optional<net::Sender> sender() const;
+    Result<void> add_relay(proc::Launch& launch, Child& child, const model::Client& client, const net::Listener& from);
+    Result<void> add_session(proc::Launch& launch, Child& child, model::Client& client, const net::Listener& from);
     Result<pid_t> start_with_socket(std::size_t listener, Kind kind);
     Result<pid_t> try_park();
     /// nullptr: it has left.

@@ -21,6 +21,8 @@ namespace superd::core {
 
 class Generation;
 class ServiceCgroup;
+class Session;
+class Sessions;
 
 class GenerationHost {
   public:
@@ -37,6 +39,10 @@ class GenerationHost {
     virtual Stats& stats() = 0;
     virtual WarmCounts& warm_counts() = 0;
     virtual Replies& replies() = 0;
+    /// nullptr: datagrams do not belong to sessions.
+    virtual Sessions* sessions() { return nullptr; }
+    /// Its handler has ended, and has given its place back.
+    virtual void session_over(Session&) {}
     /// nullptr: children have no control group.
     virtual ServiceCgroup* cgroup() { return nullptr; }
     /// A descriptor for a handler's stderr.

@@ -34,6 +34,7 @@ GenerationState Generation::write_down(sys::Descriptors& descriptors) {
         out.connection = descriptors.keep(child.connection);
         if (child.warm) out.warm = child.warm->keep(descriptors);
         if (child.known) out.known = {child.known->local, child.known->variables.block(), child.known->introduction};
+        if (child.session) out.session = child.session->write_down(descriptors);
         if (child.relay) out.relay = child.relay->write_down(descriptors);
     }
     state.wake_at = wake_.when();
@@ -59,6 +60,11 @@ Result<void> Generation::take_in(const ChildState& state, sys::Descriptors& desc
         child.warm = std::make_unique<proc::WarmProcess>(proc::WarmProcess::go_on(*state.warm, descriptors));
     if (state.known)
         child.known = {state.known->local, proc::Environment::of(state.known->variables), state.known->introduction};
+    if (state.session && host_.sessions() != nullptr) {
+        auto session = Session::go_on(*host_.sessions(), state.pid, *state.session, descriptors);
+        if (!session) return std::unexpected(session.error());
+        child.session = std::move(*session);
+    }
     if (state.relay) {
         auto relay = DatagramRelay::go_on(engine_, host_.replies(), *state.relay, descriptors);
         if (!relay) return std::unexpected(relay.error());

@@ -18,6 +18,7 @@
 #include "conf/diagnostic.h"
 #include "conf/plan.h"
 #include "core/cgroup_counts.h"
+#include "core/session_counts.h"
 #include "core/stats.h"
 #include "core/warm_counts.h"
 
@@ -60,15 +61,16 @@ struct ServiceReport {
     std::size_t penalised = 0;  ///< sources that are refused for what they did here
     admit::Offences offences{};
     bool tells_usage = false;
-    std::optional<WarmReport> warm;      ///< where its handlers are to be warm
-    std::optional<CgroupReport> cgroup;  ///< where they have a control group, and there has been one
+    std::optional<WarmReport> warm;         ///< where its handlers are to be warm
+    std::optional<SessionReport> sessions;  ///< where datagrams belong to some, or did
+    std::optional<CgroupReport> cgroup;     ///< where they have a control group, and there has been one
 };
 
 /// A process of a service.
 struct ProcessReport {
     std::string service;
     pid_t pid = 0;
-    const char* kind = "";  ///< handler, owner, worker, parked, template
+    const char* kind = "";  ///< handler, session, owner, worker, parked, template
     std::string peer;       ///< empty if superd does not know it
     Duration age{};
     std::optional<bool> busy;  ///< as the worker reports it

@@ -57,6 +57,7 @@ void Service::configure(const conf::Service& definition) {
     judges_itself_ = definition.handoff == conf::Handoff::connection;
     // The load keeps clients out before there is one.
     if (traffic_ || definition.limits->max_load) traffic().configure(definition);
+    if (peers_) peers_->sessions.configure(definition);
 }
 
 ServiceCgroup& Service::make_cgroup() {
@@ -131,6 +132,7 @@ void Service::enforce(const conf::Service& definition, std::vector<Port*> ports)
     // Successors first: the pool is never empty.
     if (wish_ == Wish::open) current_->resume();
     retire_unless_open();
+    end_sessions();
     if (!former_.empty()) former_.back()->drain();
     tidy();
     reconcile();
@@ -140,6 +142,7 @@ void Service::withdraw() {
     withdrawn_ = true;
     wish_ = Wish::open;
     ports_.clear();
+    end_sessions();
     reconcile();
     tidy();
 }
@@ -154,6 +157,7 @@ void Service::stop() {
     for (Port* port : ports_) port->watch(false);
     ports_.clear();
     if (traffic_) traffic_->intake.clear();
+    if (peers_) peers_->sessions.clear();
     if (current_) former_.push_back(std::move(current_));
     for (const auto& generation : former_) generation->stop();
     if (cgroup_) cgroup_->end();
@@ -194,7 +198,8 @@ void Service::reconcile() {
     };
     const Once once(reconciling_);
     model::Model& model = current_->model();
-    const bool ready = !backing_off() && (!throttled() || on_excess_ != conf::Excess::queue) && current_->has_sandbox();
+    const bool ready = !backing_off() && (!throttled() || on_excess_ != conf::Excess::queue) &&
+                       current_->has_sandbox() && (!has_sessions() || wish_ == Wish::open);
     if (traffic_) {
         intake::Intake& intake = traffic_->intake;
         // Clients taken before go before the backlog.
@@ -205,9 +210,12 @@ void Service::reconcile() {
         }
         intake.rest();
     }
-    const bool open = wish_ == Wish::open && !withdrawn_ && !shut_ && ready && !backing_off() &&
-                      current_->takes_clients() &&
-                      (!traffic_ || (traffic_->intake.stalled() == 0 && traffic_->intake.is_open()));
+    bool open = wish_ == Wish::open && !withdrawn_ && !shut_ && ready && !backing_off() && current_->takes_clients() &&
+                (!traffic_ || (traffic_->intake.stalled() == 0 && traffic_->intake.is_open()));
+    // Peers that have a session go on, whatever keeps new ones waiting.
+    if (has_sessions())
+        open = !withdrawn_ && !shut_ && !(peers_ && peers_->scarce) &&
+               (wish_ == Wish::open || (peers_ && !peers_->sessions.empty()));
     for (std::size_t i = 0; i < ports_.size(); ++i) ports_[i]->watch(open && !ports_[i]->deaf() && model.wants(i));
 }
 
@@ -286,6 +294,7 @@ void Service::end_episode() {
 
 void Service::retry() {
     traffic_->retry.clear();
+    if (peers_) peers_->scarce = false;
     reconcile();
     tidy();
 }
@@ -335,6 +344,7 @@ void Service::offended(const sys::Address& peer, const admit::SourceKey& source,
 }
 
 std::optional<model::Client> Service::take(std::size_t listener) {
+    if (has_sessions()) return take_of_sessions(listener);
     if (backing_off()) return std::nullopt;
     intake::Intake& intake = traffic().intake;
     if (!throttled() || on_excess_ == conf::Excess::queue) return intake.take(socket(listener), listener);

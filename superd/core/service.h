@@ -11,6 +11,7 @@
 #include "core/generation_host.h"
 #include "core/port.h"
 #include "core/report.h"
+#include "core/sessions.h"
 #include "core/traffic.h"
 #include "core/warm_counts.h"
 #include "intake/gate.h"
@@ -23,7 +24,7 @@ namespace superd::core {
 
 struct ServiceState;
 
-class Service final : public intake::Host, public GenerationHost {
+class Service final : public intake::Host, public GenerationHost, public SessionHost {
   public:
     Service(Engine& engine, std::string name);
     ~Service() override;
@@ -101,13 +102,23 @@ class Service final : public intake::Host, public GenerationHost {
     }
     Result<sys::Fd> error_writer() override { return traffic().errors.writer(); }
     Replies& replies() override { return traffic().replies; }
+    Sessions* sessions() override { return &peers().sessions; }
+    void session_over(Session& session) override;
 
     Result<void> can_accept() override;
     void accepted() override { ++traffic().stats.accepted; }
     void changed() override;
-    void scarce(const Error& why) override { back_off(why); }
+    void scarce(const Error& why) override;
+    bool continues(model::Client& client) override { return peers().sessions.receive(client); }
+    bool begin_session(const model::Client& client) override;
+    void cancel_session(const model::Client& client) override { peers().sessions.cancel(client); }
     Result<void> wake_at(Instant when) override { return traffic().wake.set(when); }
     Instant now() const override { return superd::now(); }
+    Result<void> wake_sessions_at(Instant when) override { return peers().alarm.set(when); }
+    void stop_handler(pid_t pid) override;
+    void drop_waiting(const sys::Address& peer, const sys::Address& local) override {
+        traffic().intake.drop_waiting(peer, local);
+    }
     std::time_t time_of_day() const override { return std::time(nullptr); }
     double load_average() const override;
 
@@ -149,6 +160,20 @@ class Service final : public intake::Host, public GenerationHost {
     Standing standing() const;
     /// Made when it is first needed.
     Traffic& traffic();
+    /// Where one handler serves all datagrams of a peer.
+    struct Peers {
+        Peers(Engine& engine, const std::string& service, SessionHost& host, Replies& replies)
+            : sessions(engine, service, host, replies), alarm(engine.loop, [this] { sessions.woken(); }) {}
+        Sessions sessions;
+        sys::Alarm alarm;
+        bool scarce = false;  ///< no datagram can be received before the next try
+    };
+    Peers& peers();
+    bool has_sessions() const { return current_ && current_->definition().has_sessions(); }
+    intake::Explanation::Step session_step() const;
+    std::optional<model::Client> take_of_sessions(std::size_t listener);
+    /// Sessions that no definition in force continues, on no address that is still listened on, end.
+    void end_sessions();
     /// What is in force, or was last; nullptr: nothing.
     const conf::Service* definition() const;
     void configure(const conf::Service& definition);
@@ -186,6 +211,7 @@ class Service final : public intake::Host, public GenerationHost {
     Engine& engine_;
     const std::string name_;
     std::unique_ptr<Traffic> traffic_;
+    std::unique_ptr<Peers> peers_;  ///< once there has been a session
     intake::Gate gate_;
     std::vector<Port*> ports_;
     std::vector<Definition> kept_;

@@ -55,6 +55,7 @@ ServiceReport Service::report() const {
     if (current_) out.warm = current_->warm_report();
     if (out.warm && warm_counts_) out.warm->counts = *warm_counts_;
     if (cgroup_) out.cgroup = cgroup_->report();
+    if (has_sessions() || peers_) out.sessions = peers_ ? peers_->sessions.report() : SessionReport{};
     if (!traffic_) return out;
     out.held = traffic_->intake.held();
     out.stalled = traffic_->intake.stalled();

@@ -20,6 +20,7 @@ ServiceState Service::write_down(sys::Descriptors& descriptors) {
     if (traffic_) traffic_->write_down(state, descriptors);
     if (warm_counts_) state.warm_counts = *warm_counts_;
     if (cgroup_) state.cgroup = cgroup_->write_down();
+    if (peers_) state.sessions = peers_->sessions.write_down();
     if (current_) state.current = current_->write_down(descriptors);
     for (const auto& generation : former_) state.former.push_back(generation->write_down(descriptors));
     return state;
@@ -81,6 +82,8 @@ Result<void> Service::go_on(const ServiceState& state, const conf::Service* defi
     if (state.cgroup && engine_.cgroups != nullptr) make_cgroup().go_on(*state.cgroup);
     if (traffic_)
         if (auto done = traffic_->go_on(state, descriptors); !done) return done;
+    if (state.sessions)
+        if (auto done = peers().sessions.go_on(*state.sessions); !done) return done;
 
     const auto generation_of = [&](const GenerationState& from) -> Result<std::unique_ptr<Generation>> {
         const bool is_defined = defined != nullptr && *defined == from.definition;
@@ -106,6 +109,10 @@ void Service::take_up() {
     if (const conf::Service* definition = this->definition(); cgroup_) {
         if (definition != nullptr) cgroup_->configure(*definition);
         cgroup_->take_up();
+    }
+    if (peers_) {
+        if (const conf::Service* definition = this->definition()) peers_->sessions.configure(*definition);
+        peers_->sessions.take_up();
     }
     if (current_) {
         set_gates();

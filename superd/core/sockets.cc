@@ -142,6 +142,8 @@ Result<void> check_type(const conf::Service& service, const conf::Listen& where,
     auto why = conf::cannot_serve(service.model, handoff, type);
     if (!why) why = conf::cannot_take_header(service, type, socket.address().family());
     if (why) return fail(fmt::format("{}: {}", where.uri(), *why));
+    if (service.has_sessions() && type != conf::SocketType::datagram)
+        return fail(fmt::format("{}: datagram.session needs datagram sockets", where.uri()));
     return {};
 }
 

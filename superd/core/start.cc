@@ -14,6 +14,7 @@
 #include "core/client_environment.h"
 #include "core/generation.h"
 #include "core/service_cgroup.h"
+#include "core/sessions.h"
 #include "net/datagram.h"
 #include "proc/parking.h"
 
@@ -112,6 +113,12 @@ std::optional<pid_t> Generation::serve(model::Client client) {
         return std::nullopt;
     }
     const bool connection = client.kind == model::Client::Kind::connection;
+    // One that waited since before there were sessions may be of one that has begun.
+    if (!connection && definition_.has_sessions() && host_.sessions()->has_handler(client)) {
+        std::move(client.charge).undo();
+        (void)host_.sessions()->receive(client);
+        return std::nullopt;
+    }
     if (connection) allow_rights(client);
     if (launch(client)) return std::nullopt;
     const auto attempt = [&]() -> Result<pid_t> {
@@ -139,6 +146,41 @@ std::optional<pid_t> Generation::serve(model::Client client) {
     return std::nullopt;
 }
 
+std::optional<net::Sender> Generation::sender() const {
+    const auto& identity = definition_.handler.identity;
+    return identity ? std::optional(net::Sender{identity->uid, identity->gid}) : std::nullopt;
+}
+
+Result<void> Generation::add_relay(proc::Launch& launch, Child& child, const model::Client& client,
+                                   const net::Listener& from) {
+    auto relay = DatagramRelay::create(engine_, host_.replies(), client, from.fd(), sender());
+    if (!relay) return std::unexpected(relay.error());
+    child.relay = std::move(*relay);
+    launch.descriptors.push_back(std::move(child.relay->input));
+    launch.descriptors.push_back(std::move(child.relay->output));
+    launch.number = {0, 1};
+    return {};
+}
+
+Result<void> Generation::add_session(proc::Launch& launch, Child& child, model::Client& client,
+                                     const net::Listener& from) {
+    Sessions& sessions = *host_.sessions();
+    auto session = sessions.take_out(client, from.address());
+    const net::Listener* asked = &from;  // while it waited, a reload may have put the addresses into another order
+    for (std::size_t i = 0; i < listeners_; ++i)
+        if (const net::Listener* const one = socket(i); one != nullptr && one->address() == session->record().bound)
+            asked = one;
+    auto end = session->open(asked->fd(), sender());
+    if (!end) {
+        sessions.put_back(std::move(session));
+        return std::unexpected(end.error());
+    }
+    child.session = std::move(session);
+    launch.descriptors.push_back(std::move(*end));
+    launch.number = {0, 0};
+    return {};
+}
+
 Result<pid_t> Generation::try_serve(model::Client& client) {
     proc::Launch launch;
     launch.plan = &plan();
@@ -155,17 +197,14 @@ Result<pid_t> Generation::try_serve(model::Client& client) {
         net::Listener* const from = socket(client.listener);
         if (from == nullptr) {  // its address went with a reload: nowhere to answer from
             std::move(client.charge).undo();
+            if (definition_.has_sessions()) host_.sessions()->cancel(client);
             client = {};
             return fail("no socket to answer from");
         }
-        std::optional<net::Sender> as;
-        if (const auto& identity = definition_.handler.identity) as = net::Sender{identity->uid, identity->gid};
-        auto relay = DatagramRelay::create(engine_, host_.replies(), client, from->fd(), as);
-        if (!relay) return std::unexpected(relay.error());
-        child.relay = std::move(*relay);
-        launch.descriptors.push_back(std::move(child.relay->input));
-        launch.descriptors.push_back(std::move(child.relay->output));
-        launch.number = {0, 1};
+        if (auto added = definition_.has_sessions() ? add_session(launch, child, client, *from)
+                                                    : add_relay(launch, child, client, *from);
+            !added)
+            return std::unexpected(added.error());
     } else {
         child.connection = copy_for_usage(client);
         launch.descriptors.push_back(std::move(client.connection));
@@ -180,6 +219,10 @@ Result<pid_t> Generation::try_serve(model::Client& client) {
         if (!pid) client.charge = std::move(child.charge);  // with its tokens, which go back when the client waits
     }
     if (!pid && !datagram) client.connection = std::move(launch.descriptors[0]);
+    if (Session* const session = pid ? children_.at(*pid).session.get() : nullptr)
+        session->began(*pid, std::move(client.datagram));
+    else if (child.session)
+        host_.sessions()->put_back(std::move(child.session));
     if (pid) log_start(*pid, children_.at(*pid));
     return pid;
 }

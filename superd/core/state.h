@@ -19,6 +19,7 @@
 #include "core/episode.h"
 #include "core/port.h"
 #include "core/sandbox_state.h"
+#include "core/session_state.h"
 #include "core/stats.h"
 #include "core/tls_state.h"
 #include "core/warm_counts.h"
@@ -50,6 +51,7 @@ struct ChildState {
     int pair = -1;
     int connection = -1;  ///< for what goes over it: [log] usage
     std::optional<RelayState> relay;
+    std::optional<SessionState> session;
     std::optional<proc::WarmProcess::Kept> warm;
     std::optional<KnownState> known;
 };
@@ -93,6 +95,7 @@ struct ServiceState {
     std::optional<CgroupState> cgroup;
     ErrorStreamState errors;
     Episode::Memory reply_failures;
+    std::optional<SessionsState> sessions;
     intake::IntakeState intake;
     std::optional<GenerationState> current;
     std::vector<GenerationState> former;

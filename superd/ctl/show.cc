@@ -77,6 +77,19 @@ std::string warm_text(const Json& warm) {
     return out;
 }
 
+/// "12 open, 3 waiting, 40 begun; ended by superd: idle 2, gave_way 1; datagrams dropped: overflow 9; 4 queued"
+std::string sessions_text(const Json& sessions) {
+    std::string out = fmt::format("{} open, {} waiting, {} begun", count_of(sessions, "open"),
+                                  count_of(sessions, "waiting"), count_of(sessions, "begun"));
+    const std::string ended =
+        counts_of({{"idle", number_of(sessions, "idle")}, {"gave_way", number_of(sessions, "gave_way")}});
+    const std::string dropped = counts_of(object_of(sessions, "dropped"));
+    if (ended != "-") out += "; ended by superd: " + ended;
+    if (dropped != "-") out += "; datagrams dropped: " + dropped;
+    if (number_of(sessions, "queued") > 0) out += fmt::format("; {} queued", count_of(sessions, "queued"));
+    return out;
+}
+
 /// "12M of 64M (peak 31M), 5 of 20 processes, 1.2s of processor time; 3 killed for want of memory"
 std::string resources_text(const Json& group) {
     const auto has = [&](const char* name) { return group.value(name, Json()).is_number(); };
@@ -263,6 +276,8 @@ std::string show_service(const Json& answer, const Terminal& terminal) {
     line("clients",
          fmt::format("{} accepted, {} held, {} waiting for a handler, {} not known yet", count_of(service, "accepted"),
                      count_of(service, "held"), count_of(service, "stalled"), count_of(service, "pending")));
+    if (const Json& sessions = object_of(service, "sessions"); !sessions.empty())
+        line("sessions", sessions_text(sessions));
     line("refused", counts_of(object_of(service, "refused")));
     const std::string penalties = counts_of(object_of(service, "penalties"));
     if (penalties != "-")

@@ -25,6 +25,7 @@ SUPERD_ENUM(LogConnections, LogConnections::all)
 SUPERD_ENUM(Warm, Warm::clone)
 SUPERD_ENUM(Excess, Excess::reject)
 SUPERD_ENUM(Denial, Denial::drop)
+SUPERD_ENUM(Session, Session::peer)
 SUPERD_ENUM(Preset, Preset::strict)
 SUPERD_ENUM(ProtectSystem, ProtectSystem::strict)
 SUPERD_ENUM(ProtectHome, ProtectHome::tmpfs)
@@ -50,6 +51,7 @@ SUPERD_FIELDS(PemFile, path, stamp)
 SUPERD_FIELDS(TlsName, names, certificate, key)
 SUPERD_FIELDS(Tls, on, certificate, key, names, client_ca, client_crl, client_certificate, min_version, ciphers, alpn,
               handshake_timeout, identity)
+SUPERD_FIELDS(Datagrams, session, session_idle)
 SUPERD_FIELDS(NumberSet, all_but, listed)
 SUPERD_FIELDS(SandboxPath, path, may_be_absent)
 SUPERD_FIELDS(LeftOut, key, why)
@@ -64,7 +66,7 @@ SUPERD_FIELDS(ResourceLimit, resource, soft, hard)
 SUPERD_FIELDS(Handler, path, argv, environment, identity, working_directory, root_directory, umask, nice, error_output,
               rlimits)
 SUPERD_FIELDS(Service, name, description, enabled, listen, model, handoff, handler, stop_signal, stop_timeout,
-              max_lifetime, socket, limits, access, prefork, penalty, proxy_protocol, tls, sandbox, resources, delay,
+              max_lifetime, socket, limits, access, prefork, penalty, proxy_protocol, tls, datagram, sandbox, resources, delay,
               log_connections, log_usage, stderr_rate)
 SUPERD_FIELDS(Control, readers)
 SUPERD_FIELDS(Catalog, services, control)
@@ -118,24 +120,29 @@ SUPERD_FIELDS(Usage, user, system, memory, in, out, retransmits)
 SUPERD_FIELDS(Exits, ok, failed, stopped, killed)
 SUPERD_FIELDS(Stats, accepted, started, failures, spawn_failures, replies, reply_failures, stderr_dropped,
               sockets_mended, exits, usage, handler_time, accept_to_exec)
+SUPERD_FIELDS(SessionCounts, begun, gave_way, idle, empty, nameless, overflow, unread, too_long)
+SUPERD_FIELDS(SessionRecord, peer, local, bound, idle, patience, begun, last, received, given, listed, ending, over,
+              due, queue)
+SUPERD_FIELDS(SessionState, record, ours, theirs, socket, as)
 SUPERD_FIELDS(RelayState, answers, socket, peer, local, as)
 SUPERD_FIELDS(GivenSockets, where, type, inodes)
 SUPERD_ENUM(ChildRecord::Kind, ChildRecord::Kind::parked)
 SUPERD_FIELDS(ChildRecord, kind, serial, started, peer, stopping, sent, reports, mute, retired, signalled, listener,
               given, first, copy_of, leaf)
 SUPERD_FIELDS(KnownState, local, variables, introduction)
-SUPERD_FIELDS(ChildState, pid, record, place, pair, connection, relay, warm, known)
+SUPERD_FIELDS(ChildState, pid, record, place, pair, connection, relay, session, warm, known)
 SUPERD_FIELDS(HoldState, pid, channel, dying)
 SUPERD_FIELDS(LauncherState, pid, channel, version)
 SUPERD_FIELDS(TlsState, id, pid, channel, drained, given, waiting)
 SUPERD_FIELDS(GenerationState, definition, listeners, drained, unread, serial, children, lifetimes, kills, retired,
               wake_at, model, warm, hold, launcher, tls)
 SUPERD_FIELDS(Episode::Memory, count, begun, last)
+SUPERD_FIELDS(SessionsState, counts, dropped, waiting)
 SUPERD_FIELDS(CgroupState, seen, counts, excused, ending, kill_at, kills, refusals, slow)
 SUPERD_FIELDS(ErrorStreamState, read, write, partial, full_at, dropped)
 SUPERD_FIELDS(ServiceState, name, withdrawn, shut, backing_off, in_episode, untouched, wish, bad_starts, cannot_start,
               cannot_start_at, episode_tries, last_scarce, throttled_until, retry_at, backoff, throttle, stats,
-              warm_counts, cgroup, errors, reply_failures, intake, current, former)
+              warm_counts, cgroup, errors, reply_failures, sessions, intake, current, former)
 SUPERD_FIELDS(Port::Waiting, next, backoff)
 SUPERD_FIELDS(Port::Condition, trouble, told, deaf, renewable, renewals, renewed_at, renew_at)
 SUPERD_FIELDS(PortState, key, where, socket, waiting, condition, owner, index)

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/time.h"
 #include "intake/stage.h"
+#include "model/host.h"
 
 namespace superd::intake {
 
@@ -37,6 +38,14 @@ class Host {
     virtual std::time_t time_of_day() const = 0;
     /// Of the last minute; 0 if the kernel does not tell.
     virtual double load_average() const = 0;
+
+    // Where one handler serves all datagrams of a peer, the first is the client that is judged.
+    /// True: the datagram is of a session, or of nobody, and has been taken care of.
+    virtual bool continues(model::Client&) { return false; }
+    /// Makes a place for the session of a new peer. False: there is none.
+    virtual bool begin_session(const model::Client&) { return false; }
+    /// Such a client is not served after all.
+    virtual void cancel_session(const model::Client&) {}
 };
 
 }  // namespace superd::intake

@@ -65,6 +65,7 @@ void Intake::configure(const conf::Service& definition) {
     penalty_ = definition.penalty;
     header_.configure(definition.proxy_protocol);
     logged_ = definition.log_connections != conf::LogConnections::none;
+    sessions_ = definition.has_sessions();
     look_at_held_ = true;
     rate_tripped_ = false;
 }
@@ -96,6 +97,7 @@ bool Intake::is_open() const {
 bool Intake::advance() {
     entrance_.look_again();
     if (closed()) return false;
+    if (sessions_) return first_is_let_in();
     if (stalled() > 0) return true;
     if (!look_at_held_) return false;
     while (auto client = held_.next(admission_, host_.now())) {
@@ -192,6 +194,10 @@ std::optional<model::Client> Intake::take(const net::Listener* socket, std::size
 
 void Intake::arrive(model::Client client) {
     if (!judge(client)) return;
+    if (sessions_) {
+        if (!host_.begin_session(client)) return let_go(std::move(client), admit::Refusal::instances, false);
+        return stalled_.push_back(std::move(client));
+    }
     const auto full = overload();
     if (full && !queues()) return let_go(std::move(client), *full, false);
     stalled_.push_back(std::move(client));
@@ -229,6 +235,10 @@ void Intake::take_all(const net::Listener& socket, std::size_t listener) {
     for (int left = most; left > 0; --left) {
         auto client = fetch(socket, listener);
         if (!client) return;
+        if (sessions_) {
+            if (!host_.continues(*client)) arrive(std::move(*client));
+            continue;
+        }
         // Even if full: this is their last chance.
         if (has_entrance() && !datagrams)
             come(std::move(*client), true);

@@ -48,6 +48,12 @@ class Intake final : EntranceHost {
     bool advance();
     /// The next client with its place charged. `socket` may be nullptr: then only clients in line.
     std::optional<model::Client> take(const net::Listener* socket, std::size_t listener);
+    /// The same where datagrams belong to sessions: these are received whatever limits say. `may_start`: now.
+    std::optional<model::Client> take_of_sessions(const net::Listener* socket, std::size_t listener, bool may_start);
+    /// The client is known: it joins the line, is held, or is let go.
+    void arrive(model::Client client);
+    /// The first datagram of this peer need not be served any more.
+    void drop_waiting(const sys::Address& peer, const sys::Address& local);
     /// Any client that is here already, including held ones, despite limits: the last chance to serve it.
     std::optional<model::Client> take_here();
     /// Takes all clients that wait on a socket that is about to be closed; of a flood, as many as its queue holds.
@@ -122,6 +128,8 @@ class Intake final : EntranceHost {
     /// The client is known: it joins the line, is held, or is let go.
     void arrive(model::Client client);
     model::Client leave_line();
+    /// Is there a first one in line that is still let in? Those that are not go.
+    bool first_is_let_in();
     /// Why this client is not served now, if so.
     struct Judgement {
         admit::Refusal why;
@@ -172,6 +180,7 @@ class Intake final : EntranceHost {
     admit::Everywhere& everywhere_;
     admit::Offences offences_{};
     bool logged_ = true;
+    bool sessions_ = false;
     RefusalLog refusals_;
     Farewell farewell_;
     Held held_;

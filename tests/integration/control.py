@@ -26,7 +26,7 @@ SERVICE = {
     "reply_failures": int, "stderr_dropped": int, "sockets_mended": int, "refused": {name: int for name in REFUSALS},
     "penalised": int, "penalties": {"failed": int, "crashed": int, "refused": int, "touched": int},
     "usage": (dict, type(None)), "warm": (dict, type(None)),
-    "cgroup": (dict, type(None)),
+    "sessions": (dict, type(None)), "cgroup": (dict, type(None)),
     "exits": {"ok": int, "failed": int, "stopped": int, "killed": int},
     "handler_seconds": TIMES, "accept_to_exec_seconds": TIMES}
 PROCESS = {"service": str, "pid": int, "kind": str, "peer": str, "age_seconds": NUMBER, "busy": (bool, type(None)),

@@ -154,3 +154,22 @@ TEST_CASE("there are at least as many workers as listening sockets") {
     folder.define("a", pool("udp", ""));
     CHECK(folder.errors() == "conf.d/a.toml:1:10: " + few);
 }
+
+TEST_CASE("sessions need datagram sockets and model fork") {
+    const auto errors = [](const std::string& listen, const std::string& model, const std::string& keys) {
+        return errors_in("listen = \"" + listen + "\"\nmodel = \"" + model + "\"\nexec = [\"handler\"]\n[datagram]\n" +
+                         keys);
+    };
+    const std::string session = "session = \"peer\"\n", idle = "session_idle = \"5s\"\n";
+    CHECK(errors("udp://*:1", "fork", session + idle).empty());
+    CHECK(errors("unix-dgram://@x", "fork", session).empty());
+    CHECK(errors("systemd:x", "fork", session).empty());
+    CHECK(errors("udp://*:1", "fork", "session = \"none\"").empty());
+    const std::string why = "5:11: datagram.session needs model = \"fork\" and datagram sockets\n";
+    CHECK(errors("udp://*:1", "iterative", session) == why);
+    CHECK(errors("udp://*:1", "prefork", session) == why);
+    CHECK(errors("tcp://*:1", "fork", session) == why);
+    CHECK(errors("udp://*:1", "fork", idle) ==
+          "5:16: datagram.session_idle has no effect without datagram.session = \"peer\"\n");
+    CHECK(errors("udp://*:1", "fork", "session = \"source\"").starts_with("5:11: datagram.session \"source\" is not"));
+}

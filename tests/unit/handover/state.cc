@@ -85,6 +85,11 @@ State example() {
     child.record.peer = *sys::Address::inet("192.0.2.1", 99);
     child.place.emplace();
     child.relay.emplace().as.emplace(1, 2);
+    child.session.emplace().as.emplace(3, 4);
+    child.session->record.queue = {"a\xff", ""};
+    child.session->record.due = Instant(Duration(8));
+    running.sessions.emplace().waiting.emplace_back().peer = *sys::Address::inet("192.0.2.2", 9);
+    running.sessions->counts.gave_way = 6;
     child.record.reports = {1, 2, 3};
     child.record.given = {*sys::Address::inet("::1", 80), conf::SocketType::seqpacket, {17, ~ino_t{0}}};
     state.ports.push_back(
@@ -113,6 +118,11 @@ TEST_CASE("what is read back of a state is what was written") {
     const auto& child = after->services.at(0).current->children.at(0);
     CHECK(child.record.peer == before.services[0].current->children[0].record.peer);
     CHECK(child.relay->as->second == 2);
+    CHECK(child.session->as->second == 4);
+    CHECK(child.session->record.queue == std::deque<std::string>{"a\xff", ""});
+    CHECK(child.session->record.due == Instant(Duration(8)));
+    CHECK(after->services[0].sessions->waiting.at(0).peer.port() == 9);
+    CHECK(after->services[0].sessions->counts.gave_way == 6);
     CHECK(child.record.given.inodes == before.services[0].current->children[0].record.given.inodes);
     CHECK(child.record.given.type == conf::SocketType::seqpacket);
     CHECK(after->services[0].errors.partial == before.services[0].errors.partial);
