@@ -97,11 +97,18 @@ int Datagrams::run() {
     return EXIT_SUCCESS;
 }
 
+/// One that waits for its backend is not idle.
+Duration Datagrams::patience_with(const Session& session) const {
+    const Duration idle = options_.idle_timeout.value_or(kIdle);
+    if (session.open) return idle;
+    return std::max(idle, backend_ ? options_.ready_within : options_.connect_timeout);
+}
+
 int Datagrams::patience() const {
     Instant due = Instant::max();
     const auto also = [&](Instant at) { due = std::min(due, at); };
     if (backend_) also(backend_->due().value_or(due));
-    if (!by_use_.empty()) also(by_use_.front()->stirred + options_.idle_timeout.value_or(kIdle));
+    if (!by_use_.empty()) also(by_use_.front()->stirred + patience_with(*by_use_.front()));
     if (alone_ && sessions_.empty() && !draining_) also(quiet_since_ + kQuiet);
     if (due == Instant::max()) return -1;
     const auto left = std::chrono::ceil<std::chrono::milliseconds>(due - Clock::now()).count();
@@ -156,8 +163,7 @@ void Datagrams::drain() {
 void Datagrams::tick() {
     const Instant now = Clock::now();
     if (backend_) backend_->tick(now);
-    const Duration idle = options_.idle_timeout.value_or(kIdle);
-    while (!by_use_.empty() && now >= by_use_.front()->stirred + idle) {
+    while (!by_use_.empty() && now >= by_use_.front()->stirred + patience_with(*by_use_.front())) {
         Session& session = *by_use_.front();
         if (!session.pending.empty())
             unreachable_.begin("datagrams of a peer are dropped: " +
@@ -267,6 +273,7 @@ void Datagrams::open(Session& session, const std::vector<Address>& addresses) {
         why = error_text(errno);
     }
     if (!session.open) return target_failed(session, why);
+    stir(session);
     for (std::vector<std::string> pending = std::move(session.pending); const std::string& data : pending) {
         pending_bytes_ -= data.size();
         if (session.open) send(session, data);

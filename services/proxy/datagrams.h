@@ -48,6 +48,7 @@ class Datagrams {
 
     bool watch(int fd, std::uintptr_t source);
     int run();
+    Duration patience_with(const Session& session) const;
     int patience() const;
     void dispatch(std::uint64_t source);
     void drain();
