@@ -27,8 +27,8 @@ std::string why_not_fast(Lookups&) {
     constexpr const char* path = "/proc/sys/net/ipv4/tcp_fastopen";
     constexpr int servers = 2;  // ip-sysctl: the bit for listening sockets
     char text[32] = "";
-    const sys::Fd file(open(path, O_RDONLY | O_CLOEXEC));
-    if (!file || read(file.get(), text, sizeof text - 1) <= 0) return "this kernel has no TCP Fast Open";
+    const sys::Fd file(::open(path, O_RDONLY | O_CLOEXEC));
+    if (!file || ::read(file.get(), text, sizeof text - 1) <= 0) return "this kernel has no TCP Fast Open";
     if ((std::atoi(text) & servers) != 0) return "";
     return fmt::format(
         "it is switched off for servers on this machine: the sysctl net.ipv4.tcp_fastopen is {}, and needs {}",
@@ -36,7 +36,7 @@ std::string why_not_fast(Lookups&) {
 }
 
 std::string why_not_mptcp(Lookups&) {
-    const sys::Fd probe(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_MPTCP));
+    const sys::Fd probe(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_MPTCP));
     if (probe) return "";
     if (errno == ENOPROTOOPT) return "it is switched off on this machine by the sysctl net.mptcp.enabled";
     if (errno == EPROTONOSUPPORT || errno == EINVAL) return "this kernel has no Multipath TCP";
@@ -44,9 +44,9 @@ std::string why_not_mptcp(Lookups&) {
 }
 
 std::string why_not_by(const std::string& name) {
-    const sys::Fd probe(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    const sys::Fd probe(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
     if (!probe) return std::string(errno_text(errno));
-    if (setsockopt(probe.get(), IPPROTO_TCP, TCP_CONGESTION, name.data(), static_cast<socklen_t>(name.size())) == 0)
+    if (::setsockopt(probe.get(), IPPROTO_TCP, TCP_CONGESTION, name.data(), static_cast<socklen_t>(name.size())) == 0)
         return "";
     if (errno == ENOENT)
         return "this kernel has none of that name; net.ipv4.tcp_available_congestion_control lists those that it has";

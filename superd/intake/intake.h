@@ -125,8 +125,6 @@ class Intake final : EntranceHost {
                     std::string_view more) override;
     void moved() override { host_.changed(); }
     void cannot_watch(const Error& why) override { host_.scarce(why); }
-    /// The client is known: it joins the line, is held, or is let go.
-    void arrive(model::Client client);
     model::Client leave_line();
     /// Is there a first one in line that is still let in? Those that are not go.
     bool first_is_let_in();

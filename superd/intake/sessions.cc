@@ -33,7 +33,7 @@ bool Intake::first_is_let_in() {
     while (!stalled_.empty()) {
         const model::Client& first = stalled_.front();
         const auto source = source_of(first);
-        const auto against = judgement(first.peer, source, debt_of(first.peer, source));
+        const auto against = judgement(first.peer, source, debt_of(first.peer, source), false);
         if (!against) return true;
         model::Client client = std::move(stalled_.front());
         stalled_.pop_front();

@@ -146,6 +146,7 @@ TEST_CASE("every key of the table is known to the parser, and its default has th
         const std::string errors =
             key.required || key.name == "exec" ? "" : errors_of(section + key.name + " = " + text + needed);
         CHECK(errors.find("unknown") == std::string::npos);
+        if (key.section == "tls") continue;  // what is there says nothing without a certificate
         if (!key.required) CHECK(errors.empty() == !key.fallback.empty());
     }
 }
