@@ -16,6 +16,9 @@ namespace {
 
 /// Records in either direction before others have their turn.
 constexpr int kRounds = 8;
+/// Reads without data, but with records of another kind, after which a client is cut off. OpenSSL has no bound for
+/// them.
+constexpr int kMostBarren = 32;
 /// Of a client that is discarded, in one turn.
 constexpr int kDiscards = 16;
 
@@ -91,16 +94,19 @@ Connection::Next Connection::shake() {
         state_ = State::open;
         return Next::shaken;
     }
-    if (!is_broken(result)) return Next::wait;
+    if (!is_broken(result)) return SSL_want_read(session_.get()) && connection_in_ ? Next::again : Next::wait;
     fail_handshake(result);
     return begin_leaving();
 }
 
 bool Connection::is_broken(int result) {
     switch (SSL_get_error(session_.get(), result)) {
-        case SSL_ERROR_WANT_READ:
-            connection_in_ = false;
+        case SSL_ERROR_WANT_READ: {
+            // Without SSL_MODE_AUTO_RETRY that is said too when there may be more, and the edge has passed.
+            char next;
+            connection_in_ = receive(connection_.get(), &next, 1, MSG_PEEK) >= 0 || errno != EAGAIN;
             return false;
+        }
         case SSL_ERROR_WANT_WRITE:
             connection_out_ = false;
             return false;
@@ -115,11 +121,14 @@ void Connection::fail_handshake(int result) {
     if (kind == SSL_ERROR_SYSCALL || kind == SSL_ERROR_ZERO_RETURN ||
         ERR_GET_REASON(code) == SSL_R_UNEXPECTED_EOF_WHILE_READING) {
         end_ = proc::TlsEnd::gone;
-        why_ = "left during the handshake";
         ERR_clear_error();
         return;
     }
+    if (ERR_GET_REASON(code) == ERR_R_MALLOC_FAILURE) end_ = proc::TlsEnd::scarce;
+    // An alert of the client, which does not like what the server shows.
+    if (ERR_GET_LIB(code) == ERR_LIB_SSL && ERR_GET_REASON(code) >= SSL_AD_REASON_OFFSET) end_ = proc::TlsEnd::gone;
     why_ = take_error();
+    if (end_ != proc::TlsEnd::handshake) return;
     if (const long verdict = SSL_get_verify_result(session_.get()); verdict != X509_V_OK)
         why_ = std::string("client certificate: ") + X509_verify_cert_error_string(verdict);
 }
@@ -145,11 +154,17 @@ bool Connection::inbound(char* scratch) {
     ERR_clear_error();
     const int n = SSL_read(session_.get(), scratch, kScratch);
     if (n <= 0) {
-        if (!is_broken(n)) return false;
+        if (!is_broken(n)) {
+            const bool more = SSL_want_read(session_.get()) && connection_in_;
+            barren_ = more ? static_cast<std::uint8_t>(barren_ + 1) : 0;
+            if (barren_ > kMostBarren) ending_ = Ending::cut;
+            return more;
+        }
         ending_ = SSL_get_error(session_.get(), n) == SSL_ERROR_ZERO_RETURN ? Ending::clean : Ending::cut;
         ERR_clear_error();
         return true;
     }
+    barren_ = 0;
     if (deaf_) return true;
     const auto size = static_cast<std::size_t>(n);
     ssize_t sent = pair_out_ ? send(pair_.get(), scratch, size, MSG_DONTWAIT | MSG_NOSIGNAL) : 0;
@@ -221,6 +236,7 @@ bool Connection::outbound(char* scratch) {
         return false;
     }
     pending_ = false;
+    sent_ = true;
     take_away(scratch, static_cast<std::size_t>(n));
     if (n < seen) look_from_first();
     return true;

@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "proc/tls_message.h"
 #include "sys/fd.h"
@@ -32,6 +33,8 @@ class Connection {
     };
     /// A client that says no more is waited for so long; closing at once would take away from it what it was sent last.
     static constexpr std::int64_t kLingerMs = 2000;
+    /// A client whose handler has gone takes something in so long, or is cut off: it counts as nobody's instance.
+    static constexpr std::int64_t kReadsWithinMs = 30'000;
     static constexpr std::size_t kScratch = 16384;  ///< a TLS record
 
     /// `pair` has its first byte.
@@ -49,6 +52,10 @@ class Connection {
     std::uint64_t ticket() const { return ticket_; }
     bool is_shaking() const { return state_ == State::shaking; }
     bool is_leaving() const { return state_ == State::leaving; }
+    /// Has its handler gone, with something still to be sent?
+    bool is_unread() const { return state_ == State::open && hung_up_; }
+    /// Has its client taken anything since this was asked last?
+    bool has_sent() { return std::exchange(sent_, false); }
     /// After a handshake that failed: whose fault it was, and what.
     proc::TlsEnd end() const { return end_; }
     const std::string& why() const { return why_; }
@@ -75,7 +82,7 @@ class Connection {
     bool end_outbound();
     void take_away(char* scratch, std::size_t size);
     void look_from_first() const;
-    /// After SSL_read, SSL_write or the like; false: it only has to wait.
+    /// After SSL_read, SSL_write or the like; false: it only has to wait, or with connection_in_ to be called again.
     bool is_broken(int result);
     void fail_handshake(int result);
     Next close_both(char* scratch);
@@ -91,11 +98,13 @@ class Connection {
     Ending ending_ = Ending::none;  ///< how the client's side has ended
     bool connection_in_ = true, connection_out_ = true, pair_in_ = true, pair_out_ = true;
     bool in_done_ = false, out_done_ = false;
-    bool deaf_ = false;     ///< the handler reads no more
-    bool out_end_ = false;  ///< the handler writes no more
-    bool pending_ = false;  ///< what was looked at last is to be offered once more
-    bool hung_up_ = false;  ///< the handler's end is closed
-    bool wrote_ = false;    ///< the handler has said something
+    bool deaf_ = false;        ///< the handler reads no more
+    bool out_end_ = false;     ///< the handler writes no more
+    bool pending_ = false;     ///< what was looked at last is to be offered once more
+    bool hung_up_ = false;     ///< the handler's end is closed
+    bool wrote_ = false;       ///< the handler has said something
+    bool sent_ = false;        ///< something has been taken by the client's connection
+    std::uint8_t barren_ = 0;  ///< reads in a row that brought no data although there were bytes
     proc::TlsEnd end_ = proc::TlsEnd::handshake;
     std::string why_;
 };

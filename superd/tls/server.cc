@@ -8,7 +8,9 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <limits>
 #include <new>
+#include <utility>
 
 #include "tls/facts.h"
 
@@ -23,6 +25,8 @@ constexpr int kMostEvents = 256;
 constexpr int kMostOrders = 32;
 /// More clients than these do not linger: the longest there goes.
 constexpr std::size_t kMostLeaving = 1024;
+/// The same for those whose handlers have gone.
+constexpr std::size_t kMostUnread = 1024;
 
 std::int64_t now_ms() {
     timespec time{};
@@ -70,22 +74,38 @@ void Server::run() {
                 called = true;
                 continue;
             }
-            auto& one = *reinterpret_cast<Connection*>(whose & ~std::uint64_t{1});
-            if (one.dead) continue;
-            (whose & 1) != 0 ? one.note_pair(events[i].events) : one.note_connection(events[i].events);
-            queue(one);
+            note(whose, events[i].events);
         }
         if (called && open_) hear();
         for (std::size_t left = queue_.size(); left > 0; --left) {
             Connection& one = *queue_.front();
             queue_.pop_front();
             one.queued = false;
-            if (!one.dead) work(one);
+            if (!one.dead) attempt(one);
         }
         expire();
         const bool full = !channel_.flush();
         if (full != waits_for_room_) watch_channel(full);
         bury();
+    }
+}
+
+void Server::note(std::uint64_t whose, std::uint32_t events) {
+    auto& one = *reinterpret_cast<Connection*>(whose & ~std::uint64_t{1});
+    if (one.dead) return;
+    (whose & 1) != 0 ? one.note_pair(events) : one.note_connection(events);
+    try {
+        queue(one);
+    } catch (const std::bad_alloc&) {
+        end(one);
+    }
+}
+
+void Server::attempt(Connection& one) {
+    try {
+        work(one);
+    } catch (const std::bad_alloc&) {
+        if (!one.dead) end(one);
     }
 }
 
@@ -107,8 +127,7 @@ void Server::hear() {
                 take(std::move(order));
                 break;
             case Order::What::lost:
-                channel_.say(TlsAnswer::Word::refused, order.ticket, "superd-tls has no room for more descriptors",
-                             TlsEnd::scarce);
+                lose(order.ticket, "superd-tls has no room for more descriptors");
                 break;
             case Order::What::closed:
                 open_ = false;
@@ -119,23 +138,34 @@ void Server::hear() {
 
 void Server::take(Order order) {
     const std::uint64_t ticket = order.ticket;
-    std::string why;
-    auto* const one = new (std::nothrow) Connection(ticket, std::move(order.connection), std::move(order.pair));
-    if (one == nullptr) {
-        why = "superd-tls has no memory";
-    } else {
+    Connection* one = nullptr;
+    try {
+        // end() has its place.
+        if (dead_.capacity() <= dead_.size() + count_) dead_.reserve(2 * (dead_.size() + count_) + 1);
+        one = new Connection(ticket, std::move(order.connection), std::move(order.pair));
         ++count_;
-        why = one->begin(contexts_.first(), epoll_.get());
+        const std::string why = one->begin(contexts_.first(), epoll_.get());
+        if (why.empty()) return queue(*one);
+        end(*std::exchange(one, nullptr));
+        channel_.say(TlsAnswer::Word::refused, ticket, why, TlsEnd::scarce);
+    } catch (const std::bad_alloc&) {
+        if (one != nullptr) end(*one);
+        lose(ticket, "superd-tls has no memory");
     }
-    if (why.empty()) return queue(*one);
-    channel_.say(TlsAnswer::Word::refused, ticket, why, TlsEnd::scarce);
-    if (one != nullptr) end(*one);
+}
+
+void Server::lose(std::uint64_t ticket, std::string_view why) {
+    try {
+        channel_.say(TlsAnswer::Word::refused, ticket, why, TlsEnd::scarce);
+    } catch (const std::bad_alloc&) {
+        return;  // superd waits for it no longer than for any other
+    }
 }
 
 void Server::queue(Connection& one) {
     if (one.queued) return;
-    one.queued = true;
     queue_.push_back(&one);
+    one.queued = true;
 }
 
 void Server::work(Connection& one) {
@@ -143,8 +173,9 @@ void Server::work(Connection& one) {
     const Connection::Next next = one.go(scratch_);
     switch (next) {
         case Connection::Next::wait:
-            return;
+            return wait_for_reader(one);
         case Connection::Next::again:
+            wait_for_reader(one);
             return queue(one);
         case Connection::Next::shaken:
             channel_.say(TlsAnswer::Word::done, one.ticket(), facts_of(one.session()));
@@ -152,6 +183,7 @@ void Server::work(Connection& one) {
         case Connection::Next::leave:
             if (shaking) channel_.say(TlsAnswer::Word::refused, one.ticket(), one.why(), one.end());
             if (leaving_.size() >= kMostLeaving) end(*leaving_.first());
+            if (one.line != nullptr) one.line->remove(one);
             leaving_.add(one, now_ms() + Connection::kLingerMs);
             return queue(one);
         case Connection::Next::over:
@@ -161,10 +193,20 @@ void Server::work(Connection& one) {
 
 void Server::expire() {
     const std::int64_t time = now_ms();
-    while (Connection* const one = leaving_.first()) {
-        if (one->deadline > time) break;
-        end(*one);
-    }
+    for (Line* const line : {&leaving_, &unread_})
+        while (Connection* const one = line->first()) {
+            if (one->deadline > time) break;
+            end(*one);
+        }
+}
+
+void Server::wait_for_reader(Connection& one) {
+    if (!one.is_unread()) return;
+    const bool sent = one.has_sent();
+    if (one.line != nullptr && !sent) return;
+    if (one.line != nullptr) one.line->remove(one);
+    if (unread_.size() >= kMostUnread) end(*unread_.first());
+    unread_.add(one, now_ms() + Connection::kReadsWithinMs);
 }
 
 /// It may still be named by an event or wait in the queue.
@@ -186,9 +228,11 @@ void Server::bury() {
 
 int Server::patience() const {
     if (!queue_.empty()) return 0;
-    const Connection* const first = leaving_.first();
-    if (first == nullptr) return -1;
-    return static_cast<int>(std::clamp<std::int64_t>(first->deadline - now_ms() + 1, 0, 60'000));
+    std::int64_t deadline = std::numeric_limits<std::int64_t>::max();
+    for (const Line* const line : {&leaving_, &unread_})
+        if (const Connection* const first = line->first()) deadline = std::min(deadline, first->deadline);
+    if (deadline == std::numeric_limits<std::int64_t>::max()) return -1;
+    return static_cast<int>(std::clamp<std::int64_t>(deadline - now_ms() + 1, 0, 60'000));
 }
 
 }  // namespace superd::tls

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <string_view>
 #include <vector>
 
 #include "sys/fd.h"
@@ -24,11 +25,17 @@ class Server {
     void run();
 
   private:
+    /// Notes what has happened, and has it dealt with.
+    void note(std::uint64_t whose, std::uint32_t events);
     void hear();
     void take(Order order);
+    void lose(std::uint64_t ticket, std::string_view why);
     void work(Connection& one);
+    /// The same; without memory it ends, and all others go on.
+    void attempt(Connection& one);
     void queue(Connection& one);
     void leave(Connection& one);
+    void wait_for_reader(Connection& one);
     void end(Connection& one);
     void expire();
     void bury();
@@ -42,6 +49,7 @@ class Server {
     bool waits_for_room_ = false;
     std::size_t count_ = 0;
     Line leaving_;
+    Line unread_;  ///< whose handlers have gone, and who are still to read what those said
     std::deque<Connection*> queue_;
     std::vector<Connection*> dead_;
     char scratch_[Connection::kScratch];

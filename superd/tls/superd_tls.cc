@@ -53,8 +53,10 @@ void raise_descriptor_limit() {
 
 /// Memory for keys that is not swapped out; malloc's is used where it is not to be had.
 void keep_keys_apart(std::size_t keys) {
-    std::size_t size = 128 << 10;
-    while (size < keys * (32 << 10) && size < 8 << 20) size *= 2;
+    // Handshakes under way have keys of their own there, and superd lets 1,024 clients be in theirs.
+    constexpr std::size_t handshakes = 1 << 20;
+    std::size_t size = handshakes;
+    while (size < handshakes + keys * (32 << 10) && size < 8 << 20) size *= 2;
     CRYPTO_secure_malloc_init(size, 16);
 }
 
