@@ -35,7 +35,7 @@ void Backend::want(bool wanted) {
     wanted_ = wanted;
     if (!wanted || state_ != State::off) return;
     state_ = State::asked;
-    said_ready_ = missed_ = failed_ = false;
+    said_ready_ = missed_ = failed_ = doubted_ = false;
     deadline_.reset();
     idle_until_.reset();
     order(Order::start);
@@ -53,7 +53,7 @@ void Backend::connected(Instant now) {
 void Backend::doubt(Instant now) {
     if (state_ != State::ready) return;
     state_ = State::starting;
-    said_ready_ = true;
+    said_ready_ = doubted_ = true;
     deadline_ = now + options_.ready_within;
     trouble_ = "the backend does not take connections any more";
     say(trouble_);
@@ -78,12 +78,15 @@ std::optional<Instant> Backend::due() const {
     return deadline_;
 }
 
-void Backend::tick(Instant now) {
+void Backend::tick(Instant now, bool serves) {
     if (deadline_ && now >= *deadline_) {
         deadline_.reset();
         if (state_ == State::pausing) {
             state_ = State::off;
             if (wanted_) want(true);
+        } else if (state_ == State::starting && doubted_ && serves) {
+            // It may only be busy. Whoever it serves is not to pay for those who wait.
+            deadline_ = now + options_.ready_within;
         } else if (state_ == State::starting && !wanted_ && !missed_ && options_.readiness == Readiness::connect) {
             say("the backend is stopped: its clients have left before anybody was connected");
             stop();

@@ -35,7 +35,8 @@ class Backend {
 
     /// The channel is readable. False: the keeper has gone.
     bool hear(Instant now);
-    void tick(Instant now);
+    /// `serves`: somebody is connected to it.
+    void tick(Instant now, bool serves = false);
     std::optional<Instant> due() const;
     /// Why clients wait, for those who have waited too long.
     const std::string& trouble() const { return trouble_; }
@@ -58,8 +59,9 @@ class Backend {
     State state_ = State::off;
     bool wanted_ = false;
     bool said_ready_ = false;
-    bool missed_ = false;  ///< since it was started
-    bool failed_ = false;  ///< it is being stopped because it did not become ready
+    bool missed_ = false;   ///< since it was started
+    bool doubted_ = false;  ///< it has been ready
+    bool failed_ = false;   ///< it is being stopped because it did not become ready
     Duration next_pause_ = kFirstPause;
     Instant ready_since_;
     std::optional<Instant> deadline_;  ///< of the state

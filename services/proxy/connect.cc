@@ -21,6 +21,11 @@ bool passes(int code) {
            code == EADDRNOTAVAIL;
 }
 
+/// The backend does not take connections. Everything else is a fault of this side, or of the name service.
+bool is_backends(int code) {
+    return code == ECONNREFUSED || code == ECONNRESET || code == ENOENT || code == ETIMEDOUT || code == EAGAIN;
+}
+
 }  // namespace
 
 void Proxy::begin(Connection& connection) {
@@ -97,6 +102,7 @@ void Proxy::answered(const Resolver::Answer& answer) {
 
 void Proxy::connect_next(Connection& connection) {
     std::string why = "no address of the family of --bind";
+    int failed = 0;
     for (; connection.address < connection.addresses->size(); ++connection.address) {
         const Address& address = (*connection.addresses)[connection.address];
         const bool inet = address.family() == AF_INET || address.family() == AF_INET6;
@@ -105,10 +111,11 @@ void Proxy::connect_next(Connection& connection) {
         const int code = connect_to(connection, address);
         if (code == 0) return;
         connection.server = {};
+        connection.code = failed = code;
         if (passes(code) && &connection != trial_) return again_.push(connection, Clock::now());
         why = error_text(code);
     }
-    target_failed(connection, why);
+    target_failed(connection, why, failed);
 }
 
 int Proxy::connect_to(Connection& connection, const Address& address) {
@@ -139,6 +146,8 @@ int Proxy::connect_to(Connection& connection, const Address& address) {
 
 void Proxy::connected(Connection& connection) {
     connection.stage = Connection::Stage::relaying;
+    connection.served = true;
+    ++served_;
     connection.addresses.reset();
     unreachable_.end("the backend takes connections again");
     if (connection.queue != nullptr) connection.queue->remove(connection);
@@ -151,14 +160,15 @@ void Proxy::connected(Connection& connection) {
     move(connection);
 }
 
-void Proxy::address_failed(Connection& connection, const std::string& why) {
+void Proxy::address_failed(Connection& connection, const std::string& why, int code) {
     connection.server = {};
-    if (++connection.address >= connection.addresses->size()) return target_failed(connection, why);
-    if (&connection != trial_) on_the_way_.push(connection, Clock::now());
+    if (++connection.address >= connection.addresses->size()) return target_failed(connection, why, code);
+    connection.begun = Clock::now();
+    if (&connection != trial_) on_the_way_.push(connection, connection.begun);
     connect_next(connection);
 }
 
-void Proxy::target_failed(Connection& connection, const std::string& why) {
+void Proxy::target_failed(Connection& connection, const std::string& why, int code) {
     connection.server = {};
     const std::string what = options_.targets[connection.target].text + ": " + why;
     if (++connection.target < options_.targets.size()) {
@@ -167,8 +177,9 @@ void Proxy::target_failed(Connection& connection, const std::string& why) {
     }
     connection.target = 0;
     if (!backend_) return give_up(connection, what);
+    if (is_backends(code)) backend_->doubt(Clock::now());
+    if (backend_->is_ready()) return give_up(connection, what);
     // It is not there yet, or not any more; the client has until ready_within.
-    backend_->doubt(Clock::now());
     if (&connection == trial_) {
         trial_ = nullptr;
         try_at_ = Clock::now() + try_pause_;
@@ -198,13 +209,19 @@ void Proxy::tick_connecting(Instant now) {
         if (first->stage == Connection::Stage::resolving)
             target_failed(*first, "the name service does not answer");
         else
-            address_failed(*first, "connect: timed out");
+            address_failed(*first, "connect: timed out", ETIMEDOUT);
+    }
+    if (trial_ != nullptr && now >= trial_->begun + options_.connect_timeout) {
+        if (trial_->stage == Connection::Stage::resolving)
+            target_failed(*trial_, "the name service does not answer");
+        else
+            address_failed(*trial_, "connect: timed out", ETIMEDOUT);
     }
     while (Connection* first = again_.first()) {
         if (now < first->since + kAgain) break;
         again_.remove(*first);
         if (now >= first->begun + options_.connect_timeout) {
-            address_failed(*first, "no descriptor, port or place in its queue");
+            address_failed(*first, error_text(first->code), first->code);
             continue;
         }
         on_the_way_.push(*first, now);

@@ -33,6 +33,8 @@ struct Connection {
     Flow up, down;  ///< to the server and to the client
     Stage stage = Stage::waiting;
     bool moving = false;  ///< has its turn once more before epoll is asked
+    bool served = false;  ///< is connected, and its backend has not ended its side
+    int code = 0;         ///< of the last attempt to connect
     Instant arrived;
     Instant begun;                                    ///< to try the target
     std::uint32_t target = 0;                         ///< that is tried, or would be next

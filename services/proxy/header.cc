@@ -73,10 +73,9 @@ std::string header(HeaderVersion version, const Address& client, const Address& 
     return out + block;
 }
 
-Ends ends_of(int fd, bool by_environment) {
-    Ends ends;
-    ends.client.size = ends.local.size = sizeof(sockaddr_storage);
-    if (getpeername(fd, ends.client.get(), &ends.client.size) != 0) ends.client = {};
+Ends ends_of(int fd, const Address& client, bool by_environment) {
+    Ends ends{client, {}};
+    ends.local.size = sizeof(sockaddr_storage);
     if (getsockname(fd, ends.local.get(), &ends.local.size) != 0) ends.local = {};
     const char* const kind = getenv("PROTO");
     if (!by_environment || kind == nullptr || std::string_view(kind) != "TCP") return ends;
@@ -88,8 +87,8 @@ Ends ends_of(int fd, bool by_environment) {
         const auto target = parse_target(std::string("tcp://") + (six ? "[" : "") + host + (six ? "]:" : ":") + number);
         return target && target->fixed ? *target->fixed : Address{};
     };
-    const Address client = told("TCPREMOTEIP", "TCPREMOTEPORT"), local = told("TCPLOCALIP", "TCPLOCALPORT");
-    if (client.size > 0 && local.size > 0) ends = {client, local};
+    const Address remote = told("TCPREMOTEIP", "TCPREMOTEPORT"), local = told("TCPLOCALIP", "TCPLOCALPORT");
+    if (remote.size > 0 && local.size > 0) ends = {remote, local};
     return ends;
 }
 

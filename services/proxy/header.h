@@ -19,6 +19,7 @@ std::string header(HeaderVersion version, const Address& client, const Address& 
 struct Ends {
     Address client, local;
 };
-Ends ends_of(int fd, bool by_environment);
+/// `client`: of that socket, as it is known already. Size 0: an address is not to be had.
+Ends ends_of(int fd, const Address& client, bool by_environment);
 
 }  // namespace proxy

@@ -44,7 +44,10 @@ int Proxy::listen(Fd listener) {
 int Proxy::serve_one(Fd client) {
     one_ = draining_ = true;
     ++count_;
-    take(std::move(client));
+    Address peer;
+    peer.size = sizeof peer.storage;
+    if (getpeername(client.get(), peer.get(), &peer.size) != 0) peer = {};
+    take(std::move(client), peer);
     return run();
 }
 
@@ -69,6 +72,7 @@ int Proxy::run() {
             if (one->stage == Connection::Stage::relaying) move(*one);
         }
         tick();
+        watch_listener();  // those who waited may have made room
         over_.clear();
     }
     reports_.flush();
@@ -83,6 +87,7 @@ int Proxy::patience() const {
     if (accept_again_) also(*accept_again_);
     if (try_at_) also(*try_at_);
     if (waiting_.first() != nullptr) also(waiting_.first()->since + options_.ready_within);
+    if (trial_ != nullptr) also(trial_->begun + options_.connect_timeout);
     if (on_the_way_.first() != nullptr) also(on_the_way_.first()->since + options_.connect_timeout);
     if (again_.first() != nullptr) also(again_.first()->since + kScarce);
     if (relaying_.first() != nullptr) also(relaying_.first()->since + *options_.idle_timeout);
@@ -153,7 +158,9 @@ void Proxy::watch_listener() {
 
 void Proxy::accept_some() {
     for (int i = 0; i < kAcceptAtOnce && takes_more(); ++i) {
-        Fd client(accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+        Address peer;
+        peer.size = sizeof peer.storage;
+        Fd client(accept4(listener_.get(), peer.get(), &peer.size, SOCK_CLOEXEC | SOCK_NONBLOCK));
         if (!client) {
             if (errno == EAGAIN || errno == EINTR) break;
             if (errno != EMFILE && errno != ENFILE && errno != ENOMEM && errno != ENOBUFS) {
@@ -170,19 +177,21 @@ void Proxy::accept_some() {
         scarce_.end("accept: there is room again");
         report_taken(reports_, options_.connections, count_);
         if (count_++ == 0 && backend_) backend_->idle(false, Clock::now());
-        take(std::move(client));
+        take(std::move(client), peer);
         if (options_.max_requests && ++taken_ >= *options_.max_requests) drain();
     }
     watch_listener();
 }
 
-void Proxy::take(Fd client) {
+void Proxy::take(Fd client, const Address& peer) {
     auto owner = std::make_unique<Connection>(std::move(client), pipes_, Clock::now());
     Connection& connection = *owner.release();  // close_with() takes it back
     const int on = 1;
     setsockopt(connection.client.fd.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);  // other sockets refuse
     if (options_.send_proxy != HeaderVersion::none) {
-        const Ends ends = ends_of(connection.client.fd.get(), one_);
+        const Ends ends = ends_of(connection.client.fd.get(), peer, one_);
+        // A backend would take its bytes for the proxy's own.
+        if (ends.client.size == 0 || ends.local.size == 0) return close_with(connection, true, true);
         connection.up.put_first(header(options_.send_proxy, ends.client, ends.local));
     }
     if (!watch(connection.client.fd.get(), EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
@@ -204,7 +213,7 @@ void Proxy::note(Connection& connection, bool of_server, std::uint32_t events) {
     int code = 0;
     socklen_t size = sizeof code;
     getsockopt(connection.server.fd.get(), SOL_SOCKET, SO_ERROR, &code, &size);
-    if (code != 0) return address_failed(connection, error_text(code));
+    if (code != 0) return address_failed(connection, error_text(code), code);
     if ((events & EPOLLOUT) != 0) connected(connection);
 }
 
@@ -212,6 +221,10 @@ void Proxy::move(Connection& connection) {
     const bool more_up = connection.up.move(connection.client, connection.server);
     const bool more_down = connection.down.move(connection.server, connection.client);
     const bool up = connection.up.over(), down = connection.down.over();
+    if (connection.served && down) {
+        connection.served = false;
+        --served_;
+    }
     if (connection.client.reset && (up || !connection.server.writable)) return close_with(connection, true, true);
     if (connection.server.reset && down) return close_with(connection, true, true);
     if (up && down) return close_with(connection, false, false);
@@ -225,7 +238,11 @@ void Proxy::move(Connection& connection) {
 
 void Proxy::close_with(Connection& connection, bool reset_client, bool reset_server) {
     if (connection.queue != nullptr) connection.queue->remove(connection);
-    if (trial_ == &connection) trial_ = nullptr;
+    if (trial_ == &connection) {
+        trial_ = nullptr;
+        if (waiting_.size() > 0) try_at_ = Clock::now();
+    }
+    if (connection.served) --served_;
     if (connection.moving) std::erase(moving_, &connection);
     const auto end = [](End& one, bool reset) {
         const linger cut{.l_onoff = 1, .l_linger = 0};
@@ -252,7 +269,7 @@ void Proxy::tick() {
         accept_again_.reset();
         watch_listener();
     }
-    if (backend_) backend_->tick(now);
+    if (backend_) backend_->tick(now, served_ > 0);
     tick_connecting(now);
     while (Connection* first = relaying_.first()) {
         if (now < first->since + *options_.idle_timeout) break;

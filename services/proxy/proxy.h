@@ -43,7 +43,8 @@ class Proxy {
     void accept_some();
     bool takes_more() const;
     void watch_listener();
-    void take(Fd client);
+    /// `peer`: as accept() has told it, which a client that has left again cannot be asked.
+    void take(Fd client, const Address& peer);
     void note(Connection& connection, bool of_server, std::uint32_t events);
     void move(Connection& connection);
     void close_with(Connection& connection, bool reset_client, bool reset_server);
@@ -57,8 +58,9 @@ class Proxy {
     /// 0: on its way or done. Otherwise an errno.
     int connect_to(Connection& connection, const Address& address);
     void connected(Connection& connection);
-    void address_failed(Connection& connection, const std::string& why);
-    void target_failed(Connection& connection, const std::string& why);
+    void address_failed(Connection& connection, const std::string& why, int code);
+    /// `code`: of a connect, or 0 if none has failed.
+    void target_failed(Connection& connection, const std::string& why, int code = 0);
     void give_up(Connection& connection, const std::string& why);
     void wait_for_backend(Connection& connection);
     void tick_connecting(Instant now);
@@ -70,6 +72,7 @@ class Proxy {
     Fd epoll_, signals_, listener_;
     Pipes pipes_;
     std::size_t count_ = 0;
+    std::size_t served_ = 0;
     long taken_ = 0;
     bool one_ = false;  ///< the one on stdin is all there is
     bool draining_ = false;
