@@ -35,6 +35,7 @@ struct Connection {
     bool moving = false;  ///< has its turn once more before epoll is asked
     bool served = false;  ///< is connected, and its backend has not ended its side
     int code = 0;         ///< of the last attempt to connect
+    int queued = 0;       ///< in the kernel for both ends, when nothing had moved for the idle timeout
     Instant arrived;
     Instant begun;                                    ///< to try the target
     std::uint32_t target = 0;                         ///< that is tried, or would be next

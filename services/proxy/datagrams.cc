@@ -25,26 +25,29 @@ std::array<char, 65536> scratch;
 /// What of a datagram's control messages an answer to it needs. Routing chooses the interface, except for addresses
 /// that only mean something on one.
 std::string answer_from(msghdr& message) {
+    std::string six;
     for (cmsghdr* one = CMSG_FIRSTHDR(&message); one != nullptr; one = CMSG_NXTHDR(&message, one)) {
         std::string out(CMSG_SPACE(one->cmsg_len - CMSG_LEN(0)), '\0');
         if (one->cmsg_level == IPPROTO_IPV6 && one->cmsg_type == IPV6_PKTINFO) {
             in6_pktinfo info;
             std::memcpy(&info, CMSG_DATA(one), sizeof info);
+            if (IN6_IS_ADDR_MULTICAST(&info.ipi6_addr)) continue;  // nothing leaves from a group's address
             if (!IN6_IS_ADDR_LINKLOCAL(&info.ipi6_addr)) info.ipi6_ifindex = 0;
             std::memcpy(CMSG_DATA(one), &info, sizeof info);
+            std::memcpy(out.data(), one, one->cmsg_len);
+            six = std::move(out);
         } else if (one->cmsg_level == IPPROTO_IP && one->cmsg_type == IP_PKTINFO) {
             in_pktinfo info;
             std::memcpy(&info, CMSG_DATA(one), sizeof info);
-            info.ipi_spec_dst = info.ipi_addr;
+            // The kernel has put an address of ours there, also for a broadcast; not before the socket option was set.
+            if (info.ipi_spec_dst.s_addr == INADDR_ANY) info.ipi_spec_dst = info.ipi_addr;
             info.ipi_ifindex = 0;
             std::memcpy(CMSG_DATA(one), &info, sizeof info);
-        } else {
-            continue;
+            std::memcpy(out.data(), one, one->cmsg_len);
+            return out;  // a dual-stack socket gives both; only this one knows of broadcasts
         }
-        std::memcpy(out.data(), one, one->cmsg_len);
-        return out;
     }
-    return {};
+    return six;
 }
 
 bool is_refusal(int code) {
@@ -202,11 +205,16 @@ void Datagrams::take(const Address& peer, std::string_view from, std::string_vie
     if (session == nullptr) return;
     if (++session->heard == 2) by_age_.erase(session->by_age);
     stir(*session);
+    if (session->open && backend_ && !backend_->is_ready()) {  // it has gone, and is needed again
+        session->open = false;
+        session->fd.reset();
+    }
     if (session->open) return send(*session, data);
-    if (session->pending.size() >= kMostPending || pending_bytes_ + data.size() > kMostPendingBytes) return;
-    session->pending.emplace_back(data);
-    pending_bytes_ += data.size();
-    if (session->heard == 1) begin(*session);
+    if (session->pending.size() < kMostPending && pending_bytes_ + data.size() <= kMostPendingBytes) {
+        session->pending.emplace_back(data);
+        pending_bytes_ += data.size();
+    }
+    if (!session->asked) begin(*session);
 }
 
 /// nullptr: no more sessions. Of those with a single datagram, the oldest gives way: whoever forges senders takes the
@@ -274,11 +282,19 @@ void Datagrams::open(Session& session, const std::vector<Address>& addresses) {
     }
     if (!session.open) return target_failed(session, why);
     stir(session);
-    for (std::vector<std::string> pending = std::move(session.pending); const std::string& data : pending) {
-        pending_bytes_ -= data.size();
-        if (session.open) send(session, data);
+    std::vector<std::string> pending = std::exchange(session.pending, {});
+    auto next = pending.begin();
+    for (; next != pending.end() && session.open; ++next) {
+        pending_bytes_ -= next->size();
+        send(session, *next);
     }
-    session.pending.clear();
+    // The rest waits for the next target, behind the one that was refused.
+    for (; next != pending.end(); ++next) {
+        if (session.over)
+            pending_bytes_ -= next->size();
+        else
+            session.pending.push_back(std::move(*next));
+    }
 }
 
 void Datagrams::target_failed(Session& session, const std::string& why) {
@@ -331,6 +347,7 @@ void Datagrams::end(Session& session) {
     by_use_.erase(session.by_use);
     if (session.heard < 2) by_age_.erase(session.by_age);
     session.open = false;
+    session.over = true;
     session.fd.reset();
     const auto at = sessions_.find(session.key);
     over_.push_back(std::move(at->second));

@@ -42,6 +42,7 @@ class Datagrams {
         std::vector<std::string> pending;
         bool open = false;   ///< its socket is connected
         bool asked = false;  ///< waits for a name
+        bool over = false;
         Instant began, stirred;
         Order::iterator by_use, by_age;  ///< by_age: only with a single datagram
     };

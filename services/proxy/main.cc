@@ -19,7 +19,7 @@ namespace proxy {
 namespace {
 
 constexpr int kUsage = 2;
-constexpr int kOwnDescriptors = 64;  // and spare pipes
+constexpr int kOwnDescriptors = 64;  // half of them for pipes
 
 int refuse(const std::string& why) {
     say(why);
@@ -38,16 +38,18 @@ int family() {
     return getsockname(STDIN_FILENO, local.get(), &local.size) == 0 ? local.family() : -1;
 }
 
-/// Every connection takes two descriptors.
-void fit_connections(Options& options) {
+/// Every connection takes two descriptors, and so does a pipe. Returns how many pipes there is room for.
+std::size_t fit_connections(Options& options) {
     rlimit limit{};
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return Pipes::kMost;
     limit.rlim_cur = limit.rlim_max;
     if (setrlimit(RLIMIT_NOFILE, &limit) != 0) getrlimit(RLIMIT_NOFILE, &limit);
-    if (limit.rlim_cur == RLIM_INFINITY) return;
+    if (limit.rlim_cur == RLIM_INFINITY) return Pipes::kMost;
     const auto most = static_cast<long>(std::min<rlim_t>(limit.rlim_cur, 1u << 30));
     options.connections =
         std::clamp<int>(options.connections, 1, static_cast<int>(std::max(1L, (most - kOwnDescriptors) / 2)));
+    const long left = (most - kOwnDescriptors / 2) / 2 - options.connections;
+    return static_cast<std::size_t>(std::clamp(left, 0L, static_cast<long>(Pipes::kMost)));
 }
 
 /// Where backends of one service take turns, by a lock.
@@ -109,7 +111,7 @@ int run(int argc, char** argv) {
         say("take over stdin: " + error_text(errno));
         return EXIT_FAILURE;
     }
-    fit_connections(options);
+    const std::size_t pipes = fit_connections(options);
     Fd keeper;
     if (!options.start.empty()) {
         auto started = start_keeper(options);
@@ -121,7 +123,7 @@ int run(int argc, char** argv) {
     }
     static Resolver resolver(options.targets);
     if (type == SOCK_DGRAM) return Datagrams(options, resolver, std::move(keeper)).serve(std::move(socket));
-    Proxy proxy(options, resolver, std::move(keeper));
+    Proxy proxy(options, resolver, std::move(keeper), pipes);
     return listening ? proxy.listen(std::move(socket)) : proxy.serve_one(std::move(socket));
 }
 

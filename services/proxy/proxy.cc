@@ -2,9 +2,11 @@
 #include "proxy/proxy.h"
 
 #include <errno.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/signalfd.h>
 
 #include <algorithm>
@@ -18,10 +20,20 @@ namespace {
 constexpr int kAcceptAtOnce = 64;
 constexpr Duration kScarce = std::chrono::milliseconds(50);
 
+/// Bytes on the way to the peer, which it has not taken yet.
+int queued(const End& end) {
+    int bytes = 0;
+    return ioctl(end.fd.get(), SIOCOUTQ, &bytes) == 0 ? bytes : 0;
+}
+
 }  // namespace
 
-Proxy::Proxy(const Options& options, Resolver& resolver, Fd keeper)
-    : options_(options), resolver_(resolver), reports_(options.status_fd), epoll_(epoll_create1(EPOLL_CLOEXEC)) {
+Proxy::Proxy(const Options& options, Resolver& resolver, Fd keeper, std::size_t pipes)
+    : options_(options),
+      resolver_(resolver),
+      reports_(options.status_fd),
+      epoll_(epoll_create1(EPOLL_CLOEXEC)),
+      pipes_(pipes) {
     signals_ = take_signals(reports_);
     if (keeper) backend_.emplace(options, std::move(keeper));
 }
@@ -193,6 +205,7 @@ void Proxy::take(Fd client, const Address& peer) {
         // A backend would take its bytes for the proxy's own.
         if (ends.client.size == 0 || ends.local.size == 0) return close_with(connection, true, true);
         connection.up.put_first(header(options_.send_proxy, ends.client, ends.local));
+        if (connection.up.over()) return close_with(connection, true, true);  // no memory
     }
     if (!watch(connection.client.fd.get(), EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
                reinterpret_cast<std::uintptr_t>(&connection)))
@@ -228,12 +241,18 @@ void Proxy::move(Connection& connection) {
     if (connection.client.reset && (up || !connection.server.writable)) return close_with(connection, true, true);
     if (connection.server.reset && down) return close_with(connection, true, true);
     if (up && down) return close_with(connection, false, false);
+    // One that has ended its side and is cut after that says so only here. Who has been told of the end needs no reset.
+    if (connection.client.gone && up) return close_with(connection, false, connection.client.cut);
+    if (connection.server.gone && down) return close_with(connection, false, false);
     if ((more_up || more_down) && !connection.moving) {
         connection.moving = true;
         moving_.push_back(&connection);
     }
     const bool stirred_up = connection.up.stirred(), stirred_down = connection.down.stirred();
-    if (options_.idle_timeout && (stirred_up || stirred_down)) relaying_.push(connection, Clock::now());
+    if (options_.idle_timeout && (stirred_up || stirred_down)) {
+        relaying_.push(connection, Clock::now());
+        connection.queued = 0;
+    }
 }
 
 void Proxy::close_with(Connection& connection, bool reset_client, bool reset_server) {
@@ -273,6 +292,13 @@ void Proxy::tick() {
     tick_connecting(now);
     while (Connection* first = relaying_.first()) {
         if (now < first->since + *options_.idle_timeout) break;
+        // A slow reader takes what the kernel has for it: that is movement too.
+        const int left = queued(first->client) + queued(first->server);
+        if (left > 0 && (first->queued == 0 || left < first->queued)) {
+            first->queued = left;
+            relaying_.push(*first, now);
+            continue;
+        }
         close_with(*first, true, true);
     }
 }

@@ -18,8 +18,8 @@ namespace proxy {
 /// One event loop. It never waits for a client, a backend or a name service.
 class Proxy {
   public:
-    /// `keeper`: of the backend that is to be started, if there is one.
-    Proxy(const Options& options, Resolver& resolver, Fd keeper);
+    /// `keeper`: of the backend that is to be started, if there is one. `pipes`: no more than so many.
+    Proxy(const Options& options, Resolver& resolver, Fd keeper, std::size_t pipes);
 
     /// Serves all who come, until told to leave and the last has gone. Returns the exit status.
     int listen(Fd listener);

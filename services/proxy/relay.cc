@@ -8,6 +8,7 @@
 
 #include <array>
 #include <cstring>
+#include <new>
 
 namespace proxy {
 namespace {
@@ -27,6 +28,8 @@ void End::note(std::uint32_t events) {
     if ((events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) readable = true;
     if ((events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) != 0) writable = true;
     if ((events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) hung = true;
+    if ((events & EPOLLERR) != 0) cut = true;
+    if ((events & (EPOLLHUP | EPOLLERR)) != 0) gone = true;
 }
 
 std::optional<Pipe> Pipes::take() {
@@ -36,7 +39,7 @@ std::optional<Pipe> Pipes::take() {
         ++out_;
         return pipe;
     }
-    if (out_ >= kMost) return std::nullopt;
+    if (out_ >= most_) return std::nullopt;
     int ends[2];
     if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) return std::nullopt;
     Pipe pipe{Fd(ends[0]), Fd(ends[1])};
@@ -53,18 +56,29 @@ void Pipes::give_back(Pipe pipe) {
 }
 
 Flow::~Flow() {
+    drop_kept();
     if (pipe_ && piped_ == 0)
         pipes_.give_back(std::move(*pipe_));
     else if (pipe_)
         pipes_.drop();
 }
 
-void Flow::keep(std::string_view bytes) {
-    if (bytes.empty()) return;
-    kept_ = std::make_unique_for_overwrite<char[]>(bytes.size());
+bool Flow::keep(std::string_view bytes) {
+    if (bytes.empty()) return true;
+    kept_.reset(new (std::nothrow) char[bytes.size()]);
+    if (!kept_) return false;
+    kept_room_ = static_cast<std::uint32_t>(bytes.size());
+    pipes_.kept += kept_room_;
     std::memcpy(kept_.get(), bytes.data(), bytes.size());
     kept_size_ = static_cast<std::uint32_t>(bytes.size());
     kept_at_ = 0;
+    return true;
+}
+
+void Flow::drop_kept() {
+    pipes_.kept -= std::exchange(kept_room_, 0);
+    kept_size_ = 0;
+    kept_.reset();
 }
 
 bool Flow::move(End& from, End& to) {
@@ -123,7 +137,8 @@ bool Flow::splice_in(End& from) {
 }
 
 void Flow::copy(End& from, End& to) {
-    const ssize_t got = recv(from.fd.get(), scratch.data(), scratch.size(), 0);
+    const std::size_t room = pipes_.kept < Pipes::kMuchKept ? kChunk : kSmallChunk;
+    const ssize_t got = recv(from.fd.get(), scratch.data(), room, 0);
     if (got <= 0) {
         const int code = errno;
         if (got == 0)
@@ -137,7 +152,7 @@ void Flow::copy(End& from, End& to) {
     const auto size = static_cast<std::size_t>(got);
     stirred_ = true;
     // epoll tells of what comes after a short read.
-    if (size < scratch.size() && !from.hung) from.readable = false;
+    if (size < room && !from.hung) from.readable = false;
     bulk_ = size == scratch.size();
     std::size_t put = 0;
     while (to.writable && put < size) {
@@ -147,7 +162,7 @@ void Flow::copy(End& from, End& to) {
         if (errno != EAGAIN) return failed_to_write(to, errno);
         to.writable = false;
     }
-    keep({scratch.data() + put, size - put});
+    if (!keep({scratch.data() + put, size - put})) failed_to_write(to, ECONNRESET);  // a gap must not be passed over
 }
 
 void Flow::push(End& to) {
@@ -170,7 +185,7 @@ void Flow::push(End& to) {
     }
     kept_at_ += static_cast<std::uint32_t>(sent);
     kept_size_ -= static_cast<std::uint32_t>(sent);
-    if (kept_size_ == 0) kept_.reset();
+    if (kept_size_ == 0) drop_kept();
 }
 
 void Flow::put_pipe_away() {
@@ -189,8 +204,7 @@ void Flow::failed_to_write(End& to, int code) {
     dead_ = true;
     to.readable = to.hung = true;
     to.reset = to.reset || is_cut(code);
-    kept_.reset();
-    kept_size_ = 0;
+    drop_kept();
     if (pipe_) pipes_.drop();
     pipe_.reset();
     piped_ = 0;

@@ -279,6 +279,32 @@ class Streams(ProxyTest):
         self.expect_reset(quiet_served)
         self.echo_between(busy, busy_served)
 
+    def test_idle_timeout_and_a_slow_reader(self):
+        """Whoever still takes what the kernel holds for him is not idle."""
+        backend = self.backend()
+        _, listener = self.proxy("--idle-timeout", "600ms", uri(backend))
+        client = self.open(socket.AF_INET, socket.SOCK_STREAM)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.connect(listener.getsockname())
+        served = self.own(backend.accept()[0])
+        served.sendall(bytes(400_000))
+        for _ in range(20):
+            time.sleep(0.1)
+            self.assertEqual(len(read_exactly(client, 20_000)), 20_000)
+
+    def test_cut_after_a_half_close(self):
+        """A client that has ended its side and is cut while it waits for an answer is noticed."""
+        backend = self.backend()
+        _, listener = self.proxy(uri(backend))
+        client, served = self.through(listener, backend)
+        client.sendall(b"request")
+        client.shutdown(socket.SHUT_WR)
+        self.assertEqual(read_all(served), b"request")
+        cut(client)
+        poll = select.poll()
+        poll.register(served, 0)
+        self.assertTrue(poll.poll(DEADLINE * 1000))
+
     def test_bind(self):
         """The backend sees the address that --bind names; targets of another family are passed over."""
         backend, six = self.backend(), self.backend(socket.AF_INET6)
@@ -442,6 +468,21 @@ class Headers(ProxyTest):
             served = self.own(backend.accept()[0])
             self.assertEqual(read_all(served), start)
 
+    def test_a_client_that_has_gone(self):
+        """What a client sent before it cut its connection is not passed on as if it were the proxy's own."""
+        with tempfile.TemporaryDirectory() as folder:
+            backend = self.backend(socket.AF_UNIX, os.path.join(folder, "socket"))
+            listener = self.listener()
+            client = self.connect(listener)
+            client.sendall(b"DELETE")
+            here, there = client.getsockname(), client.getpeername()
+            cut(client)
+            self.proxy("--send-proxy", "v1", uri(backend), listener=listener)
+            served = self.own(backend.accept()[0])
+            served.settimeout(DEADLINE)
+            wanted = f"PROXY TCP4 {here[0]} {there[0]} {here[1]} {there[1]}\r\n".encode()
+            self.assertEqual(read_exactly(served, len(wanted)), wanted)
+
     def test_what_superd_says_counts(self):
         """Under fork, behind a proxy or TLS, the client is the one of the environment."""
         backend = self.backend()
@@ -527,6 +568,49 @@ class Datagrams(ProxyTest):
                 break
             except TimeoutError:
                 self.assertLess(time.monotonic(), end)
+
+    def test_datagrams_that_wait_go_on_to_the_next_target(self):
+        """All that had not been refused reach the next target, in order."""
+        backend, sock = self.udp(), self.udp()
+        peer = self.peer(sock)
+        for word in (b"1", b"2", b"3", b"4"):
+            peer.send(word)
+        port = backend.getsockname()[1]
+        self.start("proxy", "--bind", "127.0.0.1", f"udp://localhost:{free_port(socket.SOCK_DGRAM)}",
+                   f"udp://localhost:{port}", stdin=blocking(sock))
+        self.assertEqual([backend.recv(10) for _ in range(3)], [b"2", b"3", b"4"])
+
+    def test_broadcast(self):
+        """An answer to a broadcast leaves from an address of this host."""
+        _, sock, backend = self.serve()
+        peer = self.udp()
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+        peer.sendto(b"up?", sock.getsockname())
+        backend.recv(10)
+        peer.sendto(b"who", ("127.255.255.255", sock.getsockname()[1]))
+        data, sender = backend.recvfrom(10)
+        backend.sendto(data + b"?", sender)
+        self.assertEqual(peer.recvfrom(10)[0], b"who?")
+
+    def test_started_backend_ends(self):
+        """A peer whose backend has ended has it started again by its next datagram, and in the end it is stopped."""
+        port = free_port(socket.SOCK_DGRAM)
+        program = ("import os,socket; s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM); "
+                   f"s.bind(('127.0.0.1',{port})); print('up',flush=True)\n"
+                   "while True:\n d,a=s.recvfrom(99); s.sendto(b're '+d,a)\n if d==b'1': os._exit(0)")
+        sock = self.udp()
+        handler = self.start("proxy", "--ready", "line=up", "--idle-timeout", "2s", "--stop-after-idle", "200ms",
+                             "--start", sys.executable, "-c", program, "--", f"udp://127.0.0.1:{port}",
+                             stdin=blocking(sock), env={"SUPERD_MAX_REQUESTS": "1000"})
+        peer = self.peer(sock)
+        peer.send(b"1")
+        self.assertEqual(peer.recv(10), b"re 1")
+        until(lambda: "has ended with status 0" in handler.errors())
+        peer.send(b"2")
+        self.assertEqual(peer.recv(10), b"re 2")
+        handler.term()
+        self.assertEqual(handler.wait(), 0)
+        self.assertEqual(handler.errors().count("is started"), 2)
 
     def test_started_backend(self):
         """The first datagrams wait for a backend that is started for them, and stopped when nobody has come for a while."""
@@ -683,6 +767,48 @@ class Starting(ProxyTest):
             except ConnectionResetError:
                 self.assertLess(time.monotonic(), begun + 60)
         self.assertEqual(len(self.started()), 2)
+
+    def test_busy(self):
+        """One that serves a client is not stopped because others cannot be connected."""
+        backend = self.program("import socket,sys,time\ns=socket.create_server(('127.0.0.1',int(sys.argv[1])),backlog=0)\n"
+                               "c=s.accept()[0]\nwhile 1: c.sendall(b'x'); time.sleep(.05)", self.port)
+        handler, listener = self.on_demand(backend, "--ready-within", "4s", "--connect-timeout", "200ms")
+        client = self.connect(listener)
+        self.assertEqual(read_exactly(client, 1), b"x")
+        others = [self.connect(listener) for _ in range(4)]
+        until(lambda: "does not take connections any more" in handler.errors())
+        self.expect_reset(others[-1])
+        self.assertEqual(read_exactly(client, 160), b"x" * 160)
+        self.assertNotIn("stopped", handler.errors())
+
+    def test_the_one_who_tries_leaves(self):
+        """Others who wait try instead."""
+        backend = self.program("import os,socket,sys,time\ns=socket.create_server(('127.0.0.1',int(sys.argv[1])),backlog=0)\n"
+                               "f=[socket.socket() for _ in range(3)]\n"
+                               "for x in f: x.setblocking(False); x.connect_ex(s.getsockname())\n"
+                               "open(sys.argv[2],'w').write('1\\n')\n"
+                               "while os.path.exists(sys.argv[2]): time.sleep(.02)\n"
+                               "while 1: c=s.accept()[0]; c.sendall(b'ok'); c.close()", self.port, self.starts)
+        _, listener = self.on_demand(backend, "--ready-within", "10s", "--connect-timeout", "60s")
+        first = self.connect(listener)
+        until(lambda: self.started() == [1])
+        second = self.connect(listener)
+        time.sleep(0.5)  # by now the first one's connect is on its way
+        cut(first)
+        os.unlink(self.starts)
+        self.assertEqual(read_all(second), b"ok")
+
+    def test_more_than_may_wait(self):
+        """Those beyond the clients who may wait are taken once the backend is ready, also when nobody leaves."""
+        backend = self.program("import socket,sys,time\ntime.sleep(1)\n"
+                               "s=socket.create_server(('127.0.0.1',int(sys.argv[1])),backlog=2048)\nk=[]\n"
+                               "while 1: c=s.accept()[0]; c.sendall(b'k'); k.append(c)", self.port)
+        listener = self.listener()
+        listener.listen(2048)
+        self.proxy("--start", *backend, "--", f"tcp://127.0.0.1:{self.port}", listener=listener)
+        clients = [self.connect(listener) for _ in range(1030)]
+        for client in clients:
+            self.assertEqual(client.recv(1), b"k")
 
     def test_ready_by_notice_and_by_line(self):
         """Clients are let through when it says so, although it could be connected to before."""
