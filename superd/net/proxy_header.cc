@@ -57,6 +57,7 @@ sys::Address address(std::string_view ip, std::string_view port) {
 
 std::optional<std::string> port_bytes(std::string_view text) {
     std::uint16_t port = 0;
+    if (text.size() > 1 && text[0] == '0') return std::nullopt;
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), port);
     if (!all_digits(text) || error != std::errc() || end != text.data() + text.size()) return std::nullopt;
     return std::string{static_cast<char>(port >> 8), static_cast<char>(port & 0xff)};
@@ -113,9 +114,12 @@ std::uint32_t crc32c(std::string_view header, std::size_t field) {
 }
 
 /// What goes into the environment must not be able to look like something else there.
+bool is_plain(std::string_view value) {
+    return value.find('\0') == value.npos && escape(value) == value;
+}
+
 void keep(Header& header, const char* name, std::string_view value) {
-    if (value.empty() || value.size() > kLongestValue || value.find('\0') != value.npos || escape(value) != value)
-        return;
+    if (value.empty() || value.size() > kLongestValue || !is_plain(value)) return;
     const auto same = [&](const auto& variable) { return variable.first == name; };
     if (std::ranges::none_of(header.variables, same)) header.variables.emplace_back(name, value);
 }
@@ -151,24 +155,31 @@ bool read_ssl(std::string_view value, Header& header) {
 /// What follows the addresses. "": well.
 std::string read_tlvs(std::string_view whole, std::size_t from, Header& header) {
     std::string wrong;
+    std::optional<std::pair<std::string_view, std::size_t>> checksum;
     const bool fits = each_tlv(whole.substr(from), [&](unsigned type, std::string_view value, std::size_t place) {
         if (type == 0x01) keep(header, "PROXY_ALPN", value);
         if (type == 0x02) keep(header, "PROXY_AUTHORITY", value);
         if (type == 0x05) keep(header, "PROXY_UNIQUE_ID", value);
-        if (type == 0x03 && (value.size() != 4 || number32(value) != crc32c(whole, from + place)))
-            wrong = "its checksum is wrong";
+        if (type == 0x03 && checksum) wrong = "it has more than one checksum";
+        if (type == 0x03) checksum.emplace(value, from + place);
         if (type == 0x20 && !read_ssl(value, header)) wrong = "what it says of TLS is cut off";
     });
-    return fits ? wrong : "a field in it is longer than what is left of it";
+    if (!fits) return "a field in it is longer than what is left of it";
+    if (!wrong.empty() || !checksum) return wrong;
+    // Once: computing it takes as long as all else.
+    const auto& [sum, place] = *checksum;
+    return sum.size() == 4 && number32(sum) == crc32c(whole, place) ? "" : "its checksum is wrong";
 }
 
+/// One whose name is not plain text counts as unnamed.
 sys::Address unix_address(std::string_view bytes) {
     sockaddr_un made{};
     made.sun_family = AF_UNIX;
     const bool abstract = bytes[0] == '\0';
     // Of an abstract name the end is not told: what follows it are zeros.
     const auto last = bytes.find_last_not_of('\0');
-    const std::size_t size = abstract ? (last == bytes.npos ? 0 : last + 1) : std::min(bytes.find('\0'), bytes.size());
+    std::size_t size = abstract ? (last == bytes.npos ? 0 : last + 1) : std::min(bytes.find('\0'), bytes.size());
+    if (size > 0 && !is_plain(bytes.substr(abstract ? 1 : 0, size - (abstract ? 1 : 0)))) size = 0;
     std::memcpy(made.sun_path, bytes.data(), std::min(size, sizeof made.sun_path));
     return sys::Address(reinterpret_cast<const sockaddr*>(&made),
                         static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + size));
@@ -176,8 +187,8 @@ sys::Address unix_address(std::string_view bytes) {
 
 Reading read_addresses(std::string_view whole, unsigned family, Header header) {
     const std::string_view body = whole.substr(kFixed);
-    constexpr std::size_t kSizes[] = {0, 12, 36, 216};
-    const std::size_t needs = kSizes[family];
+    constexpr std::size_t kSizes[] = {12, 36, 216};
+    const std::size_t needs = kSizes[family - 1];
     if (body.size() < needs) return malformed("it is too short for its addresses");
     if (family == 1) {
         header.client = address<AF_INET>(body, body.substr(8));
@@ -185,11 +196,11 @@ Reading read_addresses(std::string_view whole, unsigned family, Header header) {
     } else if (family == 2) {
         header.client = address<AF_INET6>(body, body.substr(32));
         header.local = address<AF_INET6>(body.substr(16), body.substr(34));
-    } else if (family == 3) {
+    } else {
         header.client = unix_address(body.substr(0, 108));
         header.local = unix_address(body.substr(108, 108));
     }
-    header.names = family != 0;
+    header.names = true;
     if (std::string why = read_tlvs(whole, kFixed + needs, header); !why.empty()) return malformed(std::move(why));
     return header;
 }
@@ -206,9 +217,10 @@ Reading read_binary(std::string_view bytes) {
     if (what == 1 && (family > 3 || transport > 2))
         return malformed(fmt::format("its family and protocol are 0x{:02x}", protocol));
     if (bytes.size() < header.size) return Partial{};
-    if (what == 0) return header;  // LOCAL: whatever else is in it
+    // LOCAL, or unspecified: whatever else is in it.
+    if (what == 0 || family == 0 || transport == 0) return header;
     // A proxy may bring a client's datagrams over a stream: that is a client as well.
-    return read_addresses(bytes.substr(0, header.size), transport == 0 ? 0 : family, std::move(header));
+    return read_addresses(bytes.substr(0, header.size), family, std::move(header));
 }
 
 bool begins(std::string_view bytes, std::string_view with) {

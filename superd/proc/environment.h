@@ -13,9 +13,10 @@ namespace superd::proc {
 /// it is.
 class Environment {
   public:
+    /// A value ends at its first NUL: what follows that would be a variable of its own.
     void set(std::string_view name, std::string_view value) {
         starts_.push_back(block_.size());
-        block_.append(name).append(1, '=').append(value).append(1, '\0');
+        block_.append(name).append(1, '=').append(value.substr(0, value.find('\0'))).append(1, '\0');
     }
     /// As block() has given it.
     static Environment of(std::string block) {

@@ -17,8 +17,11 @@ void check(const Header& header) {
     if (header.size == 0 || header.size > kLongest) abort();
     if (header.names != (header.client.family() != AF_UNSPEC)) abort();
     if (header.client.family() != header.local.family()) abort();
-    (void)header.client.text();
-    (void)header.local.text();
+    for (const sys::Address* address : {&header.client, &header.local}) {
+        const std::string host = address->host();
+        if (host.find('\0') != host.npos || (address->family() == AF_UNIX && escape(host) != host)) abort();
+        (void)address->text();
+    }
     for (const auto& [name, value] : header.variables)
         if (value.empty() || value.size() > kLongestValue || value.find('\0') != value.npos || escape(value) != value)
             abort();

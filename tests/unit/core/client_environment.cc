@@ -71,3 +71,11 @@ TEST_CASE("variables are the same after they have been written down") {
     CHECK(proc::Environment::of("").size() == 0);
     CHECK(std::string(proc::Environment::of("A=b").at(0)) == "A=b");
 }
+
+TEST_CASE("a value ends at a NUL, and adds no variable") {
+    proc::Environment environment;
+    environment.set("A", std::string_view("b\0LD_PRELOAD=x", 14));
+    environment.set("C", "d");
+    CHECK(environment.size() == 2);
+    CHECK(environment.block() == std::string("A=b\0C=d\0", 8));
+}

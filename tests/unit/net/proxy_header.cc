@@ -90,14 +90,23 @@ TEST_CASE("a header of either version names the client, and where that came to")
     CHECK(whole(binary("\x21\x31", path("\0name"s) + path(std::string(108, 'x')))).client.host() == "@name");
     CHECK(whole(binary("\x21\x31", path("") + path(std::string(108, 'x')))).local.host() == std::string(108, 'x'));
     CHECK(whole(binary("\x21\x31", path("") + path("/x"))).client.host().empty());
+    // A name that would look like something else in the environment or in the log is none.
+    for (const std::string& bad : {"\0a\0LD_PRELOAD=/x"s, "\0a\nb"s, "/a\x1b[2J"s, "/a\xff"s, "\0\0a"s}) {
+        const auto header = whole(binary("\x21\x31", path(bad) + path(bad)));
+        CHECK(header.local.family() == AF_UNIX);
+        CHECK(header.local.host().empty());
+        CHECK(header.client.host().empty());
+    }
 }
 
 TEST_CASE("UNKNOWN, LOCAL and an unspecified family name nobody, whatever else is there") {
-    for (const std::string& one : {kGood[2], kGood[3], kGood[7], binary("\x20\x11", kAddresses4),
-                                   binary("\x20\xff", "x"), binary("\x21\x00"s, ""), binary("\x21\x00"s, tlv(2, "a")),
-                                   binary("\x21\x10", kAddresses4.substr(0, 0)), binary("\x21\x01", "")}) {
+    for (const std::string& one :
+         {kGood[2], kGood[3], kGood[7], binary("\x20\x11", kAddresses4), binary("\x20\xff", "x"),
+          binary("\x21\x00"s, ""), binary("\x21\x00"s, tlv(2, "a")), binary("\x21\x10", kAddresses4),
+          binary("\x21\x20", "x"), binary("\x21\x01", "x"), binary("\x21\x10", ""), binary("\x21\x01", "")}) {
         const Header header = whole(one);
         CHECK_FALSE(header.names);
+        CHECK(header.variables.empty());
         CHECK(header.size == one.size());
     }
 }
@@ -140,6 +149,8 @@ TEST_CASE("lines that are no header") {
                               "TCP4 1.2.3.4 1.2.3.4 +1 2",
                               "TCP4 1.2.3.4 1.2.3.4 1 0x2",
                               "TCP4 1.2.3.4 1.2.3.4 1 ",
+                              "TCP4 1.2.3.4 1.2.3.4 00080 2",
+                              "TCP4 1.2.3.4 1.2.3.4 1 00",
                               "TCP6 1.2.3.4 1.2.3.4 1 2",
                               "TCP6 ::1%lo ::1 1 2",
                               "TCP6 :::1 ::1 1 2",
@@ -232,4 +243,7 @@ TEST_CASE("a checksum is compared, if there is one") {
     (void)why_not(with("\x12\x34\x56\x78"));
     (void)why_not(with("\0\0\0\0"s));
     (void)why_not(with("\0\0\0"s));
+    // Each would take as long as all else together.
+    CHECK(why_not(binary("\x21\x11", kAddresses4 + tlv(3, "abcd") + tlv(3, "abcd"))) ==
+          "it has more than one checksum");
 }
