@@ -98,7 +98,7 @@ intake::Explanation Service::explain(const Who& client, const std::optional<Who>
     // A client that is named may be anywhere; it is its proxy that comes.
     const auto comes_to = [&](const net::Listener& listener) {
         if (via) return takes(listener, via->address, via->uid);
-        return takes_headers() || takes(listener, client.address, client.uid);
+        return (proxy_protocol().on && sys::ip_bytes(client.address)) || takes(listener, client.address, client.uid);
     };
     std::string by;
     for (Port* port : ports_)

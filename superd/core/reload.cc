@@ -224,7 +224,8 @@ ReloadReport Supervisor::reload() {
         }
         // Clients that have come to a socket that is now given up again.
         for (const auto& [key, listener] : swap.opened)
-            if (const auto at = ports_.find(key); at != ports_.end()) at->second->owner()->collect(listener);
+            if (const auto at = ports_.find(key); at != ports_.end())
+                at->second->owner()->collect(listener, at->second->owner()->proxy_protocol());
         return refuse(opened.error().text);
     }
 

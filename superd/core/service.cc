@@ -147,9 +147,15 @@ void Service::withdraw() {
     tidy();
 }
 
-void Service::collect(const net::Listener& socket) {
+const conf::ProxyProtocol& Service::proxy_protocol() const {
+    static const conf::ProxyProtocol none;
+    const conf::Service* const in_force = definition();
+    return in_force != nullptr ? *in_force->proxy_protocol : none;
+}
+
+void Service::collect(const net::Listener& socket, const conf::ProxyProtocol& rules) {
     const bool accepts = current_ && current_->definition().handoff == conf::Handoff::connection;
-    if (socket.type() != conf::SocketType::datagram && accepts) traffic().intake.take_all(socket, 0);
+    if (socket.type() != conf::SocketType::datagram && accepts) traffic().intake.take_all(socket, 0, rules);
 }
 
 void Service::stop() {

@@ -39,8 +39,8 @@ class Service final : public intake::Host, public GenerationHost, public Session
     static Definition own(conf::Service definition);
     /// The service is no longer defined: accepted clients are served, handlers finish.
     void withdraw();
-    /// Takes every client that waits on a socket which is about to be closed.
-    void collect(const net::Listener& socket);
+    /// Takes every client that waits on a socket which is about to be closed. `rules`: those under which it was opened.
+    void collect(const net::Listener& socket, const conf::ProxyProtocol& rules);
     /// Writes the service down for another process, and turns a new service into that one. Nothing starts, and nothing
     /// shared with the previous process changes, until take_up().
     ServiceState write_down(sys::Descriptors& descriptors);
@@ -147,10 +147,8 @@ class Service final : public intake::Host, public GenerationHost, public Session
     };
     /// What would happen to this client now. `via`: who names it, if that is asked.
     intake::Explanation explain(const Who& client, const std::optional<Who>& via) const;
-    bool takes_headers() const {
-        const conf::Service* const in_force = definition();
-        return in_force != nullptr && in_force->proxy_protocol->on;
-    }
+    /// Of what is in force.
+    const conf::ProxyProtocol& proxy_protocol() const;
 
   private:
     struct Standing {

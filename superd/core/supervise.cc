@@ -149,7 +149,7 @@ Result<intake::Explanation> Supervisor::explain(const std::string& name, const s
     if (via.empty()) return (*service)->explain(*whom, std::nullopt);
     const auto peer = read(via);
     if (!peer) return std::unexpected(peer.error());
-    if (!(*service)->takes_headers())
+    if (!(*service)->proxy_protocol().on)
         return fail(fmt::format("service \"{}\" has no [proxy_protocol]: nobody speaks for its clients", name));
     return (*service)->explain(*whom, *peer);
 }

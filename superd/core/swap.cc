@@ -31,11 +31,13 @@ void Supervisor::collect_going(Swap& swap) {
     for (const std::string& name : swap.changing()) {
         const auto at = services_.find(name);
         if (at == services_.end()) continue;
+        const conf::ProxyProtocol& rules = at->second->proxy_protocol();
         for (Port* port : at->second->ports()) {
             swap.before.push_back(port);
+            if (rules.on) swap.headers.emplace(port, rules);
             if (swap.by_key.contains(port->key()) && !swap.opened.contains(port->key())) continue;
             port->watch(false);
-            if (port->listener() != nullptr) at->second->collect(*port->listener());
+            if (port->listener() != nullptr) at->second->collect(*port->listener(), rules);
         }
     }
 }
@@ -51,7 +53,7 @@ void Supervisor::install(Swap& swap) {
         Port& port = *at->second;
         if (auto opened = swap.opened.extract(want.key)) {
             if (auto before = port.install(std::move(opened.mapped())))
-                swap.replaced.emplace_back(want.service->name, std::move(*before));
+                swap.replaced.push_back({want.service->name, &port, std::move(*before)});
             log_.write(Level::info, fmt::format("listening on {}", port.uri()),
                        {{"SERVICE", want.service->name}, {"ADDRESS", port.uri()}});
         } else if (port.listener() != nullptr) {
@@ -117,16 +119,18 @@ Result<net::Listener> Supervisor::open_again(const std::string& service, const c
     return open_socket(passed_, catalog_.services.at(service), where);
 }
 
-/// The last close ends a socket, so take the clients that came until then.
+/// The last close ends a socket, so take the clients that came until then. Whether they send a header is told by the
+/// rules under which they came.
 void Supervisor::close_going(Swap& swap) {
     std::erase_if(swap.before, [&](Port* port) { return swap.by_key.contains(port->key()); });
     for (Port* port : swap.before) store_.release(*port);
     for (const Wanted& want : swap.wanted) store_.keep(*ports_.at(want.key));
     store_.wait(Store::kPatience);
-    for (const auto& [owner, listener] : swap.replaced)
-        if (const auto at = services_.find(owner); at != services_.end()) at->second->collect(listener);
+    for (const auto& [owner, port, socket] : swap.replaced)
+        if (const auto at = services_.find(owner); at != services_.end())
+            at->second->collect(socket, swap.headers_of(port));
     for (Port* port : swap.before) {
-        if (port->listener() != nullptr) port->owner()->collect(*port->listener());
+        if (port->listener() != nullptr) port->owner()->collect(*port->listener(), swap.headers_of(port));
         drop(*port);
         ports_.erase(ports_.find(port->key()));
     }

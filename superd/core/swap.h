@@ -35,8 +35,19 @@ struct Supervisor::Swap {
     std::vector<Port*> before;  ///< of changing services
     std::map<std::string, std::vector<Port*>> ports_of;
     std::vector<std::pair<Port*, const Wanted*>> waiting;
-    std::vector<std::pair<std::string, net::Listener>> replaced;  ///< with the service
+    struct Replaced {
+        std::string service;
+        const Port* port;
+        net::Listener socket;
+    };
+    std::vector<Replaced> replaced;
+    std::map<const Port*, conf::ProxyProtocol> headers;  ///< awaited on the sockets of changing services until now
 
+    const conf::ProxyProtocol& headers_of(const Port* port) const {
+        static const conf::ProxyProtocol none;
+        const auto at = headers.find(port);
+        return at != headers.end() ? at->second : none;
+    }
     std::vector<std::string> changing() const {
         std::vector<std::string> names = going;
         for (const Touched& service : touched) names.push_back(service.definition->name);

@@ -5,6 +5,7 @@
 #include <sys/epoll.h>
 
 #include <algorithm>
+#include <new>
 
 #include "intake/state.h"
 #include "sys/descriptors.h"
@@ -34,17 +35,15 @@ std::size_t Entrance::of_source(const admit::SourceKey& source) const {
     return at != counts_.end() ? at->second : 0;
 }
 
-bool Entrance::enter(model::Client client, const Entry& entry, Instant now) {
+void Entrance::enter(model::Client client, const Entry& entry, Instant now) {
     if (!entry.free && of_source(entry.source) >= kOfOneSource)
         return host_.has_failed(std::move(client), entry.source, Refusal::pending, true,
-                                fmt::format(": {} of its source are", kOfOneSource)),
-               false;
+                                fmt::format(": {} of its source are", kOfOneSource));
     if (all_.size() >= kInAll && !entry.despite_all) {
         const auto other = weakest(now);
         if (other == all_.end())
             return host_.has_failed(std::move(client), entry.source, Refusal::pending, false,
-                                    fmt::format(": {} are", all_.size())),
-                   false;
+                                    fmt::format(": {} are", all_.size()));
         give_up(other, Refusal::pending, false, ": another needs its place");
     }
     Waiting waiting;
@@ -53,9 +52,14 @@ bool Entrance::enter(model::Client client, const Entry& entry, Instant now) {
     waiting.source = entry.source;
     waiting.since = now;
     waiting.until = now + entry.stage.timeout();
-    const Ticket ticket = waiting.entrant.ticket;
-    go_on_with(add(std::move(waiting)), entry.stage);
-    return all_.contains(ticket);
+    waiting.wants_bytes = true;
+    const auto at = add(std::move(waiting));
+    try {
+        go_on_with(at, entry.stage);
+    } catch (const std::bad_alloc&) {
+        unwatched_ = true;  // it is here, and its turn comes again
+        throw;
+    }
 }
 
 void Entrance::go_on_with(All::iterator at, Stage& stage) {
@@ -63,7 +67,8 @@ void Entrance::go_on_with(All::iterator at, Stage& stage) {
     at->second.wants_bytes = progress.kind == Progress::Kind::readable;
     switch (progress.kind) {
         case Progress::Kind::readable:
-            return watch(at->second);
+            watch(at->second);
+            return;
         case Progress::Kind::elsewhere:
             at->second.readable = {};
             return;
@@ -78,8 +83,8 @@ void Entrance::go_on_with(All::iterator at, Stage& stage) {
     }
 }
 
-void Entrance::watch(Waiting& waiting) {
-    if (waiting.readable) return;
+bool Entrance::watch(Waiting& waiting) {
+    if (waiting.readable) return true;
     const Ticket ticket = waiting.entrant.ticket;
     auto source =
         loop_.io(waiting.entrant.client.connection.get(), EPOLLIN | EPOLLRDHUP, [this, ticket](std::uint32_t) {
@@ -94,16 +99,18 @@ void Entrance::watch(Waiting& waiting) {
         });
     if (source) {
         waiting.readable = std::move(*source);
-    } else {
-        unwatched_ = true;
-        host_.cannot_watch(source.error());
+        return true;
     }
+    unwatched_ = true;
+    host_.cannot_watch(source.error());
+    return false;
 }
 
 void Entrance::look_again() {
-    if (!std::exchange(unwatched_, false)) return;
+    if (!unwatched_) return;
     for (auto& [ticket, waiting] : all_)
-        if (waiting.wants_bytes && !unwatched_) watch(waiting);
+        if (waiting.wants_bytes && waiting.entrant.client.connection && !watch(waiting)) return;
+    unwatched_ = false;
 }
 
 Entrant* Entrance::find(Ticket ticket) {
@@ -161,11 +168,22 @@ std::optional<Instant> Entrance::ends_at() const {
 void Entrance::expire(Instant now) {
     look_again();
     for (auto at = all_.begin(); at != all_.end();) {
-        const auto one = at++;
-        if (one->second.until > now) continue;
-        const Stage* const stage = host_.stage(one->second.stage);
-        give_up(one, stage != nullptr ? stage->overdue() : Refusal::gone, true, "");
+        const Ticket ticket = at->first;
+        if (at->second.until <= now) end_time_of(at);
+        at = all_.upper_bound(ticket);  // it may have been let in, and others with it
     }
+}
+
+void Entrance::end_time_of(All::iterator at) {
+    const Ticket ticket = at->first;
+    Stage* const stage = host_.stage(at->second.stage);
+    // What has come in time counts, however long the loop was busy with something else.
+    if (stage != nullptr && at->second.wants_bytes && at->second.entrant.client.connection) {
+        go_on_with(at, *stage);
+        at = all_.find(ticket);
+        if (at == all_.end()) return;
+    }
+    give_up(at, stage != nullptr ? stage->overdue() : Refusal::gone, true, "");
 }
 
 void Entrance::clear() {
@@ -188,6 +206,7 @@ Result<void> Entrance::go_on(const std::vector<EntrantState>& state, Ticket next
     for (const EntrantState& one : state) {
         Waiting waiting;
         waiting.entrant = {one.ticket, client_of(one.client, descriptors), one.memory};
+        waiting.entrant.client.kind = model::Client::Kind::connection;  // its stage may have the connection
         waiting.stage = one.stage;
         waiting.source = one.source;
         waiting.since = one.since;

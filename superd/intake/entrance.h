@@ -50,8 +50,8 @@ class Entrance {
         bool free = false;         ///< from the bound for each source
         bool despite_all = false;  ///< from that in all
     };
-    /// has_passed() or has_failed() is called at once, or later: then true.
-    bool enter(model::Client client, const Entry& entry, Instant now);
+    /// has_passed() or has_failed() is called at once, or later.
+    void enter(model::Client client, const Entry& entry, Instant now);
     /// nullptr: it has gone meanwhile.
     Entrant* find(Ticket ticket);
     /// For one that is elsewhere.
@@ -65,7 +65,7 @@ class Entrance {
     /// When the first of them has had its time; expire() is due then.
     std::optional<Instant> ends_at() const;
     void expire(Instant now);
-    /// Those that could not be watched.
+    /// At those that could not be watched.
     void look_again();
 
     std::size_t size() const { return all_.size(); }
@@ -94,11 +94,13 @@ class Entrance {
 
     All::iterator add(Waiting waiting);
     void go_on_with(All::iterator at, Stage& stage);
-    void watch(Waiting& waiting);
+    bool watch(Waiting& waiting);
     /// Takes it out; its stage does not hear of it.
     Waiting leave(All::iterator at);
     /// Its stage hears of it.
     void give_up(All::iterator at, admit::Refusal why, bool its_fault, std::string_view more);
+    /// It has had its time: it passes or fails now.
+    void end_time_of(All::iterator at);
     /// Whoever gives way to another. end(): nobody yet.
     All::iterator weakest(Instant now);
 
@@ -107,7 +109,7 @@ class Entrance {
     std::map<admit::SourceKey, std::size_t> counts_;
     All all_;
     Ticket next_ = 1;
-    bool unwatched_ = false;
+    bool unwatched_ = false;  ///< some that want bytes may be
 };
 
 }  // namespace superd::intake

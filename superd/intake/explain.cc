@@ -95,7 +95,7 @@ void Intake::explain_entrance(const std::optional<sys::Address>& via, bool on_un
     if (header_.on() && !via)
         steps.push_back({"proxy_protocol", Outcome::served, "judged as the client that a header names"});
     if (header_.on() && via) {
-        const bool trusted = header_.trusts(*via, on_unix);
+        const bool trusted = HeaderStage::trusts(header_.rules(), *via, on_unix);
         std::string who = on_unix ? "a peer on a unix socket" : via->host();
         steps.push_back({"proxy_protocol", trusted ? Outcome::served : Outcome::refused,
                          who + (trusted ? " may name clients" : " is not in proxy_protocol.from")});

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <optional>
 
 #include "net/proxy_header.h"
 
@@ -23,26 +24,40 @@ Progress ended(const Entrant& entrant) {
     return wrong(Refusal::header, fmt::format(": it ends after {} bytes", entrant.memory.size()));
 }
 
-/// The client is the one that was named, or the proxy itself.
-void introduce(model::Client& client, net::proxy::Header header) {
+/// What a header changes in its client.
+struct Named {
+    sys::Address peer, local;
+    proc::Environment variables;
     model::Introduction introduction;
+};
+
+/// The client is the one that was named, or the proxy itself.
+Named named_by(const model::Client& client, net::proxy::Header header) {
+    Named named{client.peer, client.local, client.variables, {}};
     if (header.names) {
-        client.peer = std::move(header.client);
-        client.local = std::move(header.local);
-        for (const auto& [name, value] : header.variables) client.variables.set(name, value);
+        named.peer = std::move(header.client);
+        named.local = std::move(header.local);
+        for (const auto& [name, value] : header.variables) named.variables.set(name, value);
     } else {
-        introduction.credentials = model::credentials_of(client);
-        introduction.is_proxy = true;
+        named.introduction.credentials = model::credentials_of(client);
+        named.introduction.is_proxy = true;
     }
-    client.introduction = introduction;
+    return named;
+}
+
+void introduce(model::Client& client, Named named) noexcept {
+    client.peer = std::move(named.peer);
+    client.local = std::move(named.local);
+    client.variables = std::move(named.variables);
+    client.introduction = named.introduction;
 }
 
 }  // namespace
 
-bool HeaderStage::trusts(const sys::Address& peer, bool on_unix) const {
+bool HeaderStage::trusts(const conf::ProxyProtocol& rules, const sys::Address& peer, bool on_unix) {
     const auto ip = sys::ip_bytes(peer);
     return on_unix ||
-           (ip && std::ranges::any_of(rules_.from, [&](const sys::Prefix& prefix) { return prefix.contains(*ip); }));
+           (ip && std::ranges::any_of(rules.from, [&](const sys::Prefix& prefix) { return prefix.contains(*ip); }));
 }
 
 /// One look at what is there, and one read of what of it belongs to the header. A part of a header is read as well:
@@ -58,14 +73,19 @@ Progress HeaderStage::go_on(Entrant& entrant) {
     if (seen == 0) return ended(entrant);
 
     const std::string bytes = before + std::string(buffer, static_cast<std::size_t>(seen));
-    auto said = net::proxy::read(bytes, rules_.on ? rules_.accept : conf::ProxyVersions::any);
+    // Its first byte shows the version, which was one that was taken then.
+    auto said = net::proxy::read(bytes, rules_.on && before.empty() ? rules_.accept : conf::ProxyVersions::any);
     if (const auto* none = std::get_if<net::proxy::Malformed>(&said)) return wrong(Refusal::header, ": " + none->why);
     auto* const header = std::get_if<net::proxy::Header>(&said);
     const std::size_t wanted = (header != nullptr ? header->size : bytes.size()) - before.size();
+    // What needs memory comes first: once the bytes are taken, nobody else has them.
+    std::optional<Named> named;
+    if (header != nullptr) named = named_by(entrant.client, std::move(*header));
+    before.reserve(before.size() + wanted);
     const ssize_t taken = sys::receive_without_rights(fd, buffer, wanted);
     if (taken > 0) before.append(buffer, static_cast<std::size_t>(taken));
-    if (header == nullptr || taken != static_cast<ssize_t>(wanted)) return {Progress::Kind::readable};
-    introduce(entrant.client, std::move(*header));
+    if (!named || taken != static_cast<ssize_t>(wanted)) return {Progress::Kind::readable};
+    introduce(entrant.client, std::move(*named));
     before.clear();
     return {Progress::Kind::passed};
 }

@@ -12,9 +12,10 @@ class HeaderStage final : public Stage {
   public:
     /// A client that is in it already goes on by these rules. Without a [proxy_protocol] it may send either version.
     void configure(const conf::ProxyProtocol& rules) { rules_ = rules; }
+    const conf::ProxyProtocol& rules() const { return rules_; }
     bool on() const { return rules_.on; }
     /// May this peer name clients? On unix sockets everybody may who can connect.
-    bool trusts(const sys::Address& peer, bool on_unix) const;
+    static bool trusts(const conf::ProxyProtocol& rules, const sys::Address& peer, bool on_unix);
 
     Id id() const override { return kHeader; }
     Duration timeout() const override { return rules_.timeout; }

@@ -95,7 +95,6 @@ bool Intake::is_open() const {
 }
 
 bool Intake::advance() {
-    entrance_.look_again();
     if (closed()) return false;
     if (sessions_) return first_is_let_in();
     if (stalled() > 0) return true;
@@ -113,6 +112,7 @@ bool Intake::advance() {
 }
 
 void Intake::rest() {
+    entrance_.look_again();
     const Instant time = host_.now();
     if (const auto opens = entrance_.opens_at(time)) pace(*opens);
     const auto full = overload();
@@ -180,7 +180,7 @@ std::optional<model::Client> Intake::take(const net::Listener* socket, std::size
             }
             auto client = fetch(*socket, listener);
             if (!client) return std::nullopt;
-            come(std::move(*client), false);
+            come(std::move(*client), header_.rules(), false);
         }
         if (!stalled_.empty()) {
             if (overload()) return std::nullopt;
@@ -228,7 +228,7 @@ std::optional<model::Client> Intake::fetch(const net::Listener& socket, std::siz
     return socket.type() == conf::SocketType::datagram ? receive(socket, listener) : accept(socket, listener);
 }
 
-void Intake::take_all(const net::Listener& socket, std::size_t listener) {
+void Intake::take_all(const net::Listener& socket, std::size_t listener, const conf::ProxyProtocol& rules) {
     // Take those in the queue, but not an endless stream of new ones. Datagrams may come as fast as they are taken.
     const bool datagrams = socket.type() == conf::SocketType::datagram;
     const int most = datagrams ? kMostDatagrams : std::max(socket.options().backlog, SOMAXCONN) + 1;
@@ -240,8 +240,8 @@ void Intake::take_all(const net::Listener& socket, std::size_t listener) {
             continue;
         }
         // Even if full: this is their last chance.
-        if (has_entrance() && !datagrams)
-            come(std::move(*client), true);
+        if ((rules.on || host_.handshake() != nullptr) && !datagrams)
+            come(std::move(*client), rules, true);
         else if (judge(*client))
             stalled_.push_back(std::move(*client));
     }

@@ -57,7 +57,9 @@ class Intake final : EntranceHost {
     /// Any client that is here already, including held ones, despite limits: the last chance to serve it.
     std::optional<model::Client> take_here();
     /// Takes all clients that wait on a socket that is about to be closed; of a flood, as many as its queue holds.
-    void take_all(const net::Listener& socket, std::size_t listener);
+    /// `rules`: those under which it was opened, if others are in force now.
+    void take_all(const net::Listener& socket, std::size_t listener, const conf::ProxyProtocol& rules);
+    void take_all(const net::Listener& socket, std::size_t listener) { take_all(socket, listener, header_.rules()); }
     /// A client that could not be served yet; it is first in line.
     void stall(model::Client client);
     /// Takes no more clients for now. The host hears `changed` when obstacles that only need time may be gone.
@@ -114,7 +116,7 @@ class Intake final : EntranceHost {
     std::optional<model::Client> accept(const net::Listener& socket, std::size_t listener);
     std::optional<model::Client> receive(const net::Listener& socket, std::size_t listener);
     /// From the kernel: it arrives, or begins in the entrance.
-    void come(model::Client client, bool despite_all);
+    void come(model::Client client, const conf::ProxyProtocol& rules, bool despite_all);
     /// It is known who it is; a handshake follows, if the service has one.
     void know(model::Client client, bool despite_all);
     /// Through the entrance: it is judged when it could be served, since others of its source may be before it.

@@ -8,10 +8,10 @@ namespace superd::intake {
 
 using admit::Refusal;
 
-void Intake::come(model::Client client, bool despite_all) {
-    if (!header_.on()) return know(std::move(client), despite_all);
+void Intake::come(model::Client client, const conf::ProxyProtocol& rules, bool despite_all) {
+    if (!rules.on) return know(std::move(client), despite_all);
     const auto source = source_of(client);
-    if (header_.trusts(client.peer, client.local.family() == AF_UNIX))
+    if (HeaderStage::trusts(rules, client.peer, client.local.family() == AF_UNIX))
         return enter(std::move(client), {header_, source, true, despite_all});
     touch(client, source);
     has_failed(std::move(client), source, Refusal::stranger, true, ": not in proxy_protocol.from");
@@ -19,8 +19,9 @@ void Intake::come(model::Client client, bool despite_all) {
 
 void Intake::enter(model::Client client, const Entrance::Entry& entry) {
     const Instant time = host_.now();
-    if (!entrance_.enter(std::move(client), entry, time)) return;
+    // First, since memory may run out on its way.
     if (auto set = wake_by(time + entry.stage.timeout()); !set) host_.scarce(set.error());
+    entrance_.enter(std::move(client), entry, time);
 }
 
 void Intake::know(model::Client client, bool despite_all) {
@@ -29,7 +30,8 @@ void Intake::know(model::Client client, bool despite_all) {
     if (!client.introduction) client.introduction = model::Introduction{model::credentials_of(client)};
     if (!may_begin(client)) return;
     const auto source = source_of(client);
-    const bool free = client.introduction->is_proxy;
+    // Those without a source would share its bound.
+    const bool free = client.introduction->is_proxy || source.kind == admit::SourceKey::Kind::none;
     enter(std::move(client), {*handshake, source, free, despite_all});
 }
 

@@ -4,6 +4,8 @@
 
 #include <sys/resource.h>
 
+#include <new>
+
 #include "intake/state.h"
 #include "sys/descriptors.h"
 #include "world.h"
@@ -26,6 +28,18 @@ std::string unread(const model::Client& client) {
     return n > 0 ? std::string(buffer, static_cast<std::size_t>(n)) : "";
 }
 
+/// Fails for want of memory when a client comes, and lets it pass when it has sent something.
+struct ShortOfMemory final : Stage {
+    Id id() const override { return 8; }
+    Duration timeout() const override { return 10s; }
+    Refusal overdue() const override { return Refusal::wait_timeout; }
+    Progress go_on(Entrant&) override {
+        if (asked++ == 0) throw std::bad_alloc();
+        return {Progress::Kind::passed};
+    }
+    int asked = 0;
+};
+
 /// Gives each client to somebody else, who says what becomes of it.
 struct Elsewhere final : Stage {
     Id id() const override { return 7; }
@@ -36,6 +50,13 @@ struct Elsewhere final : Stage {
         return {Progress::Kind::elsewhere};
     }
     void forget(const Entrant& entrant) override { forgotten.push_back(entrant.ticket); }
+
+    void give_back(Intake& intake, std::size_t which) {
+        Entrant* const entrant = intake.entrant(taken.at(which).first);
+        REQUIRE(entrant != nullptr);
+        entrant->client.connection = std::move(taken[which].second);
+        intake.passed(taken[which].first);
+    }
 
     std::vector<std::pair<Ticket, sys::GuardedFd>> taken;
     std::vector<Ticket> forgotten;
@@ -112,10 +133,12 @@ TEST_CASE("access, limits and penalties are those of the named client") {
     CHECK(world.count(Refusal::per_source) == 1);
     CHECK(world.lines.at(0) == "203.0.113.8:40000: refused: denied");
     for (int i = 0; i < 10; ++i) (void)come("203.0.113.7");
-    const auto penalised = come("203.0.113.7");
-    CHECK(world.count(Refusal::penalty) > 0);
+    const auto penalised = world.count(Refusal::penalty);
+    CHECK(penalised > 0);
+    CHECK(world.count(Refusal::per_source) + penalised == 11);
     const auto fine = come("203.0.113.10");
     CHECK(world.served.size() == 3);
+    CHECK(world.count(Refusal::penalty) == penalised);
 }
 
 TEST_CASE("several clients of one source whose headers come at once are judged one after the other") {
@@ -281,37 +304,112 @@ TEST_CASE("whoever could not even be held begins no handshake, and gets no text 
     CHECK(shake.taken.size() == 1);
 }
 
-TEST_CASE("clients in the entrance go on in another process, with what has been read of them") {
+TEST_CASE("a header that came in time counts, however late superd looks") {
     World world;
-    Elsewhere shake;
     world.take_headers();
-    const auto half = world.client(), known = world.client(), away = world.client();
-    say(half, kHeader.substr(0, 30));
+    const auto client = world.client(), half = world.client();
+    CHECK(world.settle() == 0);
+    say(client, kHeader);
+    say(half, kHeader.substr(0, 20));
+    world.time += 1h;
+    world.intake.woken();
+    CHECK(world.serve() == 1);
+    CHECK(world.served.at(0).peer.text() == "203.0.113.7:40000");
+    CHECK(world.count(Refusal::header_timeout) == 1);
+    CHECK(seen_by(half) == "FIN");
+}
+
+TEST_CASE("whoever came when memory ran out is looked at again") {
+    World world;
+    ShortOfMemory shake;
+    world.shake = &shake;
+    const auto client = world.client();
+    CHECK_THROWS_AS(world.serve(), std::bad_alloc);
+    CHECK(world.intake.pending() == 1);
+    CHECK(world.wake);
+    say(client, "x");
+    world.intake.rest();
+    CHECK(world.settle() == 1);
+    CHECK(world.serves(client));
+    CHECK(shake.asked == 2);
+}
+
+TEST_CASE("on a socket that goes, the rules hold under which it was opened") {
+    for (const bool with_header : {false, true}) {
+        World world;
+        if (!with_header) world.take_headers("192.0.2.1");
+        conf::ProxyProtocol before;
+        before.on = with_header;
+        before.from = {*sys::parse_prefix("127.0.0.1")};
+        const auto client = world.client(), stranger = world.client("127.0.0.2");
+        if (with_header) say(client, kHeader);
+        world.intake.take_all(world.socket, 0, before);
+        CHECK(world.settle() == (with_header ? 1 : 2));
+        CHECK(world.count(Refusal::stranger) == (with_header ? 1 : 0));
+        CHECK(world.served.at(0).peer.host() == (with_header ? "203.0.113.7" : "127.0.0.1"));
+    }
+}
+
+TEST_CASE("a reload that takes fewer versions keeps a header that has begun") {
+    World world;
+    world.take_headers();
+    const auto half = world.client();
+    say(half, kHeader.substr(0, 1));
     world.settle();
+    world.definition.proxy_protocol->accept = conf::ProxyVersions::v2;
+    world.intake.configure(world.definition);
+    say(half, kHeader.substr(1));
+    CHECK(world.settle() == 1);
+    const auto late = world.client();
+    say(late, kHeader.substr(0, 1));
+    CHECK(world.settle() == 0);
+    CHECK(world.count(Refusal::header) == 1);
+}
+
+TEST_CASE("clients in the entrance go on in another process, with what has been read of them") {
+    World world, next;
+    Elsewhere shake, next_shake;
+    world.take_headers();
+    next.take_headers();
+    world.shake = &shake;
+    next.shake = &next_shake;
+    const auto half = world.client(), silent = world.client(), away = world.client();
+    say(half, kHeader.substr(0, 30));
+    say(away, kHeader);
+    world.settle();
+    REQUIRE(shake.taken.size() == 1);
     sys::Descriptors kept;
     const IntakeState state = world.intake.write_down(kept);
     REQUIRE(state.entrants.size() == 3);
     CHECK(std::ranges::count(state.entrants, kHeader.substr(0, 30), &EntrantState::memory) == 1);
 
     // The next has copies of the descriptors here, since it is the same process.
-    World next;
-    next.take_headers();
     next.time = world.time;
     IntakeState copied = state;
     sys::Descriptors copies;
     for (EntrantState& one : copied.entrants)
-        one.client.connection = copies.keep(fcntl(one.client.connection, F_DUPFD_CLOEXEC, 3));
+        if (one.client.connection >= 0)
+            one.client.connection = copies.keep(fcntl(one.client.connection, F_DUPFD_CLOEXEC, 3));
     sys::Descriptors taken(copies.entries());
     REQUIRE(next.intake.go_on(copied, taken));
     CHECK(taken.sound());
     world.intake.clear();
     CHECK(next.settle() == 0);
     CHECK(next.intake.pending() == 3);
-    say(half, kHeader.substr(30));
+    // Whoever is elsewhere is a connection all the same.
+    next_shake.taken = std::move(shake.taken);
+    next_shake.give_back(next.intake, 0);
     CHECK(next.settle() == 1);
-    CHECK(next.served.at(0).peer.text() == "203.0.113.7:40000");
+    CHECK(next.served.at(0).kind == model::Client::Kind::connection);
+    CHECK(next.served.at(0).connection);
+    say(half, kHeader.substr(30));
+    CHECK(next.settle() == 0);
+    next_shake.give_back(next.intake, 1);
+    CHECK(next.settle() == 1);
+    CHECK(next.served.at(1).peer.text() == "203.0.113.7:40000");
     next.pass(3s);
-    CHECK(next.count(Refusal::header_timeout) == 2);
+    CHECK(next.count(Refusal::header_timeout) == 1);
+    CHECK(next.intake.pending() == 0);
 }
 
 TEST_CASE("who has passed and waits in line is still known in another process") {
