@@ -331,9 +331,10 @@ bool Generation::hand_over(pid_t pid, model::Client& client) {
 }
 
 sys::GuardedFd Generation::copy_for_usage(const model::Client& client) const {
-    const int family = client.local.family();
-    const bool tcp = (family == AF_INET || family == AF_INET6 || client.introduction) && !definition_.tls->on;
-    if (!definition_.log_usage || !client.connection || !tcp) return {};
+    if (!definition_.log_usage || !client.connection) return {};
+    // client.local may be another's, and under [tls] this is a socket pair.
+    const int family = sys::Address::of_socket(client.connection.get()).family();
+    if (family != AF_INET && family != AF_INET6) return {};
     sys::GuardedFd copy(fcntl(client.connection.get(), F_DUPFD_CLOEXEC, sys::Fd::kLongLived));
     rlimit limit{};
     getrlimit(RLIMIT_NOFILE, &limit);

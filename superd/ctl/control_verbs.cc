@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <cstdio>
 #include <memory>
 
@@ -23,6 +25,12 @@ namespace {
 constexpr useconds_t kLookAgain = 200'000;
 /// A fourth of this in seconds: longer than superd gives a proof and the handlers that are about to start.
 constexpr int kUpgradeLooks = 30 * 20;
+
+/// Until then clients that are here already get handlers.
+bool has_drained(const Json& service) {
+    return std::ranges::all_of(std::array{"handlers", "stalled", "held", "pending"},
+                               [&](const char* what) { return number_of(service, what) == 0; });
+}
 
 void drain(Command& command, const std::string& service, bool wait) {
     const auto say = [&](const Json& answer) {
@@ -45,8 +53,7 @@ void drain(Command& command, const std::string& service, bool wait) {
     }
     if (!command.json) fmt::print("{}", say(*answer));
     std::fflush(stdout);
-    while (number_of(*answer, "handlers") > 0) {
-        usleep(kLookAgain);
+    for (bool drained = false; !drained;) {
         const auto status = ask(path_of(command), "status", {{"service", service}});
         if (!status) return failed(command, status.error().text);
         if (!is_ok(*status) || array_of(*status, "services").empty())
@@ -57,6 +64,8 @@ void drain(Command& command, const std::string& service, bool wait) {
         if (text_of(now, "state") != core::name_of(core::Status::draining))
             return failed(
                 command, fmt::format("service \"{}\" is no longer draining: it is {}", service, text_of(now, "state")));
+        drained = has_drained(now);
+        if (!drained) usleep(kLookAgain);
     }
     (*answer)["handlers"] = 0;
     if (command.json)

@@ -4,9 +4,10 @@
 import os
 import resource
 import socket
+import subprocess
 import time
 
-from control import Control
+from control import SUPERCTL, Control
 from harness import Reader, connect
 from proxying import LOCAL, UNKNOWN, tlv, v1, v2, v2_unix
 from upgrading import Session, UpgradeCase
@@ -80,6 +81,9 @@ class ProxyProtocol(ProxyCase):
                 self.assertEqual((found["PROTO"], found["UNIXLOCALPATH"]), ("UNIX", "/run/proxy"))
                 self.assertNotIn("UNIXREMOTEEUID", found)
                 self.assertNotIn("TCPREMOTEIP", found)
+                found = self.environment(daemon, v2_unix(b"/run/client", b"\0a\0LD_PRELOAD=/x\0MORE=1"), model)
+                self.assertEqual((found["PROTO"], found["UNIXLOCALPATH"]), ("UNIX", ""))
+                self.assertFalse({"LD_PRELOAD", "MORE"} & set(found))
                 found = self.environment(daemon, v2("203.0.113.7", more=more), model)
                 said = {name: value for name, value in found.items() if name.startswith("PROXY_")}
                 self.assertEqual(said, {"PROXY_ALPN": "h2", "PROXY_AUTHORITY": "www.example.org",
@@ -201,6 +205,10 @@ class ProxyProtocol(ProxyCase):
         self.assertEqual(self.talk(daemon, v2("203.0.113.8") + b"x"), b"")
         self.assertEqual(self.refusals(daemon), {"denied": 4, "per_source": 1})
         daemon.wait_for(message="203.0.113.8:40000: refused: denied")
+        for _ in range(2):
+            self.assertEqual(self.talk(daemon, v1("203.0.113.7") + b"x"), b"")
+        self.assertEqual(self.refusals(daemon), {"denied": 4, "per_source": 2, "penalty": 1})
+        self.assertEqual(self.talk(daemon, v1("203.0.113.10") + b"x"), b"x")
         first.goes_on(self, b"still there")
 
     def test_penalty(self):
@@ -226,6 +234,8 @@ class ProxyProtocol(ProxyCase):
 
         self.assertEqual(verdict("203.0.113.7"), "served")
         self.assertEqual(verdict("203.0.113.8"), "refused: access (deny 203.0.113.8/32 decides)")
+        for nobody in ("uid:0", "cid:3"):  # whom no header can name
+            self.assertEqual(verdict(nobody), "refused: listener (no address of this service takes such a client)")
         self.assertEqual(verdict("203.0.113.7", "--via", "127.0.0.1"), "served")
         self.assertEqual(verdict("203.0.113.7", "--via", "127.0.0.2"),
                          "refused: proxy_protocol (127.0.0.2 is not in proxy_protocol.from)")
@@ -240,6 +250,8 @@ class ProxyProtocol(ProxyCase):
         daemon = self.prepare()
         path = daemon.path("web.sock")
         daemon.service("web", listen=f"unix://{path}", model="fork", exec=["env"], proxy_protocol={"accept": "any"})
+        daemon.service("denies", listen=f"unix://{daemon.path('denies.sock')}", model="fork", exec=["cat"],
+                       proxy_protocol={"accept": "any"}, access={"deny": ["203.0.113.8"]})
         daemon.service("rights", listen=f"unix://{daemon.path('rights.sock')}", model="fork", exec=["cat"],
                        proxy_protocol={"accept": "any"})
         daemon.start()
@@ -248,6 +260,9 @@ class ProxyProtocol(ProxyCase):
         self.assertNotIn("UNIXREMOTEEUID", found)
         found = self.environment(daemon, LOCAL)
         self.assertEqual((found["PROTO"], found["UNIXREMOTEEUID"]), ("UNIX", str(os.getuid())))
+        self.assertEqual(self.talk(daemon, v2("203.0.113.8") + b"x", "denies"), b"")
+        self.assertEqual(self.talk(daemon, v2("203.0.113.7") + b"x", "denies"), b"x")
+        self.assertEqual(self.refusals(daemon, "denies"), {"denied": 1})
         halves = [self.begin(daemon, v1("203.0.113.7")[:at]) for at in range(1, 20)]
         self.pending(daemon, len(halves))
         for at, half in enumerate(halves, 1):
@@ -277,6 +292,39 @@ class ProxyProtocol(ProxyCase):
         for number, client in enumerate(clients):
             self.assertEqual(Reader(client).rest(), b"203.0.113.%d name%d\n" % (number, number))
         self.assertEqual(self.refusals(daemon), {})
+
+    def test_drain(self):
+        """drain returns once also those whose header was awaited have been served."""
+        daemon = self.proxied(rules={"timeout": "1m"})
+        header = v1("203.0.113.7")
+        half = self.begin(daemon, header[:20])
+        self.pending(daemon, 1)
+        # pylint: disable-next=consider-using-with
+        waits = subprocess.Popen([SUPERCTL, "drain", "web"], env=daemon.environment, stdout=subprocess.PIPE, text=True)
+        self.addCleanup(waits.communicate)
+        self.addCleanup(waits.kill)
+        self.assertEqual(waits.stdout.readline(), "web: draining, 0 handlers to finish\n")
+        for number in range(3):
+            half.sendall((b"" if number else header[20:]) + b"x\n")
+            self.assertEqual(Reader(half).line(), b"x")
+            self.assertEqual(self.service_status(daemon, "web")["handlers"], 1)
+            self.assertIsNone(waits.poll())
+        half.close()
+        self.assertEqual(waits.stdout.readline(), "web: drained; clients wait until it is resumed\n")
+        self.assertEqual(waits.wait(), 0)
+
+    def test_closed_by_handler(self):
+        """Over a unix socket superd has nothing to measure, and so keeps no copy of a connection: it ends when its
+        handler closes it."""
+        daemon = self.prepare()
+        daemon.service("web", listen=f"unix://{daemon.path('web.sock')}", model="fork",
+                       exec=["sh", "-c", "exec 0<&- 1>&-; exec sleep 1000"], log={"usage": True, "connections": "all"},
+                       proxy_protocol={"accept": "any"})
+        daemon.start()
+        client = self.begin(daemon, v1("203.0.113.7"))
+        self.assertEqual(Reader(client).rest(), b"")
+        self.assertEqual(self.service_status(daemon, "web")["handlers"], 1)
+        self.superctl(daemon, "kill", "web", "KILL")
 
     def test_cannot_start(self):
         """A client whose handler cannot be executed is told of by its name, and not by the proxy's."""
