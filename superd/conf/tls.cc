@@ -211,8 +211,14 @@ class TlsResolver {
             if (!fd) return reject_file(one, fmt::format("cannot be read: {}", errno_text(fd.error().code)));
             opened.push_back(std::move(*fd));
         }
-        if (struct stat status{}; fstat(opened[1].get(), &status) == 0 && (status.st_mode & S_IROTH) != 0)
-            warn(spot_of(files[1]), fmt::format("tls.key \"{}\" can be read by everybody", tls_.key.path), true);
+        for (std::size_t i = 0; i < files.size(); ++i) {
+            struct stat status {};
+            if (!std::string_view(files[i].key).ends_with(".key") || fstat(opened[i].get(), &status) != 0 ||
+                (status.st_mode & S_IROTH) == 0)
+                continue;
+            warn(spot_of(files[i]),
+                 fmt::format("{} \"{}\" can be read by everybody", files[i].key, files[i].file->path), true);
+        }
         const std::string program = context_.from.handler_path + "/superd-tls";
         std::vector<std::string> words{"superd-tls", draft_.service.name, "check"};
         std::ranges::move(tls_words(tls_), std::back_inserter(words));

@@ -13,6 +13,7 @@ struct Generation::Secured final : Tls::Host {
     void changed() override { generation.host_.sandbox_changed(generation); }
     void left() override { generation.host_.child_left(generation); }
     std::size_t running() const override { return generation.running(); }
+    void scarce(const Error& why) override { generation.host_.could_not_add(why); }
 
     Generation& generation;
     Tls tls;

@@ -353,10 +353,12 @@ std::optional<model::Client> Service::take(std::size_t listener) {
     if (has_sessions()) return take_of_sessions(listener);
     if (backing_off()) return std::nullopt;
     intake::Intake& intake = traffic().intake;
-    if (!throttled() || on_excess_ == conf::Excess::queue) return intake.take(socket(listener), listener);
+    // The model may ask although no listener is watched.
+    const net::Listener* const from = current_ && current_->takes_clients() ? socket(listener) : nullptr;
+    if (!throttled() || on_excess_ == conf::Excess::queue) return intake.take(from, listener);
     // Under queue nothing is watched then; otherwise clients are refused, so many in one go that others get their turn.
     for (int i = 0; i < kMostRefused; ++i) {
-        auto client = intake.take(socket(listener), listener);
+        auto client = intake.take(from, listener);
         if (!client) break;
         std::move(client->charge).undo();
         intake.refuse(std::move(*client), admit::Refusal::exec_failed);

@@ -28,6 +28,8 @@ using proc::TlsEnd;
 constexpr Duration kTlsLasted = std::chrono::seconds(10);
 /// Words that are read before others have their turn.
 constexpr int kMostTlsWords = 64;
+/// The next try to give it a client, where something was scarce.
+constexpr Duration kTlsTryAgain = std::chrono::milliseconds(100);
 
 std::string how_tls_ended(int status) {
     if (WIFSIGNALED(status)) return fmt::format("killed by {}", signal_name(WTERMSIG(status)));
@@ -97,6 +99,7 @@ Result<void> Tls::start() try {
     if (!pid) return std::unexpected(pid.error());
     whose.take(*pid, this);
     pid_ = *pid;
+    alive_ = true;
     pids_.push_back(pid_);
     unsettled_ = Counted(engine_.unsettled);
     (void)alarm_.set(now() + kPatience);
@@ -130,7 +133,7 @@ void Tls::hear() {
     if (open || !channel_) return;
     // Its end follows; until then the channel would be an event again and again.
     source_ = {};
-    if (pid_ != 0 && !drained_) kill(pid_, SIGKILL);
+    if (alive_ && !drained_) kill(pid_, SIGKILL);
 }
 
 void Tls::take(const proc::TlsWord& word) {
@@ -157,7 +160,7 @@ void Tls::take(const proc::TlsWord& word) {
         case TlsAnswer::Word::refused:
             return refused(word.answer.about, word);
     }
-    if (pid_ != 0) kill(pid_, SIGKILL);  // it says what it should not
+    if (alive_) kill(pid_, SIGKILL);  // it says what it should not
 }
 
 void Tls::done(intake::Ticket ticket, std::string_view text) {
@@ -172,49 +175,55 @@ void Tls::done(intake::Ticket ticket, std::string_view text) {
 
 void Tls::refused(intake::Ticket ticket, const proc::TlsWord& word) {
     if (given_.erase(ticket) == 0) return;
-    const std::string more = fmt::format(": {}", escape(word.text));
+    const std::string more = word.text.empty() ? "" : fmt::format(": {}", escape(word.text));
     const Refusal why = word.answer.end == TlsEnd::gone     ? Refusal::gone
                         : word.answer.end == TlsEnd::scarce ? Refusal::tls
                                                             : Refusal::handshake;
-    host_.intake().failed(ticket, why, why == Refusal::gone ? std::string_view{} : more);
+    host_.intake().failed(ticket, why, more);
 }
 
 Progress Tls::go_on(intake::Entrant& entrant) {
-    std::optional<Progress> failed;
-    if (!ready_ || !waiting_.empty() || !give(entrant, failed)) {
-        if (failed) return *failed;
-        waiting_.push_back(entrant.ticket);
-    }
+    if (!ready_ || !waiting_.empty() || !give(entrant)) waiting_.push_back(entrant.ticket);
     return {Progress::Kind::elsewhere};
 }
 
-bool Tls::give(intake::Entrant& entrant, std::optional<Progress>& failed) {
+bool Tls::give(intake::Entrant& entrant) {
     auto pair = proc::make_plain_pair();
-    if (!pair) {
-        failed = Progress{Progress::Kind::failed, Refusal::no_descriptors, {}};
-        return false;
+    if (!pair && pair.error().code == EMFILE) {
+        // Once it is given, the client's own descriptor is free.
+        engine_.reserve.release();
+        pair = proc::make_plain_pair();
+        engine_.reserve.fill(engine_.null);
     }
+    if (!pair) return try_again(pair.error()), false;
     const auto given = given_.insert(entrant.ticket).first;
     if (auto sent =
             proc::order_handshake(channel_.get(), entrant.ticket, entrant.client.connection.get(), pair->tls.get());
         !sent) {
         given_.erase(given);
-        // Whatever else it is, its end will follow.
-        want_room(sent.error().code == EAGAIN);
+        const int code = sent.error().code;
+        want_room(code == EAGAIN);
+        // Where nobody listens any more, its end follows.
+        if (code != EAGAIN && code != EPIPE && code != ECONNRESET) try_again(sent.error());
         return false;
     }
     entrant.client.connection = std::move(pair->handlers);
     return true;
 }
 
+void Tls::try_again(const Error& why) {
+    host_.scarce(why);
+    want_room(false);
+    // Without memory for a timer there is room soon, or the next word of it is the next try.
+    if (!alarm_.set_by(now() + kTlsTryAgain)) want_room(true);
+}
+
 void Tls::give_waiting() {
     while (ready_ && !waiting_.empty()) {
         const intake::Ticket ticket = waiting_.front();
-        intake::Entrant* const entrant = host_.intake().entrant(ticket);
-        std::optional<Progress> failed;
-        if (entrant != nullptr && !give(*entrant, failed) && !failed) return;
+        if (intake::Entrant* const entrant = host_.intake().entrant(ticket); entrant != nullptr && !give(*entrant))
+            return;
         waiting_.pop_front();
-        if (failed) host_.intake().failed(ticket, failed->why, "");
     }
     want_room(false);
     if (drained_ && waiting_.empty() && channel_) shutdown(channel_.get(), SHUT_WR);
@@ -232,31 +241,45 @@ void Tls::forget(const intake::Entrant& entrant) {
 
 void Tls::drain() {
     drained_ = true;
-    if (!channel_) alarm_.clear();
-    if (!channel_) lose_clients("superd-tls is not there");
-    if (waiting_.empty() && channel_) shutdown(channel_.get(), SHUT_WR);
+    if (channel_) {
+        if (waiting_.empty()) shutdown(channel_.get(), SHUT_WR);
+        return;
+    }
+    alarm_.clear();
+    lose_waiting_soon();
+}
+
+/// Whoever hears of a lost client may end this, which a caller of drain() does not expect.
+void Tls::lose_waiting_soon() {
+    losing_ = !waiting_.empty() && alarm_.set(now());
 }
 
 void Tls::kill_all() {
-    for (const pid_t pid : pids_) kill(pid, SIGKILL);
+    for (const pid_t pid : pids_)
+        if (pid != left_) kill(pid, SIGKILL);
 }
 
 void Tls::close() {
     source_ = {};
     channel_.reset();
-    ready_ = false;
+    alarm_.clear();
+    ready_ = alive_ = false;
     pid_ = 0;
     unsettled_ = {};
 }
 
 /// Told once, until it is there or something else is the matter.
 void Tls::fail_by(const std::string& why) {
-    if (pid_ != 0) kill(pid_, SIGKILL);
+    const std::size_t lost = ready_ ? host_.running() + given_.size() : 0;
+    if (alive_) kill(pid_, SIGKILL);
     close();
     trouble_ = fmt::format("TLS cannot be served: {}", escape(why));
     if (std::exchange(told_, trouble_) != trouble_)
-        engine_.log.write(Level::error, fmt::format("{}; clients wait", trouble_), {{"SERVICE", definition_.name}});
-    if (!drained_) return (void)alarm_.set(now() + backoff_.next());
+        engine_.log.write(Level::error,
+                          fmt::format("{}; {}clients wait", trouble_,
+                                      lost > 0 ? counted(lost, "connection") + " lost, " : std::string()),
+                          {{"SERVICE", definition_.name}});
+    if (!drained_) (void)alarm_.set(now() + backoff_.next());
     lose_clients("superd-tls is not there");
 }
 
@@ -268,15 +291,21 @@ void Tls::lose_clients(const std::string& why) {
 }
 
 void Tls::ring() {
-    if (ready_) return;
+    if (ready_) return give_waiting();
+    if (losing_) {
+        lose_clients("superd-tls is not there");
+        losing_ = false;
+        return host_.left();
+    }
     if (!channel_) return begin();
     fail_by(fmt::format("superd-tls is not ready after {}", format_duration(kPatience)));
 }
 
 void Tls::exited(pid_t pid, int status, const rusage&) {
-    std::erase(pids_, pid);
+    left_ = pid;  // it counts until after_exit(): lost clients are told of, and this must not end meanwhile
     const auto failure = engine_.spawner.reaped(pid);
     if (pid != pid_) return;
+    alive_ = false;
     hear();  // it may have said why
     if (pid != pid_) return;
     const std::string how = failure ? fmt::format("{}: {}", proc::name_of(failure->step), errno_text(failure->code))
@@ -299,6 +328,7 @@ void Tls::exited(pid_t pid, int status, const rusage&) {
 }
 
 void Tls::after_exit() {
+    std::erase(pids_, std::exchange(left_, 0));
     host_.left();
 }
 
@@ -324,12 +354,16 @@ Result<void> Tls::go_on(const TlsState& state, sys::Descriptors& descriptors) {
     drained_ = state.drained;
     given_.insert(state.given.begin(), state.given.end());
     waiting_.assign(state.waiting.begin(), state.waiting.end());
-    if (state.pid <= 0) return {};
+    if (state.pid <= 0) {
+        if (drained_) lose_waiting_soon();
+        return {};
+    }
     if (engine_.children.contains(state.pid))
         return fail(fmt::format("{}: process {} is unknown", definition_.name, state.pid));
     channel_ = descriptors.claim(state.channel);
     engine_.children[state.pid] = this;
     pid_ = state.pid;
+    alive_ = true;
     pids_.push_back(pid_);
     ready_ = true;
     since_ = now();

@@ -38,6 +38,8 @@ class Tls final : public ChildOwner, public intake::Stage {
         virtual void left() = 0;
         /// Handlers that are lost with it.
         virtual std::size_t running() const = 0;
+        /// A client waits for a descriptor or memory.
+        virtual void scarce(const Error& why) = 0;
     };
     Tls(Engine& engine, Host& host, const conf::Service& definition);
     ~Tls() override;
@@ -52,7 +54,7 @@ class Tls final : public ChildOwner, public intake::Stage {
     /// No more clients come: it goes with its last one.
     void drain();
     void kill_all();
-    bool empty() const { return pids_.empty(); }
+    bool empty() const { return pids_.empty() && !losing_; }
     std::size_t processes() const { return pids_.size(); }
     /// 0: there is none.
     pid_t pid() const { return pid_; }
@@ -85,10 +87,12 @@ class Tls final : public ChildOwner, public intake::Stage {
     void done(intake::Ticket ticket, std::string_view facts);
     void refused(intake::Ticket ticket, const proc::TlsWord& word);
     /// False: there is no room, and it waits for its turn.
-    bool give(intake::Entrant& entrant, std::optional<intake::Progress>& failed);
+    bool give(intake::Entrant& entrant);
+    void try_again(const Error& why);
     void give_waiting();
     void want_room(bool on);
     void fail_by(const std::string& why);
+    void lose_waiting_soon();
     void lose_clients(const std::string& why);
     void close();
     void ring();
@@ -98,8 +102,11 @@ class Tls final : public ChildOwner, public intake::Stage {
     const conf::Service& definition_;
     Id id_;
     std::unique_ptr<proc::ExecPlan> plan_;
-    std::vector<pid_t> pids_;  ///< that have not been reaped
+    std::vector<pid_t> pids_;  ///< whose end has not been dealt with
     pid_t pid_ = 0;            ///< of the one with the channel
+    bool alive_ = false;       ///< it has not been reaped
+    pid_t left_ = 0;           ///< has just been reaped
+    bool losing_ = false;      ///< drained without a process; those who wait are still to be told
     sys::GuardedFd channel_;
     sys::Source source_;
     bool ready_ = false, drained_ = false, wants_room_ = false;

@@ -4,6 +4,7 @@
 import os
 import pwd
 import re
+import shutil
 import signal
 import socket
 import ssl
@@ -17,6 +18,11 @@ from securing import TCP, USER, TlsCase, closed
 ENV = """#!/bin/sh
 env
 """
+
+
+def process_state(pid):
+    with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
+        return file.read().rsplit(")", 1)[1].split()[0]
 
 
 class Tls(TlsCase):
@@ -159,15 +165,16 @@ os.write(2, f"{len(data)} {how}\\n".encode())
     def test_reject_text_is_inside(self):
         """A client over the limit reads reject_text after its handshake, and nothing but TLS comes in clear."""
         daemon = self.secured(limits={"instances": 1, "on_excess": "reject", "reject_text": "full\n"})
-        first = self.secure(daemon)
+        both = [connect(daemon.address("web")) for _ in range(2)]
+        for one in both:
+            self.addCleanup(one.close)
+        # Both are let in before either takes the place.
+        self.eventually(lambda: self.service_status(daemon)["pending"] == 2, "both handshakes to begin")
+        first, second = (self.context().wrap_socket(one, server_hostname="localhost") for one in both)
+        self.addCleanup(first.close)
+        self.addCleanup(second.close)
         self.says(first, b"in")
-        raw = connect(daemon.address("web"))
-        self.addCleanup(raw.close)
-        try:
-            second = self.context().wrap_socket(raw, server_hostname="localhost")
-            self.assertEqual(Reader(second).rest(), b"full\n")
-        except (ssl.SSLError, ConnectionError):
-            pass  # full already before the handshake: then it is closed without a word
+        self.assertEqual(Reader(second).rest(), b"full\n")
         raw = connect(daemon.address("web"))
         self.addCleanup(raw.close)
         try:
@@ -269,6 +276,67 @@ class TlsLife(TlsCase):
         self.assertTrue(closed(client))
         self.says(self.secure(daemon), b"again")
         self.assertNotEqual(self.tls_process(daemon), pid)
+
+    def test_last_handshake_of_an_old_certificate(self):
+        """The old superd-tls ends with its last client, one in its handshake, and superd hears of both at once."""
+        daemon = self.secured()
+        raw = self.half(daemon)
+        self.eventually(lambda: self.service_status(daemon)["pending"] == 1, "the handshake to begin")
+        old = self.tls_process(daemon)
+        self.define(daemon, {"min_version": "1.3"})
+        daemon.reload()
+        self.eventually(lambda: [pid for pid in self.tls_processes(daemon) if pid != old], "a new superd-tls")
+        self.says(self.secure(daemon), b"new")
+        os.kill(daemon.pid, signal.SIGSTOP)
+        try:
+            raw.close()
+            self.eventually(lambda: process_state(old) == "Z", "the old superd-tls to end")
+        finally:
+            os.kill(daemon.pid, signal.SIGCONT)
+        self.refused(daemon, "gone")
+        self.eventually(lambda: old not in self.tls_processes(daemon), "the old superd-tls to be reaped")
+        self.says(self.secure(daemon), b"after")
+
+    def test_it_is_killed_in_handshakes(self):
+        """A drained superd-tls that dies during a handshake loses that client, and its definition goes with it."""
+        daemon = self.secured()
+        raw = self.half(daemon)
+        self.eventually(lambda: self.service_status(daemon)["pending"] == 1, "the handshake to begin")
+        old = self.tls_process(daemon)
+        self.define(daemon, {"min_version": "1.3"})
+        daemon.reload()
+        self.eventually(lambda: [pid for pid in self.tls_processes(daemon) if pid != old], "a new superd-tls")
+        os.kill(old, signal.SIGKILL)
+        self.assertTrue(closed(raw))
+        self.refused(daemon, "tls")
+        self.says(self.secure(daemon), b"after")
+
+    def test_reload_while_it_cannot_start(self):
+        """A client that waits for a superd-tls that cannot start is lost once its definition is replaced, no sooner."""
+        pair = [os.path.join(self.folder, "mended.pem"), os.path.join(self.folder, "mended.key")]
+        for source, target in zip(self.pair, pair):
+            shutil.copy(source, target)
+        daemon = self.secured({"pair": pair}, proxy_protocol={"accept": "any", "from": ["127.0.0.0/8"]})
+        raw = connect(daemon.address("web"))
+        self.addCleanup(raw.close)
+        raw.sendall(b"PROXY TCP4 192.0.2.7 ")
+        self.eventually(lambda: self.service_status(daemon)["pending"] == 1, "the header to begin")
+        with open(pair[1], "w", encoding="ascii") as file:
+            file.write("no key\n")
+        mark = daemon.mark()
+        os.kill(self.tls_process(daemon), signal.SIGKILL)
+        daemon.wait_for(message="has no key in PEM form; clients wait", since=mark)
+        raw.sendall(b"192.0.2.1 4711 443\r\n")
+        self.eventually(lambda: not self.tls_processes(daemon), "a pause between two starts")
+        shutil.copy(self.pair[1], pair[1])
+        daemon.reload()
+        self.assertTrue(closed(raw))
+        self.refused(daemon, "tls")
+        raw = connect(daemon.address("web"))
+        raw.sendall(b"PROXY TCP4 192.0.2.7 192.0.2.1 4711 443\r\n")
+        client = self.context().wrap_socket(raw, server_hostname="localhost")
+        self.addCleanup(client.close)
+        self.says(client, b"after")
 
     def test_upgrade(self):
         """Connections and a handshake under way go on over an upgrade in place, with the same superd-tls."""
