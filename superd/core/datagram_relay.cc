@@ -71,7 +71,7 @@ Result<std::unique_ptr<DatagramRelay>> DatagramRelay::go_on(Engine& engine, Repl
     return relay;
 }
 
-DatagramRelay::~DatagramRelay() {
+void DatagramRelay::finish() {
     source_ = {};
     // The socket's buffer bounds what can be there.
     for (int i = 0; i < kMostLeft && ours_ && pass_on(); ++i) {

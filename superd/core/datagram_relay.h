@@ -25,8 +25,10 @@ class DatagramRelay {
     static Result<std::unique_ptr<DatagramRelay>> go_on(Engine& engine, Replies& replies, const RelayState& state,
                                                         sys::Descriptors& descriptors);
     DatagramRelay(const DatagramRelay&) = delete;
-    /// Sends what the handler has written so far.
-    ~DatagramRelay();
+
+    /// Its handler has ended: sends what it has written. The destructor does not, since a successor that is tried out,
+    /// and given up, shares the sockets with the superd whose handlers go on.
+    void finish();
 
     /// The handler's ends; each may be taken once.
     sys::Fd input, output;

@@ -213,14 +213,18 @@ void Generation::exited(pid_t pid, int status, const rusage& used) {
     if (ServiceCgroup* const group = child.leaf != 0 ? host_.cgroup() : nullptr) group->end_leaf(child.leaf);
     auto how = model::End::well;
     std::exception_ptr no_memory;
-    try {
-        how = conclude(pid, child, status, used);
-    } catch (const std::bad_alloc&) {
-        no_memory = std::current_exception();  // a model that still knows this child would wait for it for ever
-    }
+    const auto keep_on = [&](auto&& part) {
+        try {
+            part();
+        } catch (const std::bad_alloc&) {
+            no_memory = std::current_exception();  // a model that still knows this child would wait for it for ever
+        }
+    };
+    keep_on([&] { how = conclude(pid, child, status, used); });
+    if (child.relay) keep_on([&] { child.relay->finish(); });
     if (child.kind == Kind::owner || child.kind == Kind::worker) host_.socket_came_back(*this);
     child.charge = {};  // its place is for the child that the model starts now
-    if (child.session) host_.session_over(*child.session);
+    if (child.session) keep_on([&] { host_.session_over(*child.session); });
     child.moving ? model_->park_failed() : model_->exited(pid, how);
     if (lingering_ && waiting(lingering_->listener) > 0) model_->ready(lingering_->listener);
     if (no_memory) std::rethrow_exception(no_memory);

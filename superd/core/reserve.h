@@ -3,6 +3,8 @@
 // A few spare descriptors for work that frees others when all are in use: the start of a handler, whose connection then
 // closes here, and a reload.
 
+#include <sys/resource.h>
+
 #include <array>
 
 #include "sys/fd.h"
@@ -19,6 +21,13 @@ class Reserve {
             full = full && fd;
         }
         return full;
+    }
+    /// Is a descriptor with this number, the lowest that was free, among the last quarter? What can do without it, or
+    /// can wait, leaves those to clients.
+    static bool is_high(int number) {
+        rlimit limit{};
+        getrlimit(RLIMIT_NOFILE, &limit);
+        return static_cast<rlim_t>(number) >= limit.rlim_cur - limit.rlim_cur / 4;
     }
     void release() {
         for (sys::Fd& fd : kept_) fd.reset();

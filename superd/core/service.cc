@@ -221,7 +221,7 @@ void Service::reconcile() {
     // Peers that have a session go on, whatever keeps new ones waiting.
     if (has_sessions())
         open = !withdrawn_ && !shut_ && !(peers_ && peers_->scarce) &&
-               (wish_ == Wish::open || (peers_ && !peers_->sessions.empty()));
+               (wish_ == Wish::open || (peers_ && peers_->sessions.any_open()));
     for (std::size_t i = 0; i < ports_.size(); ++i) ports_[i]->watch(open && !ports_[i]->deaf() && model.wants(i));
 }
 

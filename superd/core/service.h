@@ -160,8 +160,11 @@ class Service final : public intake::Host, public GenerationHost, public Session
     Traffic& traffic();
     /// Where one handler serves all datagrams of a peer.
     struct Peers {
-        Peers(Engine& engine, const std::string& service, SessionHost& host, Replies& replies)
-            : sessions(engine, service, host, replies), alarm(engine.loop, [this] { sessions.woken(); }) {}
+        Peers(Engine& engine, const std::string& service, Service& host, Replies& replies)
+            : sessions(engine, service, host, replies), alarm(engine.loop, [this, &host] {
+                  sessions.woken();
+                  host.changed();
+              }) {}
         Sessions sessions;
         sys::Alarm alarm;
         bool scarce = false;  ///< no datagram can be received before the next try

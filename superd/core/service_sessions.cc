@@ -24,8 +24,10 @@ bool Service::begin_session(const model::Client& client) {
 }
 
 void Service::scarce(const Error& why) {
-    if (has_sessions()) peers().scarce = true;
     back_off(why);
+    if (!has_sessions()) return;
+    peers().scarce = backing_off();  // otherwise nothing would try again
+    reconcile();
 }
 
 void Service::stop_handler(pid_t pid) {
@@ -36,23 +38,28 @@ void Service::stop_handler(pid_t pid) {
 void Service::end_sessions() {
     if (!peers_) return;
     const bool go_on = has_sessions() && !withdrawn_;
-    peers_->sessions.end_where([&](const SessionRecord& session) {
-        return !go_on || std::ranges::none_of(ports_, [&](Port* port) {
+    const auto socket_of = [&](const SessionRecord& session) {
+        const auto at = std::ranges::find_if(ports_, [&](Port* port) {
             return port->listener() != nullptr && port->listener()->address() == session.bound;
         });
-    });
+        return at == ports_.end() ? -1 : (*at)->listener()->fd();
+    };
+    peers_->sessions.end_where([&](const SessionRecord& session) { return !go_on || socket_of(session) < 0; });
+    // After a reload that exchanged the socket, the last descriptor of the old one keeps it bound, and nobody reads it.
+    if (go_on) peers_->sessions.answer_from(socket_of);
 }
 
 /// What it has not read begins another session, as if it had come after the end; unless it read nothing at all, or was
 /// to leave.
 void Service::session_over(Session& session) {
-    const SessionRecord record = session.record();
+    const SessionRecord& record = session.record();
+    const bool listed = record.listed;
+    Sessions& sessions = peers().sessions;
+    sessions.forget(session);
     std::vector<std::string> left = session.finish();
     const auto at = std::ranges::find_if(
         ports_, [&](Port* port) { return port->listener() != nullptr && port->listener()->address() == record.bound; });
-    Sessions& sessions = peers().sessions;
-    sessions.forget(session);
-    if (!record.listed || !session.was_read() || at == ports_.end() || !has_sessions())
+    if (!listed || !session.was_read() || at == ports_.end() || !has_sessions())
         return sessions.lost(left.size(), record.peer);
     for (std::string& data : left) {
         model::Client client;

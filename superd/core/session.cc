@@ -7,6 +7,7 @@
 #include <array>
 #include <cerrno>
 
+#include "core/reserve.h"
 #include "core/sessions.h"
 #include "sys/descriptors.h"
 
@@ -17,19 +18,18 @@ namespace {
 constexpr int kAnswersAtOnce = 16;
 /// The sockets' buffers bound what can be there.
 constexpr int kMostAnswersLeft = 4096;
-/// What the kernel holds for a handler: the largest UDP datagram must fit, and few of them.
-constexpr int kPairBuffer = 106'496;
 
 }  // namespace
 
 Session::Session(Sessions& table, SessionRecord record) : table_(table), record_(std::move(record)) {
     for (const std::string& data : record_.queue) bytes_ += data.size();
     table_.queued_ += record_.queue.size();
-    table_.bytes_ += bytes_;
+    table_.bytes_ += bytes_ + record_.first;
 }
 
 Session::~Session() {
-    (void)finish();
+    table_.queued_ -= record_.queue.size();
+    table_.bytes_ -= bytes_ + record_.first;
     table_.forget(*this);
 }
 
@@ -77,7 +77,10 @@ void Session::give_queued() {
 Result<sys::Fd> Session::open(int listener, std::optional<net::Sender> as) {
     auto pair = make_message_pair();
     if (!pair) return std::unexpected(pair.error());
-    setsockopt(pair->ours.get(), SOL_SOCKET, SO_SNDBUF, &kPairBuffer, sizeof kPairBuffer);
+    setsockopt(pair->ours.get(), SOL_SOCKET, SO_SNDBUF, &Sessions::kPairBuffer, sizeof Sessions::kPairBuffer);
+    table_.learn_longest(pair->ours.get());
+    // Sessions stay for as long as their peers like: the last descriptors are for clients of other services.
+    if (Reserve::is_high(pair->ours.get())) return fail_errno("descriptor of a session", EMFILE);
     auto copy = pair->theirs.duplicate();
     if (!copy) return fail_errno("descriptor of a session", errno);
     auto answers = std::make_unique<Answers>(table_.replies(), record_.peer, record_.local, as);
@@ -129,6 +132,7 @@ void Session::look(std::uint32_t events) {
 
 void Session::began(pid_t pid, std::string first) {
     pid_ = pid;
+    table_.bytes_ -= std::exchange(record_.first, 0);
     if (!give(first)) table_.dropped(Sessions::Dropped::unread, record_.peer);
     give_queued();
 }

@@ -24,7 +24,8 @@ class Session {
   public:
     Session(Sessions& table, SessionRecord record);
     Session(const Session&) = delete;
-    /// Sends what the handler has written, and leaves the table.
+    /// Leaves the table, and does no more: a successor that is tried out, and given up, shares the sockets with the
+    /// superd whose handlers go on.
     ~Session();
 
     /// A datagram of the peer: to the handler at once where it has room, else into the queue, or dropped.
@@ -45,6 +46,7 @@ class Session {
     const SessionRecord& record() const { return record_; }
     pid_t pid() const { return pid_; }
     bool has_handler() const { return pid_ != 0; }
+    std::size_t queued() const { return record_.queue.size(); }
 
     SessionState write_down(sys::Descriptors& descriptors) const;
     static Result<std::unique_ptr<Session>> go_on(Sessions& table, pid_t pid, const SessionState& state,

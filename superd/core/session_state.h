@@ -25,6 +25,7 @@ struct SessionRecord {
     Instant begun{}, last{};     ///< last: when something passed
     std::uint64_t received = 0;  ///< datagrams from the peer
     std::uint64_t given = 0;     ///< of these: to the handler's socket
+    std::uint64_t first = 0;     ///< bytes of the first datagram, while it waits elsewhere
     bool listed = false;         ///< what comes from the peer is of this session
     bool ending = false;         ///< the handler reads an end behind what is in the queue
     bool over = false;           ///< the handler has written all that it will

@@ -4,6 +4,8 @@
 #include <fmt/format.h>
 #include <sys/socket.h>
 
+#include <algorithm>
+#include <string_view>
 #include <vector>
 
 namespace superd::core {
@@ -30,11 +32,12 @@ void Sessions::configure(const conf::Service& definition) {
     patience_ = definition.stop_timeout;
 }
 
-Sessions::Key Sessions::key_of(const sys::Address& peer, const sys::Address& local) {
+bool Sessions::Less::operator()(const View& a, const View& b) const {
     const auto bytes = [](const sys::Address& of) {
-        return std::string(reinterpret_cast<const char*>(of.data()), of.size());
+        return std::string_view(reinterpret_cast<const char*>(of.data()), of.size());
     };
-    return bytes(peer) + '\n' + bytes(local);
+    const int peers = bytes(a.first).compare(bytes(b.first));
+    return peers != 0 ? peers < 0 : bytes(a.second) < bytes(b.second);
 }
 
 bool Sessions::receive(model::Client& client) {
@@ -44,6 +47,10 @@ bool Sessions::receive(model::Client& client) {
     }
     if (client.peer.family() == AF_UNSPEC) {
         dropped(Dropped::nameless, client.peer);
+        return true;
+    }
+    if (client.datagram.size() > longest_) {  // or a handler would be started, and read nothing
+        dropped(Dropped::too_long, client.peer);
         return true;
     }
     const auto at = by_peer_.find(key_of(client.peer, client.local));
@@ -61,6 +68,7 @@ std::unique_ptr<Session> Sessions::make(const model::Client& client, const sys::
     record.patience = patience_;
     record.begun = record.last = now();
     record.received = 1;
+    record.first = client.datagram.size();
     record.listed = true;
     record.due = record.last + idle_;
     auto session = std::make_unique<Session>(*this, std::move(record));
@@ -71,13 +79,13 @@ std::unique_ptr<Session> Sessions::make(const model::Client& client, const sys::
 
 bool Sessions::begin(const model::Client& client, const sys::Address& bound) {
     if (by_peer_.size() > limit_) return false;  // it has been lowered
+    if (bytes_ + client.datagram.size() > kMostBytes) return false;
     if (by_peer_.size() == limit_) {
         if (singles_.empty()) return false;
         give_way(*singles_.front());
     }
     auto session = make(client, bound);
-    Entry& entry = by_peer_.at(key_of(client.peer, client.local));
-    entry.waiting = std::move(session);
+    by_peer_.find(key_of(client.peer, client.local))->second.waiting = std::move(session);
     wake();
     return true;
 }
@@ -86,7 +94,7 @@ void Sessions::cancel(const model::Client& client) {
     const auto at = by_peer_.find(key_of(client.peer, client.local));
     if (at == by_peer_.end() || !at->second.waiting) return;
     const auto session = std::move(at->second.waiting);
-    lost(session->finish().size(), client.peer);
+    lost(session->queued(), client.peer);
 }
 
 bool Sessions::has_handler(const model::Client& client) const {
@@ -113,8 +121,15 @@ void Sessions::enter(Session& session) {
     const SessionRecord& record = session.record_;
     if (record.due) due_.emplace(*record.due, &session);
     if (!record.listed) return;
-    by_peer_[key_of(record.peer, record.local)].session = &session;
+    by_peer_[Key(record.peer, record.local)].session = &session;
     if (record.received == 1) session.single_ = singles_.insert(singles_.end(), &session);
+}
+
+void Sessions::learn_longest(int pair) {
+    int room = 0;
+    socklen_t size = sizeof room;
+    if (getsockopt(pair, SOL_SOCKET, SO_SNDBUF, &room, &size) == 0 && room > kOfSocket)
+        longest_ = static_cast<std::size_t>(room - kOfSocket);
 }
 
 void Sessions::is_established(Session& session) {
@@ -152,8 +167,8 @@ void Sessions::give_way(Session& session) {
 
 void Sessions::drop_waiting(Session& session) {
     const sys::Address peer = session.record().peer, local = session.record().local;
-    const auto waiting = std::move(by_peer_.at(key_of(peer, local)).waiting);
-    lost(1 + session.finish().size(), peer);
+    const auto waiting = std::move(by_peer_.find(key_of(peer, local))->second.waiting);
+    lost(1 + session.queued(), peer);
     host_.drop_waiting(peer, local);
 }
 
@@ -169,7 +184,16 @@ void Sessions::end_where(const std::function<bool(const SessionRecord&)>& is_ove
     for (const auto& [key, entry] : by_peer_)
         if (is_over(entry.session->record())) ending.push_back(entry.session);
     for (Session* const session : ending)
-        session->has_handler() ? end(*session, session->record().idle) : drop_waiting(*session);
+        session->has_handler() ? end(*session, session->record().patience) : drop_waiting(*session);
+}
+
+void Sessions::answer_from(const std::function<int(const SessionRecord&)>& socket_of) {
+    for (const auto& [key, entry] : by_peer_) {
+        if (!entry.session->answers_) continue;
+        // Without a descriptor for it the old socket serves as well, for as long as there is one.
+        if (const int socket = socket_of(entry.session->record()); socket >= 0)
+            (void)entry.session->answers_->answer_from(socket);
+    }
 }
 
 void Sessions::clear() {
@@ -181,9 +205,14 @@ void Sessions::clear() {
 }
 
 void Sessions::set_due(Session& session, std::optional<Instant> when) {
-    if (session.record_.due) due_.erase({*session.record_.due, &session});
+    auto place = session.record_.due ? due_.extract({*session.record_.due, &session}) : decltype(due_)::node_type();
+    if (when && place) {  // without asking for memory: none may be left to look at it again
+        place.value().first = *when;
+        due_.insert(std::move(place));
+    } else if (when) {
+        due_.emplace(*when, &session);
+    }
     session.record_.due = when;
-    if (when) due_.emplace(*when, &session);
 }
 
 void Sessions::wake() {
@@ -232,6 +261,10 @@ void Sessions::dropped(Dropped why, const sys::Address& peer, std::uint64_t coun
     }
 }
 
+bool Sessions::any_open() const {
+    return std::ranges::any_of(by_peer_, [](const auto& entry) { return entry.second.session->has_handler(); });
+}
+
 SessionReport Sessions::report() const {
     SessionReport report;
     for (const auto& [key, entry] : by_peer_) ++(entry.session->has_handler() ? report.open : report.waiting);
@@ -257,7 +290,7 @@ Result<void> Sessions::go_on(const SessionsState& state) {
     for (const SessionRecord& record : state.waiting) {
         auto session = std::make_unique<Session>(*this, record);
         enter(*session);
-        by_peer_.at(key_of(record.peer, record.local)).waiting = std::move(session);
+        by_peer_.find(key_of(record.peer, record.local))->second.waiting = std::move(session);
     }
     return episode_.go_on(state.dropped);
 }

@@ -4,8 +4,8 @@
 // has been idle for too long.
 //
 // At most limits.instances peers have one, with a handler or waiting for a place. When all have, the oldest of those
-// that have sent one datagram only gives way: whoever forges senders competes with those that he forges, not with peers
-// that have had an answer and sent again.
+// that have sent one datagram only gives way: who forges one datagram for each of many senders competes with these, not
+// with peers that have sent again. Answers do not count, since some services give none.
 
 #include <functional>
 #include <list>
@@ -63,6 +63,8 @@ class Sessions {
     void end_where(const std::function<bool(const SessionRecord&)>& is_over);
     /// The same for all of them, where their handlers are told otherwise.
     void clear();
+    /// Those with handlers answer from these sockets from now on; -1: as before.
+    void answer_from(const std::function<int(const SessionRecord&)>& socket_of);
     /// The time that the host was asked for has come.
     void woken();
     /// It has ended: what comes from its peer now is of another one.
@@ -71,6 +73,8 @@ class Sessions {
     void lost(std::size_t datagrams, const sys::Address& peer);
 
     bool empty() const { return by_peer_.empty(); }
+    /// Does any of them have a handler?
+    bool any_open() const;
     std::size_t size() const { return by_peer_.size(); }
     /// Those that have had one datagram only.
     std::size_t singles() const { return singles_.size(); }
@@ -86,14 +90,20 @@ class Sessions {
     Replies& replies() { return replies_; }
     Instant now() const { return host_.now(); }
 
-    /// Datagrams in all queues together.
+    /// Datagrams in all queues together, and the first ones of those that wait.
     static constexpr std::size_t kMostBytes = 16u << 20;
+    /// What the kernel holds for a handler: the largest UDP datagram must fit, and few of them.
+    static constexpr int kPairBuffer = 106'496;
 
   private:
     friend class Session;
+    /// unix(7) sockets keep this much of their buffer for themselves.
+    static constexpr int kOfSocket = 32;
     enum class Dropped { empty, nameless, overflow, unread, too_long };
     void dropped(Dropped why, const sys::Address& peer, std::uint64_t count = 1);
     void is_established(Session& session);
+    /// The administrator may have set lower limits for sockets.
+    void learn_longest(int pair);
     /// It has a place in the table; its datagrams come to it.
     void enter(Session& session);
     /// What comes from its peer now is of another session.
@@ -111,8 +121,17 @@ class Sessions {
         Session* session = nullptr;
         std::unique_ptr<Session> waiting;  ///< the same, while it has no handler
     };
-    using Key = std::string;
-    static Key key_of(const sys::Address& peer, const sys::Address& local);
+    using Key = std::pair<sys::Address, sys::Address>;  ///< the peer's, and the one that it asked
+    /// By either without a copy, which might find no memory when a session ends.
+    struct Less {
+        using is_transparent = void;
+        using View = std::pair<const sys::Address&, const sys::Address&>;
+        bool operator()(const View& a, const View& b) const;
+        bool operator()(const Key& a, const Key& b) const { return (*this)(View(a), View(b)); }
+        bool operator()(const Key& a, const View& b) const { return (*this)(View(a), b); }
+        bool operator()(const View& a, const Key& b) const { return (*this)(a, View(b)); }
+    };
+    static Less::View key_of(const sys::Address& peer, const sys::Address& local) { return {peer, local}; }
     std::unique_ptr<Session> make(const model::Client& client, const sys::Address& bound);
 
     Engine& engine_;
@@ -122,11 +141,12 @@ class Sessions {
     std::size_t limit_ = 0;
     Duration idle_{}, patience_{};
     SessionCounts counts_;
-    std::size_t queued_ = 0, bytes_ = 0;  ///< in the queues of all
+    std::size_t queued_ = 0, bytes_ = 0;                 ///< in the queues of all
+    std::size_t longest_ = 2 * kPairBuffer - kOfSocket;  ///< that a handler's socket takes: the kernel doubles its size
     Episode episode_;
     std::set<std::pair<Instant, Session*>> due_;
     std::list<Session*> singles_;  ///< those that have had one datagram only, the oldest first
-    std::map<Key, Entry> by_peer_;
+    std::map<Key, Entry, Less> by_peer_;
     std::optional<Instant> wake_at_;
 };
 

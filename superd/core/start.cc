@@ -129,8 +129,8 @@ std::optional<pid_t> Generation::serve(model::Client client) {
         }
     };
     auto pid = attempt();
-    if (!pid && pid.error().code == EMFILE) {
-        // Waiting clients may hold all descriptors; each that starts frees one.
+    if (!pid && pid.error().code == EMFILE && (connection || !definition_.has_sessions())) {
+        // Waiting clients may hold all descriptors; each that starts frees one. A session would keep some.
         engine_.reserve.release();
         pid = attempt();
         engine_.reserve.fill(engine_.null);
@@ -336,10 +336,7 @@ sys::GuardedFd Generation::copy_for_usage(const model::Client& client) const {
     const int family = sys::Address::of_socket(client.connection.get()).family();
     if (family != AF_INET && family != AF_INET6) return {};
     sys::GuardedFd copy(fcntl(client.connection.get(), F_DUPFD_CLOEXEC, sys::Fd::kLongLived));
-    rlimit limit{};
-    getrlimit(RLIMIT_NOFILE, &limit);
-    // The lowest free number: with most in use it is high.
-    if (static_cast<rlim_t>(copy.get()) >= limit.rlim_cur - limit.rlim_cur / 4) copy.reset();
+    if (Reserve::is_high(copy.get())) copy.reset();
     return copy;
 }
 

@@ -5,6 +5,15 @@
 #include <fmt/format.h>
 
 namespace superd::core {
+namespace {
+
+/// Handlers' answers may keep it open for a while: what comes to it meanwhile would be lost.
+void make_deaf(net::Listener& listener) {
+    if (listener.type() == conf::SocketType::datagram && !listener.given() && !listener.inherited())
+        listener.hand_on_to(nullptr);
+}
+
+}  // namespace
 
 void Supervisor::drop(Port& port) {
     net::Listener* listener = port.listener();
@@ -126,11 +135,16 @@ void Supervisor::close_going(Swap& swap) {
     for (Port* port : swap.before) store_.release(*port);
     for (const Wanted& want : swap.wanted) store_.keep(*ports_.at(want.key));
     store_.wait(Store::kPatience);
-    for (const auto& [owner, port, socket] : swap.replaced)
+    for (auto& [owner, port, socket] : swap.replaced) {
         if (const auto at = services_.find(owner); at != services_.end())
             at->second->collect(socket, swap.headers_of(port));
+        make_deaf(socket);
+    }
     for (Port* port : swap.before) {
-        if (port->listener() != nullptr) port->owner()->collect(*port->listener(), swap.headers_of(port));
+        if (net::Listener* const listener = port->listener(); listener != nullptr) {
+            port->owner()->collect(*listener, swap.headers_of(port));
+            make_deaf(*listener);
+        }
         drop(*port);
         ports_.erase(ports_.find(port->key()));
     }

@@ -121,8 +121,8 @@ SUPERD_FIELDS(Exits, ok, failed, stopped, killed)
 SUPERD_FIELDS(Stats, accepted, started, failures, spawn_failures, replies, reply_failures, stderr_dropped,
               sockets_mended, exits, usage, handler_time, accept_to_exec)
 SUPERD_FIELDS(SessionCounts, begun, gave_way, idle, empty, nameless, overflow, unread, too_long)
-SUPERD_FIELDS(SessionRecord, peer, local, bound, idle, patience, begun, last, received, given, listed, ending, over,
-              due, queue)
+SUPERD_FIELDS(SessionRecord, peer, local, bound, idle, patience, begun, last, received, given, first, listed, ending,
+              over, due, queue)
 SUPERD_FIELDS(SessionState, record, ours, theirs, socket, as)
 SUPERD_FIELDS(RelayState, answers, socket, peer, local, as)
 SUPERD_FIELDS(GivenSockets, where, type, inodes)

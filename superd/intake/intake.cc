@@ -195,8 +195,11 @@ std::optional<model::Client> Intake::take(const net::Listener* socket, std::size
 void Intake::arrive(model::Client client) {
     if (!judge(client)) return;
     if (sessions_) {
-        if (!host_.begin_session(client)) return let_go(std::move(client), admit::Refusal::instances, false);
-        return stalled_.push_back(std::move(client));
+        std::list<model::Client> last;  // with memory for its place in line: nobody would serve a session without one
+        last.push_back(std::move(client));
+        if (!host_.begin_session(last.front()))
+            return let_go(std::move(last.front()), admit::Refusal::instances, false);
+        return stalled_.splice(stalled_.end(), last);
     }
     const auto full = overload();
     if (full && !queues()) return let_go(std::move(client), *full, false);

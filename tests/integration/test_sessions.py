@@ -415,6 +415,20 @@ class Limits(SessionCase):
         self.superctl(daemon, "resume", "cat")
         self.assertEqual(new.recv(100), b"me too")
 
+    def test_paused_without_a_session(self):
+        """A paused service whose last session has ended leaves new peers in the kernel's queue, as others do."""
+        daemon = self.cats(datagram={"session": "peer", "session_idle": "1s"})
+        uri = daemon.address("cat")
+        self.echoes(self.peer(uri), b"one")
+        self.superctl(daemon, "pause", "cat")
+        self.eventually(lambda: self.sessions(daemon)["open"] == 0, "the session ends")
+        late = self.peer(uri)
+        late.send(b"late")
+        for _ in range(3):  # each answer comes after what the loop has found ready
+            self.assertEqual(self.sessions(daemon)["waiting"], 0)
+        self.superctl(daemon, "resume", "cat")
+        self.assertEqual(late.recv(100), b"late")
+
 
 class Shown(SessionCase):
     def test_status_top_and_metrics(self):
@@ -477,6 +491,23 @@ class SessionsOverReload(SessionCase):
                 daemon.reload()
                 self.assertEqual(peer.recv(100), b"bye")
                 self.eventually(lambda: not daemon.children(), "the handler ended")
+
+    def test_another_socket(self):
+        """A reload that needs a new socket for the address keeps the session, and new peers are served."""
+        for address in own_loopback(), "*":
+            with self.subTest(address):
+                host = own_loopback() if address == "*" else address
+                with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+                    free.bind((host, 0))
+                    port = free.getsockname()[1]
+                daemon = self.daemon_with(PYTHON_CHAT, listen=f"udp://{address}:{port}")
+                old = self.peer(f"udp://{host}:{port}")
+                pid = self.says(old, b"one")[0]
+                daemon.service("chat", **daemon.chat, socket={"freebind": True})
+                daemon.reload()
+                self.assertEqual(self.says(old, b"two")[:2], (pid, 2))
+                for _ in range(8):
+                    self.assertEqual(self.says(self.peer(f"udp://{host}:{port}"), b"one")[1], 1)
 
     def test_begun_by_a_reload(self):
         """A service that served single datagrams has sessions from a reload on."""

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 #include "core/sessions.h"
 
+#include <fcntl.h>
 #include <poll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -283,4 +285,71 @@ TEST_CASE("a lowered limit ends no session, and lets nobody in until it is met")
     world.handlers.erase(2);
     CHECK(world.comes(4, "a"));
     CHECK(world.stopped == std::vector<pid_t>{3});
+}
+
+TEST_CASE("a session that is given up leaves its handler what is there: a successor that was tried out shared it") {
+    World world(10);
+    REQUIRE(world.begins(1, "a"));
+    REQUIRE(world.comes(1, "b"));
+    world.handlers.erase(1);
+    CHECK(world.reads(1) == "a");
+    CHECK(world.reads(1) == "b");
+    CHECK(world.sessions.empty());
+}
+
+TEST_CASE("sessions leave the last quarter of the descriptors to others") {
+    struct Limit {
+        explicit Limit(rlim_t most) {
+            getrlimit(RLIMIT_NOFILE, &before);
+            const rlimit now{most, before.rlim_max};
+            REQUIRE(setrlimit(RLIMIT_NOFILE, &now) == 0);
+        }
+        ~Limit() { setrlimit(RLIMIT_NOFILE, &before); }
+        rlimit before{};
+    };
+    World world(1000);
+    const Limit limit(200);
+    for (std::uint16_t peer = 1; peer < 100; ++peer) {
+        const model::Client client = world.datagram(peer, "");
+        world.handlers[peer] = world.sessions.take_out(client, world.listener->address());
+        auto end = world.handlers[peer]->open(world.listener->fd(), std::nullopt);
+        if (!end) {
+            CHECK(end.error().code == EMFILE);
+            CHECK(peer > 5);
+            break;
+        }
+        world.ends[peer] = std::move(*end);
+    }
+    const sys::Fd next(fcntl(world.listener->fd(), F_DUPFD_CLOEXEC, sys::Fd::kLongLived));
+    REQUIRE(next);
+    CHECK(next.get() < 160);
+}
+
+TEST_CASE("a first datagram that cannot pass begins no session") {
+    World world(10);
+    REQUIRE(world.comes(1, std::string(400'000, 'x')));
+    CHECK(world.sessions.empty());
+    CHECK(world.sessions.report().counts.too_long == 1);
+}
+
+TEST_CASE("a handler whose address is removed is stopped after stop_timeout, however long sessions may be idle") {
+    World world(10);
+    REQUIRE(world.begins(1, "a"));
+    world.sessions.end_where([](const core::SessionRecord&) { return true; });
+    CHECK(world.sessions.empty());
+    world.pass(9s);
+    CHECK(world.stopped.empty());
+    world.pass(2s);
+    CHECK(world.stopped == std::vector<pid_t>{1});
+}
+
+TEST_CASE("the first datagrams of those that wait count towards the bound of all queues") {
+    World world(1000);
+    std::size_t waiting = 0;
+    for (std::uint16_t peer = 1; peer <= 500; ++peer) waiting += world.comes(peer, std::string(60'000, 'x'));
+    CHECK(waiting == core::Sessions::kMostBytes / 60'000);
+    world.start(1, std::string(60'000, 'x'));
+    CHECK(world.comes(1000, std::string(60'000, 'x')));
+    world.pass(31s);
+    CHECK(world.comes(1001, std::string(60'000, 'x')));
 }
