@@ -88,6 +88,7 @@ class Upgrading(InjectedCase):
     def upgrade(self, subject):
         """Starts an upgrade and waits for its end; "" if nothing reports one."""
         daemon, since, told = subject.daemon, subject.daemon.mark(), len(subject.manager.said)
+        heard = []
         daemon.process.send_signal(signal.SIGUSR2)
 
         def over():
@@ -96,7 +97,9 @@ class Upgrading(InjectedCase):
             if records := daemon.find(lambda r: r["message"].startswith(ENDS), since):
                 return records[0]["message"].split(" to ")[0].split(",")[0]
             said = subject.manager.said[told:]  # the log may have lost the line
-            return "told" if any("READY" in pairs or "STATUS" in pairs for pairs in said) else ""
+            if any("READY" in pairs or "STATUS" in pairs for pairs in said):
+                heard.append(time.monotonic())
+            return "told" if heard and heard[-1] > heard[0] + 1 else ""  # the line may be on its way
         return until(over, pause=0.02)
 
     def try_with(self, subject, begin, end):
