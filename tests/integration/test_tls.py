@@ -325,7 +325,7 @@ class TlsLife(TlsCase):
             file.write("no key\n")
         mark = daemon.mark()
         os.kill(self.tls_process(daemon), signal.SIGKILL)
-        daemon.wait_for(message="has no key in PEM form; clients wait", since=mark)
+        daemon.wait_for(lambda r: "has no key in PEM form; clients wait" in r["message"], since=mark)
         raw.sendall(b"192.0.2.1 4711 443\r\n")
         self.eventually(lambda: not self.tls_processes(daemon), "a pause between two starts")
         shutil.copy(self.pair[1], pair[1])
