@@ -105,13 +105,27 @@ class Readme(TestCase):
 
 
 class Examples(SuperdCase):
+    @staticmethod
+    def with_files(daemon, block):
+        """The same with files and a user that this machine has."""
+        if "[tls]" not in block:
+            return block.replace("/usr/bin/rsync", "/bin/sh")
+        key, certificate = daemon.path("key.pem"), daemon.path("certificate.pem")
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+                        "-subj", "/CN=www.example.com", "-keyout", key, "-out", certificate], check=True,
+                       capture_output=True)
+        block = re.sub(r'"/etc/ssl/private/[^"]*"', f'"{key}"', block)
+        block = re.sub(r'"/etc/ssl/[^"]*"', f'"{certificate}"', block)
+        block = re.sub(r"exec = .*", 'exec = ["/bin/sh"]', block)
+        return block.replace("[tls]", '[tls]\nuser = "daemon"')
+
     def test_the_definitions_of_the_manual_pass_check(self):
         daemon = self.prepare()
         blocks = [block for block in displays("superd.toml.5") if "listen = " in block]
         self.assertTrue(blocks)
         for number, block in enumerate(blocks):
             tomllib.loads(block)
-            daemon.service(f"example-{number}", block.replace("/usr/bin/rsync", "/bin/sh"))
+            daemon.service(f"example-{number}", self.with_files(daemon, block))
         status, said = daemon.check()
         self.assertEqual(status, 0, said)
 
