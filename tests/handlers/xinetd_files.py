@@ -192,7 +192,6 @@ def plain(probe, first_port):
     t.add("banner-success", "\tbanner_success = /etc/hostname\n", says="banner_success", shows=("served",))
     t.add("banner-fail", "\tbanner_fail = /etc/hostname\n\tno_access = 10.0.0.2\n", says="banner_fail")
     t.add("id-only", "\tflags = IDONLY\n\tlog_on_success = USERID\n", says="IDONLY")
-    t.add("redirect", f"\tredirect = 127.0.0.1 {first_port + 1}\n", base=("server",), says="redirect")
     t.add("noretry", "\tflags = NORETRY REUSE\n", shows=("served",))
     t.add("intercept", "\tflags = INTERCEPT\n", shows=("served",))
     t.add("mdns", "\tmdns = no\n", shows=("served",))

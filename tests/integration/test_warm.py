@@ -219,8 +219,8 @@ class Renewals(WarmCase):
         after a second, and no client goes without one."""
         daemon = self.start(lambda d: [PYTHON, self.python(d)])
         template = self.template(daemon)
+        self.parked(daemon)  # before the load, which leaves no pause for it
         with self.load(daemon.address("warm")) as answers:
-            self.parked(daemon)
             self.python(daemon, "two")  # renames
             renamed = time.monotonic()
             template = self.template(daemon, but=template)
