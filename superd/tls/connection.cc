@@ -102,7 +102,7 @@ Connection::Next Connection::shake() {
 bool Connection::is_broken(int result) {
     switch (SSL_get_error(session_.get(), result)) {
         case SSL_ERROR_WANT_READ: {
-            // Without SSL_MODE_AUTO_RETRY that is said too when there may be more, and the edge has passed.
+            // More may have come since it looked, and the edge has passed.
             char next;
             connection_in_ = receive(connection_.get(), &next, 1, MSG_PEEK) >= 0 || errno != EAGAIN;
             return false;
