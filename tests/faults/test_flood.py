@@ -87,7 +87,7 @@ class Flood(FaultCase):
         """The same thousand if a source is a /24: per_source = 4 holds them to their share."""
         daemon, uri = self.serving("wait", "20", limits={"per_source": 4, "source_prefix_ipv4": 24})
         load = self.compare("1,000 sources of four /24 past their share", uri,
-                            self.flood(uri, source=MANY, sources=1000, parallel=200))
+                            self.flood(uri, source=MANY, sources=1000, parallel=50))
         ends = load.figures["ends"]
         self.assertLessEqual(set(ends), {"served", "closed"})
         self.assertEqual(self.count(daemon, "refused_per_source"), ends["closed"])
