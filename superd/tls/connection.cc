@@ -92,6 +92,9 @@ Connection::Next Connection::shake() {
     const int result = SSL_accept(session_.get());
     if (result == 1) {
         state_ = State::open;
+        // What has come after the handshake may be with OpenSSL already, and no edge tells of it: epoll does not report
+        // what was read between two waits.
+        connection_in_ = true;
         return Next::shaken;
     }
     if (!is_broken(result)) return SSL_want_read(session_.get()) && connection_in_ ? Next::again : Next::wait;
