@@ -16,9 +16,6 @@ namespace {
 
 /// Records in either direction before others have their turn.
 constexpr int kRounds = 8;
-/// Reads without data, but with records of another kind, after which a client is cut off. OpenSSL has no bound for
-/// them.
-constexpr int kMostBarren = 32;
 /// Of a client that is discarded, in one turn.
 constexpr int kDiscards = 16;
 
@@ -92,8 +89,8 @@ Connection::Next Connection::shake() {
     const int result = SSL_accept(session_.get());
     if (result == 1) {
         state_ = State::open;
-        // What has come after the handshake may be with OpenSSL already, and no edge tells of it: epoll does not report
-        // what was read between two waits.
+        // Whatever OpenSSL has read beyond the handshake, no edge tells of it: epoll does not report what was read
+        // between two waits.
         connection_in_ = true;
         return Next::shaken;
     }
@@ -105,7 +102,7 @@ Connection::Next Connection::shake() {
 bool Connection::is_broken(int result) {
     switch (SSL_get_error(session_.get(), result)) {
         case SSL_ERROR_WANT_READ: {
-            // More may have come since it looked, and the edge has passed.
+            // Without SSL_MODE_AUTO_RETRY that is said too when there may be more, and the edge has passed.
             char next;
             connection_in_ = receive(connection_.get(), &next, 1, MSG_PEEK) >= 0 || errno != EAGAIN;
             return false;
@@ -158,16 +155,12 @@ bool Connection::inbound(char* scratch) {
     const int n = SSL_read(session_.get(), scratch, kScratch);
     if (n <= 0) {
         if (!is_broken(n)) {
-            const bool more = SSL_want_read(session_.get()) && connection_in_;
-            barren_ = more ? static_cast<std::uint8_t>(barren_ + 1) : 0;
-            if (barren_ > kMostBarren) ending_ = Ending::cut;
-            return more;
+            return SSL_want_read(session_.get()) && connection_in_;
         }
         ending_ = SSL_get_error(session_.get(), n) == SSL_ERROR_ZERO_RETURN ? Ending::clean : Ending::cut;
         ERR_clear_error();
         return true;
     }
-    barren_ = 0;
     if (deaf_) return true;
     const auto size = static_cast<std::size_t>(n);
     ssize_t sent = pair_out_ ? send(pair_.get(), scratch, size, MSG_DONTWAIT | MSG_NOSIGNAL) : 0;

@@ -104,7 +104,6 @@ class Connection {
     bool hung_up_ = false;     ///< the handler's end is closed
     bool wrote_ = false;       ///< the handler has said something
     bool sent_ = false;        ///< something has been taken by the client's connection
-    std::uint8_t barren_ = 0;  ///< reads in a row that brought no data although there were bytes
     proc::TlsEnd end_ = proc::TlsEnd::handshake;
     std::string why_;
 };

@@ -199,8 +199,9 @@ std::optional<Fault> Contexts::make_one(const Pair& pair) {
     SSL_CTX_clear_options(context, SSL_OP_ENABLE_KTLS);
     SSL_CTX_set_mode(context,
                      SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-    // SSL_MODE_AUTO_RETRY stays: without it OpenSSL asks for more while it has records that it has read ahead.
-    SSL_CTX_set_read_ahead(context, 1);
+    // Records without data, such as key updates, without an end would keep one read for ever, and others from their
+    // turn. Nothing is read ahead, so what OpenSSL has not seen is in the socket, where a look finds it.
+    SSL_CTX_clear_mode(context, SSL_MODE_AUTO_RETRY);
     static constexpr unsigned char kId[] = "superd-tls";
     if (SSL_CTX_set_session_id_context(context, kId, sizeof kId - 1) != 1 || !tickets_.use_for(context))
         return Fault{take_error()};

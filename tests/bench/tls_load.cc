@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // tls_load PORT full|resumed SECONDS CLIENTS: handshakes per second; each connection is answered one line.
 // tls_load PORT stream SECONDS STREAMS: bytes per second that come back through an echo.
+// tls_load PORT updates SECONDS CLIENTS: records without data per second, key updates, from each as fast as it can.
 // tls_load PORT idle COUNT: opens so many connections, has a line answered on each, says so, and holds them until its
 //   stdin ends.
 // Prints one line: rate R failures F
@@ -124,6 +125,18 @@ void stream(SSL_CTX* context, int port, int number, Clock::time_point end, Figur
     client.close(ssl);
 }
 
+void update_keys(SSL_CTX* context, int port, int number, Clock::time_point end, Figures& figures) {
+    Client client(context, port, number);
+    SSL* const ssl = client.open(false);
+    if (ssl == nullptr || !Client::answered(ssl)) {
+        ++figures.failures;
+        return;
+    }
+    while (Clock::now() < end && SSL_key_update(ssl, SSL_KEY_UPDATE_NOT_REQUESTED) == 1 && SSL_do_handshake(ssl) == 1)
+        ++figures.done;
+    client.close(ssl);
+}
+
 int hold(SSL_CTX* context, int port, int count) {
     for (int i = 0; i < count; ++i) {
         Client client(context, port, i);
@@ -160,8 +173,9 @@ int main(int argc, char** argv) {
     std::vector<std::thread> threads;
     for (int i = 0; i < std::atoi(argv[4]); ++i)
         threads.emplace_back([&, i] {
-            mode == "stream" ? stream(context, port, i, end, figures)
-                             : handshakes(context, port, i, mode == "resumed", end, figures);
+            if (mode == "stream") return stream(context, port, i, end, figures);
+            if (mode == "updates") return update_keys(context, port, i, end, figures);
+            handshakes(context, port, i, mode == "resumed", end, figures);
         });
     for (std::thread& thread : threads) thread.join();
     const double took = std::chrono::duration<double>(Clock::now() - begin).count();

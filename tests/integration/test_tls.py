@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import ssl
+import subprocess
 import time
 import unittest
 
@@ -212,6 +213,20 @@ os.write(2, f"{len(data)} {how}\\n".encode())
         self.assertLess(time.monotonic() - begun, 10)
         for one in flood:
             one.close()
+
+    def test_updates_without_end(self):
+        """Clients that send key updates as fast as they can, and no data, do not keep others from their turn."""
+        daemon = self.secured(limits={"instances": 100})
+        port = daemon.address("web").rsplit(":", 1)[1]
+        program = os.path.join(os.path.dirname(os.environ["SUPERD_PROBE"]), "tls_load")
+        flood = subprocess.Popen([program, port, "updates", "60", "4"], stdout=subprocess.PIPE)
+        self.addCleanup(flood.stdout.close)
+        self.addCleanup(flood.wait)
+        self.addCleanup(flood.kill)
+        self.eventually(lambda: len(self.handlers(daemon)) == 4, "the flood")
+        for _ in range(10):
+            self.says(self.secure(daemon, source=("127.0.0.3", 0)), b"served")
+        self.assertIsNone(flood.poll(), "it has been cut off")
 
 
 class TlsLife(TlsCase):
