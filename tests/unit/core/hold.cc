@@ -13,6 +13,7 @@
 
 #include "catch.h"
 #include "proc/hold_message.h"
+#include "unit/core/steps.h"
 
 using namespace superd;
 using core::Hold;
@@ -70,35 +71,12 @@ struct World {
         hold.reset();
         hold.emplace(engine, definition, [this] { ++changes; });
     }
-    struct Step {
-        std::function<bool()> when;
-        std::function<void()> then = [] {};
-    };
-    /// Runs the loop, once, and reaps, until all steps have been taken one after the other.
-    void run(std::vector<Step> steps) {
-        const Instant end = now() + 20s;
-        std::size_t at = 0;
-        sys::Alarm tick(loop, [&] {
+    using Step = core::test::Step;
+    void run(const std::vector<Step>& steps) {
+        core::test::take_steps(loop, steps, [this] {
             for (const auto& [pid, owner] : engine.children) pids.insert(pid);
-            if (reaps) reap();
-            while (at < steps.size() && steps[at].when()) steps[at++].then();
-            if (at == steps.size() || now() >= end) return loop.exit(0);
-            (void)tick.set(now() + 2ms);
+            if (reaps) core::test::reap_all(engine);
         });
-        REQUIRE(tick.set(now()));
-        REQUIRE(loop.run());
-        REQUIRE(at == steps.size());
-    }
-    void reap() {
-        int status = 0;
-        rusage used{};
-        for (pid_t pid; (pid = wait4(-1, &status, WNOHANG, &used)) > 0;)
-            if (const auto at = engine.children.find(pid); at != engine.children.end()) {
-                core::ChildOwner* const owner = at->second;
-                engine.children.erase(at);
-                owner->exited(pid, status, used);
-                owner->after_exit();
-            }
     }
 
     sys::Loop loop = *sys::Loop::create();

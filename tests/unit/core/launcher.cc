@@ -12,6 +12,7 @@
 #include <functional>
 
 #include "catch.h"
+#include "unit/core/steps.h"
 
 using namespace superd;
 using core::Launcher;
@@ -102,39 +103,11 @@ struct World final : Launcher::Host {
     void serve_directly(model::Client one) override { cold.push_back(std::move(one)); }
     void left() override { ++lefts; }
 
-    struct Step {
-        std::function<bool()> when;
-        std::function<void()> then = [] {};
-    };
-    /// Runs the loop, once, and reaps, until all steps have been taken one after the other.
-    void run(std::vector<Step> steps) {
-        const Instant end = now() + 20s;
-        std::size_t at = 0;
-        sys::Alarm tick(loop, [&] {
-            if (reaps) reap();
-            while (at < steps.size() && steps[at].when()) steps[at++].then();
-            if (at == steps.size() || now() >= end) return loop.exit(0);
-            (void)tick.set(now() + 2ms);
+    using Step = core::test::Step;
+    void run(const std::vector<Step>& steps) {
+        core::test::take_steps(loop, steps, [this] {
+            if (reaps) core::test::reap_all(engine, [this] { launcher->hear_all({}); });
         });
-        REQUIRE(tick.set(now()));
-        REQUIRE(loop.run());
-        REQUIRE(at == steps.size());
-    }
-    void reap() {
-        siginfo_t ended{};
-        while (waitid(P_ALL, 0, &ended, WEXITED | WNOHANG | WNOWAIT) == 0 && ended.si_pid > 0) {
-            if (!engine.children.contains(ended.si_pid)) launcher->hear_all({});
-            int status = 0;
-            rusage used{};
-            wait4(ended.si_pid, &status, 0, &used);
-            if (const auto at = engine.children.find(ended.si_pid); at != engine.children.end()) {
-                core::ChildOwner* const owner = at->second;
-                engine.children.erase(at);
-                owner->exited(ended.si_pid, status, used);
-                owner->after_exit();
-            }
-            ended = {};
-        }
     }
     /// A client whose other end is `client`.
     bool serve() {
