@@ -3,8 +3,10 @@
 
 #include <errno.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cstdlib>
 
 namespace proxy {
 namespace {
@@ -105,17 +107,19 @@ void Backend::tick(Instant now, bool serves) {
     }
 }
 
-bool Backend::hear(Instant now) {
+void Backend::hear(Instant now) {
     for (;;) {
         News news;
         const ssize_t got = recv(channel_.get(), &news, sizeof news, MSG_DONTWAIT);
         if (got == sizeof news)
             heard(news, now);
-        else if (got >= 0 || (errno != EINTR && errno != EAGAIN))
-            return false;
-        else if (errno == EAGAIN)
-            return true;
+        else if (got < 0 && errno == EAGAIN)
+            return;
+        else if (got >= 0 || errno != EINTR)
+            break;
     }
+    say("the process that keeps the backend has gone");
+    _exit(EXIT_FAILURE);  // threads that look up names may be running
 }
 
 void Backend::heard(const News& news, Instant now) {

@@ -33,8 +33,8 @@ class Backend {
     void idle(bool idle, Instant now);
     void stop();
 
-    /// The channel is readable. False: the keeper has gone.
-    bool hear(Instant now);
+    /// The channel is readable. Ends the program if the keeper has gone, which ends the backend too.
+    void hear(Instant now);
     /// `serves`: somebody is connected to it.
     void tick(Instant now, bool serves = false);
     std::optional<Instant> due() const;

@@ -135,10 +135,7 @@ void Datagrams::dispatch(std::uint64_t source) {
             for (const Resolver::Answer& answer : resolver_.take()) answered(answer);
             return;
         case keeper_news: {
-            if (!backend_->hear(Clock::now())) {
-                say("the process that keeps the backend has gone");
-                exit(EXIT_FAILURE);
-            }
+            backend_->hear(Clock::now());
             if (!backend_->is_ready()) return;
             std::vector<Session*> waiting;
             for (Session* one : by_use_)
