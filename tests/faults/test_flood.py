@@ -85,8 +85,8 @@ class Flood(FaultCase):
 
     def test_a_thousand_sources_of_four_networks(self):
         """The same thousand if a source is a /24: per_source = 4 holds them to their share."""
-        # Not 200 at once: whoever is refused comes again at once, and a build without optimisation refuses no faster than
-        # that the asker waits behind them until it has four clients itself.
+        # Not 200 at once: whoever is refused comes again at once, and behind 200 of them the asker waits for half a second
+        # in a build without optimisation, until it has more clients on their way than may be served or held.
         daemon, uri = self.serving("wait", "20", limits={"per_source": 4, "source_prefix_ipv4": 24})
         load = self.compare("1,000 sources of four /24 past their share", uri,
                             self.flood(uri, source=MANY, sources=1000, parallel=50))
