@@ -356,7 +356,7 @@ TEST_CASE("a handler that its sandbox hides is an error that names the key") {
           "conf.d/a.toml:3:9: exec \"bin/script\": its interpreter bin/handler is hidden by "
           "sandbox.inaccessible_paths, \"bin/handler\"\n");
     // By the way of a link as well.
-    symlink("/bin/cat", hidden.path("bin/link").c_str());
+    REQUIRE(symlink("/bin/cat", hidden.path("bin/link").c_str()) == 0);
     CHECK(errors("private_tmp = true", hidden.path("bin/link")).find("is hidden") != std::string::npos);
 }
 
