@@ -8,14 +8,15 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
 namespace superd::tls {
 namespace {
 
-/// Records in either direction before others have their turn.
-constexpr int kRounds = 8;
+/// Pieces in either direction before others have their turn.
+constexpr int kRounds = 4;
 /// Of a client that is discarded, in one turn.
 constexpr int kDiscards = 16;
 
@@ -151,18 +152,19 @@ bool Connection::inbound(char* scratch) {
     if (held_ && !flush_held()) return false;
     if (ending_ != Ending::none) return end_inbound();
     if (!connection_in_) return false;
-    ERR_clear_error();
-    const int n = SSL_read(session_.get(), scratch, kScratch);
-    if (n <= 0) {
-        if (!is_broken(n)) {
-            return SSL_want_read(session_.get()) && connection_in_;
-        }
+    std::size_t size = 0;
+    int n;
+    do {
+        ERR_clear_error();
+        n = SSL_read(session_.get(), scratch + size, static_cast<int>(kScratch - size));
+        if (n > 0) size += static_cast<std::size_t>(n);
+    } while (n > 0 && kScratch - size >= kRecord);
+    if (n <= 0 && is_broken(n)) {
         ending_ = SSL_get_error(session_.get(), n) == SSL_ERROR_ZERO_RETURN ? Ending::clean : Ending::cut;
         ERR_clear_error();
-        return true;
     }
+    if (size == 0) return ending_ != Ending::none || (SSL_want_read(session_.get()) && connection_in_);
     if (deaf_) return true;
-    const auto size = static_cast<std::size_t>(n);
     ssize_t sent = pair_out_ ? send(pair_.get(), scratch, size, MSG_DONTWAIT | MSG_NOSIGNAL) : 0;
     if (sent < 0 && errno != EAGAIN && errno != EINTR && errno != ENOMEM && errno != ENOBUFS) {
         deaf_ = true;
@@ -174,7 +176,7 @@ bool Connection::inbound(char* scratch) {
     held_ = std::make_unique_for_overwrite<char[]>(rest);
     std::memcpy(held_.get(), scratch + sent, rest);
     held_from_ = 0;
-    held_to_ = static_cast<std::uint16_t>(rest);
+    held_to_ = static_cast<std::uint32_t>(rest);
     return true;
 }
 
@@ -190,7 +192,7 @@ bool Connection::flush_held() {
     if (sent < 0) {
         deaf_ = true;
     } else {
-        held_from_ = static_cast<std::uint16_t>(held_from_ + sent);
+        held_from_ = held_from_ + static_cast<std::uint32_t>(sent);
         if (held_from_ < held_to_) return false;
     }
     held_.reset();
@@ -224,18 +226,23 @@ bool Connection::outbound(char* scratch) {
         return static_cast<bool>(pair_);
     }
     wrote_ = true;
-    ERR_clear_error();
-    const int n = SSL_write(session_.get(), scratch, static_cast<int>(seen));
-    if (n <= 0) {
-        pending_ = true;
-        if (is_broken(n)) cut();
+    const auto size = static_cast<std::size_t>(seen);
+    std::size_t done = 0;
+    int n = 1;
+    while (done < size && n > 0) {
+        ERR_clear_error();
+        n = SSL_write(session_.get(), scratch + done, static_cast<int>(std::min(size - done, kRecord)));
+        if (n > 0) done += static_cast<std::size_t>(n);
+    }
+    pending_ = n <= 0;
+    if (pending_ && is_broken(n)) {
+        cut();
         return false;
     }
-    pending_ = false;
-    sent_ = true;
-    take_away(scratch, static_cast<std::size_t>(n));
-    if (n < seen) look_from_first();
-    return true;
+    sent_ |= done > 0;
+    take_away(scratch, done);
+    if (done < size) look_from_first();
+    return !pending_;
 }
 
 bool Connection::end_outbound() {

@@ -35,7 +35,8 @@ class Connection {
     static constexpr std::int64_t kLingerMs = 2000;
     /// A client whose handler has gone takes something in so long, or is cut off: it counts as nobody's instance.
     static constexpr std::int64_t kReadsWithinMs = 30'000;
-    static constexpr std::size_t kScratch = 16384;  ///< a TLS record
+    static constexpr std::size_t kRecord = 16384;       ///< of TLS, at most
+    static constexpr std::size_t kScratch = 4 * kRecord;  ///< passed on in one piece: each wakes somebody
 
     /// `pair` has its first byte.
     Connection(std::uint64_t ticket, sys::Fd connection, sys::Fd pair);
@@ -93,7 +94,7 @@ class Connection {
     sys::Fd connection_, pair_;
     const std::uint64_t ticket_;
     std::unique_ptr<char[]> held_;  ///< from the client, for a handler that does not take it yet
-    std::uint16_t held_from_ = 0, held_to_ = 0;
+    std::uint32_t held_from_ = 0, held_to_ = 0;
     State state_ = State::shaking;
     Ending ending_ = Ending::none;  ///< how the client's side has ended
     bool connection_in_ = true, connection_out_ = true, pair_in_ = true, pair_out_ = true;
