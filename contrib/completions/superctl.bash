@@ -47,7 +47,8 @@ _superctl() {
             security) options+=(--unit --offline --config --conf-dir) ;;
             plan) options+=(--offline --config --conf-dir) ;;
             metrics) options+=(--format) ;;
-            drain | stop) options+=(--no-wait) ;;
+            drain) options+=(--all --no-wait) ;;
+            stop) options+=(--no-wait) ;;
             explain) options+=(--via) ;;
             import) options+=(--output --dialect --force --dry-run) ;;
             schema) options+=(--drop-in) ;;

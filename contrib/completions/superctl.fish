@@ -77,6 +77,7 @@ complete -c superctl -n '__fish_seen_subcommand_from import' -l dialect -x -a 'b
 complete -c superctl -n '__fish_seen_subcommand_from import' -l force -d 'also replace files that were edited or not imported'
 complete -c superctl -n '__fish_seen_subcommand_from import' -l dry-run -d 'show what would change without writing'
 complete -c superctl -n '__fish_seen_subcommand_from drain stop' -l no-wait -d 'return at once'
+complete -c superctl -n '__fish_seen_subcommand_from drain' -l all -d 'superd itself, before its end'
 complete -c superctl -n '__fish_seen_subcommand_from metrics' -l format -x -a 'prometheus openmetrics' \
     -d 'how counters are declared'
 complete -c superctl -n '__fish_seen_subcommand_from schema' -l drop-in -d 'for a drop-in, in which no key is required'

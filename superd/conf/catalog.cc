@@ -78,6 +78,7 @@ class Loader {
         for (auto& [name, definition] : definitions_)
             done.catalog.services.emplace(name, std::move(definition->draft.service));
         done.catalog.control.readers = settings_.readers;
+        done.catalog.shutdown.drain = settings_.drain;
         done.seen.lookups = std::move(lookups_);
         done.seen.names = from_.names.answers();
         done.seen.cgroup = from_.cgroup;

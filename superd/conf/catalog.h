@@ -44,9 +44,16 @@ struct Control {
     bool operator==(const Control&) const = default;
 };
 
+/// [shutdown] of superd.toml.
+struct Shutdown {
+    Duration drain{};  ///< for how long superd serves on when it is to end, and says that it is not ready
+    bool operator==(const Shutdown&) const = default;
+};
+
 struct Catalog {
     std::map<std::string, Service> services;  ///< by name; including disabled ones
     Control control;
+    Shutdown shutdown;
     bool operator==(const Catalog&) const = default;
 };
 

@@ -14,7 +14,7 @@ namespace {
 using toml::Kind;
 using toml::Value;
 
-const std::vector<std::string> known{"handler_path", "defaults", "control"};
+const std::vector<std::string> known{"handler_path", "defaults", "control", "shutdown"};
 
 void read_handler_path(const Value& value, Settings& out, Diagnostics& errors) {
     const Key key{"", "handler_path", {Type::word_or_words}};
@@ -78,6 +78,22 @@ void read_control(const Value& value, Settings& out, sys::Names& names, Diagnost
     }
 }
 
+void read_shutdown(const Value& value, Settings& out, Diagnostics& errors) {
+    if (value.kind != Kind::table) {
+        errors.push_back({value.spot.place(), wrong_type("shutdown", "a table", value)});
+        return;
+    }
+    const Key drain{"shutdown", "drain", {Type::duration, 0, Duration(std::chrono::hours(24)).count()}};
+    for (const auto& [name, entry] : value.entries) {
+        Reading reading;
+        if (name != "drain")
+            errors.push_back(
+                {entry.key.place(), fmt::format("unknown key \"shutdown.{}\"{}", name, did_you_mean(name, {"drain"}))});
+        else if (read_value(drain, entry.value, reading, errors))
+            out.drain = Duration(reading.number);
+    }
+}
+
 }  // namespace
 
 Settings read_settings(const Value& root, const std::string& handler_path, sys::Names& names, Diagnostics& errors) {
@@ -92,6 +108,8 @@ Settings read_settings(const Value& root, const std::string& handler_path, sys::
             read_defaults(entry.value, out, errors);
         } else if (name == "control") {
             read_control(entry.value, out, names, errors);
+        } else if (name == "shutdown") {
+            read_shutdown(entry.value, out, errors);
         } else {
             const bool of_service = is_section(name) || find_key("", name) != nullptr;
             errors.push_back(

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "base/time.h"
 #include "conf/diagnostic.h"
 #include "conf/toml.h"
 #include "sys/identity.h"
@@ -18,6 +19,7 @@ struct Settings {
     bool handler_path_known = true;  ///< false: given, but invalid
     toml::Value defaults;            ///< a table like a service's file
     std::vector<gid_t> readers;      ///< [control] readers
+    Duration drain{};                ///< [shutdown] drain
 };
 
 /// `handler_path`: used if the file says nothing; folders separated by colons.

@@ -111,10 +111,9 @@ void session_families(Text& text, const std::vector<core::ServiceReport>& all) {
     text.family("superd_datagrams_dropped", "counter", "Datagrams that no handler has had, by reason.");
     each([&](const auto& label, const auto& sessions) {
         const core::SessionCounts& counts = sessions.counts;
-        for (const auto& [reason, count] :
-             {std::pair{"empty", counts.empty}, std::pair{"nameless", counts.nameless},
-              std::pair{"overflow", counts.overflow}, std::pair{"unread", counts.unread},
-              std::pair{"too_long", counts.too_long}})
+        for (const auto& [reason, count] : {std::pair{"empty", counts.empty}, std::pair{"nameless", counts.nameless},
+                                            std::pair{"overflow", counts.overflow}, std::pair{"unread", counts.unread},
+                                            std::pair{"too_long", counts.too_long}})
             text.sample(fmt::format("{},reason=\"{}\"", label, reason), count);
     });
 }
@@ -175,6 +174,8 @@ void tell_daemon(Text& text, const core::DaemonReport& daemon) {
     text.sample("version=\"" SUPERD_VERSION "\"", 1);
     text.family("superd_start_time_seconds", "gauge", "When superd started, in seconds since 1970.", "seconds");
     text.sample("", daemon.started);
+    text.family("superd_draining", "gauge", "1 while superd still serves, but is about to stop.");
+    text.sample("", daemon.draining ? 1 : 0);
     text.family("superd_reloads", "counter", "Reloads of the definitions, by result.");
     text.sample("result=\"done\"", daemon.reloads);
     text.sample("result=\"refused\"", daemon.reloads_refused);

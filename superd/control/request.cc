@@ -118,6 +118,18 @@ Outcome hold(Operations& superd, const Json& request, Rights) {
     return Json{{"service", *name}, {"state", name_of(service->status)}, {"handlers", service->handlers}};
 }
 
+/// One service, or with "all" superd itself, before its end.
+Outcome drain(Operations& superd, const Json& request, Rights rights) {
+    const auto all = request.find("all");
+    if (all == request.end()) return hold<&Operations::drain>(superd, request, rights);
+    if (*all != true || request.contains("service")) return fail("\"all\" is true, and without \"service\"");
+    const auto before = superd.report();
+    superd.drain_all();
+    return Json{{"pid", before.pid},
+                {"handlers", before.handlers},
+                {"seconds", std::chrono::duration<double>(superd.in_force().shutdown.drain).count()}};
+}
+
 /// The status of the superd that then runs shows the result.
 Outcome upgrade(Operations& superd, const Json&, Rights) {
     const auto before = superd.report();
@@ -211,7 +223,7 @@ constexpr Verb kVerbs[] = {
     {"reload", Rights::command, reload},
     {"pause", Rights::command, hold<&Operations::pause>},
     {"resume", Rights::command, hold<&Operations::resume>},
-    {"drain", Rights::command, hold<&Operations::drain>},
+    {"drain", Rights::command, drain},
     {"kill", Rights::command, kill},
     {"stop", Rights::command, stop},
     {"upgrade", Rights::command, upgrade},

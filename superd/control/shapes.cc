@@ -94,6 +94,7 @@ Json to_json(const core::DaemonReport& report) {
             {"pid", report.pid},
             {"started", report.started},
             {"uptime_seconds", seconds(report.uptime)},
+            {"draining", report.draining},
             {"stopping", report.stopping},
             {"services", report.services},
             {"handlers", report.handlers},

@@ -44,6 +44,9 @@ class Operations {
     /// Begins; DaemonReport shows the result.
     virtual Result<void> upgrade() = 0;
     virtual void stop() = 0;
+    /// Says that superd is not ready, serves on for as long as [shutdown] drain says, and stops. Does nothing once
+    /// superd drains or stops already.
+    virtual void drain_all() = 0;
 };
 
 }  // namespace superd::core

@@ -191,8 +191,8 @@ ReloadReport Supervisor::plan(bool look_up) {
 ReloadReport Supervisor::reload() {
     ReloadReport report;
     report.refused = true;
-    if (stops_ > 0) {
-        report.complaints.push_back({{}, {{}, "superd is stopping"}});
+    if (stops_ > 0 || drained_.is_set()) {
+        report.complaints.push_back({{}, {{}, stops_ > 0 ? "superd is stopping" : "superd is draining"}});
         return report;
     }
     manager_.tell_reloading();

@@ -92,6 +92,7 @@ struct DaemonReport {
     std::uint64_t log_lines_lost = 0;     ///< not taken by the log's reader in time
     std::optional<std::size_t> open_descriptors;
     std::uint64_t descriptor_limit = 0;
+    bool draining = false;  ///< it still serves, and will stop
     bool stopping = false;
 };
 

@@ -73,6 +73,7 @@ DaemonReport Supervisor::report() const {
     rlimit limit{};
     getrlimit(RLIMIT_NOFILE, &limit);
     out.descriptor_limit = limit.rlim_cur;
+    out.draining = drained_.is_set();
     out.stopping = stops_ > 0;
     return out;
 }

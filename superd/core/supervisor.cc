@@ -16,6 +16,12 @@
 #include "core/service_cgroup.h"
 
 namespace superd::core {
+namespace {
+
+/// For the handlers' end after a drain: systemd's own default for a whole stop.
+constexpr auto kManagersPatience = std::chrono::seconds(90);
+
+}  // namespace
 
 Result<std::unique_ptr<Supervisor>> Supervisor::create(sys::Loop& loop, Log& log, sys::ServiceManager& manager,
                                                        Invocation invocation, std::vector<sys::PassedSocket> passed) {
@@ -83,8 +89,8 @@ Result<void> Supervisor::set_up() {
     const std::pair<int, sys::Loop::Handler> acts[] = {
         {SIGCHLD, [this] { reap(); }},
         {SIGHUP, [this] { (void)reload(); }},
-        {SIGTERM, [this] { stop(); }},
-        {SIGINT, [this] { stop(); }},
+        {SIGTERM, [this] { end(); }},
+        {SIGINT, [this] { end(); }},
         {SIGUSR1, [this] { write_status(); }},
         {SIGUSR2,
          [this] {
@@ -162,7 +168,27 @@ bool Supervisor::strays_are_left() const {
         strays_, [](const auto& entry) { return entry.second->is_populated() && !entry.second->is_unkillable(); });
 }
 
+void Supervisor::end() {
+    if (stops_ == 0 && !drained_.is_set()) return drain_all();
+    if (stops_ == 0) stop();
+    stop();
+}
+
+void Supervisor::drain_all() {
+    if (stops_ > 0 || drained_.is_set()) return;
+    const Duration time = catalog_.shutdown.drain;
+    if (time == Duration::zero() || !drained_.set(now() + time)) return stop();
+    if (successor_ != nullptr) successor_->give_up("superd is draining");
+    log_.write(Level::notice,
+               fmt::format("draining: not ready any more, clients are served for another {}", format_duration(time)));
+    // A manager's patience with a stop begins with its signal.
+    const std::chrono::microseconds patience = time + kManagersPatience;
+    manager_.tell(fmt::format("STOPPING=1\nSTATUS=Draining: serves on for {}\nEXTEND_TIMEOUT_USEC={}",
+                              format_duration(time), patience.count()));
+}
+
 void Supervisor::stop() {
+    drained_.clear();
     if (++stops_ == 1) {
         if (successor_ != nullptr) successor_->give_up("superd is stopping");
         log_.write(Level::notice, "stopping: no new clients, handlers are asked to leave");
@@ -199,6 +225,7 @@ void Supervisor::write_status() {
 }
 
 void Supervisor::report_to_manager() {
+    if (stops_ > 0 || drained_.is_set()) return;  // READY=1 would contradict what it was told
     std::string status = fmt::format("{} on {}", counted(enabled_, "service"), counted(ports_.size(), "address"));
     if (engine_->missing > 0) status += fmt::format(", {} waited for", engine_->missing);
     manager_.tell(fmt::format("READY=1\nSTATUS={}", status));

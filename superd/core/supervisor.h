@@ -64,6 +64,9 @@ class Supervisor final : public Operations {
     ReloadReport plan(bool look_up) override;
     /// The first call ends handlers by their stop ladder, the second at once. The loop ends when all are gone.
     void stop() override;
+    void drain_all() override;
+    /// TERM and INT: the first drains, if there is a time for it, and the second ends handlers at once.
+    void end();
     /// Called after each reload that succeeded.
     void on_reload(std::function<void()> reloaded) { reloaded_ = std::move(reloaded); }
     void write_status();
@@ -149,6 +152,7 @@ class Supervisor final : public Operations {
     std::map<std::string, std::unique_ptr<Service>> services_;
     std::vector<sys::Source> signals_;
     int stops_ = 0;
+    sys::Alarm drained_{loop_, [this] { stop(); }};
     sys::Source forget_;
     sys::Changes changes_{loop_, [this] { look_soon(); }};
     sys::Alarm look_{loop_, [this] { look_at_sockets(std::exchange(look_at_all_, false)); }};

@@ -128,6 +128,7 @@ void Supervisor::take_up() {
 
 Result<void> Supervisor::upgrade() {
     if (stops_ > 0) return fail("superd is stopping");
+    if (drained_.is_set()) return fail("superd is draining");
     if (successor_ == nullptr) return fail("superd is not ready for an upgrade");
     if (successor_->under_way()) return fail("an upgrade is under way already");
     successor_->begin();

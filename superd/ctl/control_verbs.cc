@@ -74,11 +74,12 @@ void drain(Command& command, const std::string& service, bool wait) {
         fmt::print("{}: drained; clients wait until it is resumed\n", service);
 }
 
-void stop(Command& command, bool wait) {
+/// `verb`: stop, or drain of all services.
+void stop(Command& command, const char* verb, const Json& members, bool wait) {
     const std::string path = path_of(command);
     auto client = Client::connect(path);
     if (!client) return failed(command, client.error().text);
-    const auto answer = client->ask("stop");
+    const auto answer = client->ask(verb, members);
     if (!answer) return failed(command, answer.error().text);
     if (!is_ok(*answer)) command.status = 1;
     if (is_ok(*answer) && wait) {
@@ -91,7 +92,8 @@ void stop(Command& command, bool wait) {
     if (command.json)
         print_json(*answer);
     else if (is_ok(*answer))
-        fmt::print("superd (pid {:.0f}) {}\n", number_of(*answer, "pid"), wait ? "has stopped" : "is stopping");
+        fmt::print("superd (pid {:.0f}) {}\n", number_of(*answer, "pid"),
+                   wait ? "has stopped" : fmt::format("is {}", members.empty() ? "stopping" : "draining"));
     else
         fmt::print(stderr, "{}", show_refusal(*answer));
 }
@@ -166,7 +168,7 @@ void plan_offline(Command& command, const std::string& config, bool config_given
 /// Holds a verb's options; lives as long as the command line.
 struct Words {
     std::string service, target, signal, client, via, format = "prometheus";
-    bool no_wait = false;
+    bool no_wait = false, all = false;
     conf::Places places;
     std::vector<std::string> folders;
 };
@@ -266,10 +268,20 @@ void add_commanding(Command& command, const std::shared_ptr<Words>& words) {
             "after their client; the owner of a datagram socket keeps it until it ends.");
     add_hold(command, words, "resume", "end a pause or a drain", "resumed");
     verb = command.arguments.verb("drain", "pause, and return once no handler is left");
-    verb.footer("If interrupted, the service keeps draining. It takes clients again after resume.");
-    verb.option("NAME", words->service, "a service").required();
+    verb.footer(
+        "If interrupted, the service keeps draining. It takes clients again after resume.\n"
+        "With --all superd is not ready any more, serves on as long as [shutdown] drain says, and stops.");
+    verb.option("NAME", words->service, "a service");
+    verb.flag("--all", words->all, "superd itself, as SIGTERM does; return once it is gone");
     verb.flag("--no-wait", words->no_wait, "return at once");
-    verb.act([&command, words] { drain(command, words->service, !words->no_wait); });
+    verb.act([&command, words]() -> std::optional<Verb::Wrong> {
+        if (words->all == !words->service.empty()) return Verb::Wrong{"drain", "names a service, or has --all"};
+        if (words->all)
+            stop(command, "drain", {{"all", true}}, !words->no_wait);
+        else
+            drain(command, words->service, !words->no_wait);
+        return std::nullopt;
+    });
 
     verb = command.arguments.verb("kill", "end the handlers of a service, or one of superd's processes");
     verb.footer("Without SIGNAL: by the service's stop_signal, and KILL after its stop_timeout.");
@@ -289,7 +301,7 @@ void add_commanding(Command& command, const std::shared_ptr<Words>& words) {
     verb = command.arguments.verb("stop", "end all handlers and superd, and return once it is gone");
     verb.footer("A second stop kills the remaining handlers.");
     verb.flag("--no-wait", words->no_wait, "return at once");
-    verb.act([&command, words] { stop(command, !words->no_wait); });
+    verb.act([&command, words] { stop(command, "stop", Json::object(), !words->no_wait); });
 }
 
 }  // namespace

@@ -202,7 +202,9 @@ std::string show_status(const Json& answer, const Terminal& terminal) {
                                   count_of(superd, "pid"), brief_duration(number_of(superd, "uptime_seconds")),
                                   counted(static_cast<std::size_t>(number_of(superd, "services")), "service"),
                                   counted(static_cast<std::size_t>(number_of(superd, "handlers")), "handler"),
-                                  superd.value("stopping", Json()) == true ? ", stopping" : "");
+                                  superd.value("stopping", Json()) == true   ? ", stopping"
+                                  : superd.value("draining", Json()) == true ? ", draining"
+                                                                             : "");
     if (const auto why = text_of(object_of(superd, "upgrades"), "refused_because"); !why.empty())
         out += fmt::format("the last upgrade was refused: {}\n", escape(why));
     if (number_of(superd, "penalised") > 0)

@@ -69,7 +69,8 @@ SUPERD_FIELDS(Service, name, description, enabled, listen, model, handoff, handl
               max_lifetime, socket, limits, access, prefork, penalty, proxy_protocol, tls, datagram, sandbox, resources, delay,
               log_connections, log_usage, stderr_rate)
 SUPERD_FIELDS(Control, readers)
-SUPERD_FIELDS(Catalog, services, control)
+SUPERD_FIELDS(Shutdown, drain)
+SUPERD_FIELDS(Catalog, services, control, shutdown)
 }  // namespace superd::conf
 
 namespace superd::admit {

@@ -32,8 +32,8 @@ SERVICE = {
 PROCESS = {"service": str, "pid": int, "kind": str, "peer": str, "age_seconds": NUMBER, "busy": (bool, type(None)),
            "stopping": bool, "former": bool}
 ANSWER = {"version": int, "ok": bool}
-DAEMON = {"version": str, "pid": int, "started": int, "uptime_seconds": NUMBER, "stopping": bool, "services": int,
-          "handlers": int, "penalised": int, "processes": int, "reloads": {"done": int, "refused": int},
+DAEMON = {"version": str, "pid": int, "started": int, "uptime_seconds": NUMBER, "draining": bool, "stopping": bool,
+          "services": int, "handlers": int, "penalised": int, "processes": int, "reloads": {"done": int, "refused": int},
           "upgrades": {"done": int, "refused": int, "under_way": bool, "refused_because": str},
           "log_lines_lost": int, "open_descriptors": (int, type(None)), "descriptor_limit": int}
 CHANGES = {**ANSWER, "changes": [{"service": str, "change": str, "keys": [str]}]}
@@ -49,6 +49,7 @@ SHAPES = {
     "plan": CHANGES, "reload": CHANGES, "pause": HELD, "resume": HELD, "drain": HELD,
     "kill": {**ANSWER, "target": str, "signal": (int, type(None)), "signalled": [int]},
     "stop": {**ANSWER, "pid": int, "handlers": int},
+    "drain --all": {**ANSWER, "pid": int, "handlers": int, "seconds": NUMBER},
     "explain": {**ANSWER, "service": str, "client": str, "outcome": str, "verdict": str,
                 "steps": [{"step": str, "outcome": str, "text": str}]},
     "explain via": {**ANSWER, "service": str, "client": str, "via": str, "outcome": str, "verdict": str,

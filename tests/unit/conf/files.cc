@@ -217,6 +217,21 @@ TEST_CASE("superd.toml has its own keys and accepts no others") {
           "superd.toml:11:1: unknown key \"nise\" (did you mean \"nice\"?)\n");
 }
 
+TEST_CASE("how long superd drains is a setting of its own") {
+    const Folder folder;
+    folder.write("superd.toml", "[shutdown]\ndrain = \"1m30s\"\n");
+    folder.define("a", sound);
+    const auto catalog = load(folder.surroundings());
+    REQUIRE(catalog.has_value());
+    CHECK(catalog->shutdown.drain == std::chrono::seconds(90));
+    folder.write("superd.toml", "shutdown = 1\n");
+    CHECK(folder.errors() == "superd.toml:1:12: shutdown: expected a table, found an integer\n");
+    folder.write("superd.toml", "[shutdown]\ndrain = \"25h\"\ndrian = 1\n");
+    CHECK(folder.errors() ==
+          "superd.toml:2:9: shutdown.drain \"25h\" is out of range 0s to 1d\n"
+          "superd.toml:3:1: unknown key \"shutdown.drian\" (did you mean \"drain\"?)\n");
+}
+
 TEST_CASE("a broken superd.toml does not hide the handlers of sound services") {
     const Folder folder;
     folder.write("superd.toml", "handler_path = 5\n");

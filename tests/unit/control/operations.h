@@ -52,6 +52,7 @@ class Pretended final : public core::Operations {
         return {};
     }
     void stop() override { done += "stop "; }
+    void drain_all() override { done += "drain-all "; }
 
     std::string done, held;
     bool refuses = false, looked_up = false;

@@ -56,6 +56,20 @@ TEST_CASE("a reader cannot change anything") {
     }
 }
 
+TEST_CASE("drain is of one service or of superd itself") {
+    Pretended superd;
+    CHECK(ask(superd, R"({"version":1,"verb":"drain","all":true})", Rights::look)["ok"] == false);
+    CHECK(superd.done.empty());
+    superd.catalog.shutdown.drain = std::chrono::seconds(30);
+    const auto answer = ask(superd, R"({"version":1,"verb":"drain","all":true})");
+    CHECK(answer["seconds"] == 30.0);
+    CHECK(superd.done == "drain-all ");
+    CHECK(ask(superd, R"({"version":1,"verb":"drain","all":true,"service":"echo"})")["ok"] == false);
+    CHECK(ask(superd, R"({"version":1,"verb":"drain","all":1})")["ok"] == false);
+    CHECK(superd.done == "drain-all ");
+    CHECK(superd.held.empty());
+}
+
 TEST_CASE("a reader's plan looks up no names") {
     Pretended superd;
     const std::string line = R"({"version":1,"verb":"plan"})";
