@@ -10,6 +10,7 @@
 
 #include "base/text.h"
 #include "sys/identity.h"
+#include "sys/mount_info.h"
 
 namespace superd::conf {
 
@@ -96,7 +97,8 @@ bool Trust::judge(const std::string& path, const sys::FileStatus& status, const 
                              name_of(status.uid, from_.names), whom, is_root ? "root" : "root, or superd's own user"));
     }
     // A link's mode means nothing. An access control list that lets others write shows in the group's bits. acl(5)
-    if (!S_ISLNK(status.mode) && (status.mode & (S_IWGRP | S_IWOTH)) != 0) {
+    // Folders of Kubernetes' config maps let everybody write by their mode, but are mounted read-only.
+    if (!S_ISLNK(status.mode) && (status.mode & (S_IWGRP | S_IWOTH)) != 0 && !sys::is_sealed(path)) {
         const bool sticky = S_ISDIR(status.mode) && (status.mode & S_ISVTX) != 0;
         complain(fmt::format(
             "may be written by users other than its owner (mode {:04o}), but {}: {}", status.mode & 07777U, whom,

@@ -16,6 +16,7 @@
 
 #include "base/text.h"
 #include "sys/interruption.h"
+#include "sys/mount_info.h"
 
 namespace superd::sys {
 namespace {
@@ -26,20 +27,6 @@ constexpr std::size_t kMostChildren = 65'536;
 constexpr std::size_t kMostText = std::size_t{1} << 20;
 /// How long taking memory back may take before it goes on without superd.
 constexpr Duration kTakingBack = std::chrono::milliseconds(100);
-
-/// A path in /proc/PID/mountinfo has some bytes in octal: "\040".
-std::string unescaped(std::string_view text) {
-    std::string out;
-    for (std::size_t i = 0; i < text.size(); ++i) {
-        int code = 0;
-        const auto digits = text.substr(i + 1, 3);
-        const bool escape = text[i] == '\\' && digits.size() == 3 &&
-                            std::from_chars(digits.data(), digits.data() + 3, code, 8).ptr == digits.data() + 3;
-        out += escape ? static_cast<char>(code) : text[i];
-        if (escape) i += 3;
-    }
-    return out;
-}
 
 Result<std::string> contents(int folder, const char* file) {
     const Fd fd(openat(folder, file, O_RDONLY | O_CLOEXEC));
