@@ -61,7 +61,7 @@ _superctl() {
             import schema upgrade ;;
         status:0 | pause:0 | resume:0 | drain:0 | kill:0 | explain:0 | security:0) _superctl_services ;;
         kill:1) _superctl_offer TERM HUP INT QUIT KILL USR1 USR2 STOP CONT ;;
-        import:0) _superctl_offer inetd xinetd systemd command ;;
+        import:0) _superctl_offer inetd xinetd systemd stunnel command ;;
         import:*) _superctl_files -f ;;
         plan:*) _superctl_files -d ;;
     esac

@@ -68,7 +68,7 @@ complete -c superctl -n '__fish_seen_subcommand_from plan' -l offline -x -a '(__
 complete -c superctl -n '__fish_seen_subcommand_from check' -l portable -d 'pass over what this machine lacks'
 complete -c superctl -n '__fish_seen_subcommand_from security' -l offline -d 'rate the definitions on disk'
 complete -c superctl -n '__fish_seen_subcommand_from security' -l unit -d 'print it as a systemd unit'
-complete -c superctl -n '__superctl_at 0 import' -a 'inetd xinetd systemd command'
+complete -c superctl -n '__superctl_at 0 import' -a 'inetd xinetd systemd stunnel command'
 complete -c superctl -n '__fish_seen_subcommand_from import; and not __superctl_at 0 import' -F
 complete -c superctl -n '__fish_seen_subcommand_from import' -l output -x -a '(__fish_complete_directories)' \
     -d 'where to write them'

@@ -69,7 +69,7 @@ class Completions(SuperdCase):
         self.check_words(self.bash)
         (self.folder / "my.d").mkdir()
         self.assertEqual(self.bash("superctl check --conf-dir m"), ["my.d"])
-        self.assertEqual(self.bash("superctl import "), ["inetd", "xinetd", "systemd", "command"])
+        self.assertEqual(self.bash("superctl import "), ["inetd", "xinetd", "systemd", "stunnel", "command"])
 
     def test_bash_offers_the_names_of_services(self):
         self.check_names(self.bash)

@@ -90,8 +90,9 @@ class Fitting {
             const auto line = lines.find(error.place.line);
             const std::string key = line != lines.end() ? line->second : "";
             const auto setting = service_.settings.find(key);
-            // What confined the handler is not left out because this machine cannot do it, or has no such path yet.
-            const bool confines = error.local && key.starts_with("sandbox.");
+            // What confined the handler or kept clients out is not left out because this machine cannot do it, or has
+            // no such file yet.
+            const bool confines = error.local && (key.starts_with("sandbox.") || key.starts_with("tls."));
             if (setting == service_.settings.end() || is_essential(key) || confines) {
                 const Origin& at = setting != service_.settings.end() ? setting->second.at : service_.at;
                 const bool here = error.local;

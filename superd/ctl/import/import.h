@@ -107,6 +107,13 @@ std::optional<Dialect> dialect_of(std::string_view name);
 Import import_inetd(const std::string& file, std::string_view text, const Machine& machine,
                     std::optional<Dialect> dialect = std::nullopt);
 
+/// stunnel(8)'s file: each section that accepts clients.
+Import import_stunnel(const std::string& file, std::string_view text, const Machine& machine);
+/// Where inetd or xinetd starts stunnel for each client, [tls] and what is behind stunnel take its place. If superd
+/// cannot do what its file says, stunnel stays, which is reported.
+void take_stunnels_place(Import& import, Imported& service, const std::string& program,
+                         const std::vector<std::string>& argv, const Machine& machine, const Origin& at);
+
 /// A server given as a command line: tcpserver, tcpsvd, udpsvd, socat, ncat, systemd-socket-activate.
 Import import_command(const std::vector<std::string>& words, const Machine& machine);
 

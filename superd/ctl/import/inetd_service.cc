@@ -182,6 +182,7 @@ class Mapper {
         const std::string daemon = ctl::set_handler(import_, out_, entry_.program, entry_.argv, entry_.at);
         out_.set("stderr", "socket", entry_.at);
         if (!daemon.empty()) set_access(import_, out_, wrapper_lists(machine_, daemon));
+        take_stunnels_place(import_, out_, entry_.program, entry_.argv, machine_, entry_.at);
     }
 
     const Entry& entry_;

@@ -56,6 +56,8 @@ class Reading {
                 read_inetd(path);
             } else if (request.format == "xinetd") {
                 read_xinetd(path);
+            } else if (request.format == "stunnel") {
+                read_stunnel(path);
             } else {
                 read_units(path);
             }
@@ -103,6 +105,18 @@ class Reading {
         const auto text = is_folder(path) ? Result<std::string>("includedir " + path) : read_text(path);
         if (!text) return cannot_read(path, text.error());
         add(import_xinetd(path, *text, this_machine()));
+    }
+
+    /// Of a folder each file that Debian starts a stunnel for.
+    void read_stunnel(const std::string& path) {
+        if (!is_folder(path)) {
+            const auto text = read_text(path);
+            return text ? add(import_stunnel(path, *text, this_machine())) : cannot_read(path, text.error());
+        }
+        const auto names = files_in(path);
+        if (!names) return cannot_read(path, names.error());
+        for (const std::string& name : *names)
+            if (name.ends_with(".conf")) read_stunnel(fmt::format("{}/{}", path, name));
     }
 
     /// Of several units with the same name the first counts, as /etc comes before /usr/lib.

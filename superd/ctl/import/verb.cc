@@ -139,12 +139,12 @@ int run(const Request& request) {
 void add_import(Command& command) {
     auto request = std::make_shared<Request>();
     Verb verb = command.arguments.verb("import", "convert another super-server's files to definitions");
-    verb.option("format", request->format, "inetd, xinetd, systemd or command")
+    verb.option("format", request->format, "inetd, xinetd, systemd, stunnel or command")
         .required()
-        .one_of({"inetd", "xinetd", "systemd", "command"})
+        .one_of({"inetd", "xinetd", "systemd", "stunnel", "command"})
         .type("FORMAT");
     verb.option("path", request->paths,
-                "inetd.conf, xinetd.conf, .socket units, or folders of them; after \"command --\" a command's words")
+                "inetd.conf, xinetd.conf, stunnel.conf, .socket units, or folders of them; after \"command --\" a command's words")
         .required()
         .type("PATH");
     verb.option("--output", request->output, "write DIR/NAME.toml instead of stdout").type("DIR");

@@ -233,11 +233,12 @@ class Mapper {
         if (!has("flags", "nameinargs") || argv.empty())
             argv.insert(argv.begin(), server.substr(server.rfind('/') + 1));
         const std::string name = argv[0].substr(argv[0].rfind('/') + 1);
-        const std::string behind = set_handler(import_, out_, server, std::move(argv), origin("server"));
+        const std::string behind = set_handler(import_, out_, server, argv, origin("server"));
         out_.set("user", first("user").empty() ? "nobody" : first("user"), origin("user"));
         // xinetd.conf(5): without groups = yes the handler has only its primary group.
         if (!yes("groups")) out_.set("supplementary_groups", std::vector<std::string>{}, origin("user"));
         out_.set("stderr", "socket", entry_.at);
+        take_stunnels_place(import_, out_, server, argv, machine_, origin("server"));
         if (has("flags", "nolibwrap")) return behind;
         return has("flags", "nameinargs") ? name : server.substr(server.rfind('/') + 1);
     }
