@@ -326,7 +326,7 @@ std::vector<Row> delayed() {
 
 std::vector<Row> rlimits() {
     return {
-        rlimit<RLIMIT_NOFILE>("nofile", Type::count_limit, "Open files")
+        rlimit<RLIMIT_NOFILE>("nofile", Type::count_limit, "Open files; else 1024 of the hard limit")
             .xinetd({"rlimit_files"})
             .service_unit({"LimitNOFILE"}),
         rlimit<RLIMIT_NPROC>("nproc", Type::count_limit, "Processes of the user").service_unit({"LimitNPROC"}),

@@ -5,9 +5,11 @@
 #include <fmt/format.h>
 #include <malloc.h>
 #include <sys/resource.h>
+#include <sys/select.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 
@@ -16,13 +18,15 @@
 namespace superd {
 namespace {
 
-/// Raises superd's own limit of descriptors to the hard one. Returns the limit that handlers get back.
+/// Raises superd's own limit of descriptors to the hard one. Returns the limit for handlers: theirs is the soft limit
+/// that superd was started with, but not above select(2)'s sets, since a manager that passes many sockets has to start
+/// superd with more.
 rlimit raise_descriptor_limit() {
     rlimit started{};
     getrlimit(RLIMIT_NOFILE, &started);
     const rlimit raised{started.rlim_max, started.rlim_max};
     setrlimit(RLIMIT_NOFILE, &raised);
-    return started;
+    return {std::min<rlim_t>(started.rlim_cur, FD_SETSIZE), started.rlim_max};
 }
 
 /// Logs what no handler has dealt with, mostly lack of memory: only once in a while, since it comes in numbers.

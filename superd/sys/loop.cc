@@ -122,6 +122,10 @@ Result<void> Source::watch(std::uint32_t events) {
     return check("epoll", sd_event_source_set_io_events(state_->source, events));
 }
 
+Result<void> Source::come_first() {
+    return check("event loop", sd_event_source_set_priority(state_->source, SD_EVENT_PRIORITY_IMPORTANT));
+}
+
 Result<void> Source::limit(Duration interval, unsigned most) {
     const auto microseconds = static_cast<std::uint64_t>(interval.count());
     return check("event loop", sd_event_source_set_ratelimit(state_->source, microseconds, most));

@@ -29,6 +29,8 @@ class Source {
     Result<void> enable_once();
     /// I/O sources: sets EPOLLIN, EPOLLOUT.
     Result<void> watch(std::uint32_t events);
+    /// Called before the others that are ready, and not after a round of them all. sd_event_source_set_priority(3)
+    Result<void> come_first();
     /// At most `most` calls in each `interval`; later ones wait for its end. sd_event_source_set_ratelimit(3)
     Result<void> limit(Duration interval, unsigned most);
     /// Timers: fires once at `when`; enables it.

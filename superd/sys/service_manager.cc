@@ -65,6 +65,8 @@ Result<void> ServiceManager::set_up() {
     });
     if (!watchdog) return std::unexpected(watchdog.error());
     watchdog_ = std::move(*watchdog);
+    // A round through thousands of sockets that all have clients can take longer than the manager waits.
+    if (auto set = watchdog_.come_first(); !set) return set;
     return watchdog_.arm(now());
 }
 

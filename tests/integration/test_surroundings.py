@@ -311,6 +311,12 @@ class Surroundings(Probed):
         self.assertEqual(row.split()[3:5], ["3000", "3000"])
         self.assertEqual(self.report(daemon).limits["nofile"], ("400", "3000"))
 
+    @unittest.skipUnless(shutil.which("prlimit"), "needs prlimit of util-linux")
+    def test_descriptor_limit_is_what_select_can_take(self):
+        """A manager that passes thousands of sockets starts superd with a high soft limit; handlers get 1024 of it."""
+        daemon = self.probe(superd={"prefix": ["prlimit", "--nofile=2000:3000"]})
+        self.assertEqual(self.report(daemon).limits["nofile"], ("1024", "3000"))
+
     def test_started_with_signals_ignored(self):
         """A superd started with signals ignored and its standard descriptors closed gives handlers clean ones."""
         daemon = self.prepare(prefix=["/bin/sh", "-c", "trap '' HUP INT PIPE USR2; exec \"$@\" 0<&-", "sh"])

@@ -53,6 +53,12 @@ class Units(TestCase):
     def test_systemd_finds_nothing_wrong_with_the_user_s_service(self):
         self.assertEqual(self.verify(self.put(SYSTEMD / "user" / "superd.service"), user=True), (0, []))
 
+    def test_the_manager_can_pass_all_that_it_stores(self):
+        """systemd gives a service its limits before its sockets; with fewer descriptors it could not start it again."""
+        for unit in (SYSTEMD / "superd.service", SYSTEMD / "user" / "superd.service"):
+            found = dict(re.findall(r"(?m)^(FileDescriptorStoreMax|LimitNOFILE)=(\d+)", unit.read_text()))
+            self.assertGreater(int(found["LimitNOFILE"]), int(found["FileDescriptorStoreMax"]) + 1000, unit.name)
+
     def rating(self, threshold=100):
         """systemd-analyze's exit status and lines for the service with its drop-ins."""
         done = subprocess.run(["systemd-analyze", "security", "--offline=yes", "--json=short",

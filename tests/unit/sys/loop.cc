@@ -7,6 +7,7 @@
 #include <new>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 #include "catch.h"
 #include "sys/fd.h"
@@ -60,6 +61,34 @@ TEST_CASE("a source that is ready but cannot be handled does not take the whole 
     CHECK(loop->run() == 0);
     CHECK(calls >= 2);
     CHECK(calls <= 30);
+}
+
+TEST_CASE("a source that comes first does not wait for a round of all others that are ready") {
+    auto loop = sys::Loop::create();
+    REQUIRE(loop);
+    int ends[2];
+    REQUIRE(pipe(ends) == 0);
+    const sys::Fd read_end(ends[0]), write_end(ends[1]);
+    REQUIRE(write(write_end.get(), "x", 1) == 1);
+    std::vector<sys::Source> others;
+    std::vector<sys::Fd> copies;
+    int calls = 0;
+    sys::Source urgent;
+    for (int i = 0; i < 100; ++i) {
+        copies.push_back(read_end.duplicate());
+        auto source = loop->io(copies.back().get(), EPOLLIN, [&](std::uint32_t) {
+            if (++calls == 1) (void)urgent.arm(now());
+        });
+        REQUIRE(source);
+        others.push_back(std::move(*source));
+    }
+    auto timer = loop->timer([&] { loop->exit(calls); });
+    REQUIRE(timer);
+    urgent = std::move(*timer);
+    REQUIRE(urgent.come_first());
+    const auto at = loop->run();
+    REQUIRE(at);
+    CHECK(*at < 50);
 }
 
 TEST_CASE("a handler may destroy itself and throw") {
