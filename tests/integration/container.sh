@@ -30,7 +30,7 @@ show "$programs" "$programs"
 show "$folder" "$folder"
 if [ -n "$map" ]; then show "$map" /map; fi
 case $user in
-    nobody) chown nobody:nogroup "$root/run/superd" ;;
+    nobody) chmod 777 "$root/run/superd" ;;  # as an emptyDir is
 esac
 mount -o remount,bind,ro "$root"
 cd "$root"
