@@ -130,7 +130,8 @@ class Machine(TestCase):
         self.vm.run("superctl kill light KILL; superctl kill heavy KILL")
 
     def test_a_thousand_groups_come_and_go(self):
-        """1,000 services with a limit of their own have each a group while they have a client, and none after."""
+        """1,000 services with a limit of their own have each a group while they have a client, and none after;
+        a superd that is killed meanwhile comes back to them all."""
         count = 1000 if os.environ.get("SUPERD_VM") == "whole" else 100
         self.vm.run(f"for n in $(seq {count}); do printf '%s\\n' \"listen = \\\"unix:///run/many/$n\\\"\" "
                     "'model = \"fork\"' 'exec = [\"cat\"]' '[resources]' 'pids_max = 7' 'memory_max = \"8M\"' "
@@ -141,6 +142,10 @@ class Machine(TestCase):
                     f"'@c = map {{ IO::Socket::UNIX->new(\"/run/many/$_\") or die }} 1..{count}; sleep 1000'")
         self.eventually(lambda: self.vm.run(groups).strip() == str(count), f"{count} groups", 300)
         self.assertEqual(self.vm.run(f"cat {self.group('n')}*/pids.max | sort -u").strip(), "7")
+        # More sockets than a soft limit of 1024 lets the manager pass.
+        self.vm.run(f"kill -KILL {self.vm.show('MainPID')}")
+        self.eventually(lambda: self.vm.attempt("superctl list", 60)[1].count("\n") >= count, "superd is back", 120)
+        self.assertEqual(self.vm.run(groups).strip(), str(count))
         self.vm.run("rm /etc/superd/conf.d/n*.toml; superctl reload; systemctl stop client-many", 300)
         self.eventually(lambda: self.vm.run(groups).strip() == "0", "no group is left", 300)
 
