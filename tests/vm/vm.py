@@ -56,16 +56,15 @@ def kernel():
     return kept
 
 
-def image(folder):
-    """The root with superd's package installed, as an archive that the kernel unpacks into memory."""
+def image(folder, packages, bring):
+    """The root with superd's package installed, or what `bring` does instead, as an archive that the kernel unpacks into
+    memory."""
     tree, packed = pathlib.Path(folder, "root"), pathlib.Path(folder, "initrd")
     tree.mkdir()
-    root.run("tar", "--extract", "--file", root.archive(), "--directory", tree)
+    root.run("tar", "--extract", "--file", root.archive(packages), "--directory", tree)
     for path in ("usr/share/doc", "usr/share/locale", "usr/share/man", "var/lib/apt/lists", "var/cache/apt"):
         shutil.rmtree(tree / path, ignore_errors=True)
-    shutil.copy(root.PACKAGE, tree / "superd.deb")
-    root.run("chroot", tree, "dpkg", "--install", "/superd.deb")
-    (tree / "superd.deb").unlink()
+    bring(tree)
     (tree / "agent").write_text(AGENT)
     (tree / "etc/systemd/system/agent.service").write_text(UNIT)
     wanted = tree / "etc/systemd/system/multi-user.target.wants"
@@ -81,10 +80,17 @@ def image(folder):
     return packed
 
 
-class Vm:
-    """Skips the test if it is not possible."""
+def install(tree):
+    shutil.copy(root.PACKAGE, tree / "superd.deb")
+    root.run("chroot", tree, "dpkg", "--install", "/superd.deb")
+    (tree / "superd.deb").unlink()
 
-    def __init__(self):
+
+class Vm:
+    """Skips the test if it is not possible. `packages`: that it has besides; `memory`: in MiB."""
+
+    def __init__(self, packages=(), bring=install, memory=1024):
+        self.memory = memory
         self.qemu, self.line, self.folder, self.left = None, None, None, b""
         if root.PACKAGE is None:
             raise unittest.SkipTest(root.NO_PACKAGE)
@@ -93,11 +99,11 @@ class Vm:
         for program, package in (("qemu-system-x86_64", "qemu-system-x86"), ("cpio", "cpio")):
             if not shutil.which(program):
                 raise unittest.SkipTest(f"needs {program}, from the package {package}")
-        root.archive()  # skips, where there can be none
+        root.archive(packages)  # skips, where there can be none
         image_of_kernel = kernel()
         self.folder = tempfile.mkdtemp(prefix="superd-vm-")
         try:
-            initrd = image(self.folder)
+            initrd = image(self.folder, packages, bring)
             for accelerator in (["kvm"] if os.access("/dev/kvm", os.W_OK) else []) + ["tcg"]:
                 if self.boot(accelerator, image_of_kernel, initrd):
                     return
@@ -111,7 +117,7 @@ class Vm:
         self.end()
         agent, console = (pathlib.Path(self.folder, name) for name in ("agent", "console"))
         words = ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
-                 "-machine", "q35", "-accel", accelerator, "-cpu", "max", "-smp", "1", "-m", "1024",
+                 "-machine", "q35", "-accel", accelerator, "-cpu", "max", "-smp", "1", "-m", str(self.memory),
                  "-kernel", image_of_kernel, "-initrd", initrd, "-append",
                  # The kernel's look at its timer fails on a machine that gets too little time of its host's.
                  "console=ttyS0 no_timer_check rdinit=/lib/systemd/systemd panic=-1 quiet mitigations=off "

@@ -11,10 +11,15 @@ import subprocess
 import tempfile
 import unittest
 import urllib.request
+import zlib
 
 ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
 FOLDER = pathlib.Path(os.environ["SUPERD_PACKAGE_FOLDER"])
 PACKAGE = next(FOLDER.glob("superd_*.deb"), None)
+INSTALL = """mount -t proc proc "$0/proc"
+chroot "$0" apt-get -qq update
+exec chroot "$0" apt-get -qq -y -o APT::Sandbox::User=root install --no-install-recommends "$@"
+"""
 NO_PACKAGE = "needs dpkg-shlibdeps, which this was configured without, to build a package"
 
 
@@ -40,9 +45,9 @@ def proxies():
     return {f"{scheme}_proxy": uri for scheme, uri in re.findall(r"^(https?)='(.*)'$", words, re.MULTILINE)}
 
 
-def archive():
-    """A tar of a minimal system with systemd and the package's dependencies, but without the package. Skips the test
-    with a reason if that is not possible."""
+def archive(more=()):
+    """A tar of a minimal system with systemd, the package's dependencies and `more` packages, but without the package.
+    Skips the test with a reason if that is not possible."""
     if os.geteuid() != 0:
         raise unittest.SkipTest("needs root to make a separate root")
     source = mirror()
@@ -51,15 +56,16 @@ def archive():
     if subprocess.run(["unshare", "--mount", "--pid", "--fork", "true"], check=False).returncode != 0:
         raise unittest.SkipTest("needs a kernel and a container that let root unshare mounts and processes")
     needed = re.findall(r"(?:^|, )([^ ,|]+)", field("Depends")) + ["systemd-sysv"]
-    kept = FOLDER / f"root-{source[1]}-{'-'.join(needed)}.tar"
+    kind = f"with-{len(more)}-{zlib.crc32(' '.join(more).encode()):x}" if more else "root"
+    kept = FOLDER / f"{kind}-{source[1]}-{'-'.join(needed)}.tar"
     with open(FOLDER / "root.lock", "w", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # two tests may want it at the same time
         if not kept.exists():
-            make(kept, source, needed)
+            make(kept, source, needed, kind, more)
     return kept
 
 
-def make(kept, source, needed):
+def make(kept, source, needed, kind, more):
     os.environ.update(proxies())
     try:
         with urllib.request.urlopen(f"{source[0]}dists/{source[1]}/InRelease", timeout=20):
@@ -68,7 +74,7 @@ def make(kept, source, needed):
         raise unittest.SkipTest(f"apt's mirror cannot be reached: {error}") from error
     cache = FOLDER / "debs"
     cache.mkdir(exist_ok=True)
-    for old in FOLDER.glob("root-*.tar*"):
+    for old in FOLDER.glob(f"{kind}-*.tar*"):
         old.unlink()
     new = kept.with_suffix(".tar.new")
     with tempfile.TemporaryDirectory(prefix="superd-root-") as folder:
@@ -76,6 +82,8 @@ def make(kept, source, needed):
         # Whatever it mounts goes with its name space.
         run("unshare", "--mount", "debootstrap", "--variant=minbase", f"--include={','.join(needed)}",
             f"--cache-dir={cache}", source[1], tree, source[0])
+        if more:  # debootstrap does not know alternatives
+            run("unshare", "--mount", "sh", "-ec", INSTALL, tree, *more)
         run("tar", "--create", "--file", new, "--directory", tree, ".")
     new.rename(kept)
 
