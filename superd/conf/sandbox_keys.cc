@@ -2,6 +2,7 @@
 // [sandbox] of one service: its preset, then each key over it, then what of them goes together and is to be had here.
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <linux/capability.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 
@@ -268,15 +269,25 @@ class SandboxResolver {
                                 value->text, path));
     }
 
+    /// What waits for a client installs the filter after its exec, with the capabilities that are left to it.
+    bool waits_without_privilege() const {
+        const Service& service = draft_.service;
+        return service.model == Model::prefork && service.handoff == Handoff::connection && box_.needs_filter() &&
+               (bounding_set(box_, true) >> CAP_SYS_ADMIN & 1) == 0;
+    }
+
     void need_no_new_privileges() {
-        const bool needed = (box_.needs_filter() || uses_landlock(box_)) && !(is_root() && privileged_);
+        const bool by_root = is_root() && privileged_;
+        const bool needed = (box_.needs_filter() || uses_landlock(box_)) && !(by_root && !waits_without_privilege());
         if (!needed || box_.no_new_privileges) return;
         const Value* value = own_value("no_new_privileges");
         if (value != nullptr)
-            reject("no_new_privileges", *value,
-                   fmt::format("cannot be false with sandbox.{}: the kernel confines in this way only root, or who "
-                               "cannot gain privileges",
-                               first_with_filter(box_)));
+            reject(
+                "no_new_privileges", *value,
+                fmt::format("cannot be false with sandbox.{}{}", first_with_filter(box_),
+                            by_root ? " under model \"prefork\": a process that waits for its client confines itself, "
+                                      "for which it would need SYS_ADMIN in sandbox.capabilities"
+                                    : ": the kernel confines in this way only root, or who cannot gain privileges"));
         box_.no_new_privileges = true;
     }
 

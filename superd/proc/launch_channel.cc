@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "proc/launch_channel.h"
 
+#include <linux/capability.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 
@@ -13,7 +14,10 @@ namespace superd::proc {
 bool can_launch(const conf::Sandbox& sandbox) {
     static constexpr int kCalls[] = {SYS_recvmsg, SYS_sendmsg, SYS_sendto, SYS_clone,          SYS_setsid,
                                      SYS_dup3,    SYS_close,   SYS_execve, SYS_rt_sigprocmask, SYS_keyctl};
-    return std::ranges::all_of(kCalls, [&](int number) { return sandbox.syscalls.permits(number); });
+    // It installs the filter after its exec, with the capabilities that are left to it.
+    const bool may_install = !sandbox.needs_filter() || sandbox.no_new_privileges ||
+                             (conf::bounding_set(sandbox, true) >> CAP_SYS_ADMIN & 1) != 0;
+    return may_install && std::ranges::all_of(kCalls, [&](int number) { return sandbox.syscalls.permits(number); });
 }
 
 Result<Pair> make_launch_channel() {

@@ -49,6 +49,15 @@ class Keys(SandboxCase):
         self.assertIn("FileNotFoundError", self.attempt(daemon, program))
 
     @needs_root
+    def test_a_filter_without_no_new_privileges(self):
+        """A root handler may gain privileges under a filter, and nobody without SYS_ADMIN tries to install that."""
+        daemon = self.sandboxed({"preset": "none", "restrict_realtime": True, "capabilities": [],
+                                 "no_new_privileges": False}, user="root")
+        for _ in range(3):
+            self.assertEqual(self.facts(daemon, "CapBnd", "NoNewPrivs", "Seccomp"), ["0" * 16, "0", "2"])
+        self.assertEqual(daemon.find(lambda record: record["message"].startswith("superd-launch")), [])
+
+    @needs_root
     def test_ambient_capabilities(self):
         """A handler of an ordinary user binds to a port below 1024 with NET_BIND_SERVICE, and not without."""
         program = """

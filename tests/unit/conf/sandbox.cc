@@ -263,6 +263,24 @@ TEST_CASE("a filter or Landlock needs no_new_privileges for all but root") {
     CHECK(!Case("protect_system = true").value().no_new_privileges);
 }
 
+TEST_CASE("what waits under prefork installs the filter itself, for which it needs SYS_ADMIN or no_new_privileges") {
+    struct Prefork : Case {
+        explicit Prefork(const std::string& keys, const std::string& handoff = "connection") : Case("") {
+            folder.define("a", "listen = \"tcp://127.0.0.1:7007\"\nmodel = \"prefork\"\nhandoff = \"" + handoff +
+                                   "\"\nexec = [\"/bin/cat\"]\nuser = \"root\"\n[sandbox]\n"
+                                   "restrict_realtime = true\n" +
+                                   keys + "\n");
+        }
+    };
+    CHECK(Prefork("capabilities = []").value().no_new_privileges);
+    CHECK(!Prefork("capabilities = [\"SYS_ADMIN\"]").value().no_new_privileges);
+    CHECK(!Prefork("capabilities = []", "listen").value().no_new_privileges);
+    CHECK(Prefork("capabilities = []\nno_new_privileges = false").errors() ==
+          "9:21: sandbox.no_new_privileges cannot be false with sandbox.restrict_realtime under model \"prefork\": a "
+          "process that waits for its client confines itself, for which it would need SYS_ADMIN in "
+          "sandbox.capabilities\n");
+}
+
 TEST_CASE("ambient capabilities are part of the bounding set, and not for root") {
     CHECK(of("ambient_capabilities = [\"NET_BIND_SERVICE\"]").ambient_capabilities == bit(CAP_NET_BIND_SERVICE));
     CHECK(Case("ambient_capabilities = [\"CHOWN\"]", "user = \"root\"")
