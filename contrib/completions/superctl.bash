@@ -14,10 +14,10 @@ _superctl_files() {
     mapfile -t COMPREPLY < <(compgen "$1" -- "$cur")
 }
 
-# The names of the daemon's services; none if there is no daemon.
-_superctl_services() {
+# The names that a verb lists: those of the daemon's services, none if there is no daemon; those of the recipes.
+_superctl_names() {
     local names
-    mapfile -t names < <(timeout 2 superctl "${control[@]}" --json list 2>/dev/null |
+    mapfile -t names < <(timeout 2 superctl "${control[@]}" --json "$1" 2>/dev/null |
         grep -o '"name": *"[A-Za-z0-9._@-]*"' | cut -d '"' -f 4)
     _superctl_offer "${names[@]}"
 }
@@ -52,14 +52,16 @@ _superctl() {
             explain) options+=(--via) ;;
             import) options+=(--output --dialect --force --dry-run) ;;
             schema) options+=(--drop-in) ;;
+            recipe) options+=(--output) ;;
         esac
         _superctl_offer "${options[@]}"
         return
     fi
     case $verb:$place in
         :*) _superctl_offer status list check plan reload pause resume drain stop kill top explain security metrics \
-            import schema upgrade ;;
-        status:0 | pause:0 | resume:0 | drain:0 | kill:0 | explain:0 | security:0) _superctl_services ;;
+            import schema recipe upgrade ;;
+        status:0 | pause:0 | resume:0 | drain:0 | kill:0 | explain:0 | security:0) _superctl_names list ;;
+        recipe:0) _superctl_names recipe ;;
         kill:1) _superctl_offer TERM HUP INT QUIT KILL USR1 USR2 STOP CONT ;;
         import:0) _superctl_offer inetd xinetd systemd stunnel command ;;
         import:*) _superctl_files -f ;;

@@ -11,6 +11,10 @@ function __superctl_services
     timeout 2 superctl $control --json list 2>/dev/null | grep -o '"name": *"[A-Za-z0-9._@-]*"' | cut -d '"' -f 4
 end
 
+function __superctl_recipes
+    timeout 2 superctl --json recipe 2>/dev/null | grep -o '"name": *"[A-Za-z0-9._@-]*"' | cut -d '"' -f 4
+end
+
 # Is the argument being typed number PLACE, counting from 0, of one of these VERBS?
 function __superctl_at --argument-names place
     set -l plain
@@ -29,7 +33,7 @@ function __superctl_at --argument-names place
     test (count $plain) = (math $place + 1); and contains -- $plain[1] $argv[2..]
 end
 
-set -l verbs status list check plan reload pause resume drain stop kill top explain security metrics import schema upgrade
+set -l verbs status list check plan reload pause resume drain stop kill top explain security metrics import schema recipe upgrade
 
 set -l first "not __fish_seen_subcommand_from $verbs"
 
@@ -56,6 +60,7 @@ complete -c superctl -n $first -a security -d 'how exposed services are'
 complete -c superctl -n $first -a metrics -d 'OpenMetrics text'
 complete -c superctl -n $first -a import -d "definitions from other super-servers' files"
 complete -c superctl -n $first -a schema -d "JSON Schema of a service's file"
+complete -c superctl -n $first -a recipe -d 'definitions for well-known programs'
 
 complete -c superctl -n '__superctl_at 0 status pause resume drain kill explain security' -a '(__superctl_services)'
 complete -c superctl -n '__fish_seen_subcommand_from explain' -l via -x -d 'the proxy that names the client'
@@ -80,4 +85,7 @@ complete -c superctl -n '__fish_seen_subcommand_from drain stop' -l no-wait -d '
 complete -c superctl -n '__fish_seen_subcommand_from drain' -l all -d 'superd itself, before its end'
 complete -c superctl -n '__fish_seen_subcommand_from metrics' -l format -x -a 'prometheus openmetrics' \
     -d 'how counters are declared'
+complete -c superctl -n '__superctl_at 0 recipe' -a '(__superctl_recipes)'
+complete -c superctl -n '__fish_seen_subcommand_from recipe' -l output -x -a '(__fish_complete_directories)' \
+    -d 'where to write it'
 complete -c superctl -n '__fish_seen_subcommand_from schema' -l drop-in -d 'for a drop-in, in which no key is required'

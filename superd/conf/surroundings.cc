@@ -7,23 +7,18 @@
 
 namespace superd::conf {
 
-namespace {
-
-/// The folder with superd's bin or sbin: handlers and superd-exec are found next to it, installed or not.
-std::string prefix() {
+std::string installation_prefix() {
     std::error_code error;
     const auto self = std::filesystem::read_symlink("/proc/self/exe", error);
     return error ? "/usr" : self.parent_path().parent_path().string();
 }
-
-}  // namespace
 
 Surroundings surroundings(const Places& places) {
     Surroundings from;
     from.config = places.config;
     from.config_required = places.config_given;
     from.conf_dir = places.conf_dir;
-    from.handler_path = prefix() + "/libexec/superd";
+    from.handler_path = installation_prefix() + "/libexec/superd";
     for (char** variable = environ; *variable != nullptr; ++variable) from.environment.emplace_back(*variable);
     from.uid = geteuid();
     from.gid = getegid();

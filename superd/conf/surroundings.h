@@ -15,6 +15,9 @@ struct Places {
     std::string conf_dir = "/etc/superd/conf.d";
 };
 
+/// The folder with superd's bin or sbin, or superctl's bin: what belongs to them is found next to it, installed or not.
+std::string installation_prefix();
+
 /// This process's own: its user and environment, and the handlers installed with its program.
 Surroundings surroundings(const Places& places = {});
 

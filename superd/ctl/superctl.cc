@@ -16,6 +16,7 @@ int run(int argc, char** argv) {
     ctl::add_control_verbs(command);
     ctl::add_security_verb(command);
     ctl::add_schema_verb(command);
+    ctl::add_recipe_verb(command);
     ctl::add_import(command);
     if (const auto status = command.arguments.parse(argc, argv)) return *status;
     return command.status;

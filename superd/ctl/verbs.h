@@ -24,6 +24,8 @@ void add_control_verbs(Command& command);
 void add_security_verb(Command& command);
 /// schema
 void add_schema_verb(Command& command);
+/// recipe: definitions for well-known programs.
+void add_recipe_verb(Command& command);
 /// import: definitions from the files of inetd, xinetd and systemd.
 void add_import(Command& command);
 

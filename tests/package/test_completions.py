@@ -53,6 +53,8 @@ class Completions(SuperdCase):
         for verb in ("status", "pause", "resume", "drain", "kill", "explain"):
             self.assertEqual(set(candidates(f"superctl {verb} ")), {"echo", "echo-udp", "time"}, verb)
         self.assertEqual(set(candidates("superctl status ec")), {"echo", "echo-udp"})
+        self.superctl("""[ "$*" = "--json recipe" ] && echo '{"recipes":[{"name":"git-daemon"},{"name":"rsync"}]}'""")
+        self.assertEqual(set(candidates("superctl recipe ")), {"git-daemon", "rsync"})
         self.superctl("""[ "$*" = "--control /run/x --json list" ] && echo '{"services":[{"name":"other"}]}'""")
         self.assertEqual(candidates("superctl --control /run/x status "), ["other"])
 

@@ -35,7 +35,8 @@ class Contents(TestCase):
                      "usr/share/man/man1/superctl.1.gz", "usr/share/man/man5/superd.toml.5.gz",
                      "usr/share/man/man7/superd-worker.7.gz", "usr/share/man/man8/superd.8.gz",
                      "usr/libexec/superd/superd-proxy", "usr/share/man/man8/superd-proxy.8.gz",
-                     "usr/share/superd/conf.d/echo.toml", "usr/share/zsh/vendor-completions/_superctl"]:
+                     "usr/share/superd/conf.d/echo.toml", "usr/share/superd/recipes/rsync.toml",
+                     "usr/share/zsh/vendor-completions/_superctl"]:
             self.assertIn(path, files)
         self.assertEqual([path for path, mode in files.items()
                           if not mode.endswith(" root/root") or "w" in (mode[5], mode[8])], [])
