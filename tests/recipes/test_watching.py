@@ -72,7 +72,8 @@ class Watching(RecipeCase):
 
     @staticmethod
     def prepare_saned():
-        write("/etc/sane.d/dll.conf", "test\nnet\n")  # the device that sane has for tests, and the client's way to saned
+        # The device that sane has for tests, and the client's way to saned.
+        write("/etc/sane.d/dll.conf", "test\nnet\n")
         write("/etc/sane.d/saned.conf", "127.0.0.1\n")
         folder("/etc/sane.d/dll.d")
 
