@@ -177,6 +177,8 @@ void Proxy::target_failed(Connection& connection, const std::string& why, int co
     }
     connection.target = 0;
     if (!backend_) return give_up(connection, what);
+    // It may have ended by itself just now, which is no fault of its.
+    backend_->hear(Clock::now());
     if (is_backends(code)) backend_->doubt(Clock::now());
     if (backend_->is_ready()) return give_up(connection, what);
     // It is not there yet, or not any more; the client has until ready_within.

@@ -7,9 +7,13 @@ void Queue::push(Connection& connection, Instant since) {
     if (connection.queue != nullptr) connection.queue->remove(connection);
     connection.queue = this;
     connection.since = since;
-    connection.before = last_;
-    (last_ != nullptr ? last_->after : first_) = &connection;
-    last_ = &connection;
+    // Mostly the latest; a client that waits once more came before others.
+    Connection* before = last_;
+    while (before != nullptr && before->since > since) before = before->before;
+    connection.before = before;
+    connection.after = before != nullptr ? before->after : first_;
+    (connection.before != nullptr ? connection.before->after : first_) = &connection;
+    (connection.after != nullptr ? connection.after->before : last_) = &connection;
     ++size_;
 }
 

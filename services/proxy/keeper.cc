@@ -19,6 +19,7 @@
 #include <charconv>
 #include <cstring>
 #include <optional>
+#include <set>
 #include <vector>
 
 namespace proxy {
@@ -48,6 +49,9 @@ class Keeper {
     void end();
     void reap();
     bool kill_all(int signal);
+    void tell_to_end();
+    template <class Act>
+    bool each_child(Act act);
     void tell(News::What what, int value = 0);
     void settle(News::What what, int value);
 
@@ -59,6 +63,8 @@ class Keeper {
     bool ready_ = false;
     bool orphaned_ = false;  ///< the proxy has gone
     std::optional<Instant> kill_at_;
+    pid_t group_ = 0;       ///< the backend's
+    std::set<pid_t> told_;  ///< what has left it, and has had SIGTERM
     std::string line_;
 };
 
@@ -191,6 +197,7 @@ void Keeper::start() {
         return settle(News::What::failed, failed);
     }
     state_ = State::running;
+    group_ = backend_;
     int code = 0;
     if (read(from.get(), &code, sizeof code) != sizeof code) return tell(News::What::started, backend_);
     waitpid(backend_, nullptr, 0);
@@ -290,22 +297,36 @@ bool Keeper::hear_output() {
 
 void Keeper::end() {
     state_ = State::ending;
-    kill_all(SIGTERM);
+    told_.clear();
+    if (backend_ > 0) kill(-backend_, SIGTERM);
+    tell_to_end();
     kill_all(SIGCONT);
     kill_at_ = Clock::now() + kStopTime;
 }
 
-/// The backend's process group, and what has left it: all of that is this process's child by now, or will be. False: a
-/// sandbox without /proc does not tell.
+/// The backend's process group, and what has left it: all of that is this process's child by now, or will be.
 bool Keeper::kill_all(int signal) {
     if (backend_ > 0) kill(-backend_, signal);
+    return each_child([signal](pid_t pid) { kill(pid, signal); });
+}
+
+/// Each of them once: what is a child only since its parent left has not heard of it yet, unless as one of the group.
+void Keeper::tell_to_end() {
+    each_child([this](pid_t pid) {
+        if (told_.insert(pid).second && getpgid(pid) != group_) kill(pid, SIGTERM);
+    });
+}
+
+/// But for the backend itself. False: a sandbox without /proc does not tell.
+template <class Act>
+bool Keeper::each_child(Act act) {
     Fd children(open("/proc/thread-self/children", O_RDONLY | O_CLOEXEC));
     char text[65536];
     const ssize_t got = children ? read(children.get(), text, sizeof text) : 0;
     for (const char* at = text; got > 0 && at < text + got;) {
         pid_t pid = 0;
         const auto [end, error] = std::from_chars(at, text + got, pid);
-        if (error == std::errc() && pid > 0 && pid != backend_) kill(pid, signal);
+        if (error == std::errc() && pid > 0 && pid != backend_) act(pid);
         at = end + 1;
     }
     return static_cast<bool>(children);
@@ -323,6 +344,8 @@ void Keeper::reap() {
         if (gone.si_pid == backend_) kill(-backend_, SIGTERM);
         int status = 0;
         waitpid(gone.si_pid, &status, 0);
+        told_.erase(gone.si_pid);
+        if (state_ == State::ending) tell_to_end();  // its children are this process's now
         if (gone.si_pid != backend_) continue;
         status_ = status;
         backend_ = 0;

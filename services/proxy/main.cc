@@ -111,7 +111,6 @@ int run(int argc, char** argv) {
         say("take over stdin: " + error_text(errno));
         return EXIT_FAILURE;
     }
-    const std::size_t pipes = fit_connections(options);
     Fd keeper;
     if (!options.start.empty()) {
         auto started = start_keeper(options);
@@ -121,6 +120,8 @@ int run(int argc, char** argv) {
         }
         keeper = std::move(*started);
     }
+    // After the fork: programs that use select(2), or close all descriptors up to the limit, do not take a high one.
+    const std::size_t pipes = fit_connections(options);
     static Resolver resolver(options.targets);
     if (type == SOCK_DGRAM) return Datagrams(options, resolver, std::move(keeper)).serve(std::move(socket));
     Proxy proxy(options, resolver, std::move(keeper), pipes);

@@ -842,6 +842,42 @@ class Starting(ProxyTest):
             handler.process.wait()
             until(lambda: not alive(group) and not alive(apart))
 
+    def test_descendants_may_end_in_order(self):
+        """What the backend has put into a session of its own, and left behind, is told to end, and may take its time."""
+        done = os.path.join(self.folder, "done")
+        program = self.program(f"""import os, signal, subprocess, sys, time
+if sys.argv[1:] == ["apart"]:
+    def end(*_):
+        time.sleep(0.3)
+        with open({done!r}, "w") as file:
+            file.write("in order")
+        os._exit(0)
+    signal.signal(signal.SIGTERM, end)
+    print("up", flush=True)
+    while True:
+        signal.pause()
+subprocess.Popen([sys.executable, sys.argv[0], "apart"], start_new_session=True)
+time.sleep(1000)
+""")
+        middle = ["sh", "-c", '"$@" & wait', "sh", *program]
+        handler, listener = self.on_demand(middle, "--ready", "line=up")
+        client = self.ask(listener)
+        until(lambda: "is ready" in handler.errors())
+        handler.term()
+        client.close()
+        handler.process.wait()
+        until(lambda: os.path.exists(done))
+
+    def test_limit_of_descriptors(self):
+        """The backend has the soft limit that the proxy was started with, however many connections that one takes."""
+        out = os.path.join(self.folder, "limit")
+        script = f'ulimit -Sn >{out}.new; mv {out}.new {out}; exec "$@"'
+        _, listener = self.proxy("--start", "sh", "-c", script, "sh", *self.http(0), "--",
+                                 f"tcp://127.0.0.1:{self.port}", shell='ulimit -Sn 300; exec "$0" "$@"')
+        self.expect_served(self.ask(listener))
+        with open(out, encoding="ascii") as file:
+            self.assertEqual(file.read(), "300\n")
+
     def test_backends_take_turns(self):
         """A second proxy of the service starts its backend when the first one's is gone; its clients wait."""
         self.port = free_port()
