@@ -82,7 +82,7 @@ def add_users():
     with open("/etc/passwd", "a", encoding="utf-8") as passwd, open("/etc/shadow", "a", encoding="utf-8") as shadow, \
             open("/etc/group", "a", encoding="utf-8") as group:
         for number, name in enumerate(USERS + GROUPS, 61300):
-            home = "/srv/tester" if name == "tester" else "/srv/ftp" if name == "ftp" else "/nonexistent"
+            home = "/home/tester" if name == "tester" else "/srv/ftp" if name == "ftp" else "/nonexistent"
             if name not in there and name not in GROUPS:
                 passwd.write(f"{name}:x:{number}:{number}::{home}:/bin/sh\n")
                 shadow.write(f"{name}:{PASSWORD_HASH if name == 'tester' else '*'}:20000:0:99999:7:::\n")
@@ -107,14 +107,15 @@ def enter(at):
         own = folder(os.path.join(PROGRAMS, name))
         changes, work = folder(f"{at}/{name}"), folder(f"{at}/.{name}")
         mount("-t", "overlay", "-o", f"lowerdir={own}:/{name},upperdir={changes},workdir={work}", "machine", f"/{name}")
-    mount("-t", "tmpfs", "-o", "mode=755", "machine", "/srv")
+    for name in "/home", "/srv":
+        mount("-t", "tmpfs", "-o", "mode=755", "machine", name)
     write("/etc/hosts", "127.0.0.1 localhost\n::1 localhost\n")
     add_users()
-    folder("/srv/tester", "tester")
+    folder("/home/tester", "tester")
 
 
 def leave(at):
-    for name in ("/srv", "/run", "/var", "/etc", "/usr", at):
+    for name in ("/home", "/srv", "/run", "/var", "/etc", "/usr", at):
         subprocess.run(["umount", "-l", name], check=False, stderr=subprocess.DEVNULL)
     os.rmdir(at)
 
@@ -171,12 +172,17 @@ class RecipeCase(SuperdCase):  # has no tests itself
             self.skipTest(f"{self.recipe}: {self.reasons[self.recipe]}")
         self.home = folder("/srv/client-" + self.recipe, mode=0o755)
 
-    def tearDown(self):
-        """superd has seen the client, or a worker of the recipe is there to have seen it."""
+    def status(self):
         done = subprocess.run([SUPERCTL, "--control", self.daemon.control, "--json", "status", self.recipe],
                               capture_output=True, check=True, timeout=PATIENCE)
-        service = json.loads(done.stdout)["services"][0]
+        return json.loads(done.stdout)["services"][0]
+
+    def tearDown(self):
+        """superd has seen the client, or a worker of the recipe is there to have seen it. What is to be warm is."""
+        service = self.status()
         self.assertTrue(service["accepted"] or service["handlers"], service)
+        if service["warm"]:
+            self.eventually(lambda: self.status()["warm"]["in_force"] == service["warm"]["wanted"], "warm")
 
     def run_client(self, *command, timeout=60, status=0, stdin=b"", **environment):
         """Runs a client and returns its stdout."""

@@ -11,11 +11,11 @@ IAC, DONT, DO, WONT, WILL = 255, 254, 253, 252, 251
 
 def keys():
     """The tester's, who may log in by it."""
-    if not os.path.exists("/srv/tester/.ssh/authorized_keys"):
-        folder("/srv/tester/.ssh", "tester", 0o700)
+    if not os.path.exists("/home/tester/.ssh/authorized_keys"):
+        folder("/home/tester/.ssh", "tester", 0o700)
         run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", "/srv/key")
         with open("/srv/key.pub", encoding="utf-8") as file:
-            write("/srv/tester/.ssh/authorized_keys", file.read(), 0o600, "tester")
+            write("/home/tester/.ssh/authorized_keys", file.read(), 0o600, "tester")
 
 
 class Logins(RecipeCase):
@@ -82,9 +82,15 @@ class Logins(RecipeCase):
         until(b"in as tester")
         sock.sendall(b"exit\r\n")
 
+    @staticmethod
+    def prepare_fingerd():
+        write("/home/tester/.plan", "to be found\n", owner="tester")
+
     def test_fingerd(self):
-        """finger is told of a user."""
-        self.assertIn(b"/srv/tester", self.run_client("finger", "tester@127.0.0.1"))
+        """finger is told of a user and of his plan."""
+        answer = self.run_client("finger", "tester@127.0.0.1")
+        self.assertIn(b"/home/tester", answer)
+        self.assertIn(b"to be found", answer)
 
     def test_nullidentd(self):
         """Everybody is told the same."""

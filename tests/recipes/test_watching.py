@@ -9,13 +9,13 @@ from place import RecipeCase, folder, run, write
 class Watching(RecipeCase):
     @staticmethod
     def prepare_nrpe():
-        write("/etc/nagios/nrpe.d/test.cfg",
-              "command[processes]=/bin/sh -c 'ls -d /proc/1 /proc/self/exe'\n")
+        # Of another user's process: this one.
+        write("/etc/nagios/nrpe.d/test.cfg", f"command[process]=/bin/cat /proc/{os.getpid()}/comm\n")
 
     def test_nrpe(self):
         """check_nrpe has a command run, which sees the processes of the machine."""
-        answer = self.run_client("/usr/lib/nagios/plugins/check_nrpe", "-H", "127.0.0.1", "-c", "processes")
-        self.assertRegex(answer, rb"^/proc/1\b")
+        answer = self.run_client("/usr/lib/nagios/plugins/check_nrpe", "-H", "127.0.0.1", "-c", "process")
+        self.assertIn(b"python", answer)
 
     @staticmethod
     def prepare_nsca():
@@ -35,23 +35,25 @@ class Watching(RecipeCase):
     @staticmethod
     def prepare_munin_node_c():
         write("/etc/munin/plugins/here", "#!/bin/sh\n[ \"$1\" = config ] && echo graph_title here && exit\n"
-                                         "echo here.value $(grep -c : /proc/net/dev)\n", 0o755)
+                                         f"echo here.value $(cat /proc/{os.getpid()}/comm) $(cat /proc/net/tcp* | grep -c :1355)\n",
+              0o755)
 
     def test_munin_node_c(self):
         """A client of Munin's lists the plug-ins and fetches the figures of one."""
         answer = self.ask(4949, b"list\nconfig here\nfetch here\nquit\n")
         self.assertIn(b"graph_title here\n", answer)
-        self.assertRegex(answer, rb"here.value \d+\n")
+        self.assertRegex(answer, rb"here.value python\S* [1-9]")  # somebody else's process, port 4949
 
     def test_check_mk_agent(self):
         """A Checkmk server reads sections."""
         self.assertIn(b"<<<check_mk>>>", self.ask(6556, b""))
 
     def test_node_exporter(self):
-        """curl scrapes figures of the machine, its network among them."""
+        """curl scrapes figures of the machine, its network's traffic among them."""
         figures = self.run_client("curl", "-sS", "--fail", "http://127.0.0.1:9100/metrics")
         self.assertIn(b"node_load1 ", figures)
-        self.assertIn(b'node_network_up{device="lo"}', figures)
+        self.assertIn(b'\nnode_scrape_collector_success{collector="netdev"} 1\n', figures)
+        self.assertRegex(figures, rb"(?m)^node_netstat_Tcp_InSegs [1-9]")
 
     def test_metrics_script(self):
         """curl scrapes a figure, and promtool finds nothing wrong with it."""
