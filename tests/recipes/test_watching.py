@@ -34,15 +34,17 @@ class Watching(RecipeCase):
 
     @staticmethod
     def prepare_munin_node_c():
-        write("/etc/munin/plugins/here", "#!/bin/sh\n[ \"$1\" = config ] && echo graph_title here && exit\n"
-                                         f"echo here.value $(cat /proc/{os.getpid()}/comm) $(cat /proc/net/tcp* | grep -c :1355)\n",
-              0o755)
+        # Somebody else's process, and how often port 4949 is listened on.
+        write("/etc/munin/plugins/here", f"""#!/bin/sh
+            [ "$1" = config ] && echo graph_title here && exit
+            echo here.value $(cat /proc/{os.getpid()}/comm) $(cat /proc/net/tcp* | grep -c :1355)
+            """.replace("            ", ""), 0o755)
 
     def test_munin_node_c(self):
         """A client of Munin's lists the plug-ins and fetches the figures of one."""
         answer = self.ask(4949, b"list\nconfig here\nfetch here\nquit\n")
         self.assertIn(b"graph_title here\n", answer)
-        self.assertRegex(answer, rb"here.value python\S* [1-9]")  # somebody else's process, port 4949
+        self.assertRegex(answer, rb"here.value python\S* [1-9]")
 
     def test_check_mk_agent(self):
         """A Checkmk server reads sections."""
