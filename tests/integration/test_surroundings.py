@@ -11,8 +11,10 @@ import socket
 import unittest
 
 from harness import SuperdCase, connect, exchange, handler
+from harness.loopback import own_loopback
 from harness.probe import Report
 
+ORDINARY = 64125  # belongs to nobody
 ALWAYS = {"PATH", "SUPERD_SERVICE"}
 TCP = {"PROTO", "TCPLOCALIP", "TCPLOCALPORT", "TCPREMOTEIP", "TCPREMOTEPORT", "REMOTE_ADDR", "REMOTE_PORT",
        "REMOTE_HOST"}
@@ -382,3 +384,29 @@ print(option(T, socket.TCP_NODELAY), option(S, socket.SO_KEEPALIVE), option(T, s
         client.settimeout(30)
         client.sendall(b"now\n")
         self.assertTrue(client.recv(10))
+
+
+class LowPorts(SuperdCase):
+    def test_an_ordinary_user_s_superd_with_one_capability_serves_a_port_below_1024_and_keeps_it_from_handlers(self):
+        """As under contrib/systemd/examples/unprivileged.conf; without the capability the port cannot be bound."""
+        if os.geteuid() != 0 or not shutil.which("setpriv"):
+            self.skipTest("needs root and setpriv, to become an ordinary user with a capability")
+        with open("/proc/sys/net/ipv4/ip_unprivileged_port_start", encoding="ascii") as file:
+            if int(file.read()) <= 79:
+                self.skipTest("here everybody may bind ports below 1024")
+        uri = f"tcp://{own_loopback()}:79"
+        user = ["setpriv", f"--reuid={ORDINARY}", f"--regid={ORDINARY}", "--clear-groups"]
+        words = ["--inh-caps=+net_bind_service", "--ambient-caps=+net_bind_service"]
+        keys = {"model": "fork", "exec": ["sh", "-c", "id -u; grep Cap /proc/self/status"]}
+        without = self.prepare(prefix=user)
+        without.service("low", listen=uri, **keys)
+        without.start()
+        self.eventually(lambda: without.status()["low"]["state"] == "waiting", "it waits for the port")
+        without.stop()
+        daemon = self.prepare(prefix=[*user, *words])
+        daemon.service("low", listen=uri, **keys)
+        daemon.start()
+        said = exchange(uri).decode()
+        self.assertTrue(said.startswith(f"{ORDINARY}\n"), said)
+        for kind in ("CapPrm", "CapEff", "CapAmb"):
+            self.assertRegex(said, rf"{kind}:\s+0+\n")

@@ -50,6 +50,12 @@ class Units(TestCase):
             file.write("[Service]\nKillMode=sometimes\n")
         self.assertIn("sometimes", " ".join(self.verify(service)[1]), "a wrong word is not reported")
 
+    def test_systemd_finds_nothing_wrong_with_the_drop_in_for_another_user(self):
+        service = self.put(SYSTEMD / "superd.service")
+        drop_in = self.put(SYSTEMD / "examples" / "unprivileged.conf", "superd.service.d/unprivileged.conf")
+        drop_in.write_text(drop_in.read_text().replace("User=superd", "User=daemon"))
+        self.assertEqual(self.verify(service), (0, []))
+
     def test_systemd_finds_nothing_wrong_with_the_user_s_service(self):
         self.assertEqual(self.verify(self.put(SYSTEMD / "user" / "superd.service"), user=True), (0, []))
 
