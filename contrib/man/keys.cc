@@ -2,7 +2,6 @@
 // Prints the parser's own table of keys for people.
 //   superd-keys manual superd.toml.5.in superd.toml.5: replaces each line "@KEYS section@" with the list of that
 //     section's keys ("@KEYS@": the keys outside any section). A section that the page omits is an error.
-//   superd-keys readme README.md: rewrites the text between the lines "<!-- keys -->" and "<!-- /keys -->".
 #include "conf/schema.h"
 
 #include <fmt/format.h>
@@ -10,7 +9,6 @@
 
 #include <cstdio>
 #include <fstream>
-#include <iterator>
 #include <set>
 #include <vector>
 
@@ -138,44 +136,11 @@ int write_manual(const char* from, const char* to) {
     return left.empty() && out.flush() ? 0 : 1;
 }
 
-/// A default as a file would have it.
-std::string in_toml(const Key& key) {
-    const bool bare = key.shape.type == Type::boolean || key.shape.type == Type::integer;
-    return bare ? key.fallback : fmt::format("\"{}\"", key.fallback);
-}
-
-std::string table() {
-    std::string text = "| key | meaning (default) |\n|---|---|\n";
-    for (const Key& key : conf::keys()) {
-        text += fmt::format("| `{}` | {}", key.full_name(), key.description);
-        if (!key.shape.choices.empty()) text += fmt::format("; one of `{}`", fmt::join(key.shape.choices, "`, `"));
-        if (!key.fallback.empty()) text += fmt::format(" (`{}`)", in_toml(key));
-        text += key.required ? ". Required |\n" : " |\n";
-    }
-    return text;
-}
-
-int rewrite_readme(const char* path) {
-    std::ifstream in(path);
-    std::string text(std::istreambuf_iterator<char>(in), {});
-    const std::string begin = "<!-- keys -->\n", end = "<!-- /keys -->\n";
-    const std::size_t from = text.find(begin), to = text.find(end);
-    if (!in || from == std::string::npos || to == std::string::npos || to < from) {
-        fmt::print(stderr, "{}: not to be read, or without {} and {}", path, begin, end);
-        return 1;
-    }
-    text.replace(from + begin.size(), to - from - begin.size(), table());
-    std::ofstream out(path);
-    out << text;
-    return out.flush() ? 0 : 1;
-}
-
 }  // namespace
 
 int main(int count, char** words) {
     const std::string_view mode = count > 1 ? words[1] : "";
     if (mode == "manual" && count == 4) return write_manual(words[2], words[3]);
-    if (mode == "readme" && count == 3) return rewrite_readme(words[2]);
-    fmt::print(stderr, "usage: superd-keys manual IN OUT | superd-keys readme FILE\n");
+    fmt::print(stderr, "usage: superd-keys manual IN OUT\n");
     return 2;
 }

@@ -9,14 +9,12 @@ import pathlib
 import re
 import shutil
 import subprocess
-import tempfile
 import tomllib
 
 from harness import SuperdCase, TestCase
 
 SUPERCTL = os.environ["SUPERD_SUPERCTL"]
 SUPERD = os.environ["SUPERD_BINARY"]
-README = pathlib.Path(__file__).parents[2] / "README.md"
 PAGES = {path.name.removesuffix(".gz"): gzip.decompress(path.read_bytes()).decode()
          for path in pathlib.Path(os.environ["SUPERD_MANUAL"]).glob("man*/*.gz")}
 
@@ -92,16 +90,6 @@ class Manual(TestCase):
         for option in common:
             with self.subTest(option):
                 self.assertRegex(superctl, rf"(?m)^     (-h, )?{option}\b")
-
-
-class Readme(TestCase):
-    def test_its_table_of_keys_is_the_parsers(self):
-        with tempfile.TemporaryDirectory(prefix="superd-readme-") as folder:
-            copy = pathlib.Path(folder, "README.md")
-            shutil.copy(README, copy)
-            subprocess.run([os.environ["SUPERD_KEYS"], "readme", copy], check=True)
-            self.assertEqual(README.read_text(), copy.read_text(),
-                             "build the target \"readme\", which rewrites README.md")
 
 
 class Examples(SuperdCase):
