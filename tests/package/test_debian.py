@@ -14,8 +14,11 @@ import tempfile
 import unittest
 
 from harness import TestCase, connect, process, root
-from harness.root import ENVIRONMENT, NO_PACKAGE, PACKAGE, field
+from harness.root import ENVIRONMENT, FOLDER, NO_PACKAGE, PACKAGE, SYMBOLS, field
 from harness.wire import Reader
+
+
+ROOT = pathlib.Path(__file__).parents[2]
 
 
 @unittest.skipUnless(PACKAGE, NO_PACKAGE)
@@ -46,6 +49,53 @@ class Contents(TestCase):
 
     def test_it_depends_on_the_libraries_that_it_is_linked_with(self):
         self.assertRegex(field("Depends"), r"libc6 \(.*libsystemd0 \(")
+
+
+@unittest.skipUnless(PACKAGE, NO_PACKAGE)
+class Quality(TestCase):
+    def test_lintian_finds_no_error_and_nothing_to_warn_about(self):
+        if not shutil.which("lintian"):
+            self.skipTest("needs the package lintian")
+        for package in (PACKAGE, SYMBOLS):
+            done = subprocess.run(["lintian", "--fail-on", "error,warning", package], text=True, check=False,
+                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=ENVIRONMENT)
+            self.assertEqual((done.returncode, re.findall(r"^[EW]: .*", done.stdout, re.MULTILINE)), (0, []), done.stdout)
+
+    def test_there_are_symbols_for_each_program(self):
+        listing = subprocess.check_output(["dpkg-deb", "--contents", SYMBOLS], text=True)
+        self.assertEqual(field("Depends", SYMBOLS), f"superd (= {field('Version')})")
+        with tempfile.TemporaryDirectory(prefix="superd-symbols-") as folder:
+            subprocess.run(["dpkg-deb", "--extract", PACKAGE, folder], check=True)
+            programs = [path for path in pathlib.Path(folder, "usr").rglob("*")
+                        if path.is_file() and not path.is_symlink() and path.read_bytes()[:4] == b"\x7fELF"]
+            self.assertGreater(len(programs), 10)
+            for program in programs:
+                notes = subprocess.check_output(["readelf", "--wide", "--notes", "--sections", program], text=True)
+                self.assertNotIn(".debug_info", notes, program)
+                identity = re.search(r"Build ID: (\w\w)(\w+)", notes)
+                self.assertIn(f"/.build-id/{identity[1]}/{identity[2]}.debug", listing, program)
+
+    def test_the_version_comes_from_one_place(self):
+        superd = subprocess.check_output([FOLDER / "sbin/superd", "--version"], text=True)
+        self.assertEqual(superd.split()[-1], field("Version"))
+        self.assertIn(f"VERSION {field('Version')} ", (ROOT / "CMakeLists.txt").read_text())
+        repeated = subprocess.run(["grep", "-rnF", "--include=*.toml", "--include=*.in", "--include=*.service",
+                                   "--include=CMakeLists.txt", field("Version"), ROOT / "superd", ROOT / "services",
+                                   ROOT / "contrib", ROOT / "conf.d"], text=True, check=False, stdout=subprocess.PIPE)
+        self.assertEqual(repeated.stdout, "", "it is written down again")
+
+    def test_packed_again_elsewhere_at_another_time_and_under_another_umask_it_is_the_same(self):
+        """tests/package/reproducible shows the same of what is compiled."""
+        with tempfile.TemporaryDirectory(prefix="superd-again-") as folder:
+            environment = os.environ | {"TZ": "Pacific/Kiritimati", "LC_ALL": "C", "HOME": folder}
+            environment.pop("SOURCE_DATE_EPOCH", None)
+            done = subprocess.run(["sh", "-c", 'umask 077; exec cpack -G DEB --config "$1" -B "$2"', "sh",
+                                   FOLDER / "CPackConfig.cmake", folder], text=True, check=False, cwd=FOLDER,
+                                  env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+            self.assertEqual(done.returncode, 0, done.stdout)
+            for package in (PACKAGE, SYMBOLS):
+                self.assertEqual(hashlib.sha256(pathlib.Path(folder, package.name).read_bytes()).hexdigest(),
+                                 hashlib.sha256(package.read_bytes()).hexdigest(), package.name)
 
 
 def snapshot(tree):

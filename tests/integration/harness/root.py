@@ -20,12 +20,13 @@ INSTALL = """mount -t proc proc "$0/proc"
 chroot "$0" apt-get -qq update
 exec chroot "$0" apt-get -qq -y -o APT::Sandbox::User=root install --no-install-recommends "$@"
 """
+SYMBOLS = next(FOLDER.glob("superd-dbgsym_*.deb"), None)
 NO_PACKAGE = "needs dpkg-shlibdeps, which this was configured without, to build a package"
 
 
-def field(name):
+def field(name, package=PACKAGE):
     """Of the package."""
-    return subprocess.check_output(["dpkg-deb", "--field", PACKAGE, name], text=True).strip()
+    return subprocess.check_output(["dpkg-deb", "--field", package, name], text=True).strip()
 
 
 def mirror():
