@@ -87,7 +87,7 @@ class Pods(TestCase):
         volume["hostPath"] = {"path": MAP, "type": "Directory"}
         return yaml.safe_dump_all(documents), services
 
-    def http(self, path, port=7080):
+    def http(self, path, port=7091):
         """The status of an answer; 0: there is none."""
         return int(self.vm.attempt(f"curl --silent --max-time 30 --output /dev/null --write-out '%{{http_code}}' "
                                    f"http://127.0.0.1:{port}{path}")[1])

@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 import threading
 
-from harness import SuperdCase, handler
+from harness import Reader, SuperdCase, handler
 from harness.loopback import own_loopback
 
 CONNECTIONS = int(os.environ.get("SUPERD_ROLLING", "2000"))
@@ -28,7 +28,8 @@ defaults
     retries 0
 listen front
     bind fd@{listener}
-    option httpchk GET /readyz
+    option httpchk
+    http-check send meth GET uri /readyz ver HTTP/1.1 hdr Host 127.0.0.1
     http-check expect status 200
     default-server check inter {interval} downinter 100ms fall 1 rise 1 init-addr none
     server pod0 {address}:7860 port 7861
@@ -60,27 +61,32 @@ class Rolling(SuperdCase):
         self.addCleanup(proxy.kill)
         self.front = listener.getsockname()
 
-    def is_up(self, slot):
+    def statistics(self, slot):
+        """HAProxy's account of a pod; nothing, before it listens."""
         with socket.socket(socket.AF_UNIX) as stats:
             try:
                 stats.connect(os.path.join(self.folder, "stats"))
             except OSError:
-                return None
+                return {"status": ""}
             stats.sendall(b"show stat\n")
             text = b"".join(iter(lambda: stats.recv(65536), b"")).decode()
         rows = [line.split(",") for line in text.splitlines()]
         (row,) = [row for row in rows[1:] if row[1:2] == [f"pod{slot}"]]
-        return row[rows[0].index("status")].startswith("UP")
+        return dict(zip(rows[0], row))
 
-    def pod(self, slot, drain="2s"):
+    def is_up(self, slot):
+        return self.statistics(slot)["status"].startswith("UP")
+
+    def pod(self, slot, drain="1h"):
         """A superd in its place, once HAProxy sends it clients."""
         daemon = self.prepare(config=f'[control]\nreaders = ["nogroup"]\n[shutdown]\ndrain = "{drain}"\n',
                               log_level="notice")
         port = 7860 + 2 * slot
         daemon.service("echo", listen=f"tcp://{own_loopback()}:{port}", model="fork", exec=["cat"])
         daemon.service("status", listen=f"tcp://{own_loopback()}:{port + 1}", model="prefork", handoff="listen",
-                       exec=["superd-status"], pass_environment=["SUPERD_CONTROL"])
+                       exec=["superd-status"], pass_environment=["SUPERD_CONTROL"], limits={"instances": 1})
         daemon.start()
+        self.addCleanup(self.end, daemon)
         self.eventually(lambda: self.is_up(slot), f"HAProxy takes pod{slot} for ready")
         return daemon
 
@@ -108,14 +114,26 @@ class Rolling(SuperdCase):
         await asyncio.gather(*(one_after_the_other() for _ in range(AT_ONCE)))
 
     def roll(self, pods):
-        """The next pod, and then the end of the one before, as a Deployment does with maxUnavailable: 0."""
+        """The next pod, and then the end of the one before, as a Deployment does with maxUnavailable: 0. The time to drain is
+        as long as HAProxy takes here, whatever else this machine has to do."""
         slot = 1 - pods[-1][0]
         pods.append((slot, self.pod(slot)))
         old, daemon = pods.pop(0)
         daemon.process.send_signal(signal.SIGTERM)
+        self.eventually(lambda: not self.is_up(old), f"HAProxy sends pod{old} nobody any more")
+        self.eventually(lambda: self.statistics(old)["scur"] == "0", "its last clients are served")
+        self.assertIsNone(daemon.process.poll())
+        self.end(daemon)
         self.assertEqual(daemon.wait(), 0)
-        self.assertFalse(self.is_up(old))
         self.rolls += 1
+
+    def end(self, daemon):
+        """Whatever is left of its time to drain."""
+        if daemon.process is not None and daemon.process.poll() is None:
+            with socket.socket(socket.AF_UNIX) as control:
+                control.connect(daemon.control)
+                control.sendall(b'{"version":1,"verb":"stop"}\n')
+                Reader(control).line()
 
     def test_none_is_lost(self):
         """While pods are replaced one after the other, every one of the connections is served."""
