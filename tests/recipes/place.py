@@ -30,6 +30,7 @@ USERS = ("Debian-exim", "_tang", "bitlbee", "dictd", "distccd", "ftp", "nagios",
 GROUPS = ("scanner",)
 PASSWORD = "correct horse"
 PASSWORD_HASH = "$6$salt$pfWEh40/jW3sybE9zOQ9fIpZ9F6fyy/jogzYisHAyINpuc9icJd187oNK8pukepHV.QSHFtNVGUeWCRJCE9G4/"
+MOUNTED = []  # by this process, in its own namespace
 
 
 def recipe_names():
@@ -72,6 +73,7 @@ def mount(*words):
     done = subprocess.run(["mount", *words], check=False, stderr=subprocess.PIPE, text=True)
     if done.returncode != 0:
         raise unittest.SkipTest(f"cannot mount here: {done.stderr.strip()}")
+    MOUNTED.append(words[-1])
 
 
 def add_users():
@@ -115,8 +117,9 @@ def enter(at):
 
 
 def leave(at):
-    for name in ("/home", "/srv", "/run", "/var", "/etc", "/usr", at):
-        subprocess.run(["umount", "-l", name], check=False, stderr=subprocess.DEVNULL)
+    """What has been mounted goes with the namespace, but the folder can go only once nothing is on it here."""
+    while MOUNTED:
+        subprocess.run(["umount", "-l", MOUNTED.pop()], check=True)
     os.rmdir(at)
 
 

@@ -11,7 +11,7 @@ import tomllib
 from harness import TestCase
 from harness.daemon import PATIENCE
 from harness.place import new_folder
-from place import RECIPES, SUPERCTL, RecipeCase, recipe_names, recipe_text
+from place import RECIPES, SUPERCTL, RecipeCase, enter, lacking, leave, recipe_names, recipe_text
 import test_files
 import test_logins
 import test_mail
@@ -114,3 +114,16 @@ class Recipes(TestCase):
             self.assertIn(definition["sandbox"]["preset"], ("strict", "base"), name)
             self.assertIn("user", definition if not definition["exec"][0].startswith("superd-") and
                           not definition["exec"][0].startswith(("/bin/sh", "/usr/bin/python3")) else {"user": 0}, name)
+
+
+class Programs(TestCase):
+    @classmethod
+    def setUpClass(cls):
+        at = new_folder("superd-machine-")
+        cls.addClassCleanup(leave, at)
+        enter(at)
+
+    def test_thirty_are_there(self):
+        """The tests of clients skip a recipe whose program cannot be had: at least thirty are not skipped."""
+        reasons = {name: lacking(recipe_text(name)) for name in recipe_names()}
+        self.assertGreaterEqual(list(reasons.values()).count(""), 30, reasons)
