@@ -3,12 +3,12 @@
 // What all parts of superd-proxy use: time, descriptors, addresses, lines on stderr.
 
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include <chrono>
 #include <string>
 #include <string_view>
-#include <utility>
+
+#include "lib/fd.h"
 
 namespace proxy {
 
@@ -16,27 +16,7 @@ using Clock = std::chrono::steady_clock;
 using Instant = Clock::time_point;
 using Duration = std::chrono::nanoseconds;
 
-/// Owns a descriptor.
-class Fd {
-  public:
-    Fd() = default;
-    explicit Fd(int fd) : fd_(fd) {}
-    Fd(Fd&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-    Fd& operator=(Fd&& other) noexcept {
-        if (this != &other) reset(std::exchange(other.fd_, -1));
-        return *this;
-    }
-    ~Fd() { reset(); }
-    void reset(int fd = -1) {
-        if (fd_ >= 0) close(fd_);
-        fd_ = fd;
-    }
-    int get() const { return fd_; }
-    explicit operator bool() const { return fd_ >= 0; }
-
-  private:
-    int fd_ = -1;
-};
+using worker::Fd;
 
 struct Address {
     sockaddr_storage storage{};

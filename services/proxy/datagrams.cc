@@ -11,7 +11,7 @@
 #include <cstring>
 
 #include "lib/inbox.h"
-#include "proxy/signals.h"
+#include "lib/signals.h"
 
 namespace proxy {
 namespace {
@@ -80,7 +80,7 @@ int Datagrams::serve(Fd socket) {
         say("epoll: " + error_text(errno));
         return EXIT_FAILURE;
     }
-    reports_.idle(room(options_.connections, 0));
+    reports_.idle(worker::room(options_.connections, 0));
     return run();
 }
 

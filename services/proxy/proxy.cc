@@ -12,7 +12,7 @@
 #include <algorithm>
 #include <array>
 
-#include "proxy/signals.h"
+#include "lib/signals.h"
 
 namespace proxy {
 namespace {
@@ -49,7 +49,7 @@ int Proxy::listen(Fd listener) {
     listener_ = std::move(listener);
     if (options_.status_fd && !watch(*options_.status_fd, EPOLLIN | EPOLLRDHUP, status)) return EXIT_FAILURE;
     watch_listener();
-    reports_.idle(room(options_.connections, 0));
+    reports_.idle(worker::room(options_.connections, 0));
     return run();
 }
 

@@ -114,7 +114,7 @@ Json to_json(const core::DaemonReport& report) {
 Json to_json(const core::ServiceReport& report) {
     Json listeners = Json::array();
     for (const auto& listener : report.listeners)
-        listeners.push_back({{"address", listener.uri}, {"open", listener.open}});
+        listeners.push_back({{"address", listener.uri}, {"open", listener.open}, {"awaited", listener.awaited}});
     Json refused = Json::object();
     for (std::size_t i = 0; i < admit::kRefusals; ++i)
         refused[admit::name_of(static_cast<admit::Refusal>(i))] = report.refused[i];

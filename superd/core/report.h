@@ -41,7 +41,8 @@ using superd::name_of;
 
 struct ListenerReport {
     std::string uri;
-    bool open = false;  ///< false: the address is waited for, or its socket cannot be corrected
+    bool open = false;     ///< false: the address is waited for, or its socket cannot be corrected
+    bool awaited = false;  ///< there has not been a socket yet
 };
 
 struct ServiceReport {

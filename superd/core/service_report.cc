@@ -49,7 +49,10 @@ ServiceReport Service::report() const {
         out.penalises = definition->penalty->on;
         out.tells_usage = definition->log_usage;
     }
-    for (Port* port : ports_) out.listeners.push_back({port->uri(), port->listener() != nullptr && !port->trouble()});
+    for (Port* port : ports_) {
+        const bool has_socket = port->listener() != nullptr;
+        out.listeners.push_back({port->uri(), has_socket && !port->trouble(), !has_socket});
+    }
     out.handlers = running();
     out.spare = current_ ? current_->model().spare() : 0;
     if (current_) out.warm = current_->warm_report();

@@ -21,7 +21,7 @@ RATED = {"name": str, "preset": str, "exposure": NUMBER, "rating": str, "landloc
 SERVICE = {
     "name": str, "description": str, "enabled": bool, "state": str, "reason": str, "model": str, "handoff": str,
     "sandbox": {"preset": str, "left_out": LEFT_OUT},
-    "listeners": [{"address": str, "open": bool}], "handlers": int, "limit": int, "spare": int, "held": int,
+    "listeners": [{"address": str, "open": bool, "awaited": bool}], "handlers": int, "limit": int, "spare": int, "held": int,
     "stalled": int, "pending": int, "accepted": int, "started": int, "failures": int, "spawn_failures": int, "replies": int,
     "reply_failures": int, "stderr_dropped": int, "sockets_mended": int, "refused": {name: int for name in REFUSALS},
     "penalised": int, "penalties": {"failed": int, "crashed": int, "refused": int, "touched": int},

@@ -41,7 +41,7 @@ class Verbs(Control):
         service = answer["services"][0]
         self.assertEqual((service["name"], service["state"], service["model"], service["handlers"],
                           service["accepted"]), ("cat", "listening", "fork", 1, 1))
-        self.assertEqual(service["listeners"], [{"address": uri, "open": True}])
+        self.assertEqual(service["listeners"], [{"address": uri, "open": True, "awaited": False}])
         one = self.ask(daemon, "status", "cat", shape="status NAME")
         self.assertEqual([(p["kind"], p["pid"]) for p in one["processes"]],
                          [("handler", daemon.children()[0].pid)])

@@ -129,8 +129,10 @@ class Metrics(Control):
         """Other paths, other methods, bodies and input that is not HTTP each get the right answer."""
         _, uri = self.scraped('[control]\nreaders = ["nogroup"]\n')
         for head, status in (("GET / HTTP/1.1\r\n", "404"), ("POST /metrics HTTP/1.1\r\nContent-Length: 1\r\n", "405"),
-                             ("hello\r\n", "400"), ("GET /metrics?x=1 HTTP/1.1\r\n", "200")):
+                             ("GET /metrics HTTP/1.1 x\r\n", "400"), ("GET /metrics HTTP/1.1\r\nContent-Length: 1\r\n", "413"),
+                             ("GET /metrics?x=1 HTTP/1.1\r\n", "200")):
             self.assertIn(f"HTTP/1.1 {status} ", self.get(uri, head)[0])
+        self.assertEqual(exchange(uri, b"hello\r\n\r\n"), b"")
 
     def test_not_allowed_to_look(self):
         """If superd is root and no reader is named, the answer is 503 and says what to do."""

@@ -13,7 +13,7 @@ from harness import TestCase
 
 FOLDER = pathlib.Path(os.environ["SUPERD_PACKAGE_FOLDER"])
 CACHE = FOLDER / "CMakeCache.txt"
-DYNAMIC = {"superd-proxy", "superd-tls", "superd", "superctl"}
+DYNAMIC = {"superd-proxy", "superd-metrics", "superd-status", "superd-tls", "superd", "superctl"}
 SCRIPTS = "superd-weekday", "superd-load"
 ENDBR64 = bytes.fromhex("f30f1efa")  # possible targets of an indirect jump
 

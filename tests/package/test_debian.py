@@ -38,6 +38,7 @@ class Contents(TestCase):
                      "usr/share/man/man1/superctl.1.gz", "usr/share/man/man5/superd.toml.5.gz",
                      "usr/share/man/man7/superd-worker.7.gz", "usr/share/man/man8/superd.8.gz",
                      "usr/libexec/superd/superd-proxy", "usr/share/man/man8/superd-proxy.8.gz",
+                     "usr/libexec/superd/superd-status", "usr/share/man/man8/superd-status.8.gz",
                      "usr/share/superd/conf.d/echo.toml", "usr/share/superd/recipes/rsync.toml",
                      "usr/share/zsh/vendor-completions/_superctl"]:
             self.assertIn(path, files)

@@ -42,7 +42,7 @@ def options(*command):
 
 class Manual(TestCase):
     def test_all_pages_are_there(self):
-        self.assertEqual(set(PAGES), {"superctl.1", "superd.toml.5", "superd-worker.7", "superd-proxy.8", "superd.8"})
+        self.assertEqual(set(PAGES), {"superctl.1", "superd.toml.5", "superd-worker.7", "superd-proxy.8", "superd-status.8", "superd.8"})
 
     def test_mandoc_and_groff_find_nothing_to_warn_about(self):
         self.assertTrue(shutil.which("mandoc") and shutil.which("groff"), "packages mandoc and groff-base are missing")

@@ -44,7 +44,7 @@ class Definitions(unittest.TestCase):
         self.assertEqual(shown, {(handler, kind) for kind in ("tcp", "udp")
                                  for handler in os.listdir(LIBEXEC)
                                  if handler in {"superd-" + n for n in ("echo", "discard", "daytime", "time", "chargen")}} | {
-                                     (name, "tcp") for name in ("superd-metrics", "superd-proxy", "superd-weekday", "superd-load")})
+                                     (name, "tcp") for name in ("superd-metrics", "superd-proxy", "superd-status", "superd-weekday", "superd-load")})
         models = {(service["model"], service.get("handoff", "connection")) for service in self.services.values()}
         self.assertLessEqual({("fork", "connection"), ("iterative", "connection"), ("delayed", "connection"),
                               ("prefork", "connection"), ("prefork", "listen")}, models)

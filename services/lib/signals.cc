@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: MIT
-#include "proxy/signals.h"
+#include "lib/signals.h"
 
 #include <signal.h>
 #include <sys/signalfd.h>
 
 #include <algorithm>
 
-namespace proxy {
+namespace worker {
 namespace {
 
-worker::Reports* on_alarm = nullptr;  // a signal handler has no other way to know
+Reports* on_alarm = nullptr;  // a signal handler has no other way to know
 
 }  // namespace
 
-Fd take_signals(worker::Reports& reports) {
+Fd take_signals(Reports& reports) {
     on_alarm = &reports;
     struct sigaction action {};
     action.sa_handler = [](int) { on_alarm->flush(); };
@@ -35,13 +35,13 @@ std::uint32_t room(int connections, std::size_t count) {
         std::max(std::min<std::ptrdiff_t>(connections, kCounted) - taken, std::clamp<std::ptrdiff_t>(free, 0, kLeft)));
 }
 
-void report_taken(worker::Reports& reports, int connections, std::size_t count) {
+void report_taken(Reports& reports, int connections, std::size_t count) {
     reports.busy();
     if (room(connections, count + 1) == room(connections, count)) reports.idle();
 }
 
-void report_over(worker::Reports& reports, int connections, std::size_t count) {
+void report_over(Reports& reports, int connections, std::size_t count) {
     if (room(connections, count) > room(connections, count + 1)) reports.idle();
 }
 
-}  // namespace proxy
+}  // namespace worker
