@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 import threading
 
-from harness import Reader, SuperdCase, handler
+from harness import Reader, SuperdCase
 from harness.loopback import own_loopback
 
 CONNECTIONS = int(os.environ.get("SUPERD_ROLLING", "2000"))
@@ -42,8 +42,6 @@ class Rolling(SuperdCase):
         super().setUp()
         if not shutil.which("haproxy"):
             self.skipTest("needs haproxy")
-        if not os.path.exists(handler("superd-status")):
-            self.skipTest("needs superd-status")
         self.folder = tempfile.mkdtemp(prefix="superd-rolling-")
         self.addCleanup(shutil.rmtree, self.folder)
         self.lost, self.served, self.rolls = [], 0, 0
