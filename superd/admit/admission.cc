@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "admit/admission.h"
 
+#include <algorithm>
 #include <cassert>
 
 namespace superd::admit {
@@ -60,6 +61,22 @@ void Admission::penalise(const SourceKey& key, Duration amount, const conf::Pena
     sources_.penalise(key, amount, rules, now);
 }
 
+void Admission::unfinished(const SourceKey& key, Instant now) {
+    latest_ = now;
+    if (!limits_.per_source_rate || key.kind == SourceKey::Kind::none) return;
+    Bucket& bucket = sources_.at(sources_.get(key, now)).unfinished;
+    const conf::Rate& rate = *limits_.per_source_rate;
+    bucket.take(rate, now);
+    // So many had begun before the first of them failed: they count too, but no more than that.
+    constexpr int at_once = 64;
+    bucket.set_full_at(std::min(bucket.full_at(), now + rate.interval * (rate.burst + at_once)));
+}
+
+bool Admission::may_shake(const SourceKey& key, Instant now) const {
+    const Source* const source = sources_.find(key);
+    return source == nullptr || !limits_.per_source_rate || source->unfinished.ready(*limits_.per_source_rate, now);
+}
+
 Charge Admission::charge(const SourceKey& key, Instant now) {
     latest_ = now;
     ++in_use_;
@@ -84,7 +101,7 @@ Charge Admission::recharge(const SourceKey& key) {
 }
 
 Admission::Memory Admission::memory() const {
-    return {bucket_.full_at(), latest_, sources_.buckets(), sources_.owed(latest_)};
+    return {bucket_.full_at(), latest_, sources_.buckets(), sources_.owed(latest_), sources_.unfinished(latest_)};
 }
 
 void Admission::remember(const Memory& memory) {
@@ -92,6 +109,8 @@ void Admission::remember(const Memory& memory) {
     latest_ = memory.latest;
     // With the zero time as now, get() does not forget sources that were restored just before.
     for (const auto& [key, full_at] : memory.sources) sources_.at(sources_.get(key, {})).bucket.set_full_at(full_at);
+    for (const auto& [key, full_at] : memory.unfinished)
+        sources_.at(sources_.get(key, {})).unfinished.set_full_at(full_at);
     sources_.remember(memory.owed);
 }
 

@@ -67,11 +67,18 @@ class Admission {
     /// or without a limit, since a reload may bring one. A `source` of kind none counts for no source.
     Charge charge(const SourceKey& source, Instant now);
 
+    /// A handshake of this source came to nothing. per_source_rate bounds these for themselves: they start no handler,
+    /// but cost as much as one that does.
+    void unfinished(const SourceKey& source, Instant now);
+    /// Have there been fewer than per_source_rate allows?
+    bool may_shake(const SourceKey& source, Instant now) const;
+
     /// What it remembers besides the places, so that another process can continue.
     struct Memory {
         Instant full_at, latest;
         std::vector<std::pair<SourceKey, Instant>> sources;  ///< with the time at which each bucket is full
         std::vector<Owed> owed;
+        std::vector<std::pair<SourceKey, Instant>> unfinished = {};  ///< handshakes, in the same way
     };
     Memory memory() const;
     void remember(const Memory& memory);

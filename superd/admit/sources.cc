@@ -15,7 +15,8 @@ std::uint64_t mix(std::uint64_t a, std::uint64_t b) {
 }
 
 bool is_forgettable(const Source& source, Instant now) {
-    return source.in_use == 0 && source.bucket.full_at() <= now && source.debt.runs_off_at <= now;
+    return source.in_use == 0 && source.bucket.full_at() <= now && source.unfinished.full_at() <= now &&
+           source.debt.runs_off_at <= now;
 }
 
 /// Would the first be missed less than the second?
@@ -58,11 +59,11 @@ Sources::Index Sources::get(const SourceKey& key, Instant now) {
     Index index;
     if (free_.empty()) {
         index = static_cast<Index>(slots_.size());
-        slots_.push_back({key, 0, {}, {}});
+        slots_.push_back({key, 0, {}, {}, {}});
     } else {
         index = free_.back();
         free_.pop_back();
-        slots_[index] = {key, 0, {}, {}};
+        slots_[index] = {key, 0, {}, {}, {}};
     }
     index_.insert(index);
     return index;
@@ -72,6 +73,13 @@ std::vector<std::pair<SourceKey, Instant>> Sources::buckets() const {
     std::vector<std::pair<SourceKey, Instant>> all;
     all.reserve(index_.size());
     for (const Index index : index_) all.emplace_back(slots_[index].key, slots_[index].bucket.full_at());
+    return all;
+}
+
+std::vector<std::pair<SourceKey, Instant>> Sources::unfinished(Instant now) const {
+    std::vector<std::pair<SourceKey, Instant>> all;
+    for (const Source& source : slots_)
+        if (source.unfinished.full_at() > now) all.emplace_back(source.key, source.unfinished.full_at());
     return all;
 }
 

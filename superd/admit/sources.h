@@ -34,6 +34,7 @@ struct Source {
     SourceKey key;
     int in_use = 0;
     Bucket bucket;
+    Bucket unfinished;  ///< of handshakes that came to nothing
     Debt debt;
 };
 
@@ -62,6 +63,8 @@ class Sources {
     std::size_t size() const { return index_.size(); }
     /// When each bucket is full.
     std::vector<std::pair<SourceKey, Instant>> buckets() const;
+    /// The same for handshakes that came to nothing, where there were any.
+    std::vector<std::pair<SourceKey, Instant>> unfinished(Instant now) const;
 
     void penalise(const SourceKey& key, Duration amount, const conf::Penalty& rules, Instant now);
     /// How many are refused for their penalty.

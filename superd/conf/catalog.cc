@@ -10,9 +10,11 @@
 #include <deque>
 #include <iterator>
 #include <memory>
+#include <utility>
 
 #include "base/text.h"
 #include "conf/addresses.h"
+#include "conf/consultations.h"
 #include "conf/read.h"
 #include "conf/settings.h"
 #include "conf/toml.h"
@@ -55,8 +57,8 @@ struct Definition {
 /// is most of a load's memory.
 class Loader {
   public:
-    Loader(const Surroundings& from, bool tells_errors)
-        : from_(from), tells_errors_(tells_errors), trust_(from, errors_) {}
+    Loader(const Surroundings& from, Consultations& consultations, bool tells_errors)
+        : from_(from), consultations_(consultations), tells_errors_(tells_errors), trust_(from, errors_) {}
 
     /// False: there are errors; they are complete if it reports them.
     bool load(const Catalog* running, const Seen* before) {
@@ -64,6 +66,7 @@ class Loader {
         read_config();
         if (before != nullptr && is_as_before(*before)) before_ = before;
         read_folder();
+        read_those_that_ask();
         const bool free = tells_errors_ ? check_addresses() : errors_.empty() && addresses_are_free();
         return keys_are_apart() && free;
     }
@@ -211,6 +214,7 @@ class Loader {
                 file, fmt::format("\"{}\" is not a service name: letters, digits and \"._@-\", a letter or digit first",
                                   name));
         }
+        const auto errors = errors_.size();
         auto definition = std::make_unique<Definition>();
         bool complete = config_read_;
         definition->root = settings_.defaults;
@@ -229,14 +233,24 @@ class Loader {
         read(definition->root, Scope::service, draft, errors_);
         validate(draft,
                  {from_, lookups_, settings_.handler_path, complete, settings_.handler_path_known,
-                  settings_.defaults.spot.source},
+                  settings_.defaults.spot.source, &consultations_},
                  errors_);
+        // If it is wrong anyway, nobody needs the answer.
+        if (draft.asks && errors_.size() == errors) return asking_.push_back({file, name, has_drop_ins});
         std::ranges::move(draft.warnings, std::back_inserter(warnings_));
         if (definition->knowable) seen_.files.emplace_hint(seen_.files.end(), name, std::move(definition->files));
         if (tells_errors_)
             definitions_.emplace(name, std::move(definition));
         else
             catalog_.services.emplace_hint(catalog_.services.end(), name, std::move(draft.service));
+    }
+
+    /// Once more, with the answers. Those that could not be asked yet are asked then.
+    void read_those_that_ask() {
+        while (!asking_.empty() && (tells_errors_ || errors_.empty())) {
+            consultations_.settle();
+            for (const Asking& one : std::exchange(asking_, {})) read_service(one.file, one.name, one.has_drop_ins);
+        }
     }
 
     bool read_drop_ins(const std::string& folder, Definition& definition) {
@@ -343,9 +357,15 @@ class Loader {
                                              mine.word->text, other->listen->uri(), whose)});
     }
 
+    struct Asking {
+        std::string file, name;
+        bool has_drop_ins;
+    };
+
     static constexpr std::size_t kFewQuestions = 256, kQuestionsOfOne = 16;
 
     const Surroundings& from_;
+    Consultations& consultations_;
     const bool tells_errors_;
     const std::chrono::nanoseconds time_ = std::chrono::system_clock::now().time_since_epoch() + from_.ahead;
     Diagnostics errors_, warnings_;
@@ -357,6 +377,7 @@ class Loader {
     const Catalog* running_ = nullptr;
     const Seen* before_ = nullptr;  ///< nullptr: nothing is known to be unchanged
     std::map<std::string, std::unique_ptr<Definition>> definitions_;
+    std::vector<Asking> asking_;  ///< whether their files would do
     Catalog catalog_;
     std::set<std::string> kept_;
     Seen seen_;
@@ -365,8 +386,9 @@ class Loader {
 /// Once without error reports, and once more with them only if there are errors.
 std::expected<Reload, Diagnostics> load(const Surroundings& from, Diagnostics* warnings, const Catalog* running,
                                         const Seen* before) {
+    Consultations consultations;
     for (const bool tells_errors : {false, true}) {
-        Loader loader(from, tells_errors);
+        Loader loader(from, consultations, tells_errors);
         const bool sound = loader.load(running, tells_errors ? nullptr : before);
         if (!sound && !tells_errors) continue;
         if (warnings != nullptr) {

@@ -24,6 +24,7 @@ struct Draft {
     std::set<std::string, std::less<>> broken;                     ///< full names of keys with a reported error
     std::map<std::string, toml::Spot, std::less<>> sections;       ///< those that are there, even if empty
     Diagnostics warnings;
+    bool asks = false;  ///< it is not known yet what another program says of it: Consultations
 
     /// nullptr: not given, or broken.
     const toml::Value* get(std::string_view name) const {

@@ -3,6 +3,7 @@
 #include "conf/tls.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -11,8 +12,8 @@
 #include <set>
 
 #include "base/text.h"
+#include "conf/consultations.h"
 #include "conf/validate.h"
-#include "sys/consultation.h"
 #include "sys/file.h"
 
 namespace superd::conf {
@@ -21,8 +22,6 @@ namespace {
 using toml::Value;
 
 constexpr const char* kTlsUser = "superd-tls";
-/// To read some files takes milliseconds.
-constexpr Duration kTlsPatience = std::chrono::seconds(5);
 constexpr std::size_t kMostTlsNames = 100;
 
 /// Why there can be no TLS before this handler; empty: there can.
@@ -164,6 +163,13 @@ class TlsResolver {
         if (ciphers != nullptr && !std::ranges::all_of(ciphers->text, is_plain))
             draft_.reject("tls.ciphers", ciphers->spot,
                           "tls.ciphers: names are separated by \":\", without blanks and commas", errors_);
+        else if (ciphers != nullptr && tls_.min_version != TlsVersion::tls_1_3 &&
+                 std::ranges::all_of(split(ciphers->text, ':'),
+                                     [](std::string_view name) { return name.starts_with("TLS_"); }))
+            draft_.reject("tls.ciphers", ciphers->spot,
+                          "tls.ciphers names suites of TLS 1.3 alone, so that TLS 1.2 would have OpenSSL's own list: "
+                          "add names for it, or min_version = \"1.3\"",
+                          errors_);
     }
 
     void resolve_user() {
@@ -222,13 +228,28 @@ class TlsResolver {
         const std::string program = context_.from.handler_path + "/superd-tls";
         std::vector<std::string> words{"superd-tls", draft_.service.name, "check"};
         std::ranges::move(tls_words(tls_), std::back_inserter(words));
-        const auto said = sys::consult(program, words, tls_.identity, opened, kTlsFirstFile, kTlsPatience);
-        if (!said) {
-            reject_section("tls", fmt::format("[tls]: {}", said.error().text));
+        const auto begin = [&] {
+            return sys::Consultation::begin(program, words, tls_.identity, opened, kTlsFirstFile);
+        };
+        Consultations own;
+        Consultations& all = context_.consultations != nullptr ? *context_.consultations : own;
+        std::string question = fmt::format("{}\n{}", fmt::join(words, "\n"), tls_.identity ? tls_.identity->uid : 0);
+        for (const TlsFile& one : files) question += fmt::format("\n{} {}", one.file->path, one.file->stamp);
+        const Result<std::string>* said = all.ask(question, begin);
+        if (said == nullptr && &all == &own) {
+            own.settle();
+            said = own.ask(question, begin);
+        }
+        if (said == nullptr) {
+            draft_.asks = true;
+            return;
+        }
+        if (!*said) {
+            reject_section("tls", fmt::format("[tls]: {}", said->error().text));
             errors_.back().local = true;
             return;
         }
-        hear(*said, files);
+        hear(**said, files);
     }
 
     /// "failed FILE TEXT", "warning FILE TEXT", "ready"

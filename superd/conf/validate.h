@@ -14,6 +14,8 @@
 namespace superd::conf {
 
 /// What a draft is resolved against.
+class Consultations;
+
 struct Context {
     const Surroundings& from;
     Lookups& lookups;
@@ -21,6 +23,7 @@ struct Context {
     bool complete = true;                   ///< false: a file could not be read, and may hold what is missing
     bool handler_path_known = true;
     const toml::Source* defaults = nullptr;  ///< the file with [defaults], if any
+    Consultations* consultations = nullptr;  ///< nullptr: other programs are asked one by one
 };
 
 /// Resolves what read() left: listen, handoff, prefork, [socket], limits, the handler.

@@ -39,6 +39,7 @@ void Generation::stop() {
     if (launches_) launches_->stopped = true;
     if (warmth_) warmth_->stopped = true;
     drain();
+    if (secured_) secured_->tls.stop();
     for (auto& [pid, child] : children_) ladder().stop(pid, child);
 }
 

@@ -10,6 +10,9 @@ namespace superd::core {
 struct Generation::Secured final : Tls::Host {
     explicit Secured(Generation& of) : generation(of), tls(of.engine_, *this, of.definition_) {}
     intake::Intake& intake() override { return generation.host_.intake(); }
+    std::size_t end_cut_off(const std::string& more) override {
+        return generation.host_.intake().end_secured(intake::Intake::Secured::cut, more);
+    }
     void changed() override { generation.host_.sandbox_changed(generation); }
     void left() override { generation.host_.child_left(generation); }
     std::size_t running() const override { return generation.running(); }

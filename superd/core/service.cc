@@ -127,6 +127,7 @@ void Service::enforce(const conf::Service& definition, std::vector<Port*> ports)
         traffic_->intake.dismiss(std::nullopt, ": handlers accept clients themselves from now on");
         traffic_->intake.clear();
     }
+    end_less_checked(definition);
     if (current_) former_.push_back(std::move(current_));
     current_ = std::move(next);
     // Successors first: the pool is never empty.
@@ -136,6 +137,19 @@ void Service::enforce(const conf::Service& definition, std::vector<Port*> ports)
     if (!former_.empty()) former_.back()->drain();
     tidy();
     reconcile();
+}
+
+/// Those whose handshakes the new definition would not have let pass in the same way: its handler goes by it.
+void Service::end_less_checked(const conf::Service& next) {
+    if (!current_ || !traffic_ || current_->handshake() == nullptr) return;
+    const conf::Tls& before = current_->definition().tls;
+    const conf::Tls& after = next.tls;
+    if (before.client_ca == after.client_ca && before.client_crl == after.client_crl &&
+        before.client_certificate == after.client_certificate && before.min_version == after.min_version)
+        return;
+    constexpr std::string_view why = ": [tls] asks for something else from now on";
+    traffic_->intake.dismiss(current_->handshake()->id(), why);
+    (void)traffic_->intake.end_secured(intake::Intake::Secured::all, why);
 }
 
 void Service::withdraw() {

@@ -195,6 +195,7 @@ class Service final : public intake::Host, public GenerationHost, public Session
     ServiceCgroup& make_cgroup();
     /// Children that wait for clients, or that others come of, make room for new ones, as after a reload.
     void begin_anew();
+    void end_less_checked(const conf::Service& next);
     /// Has everybody left its control group, or cannot be made to?
     bool is_deserted() const;
     void announce(Port& port);

@@ -117,6 +117,8 @@ void Service::take_up() {
     if (current_) {
         set_gates();
         current_->take_up();
+        // The superd-tls of this release, for all clients that come from now on.
+        if (current_->definition().tls->on) begin_anew();
         if (wish_ == Wish::open && !withdrawn_) current_->resume();
     }
     reconcile();

@@ -44,7 +44,8 @@ Tls::Tls(Engine& engine, Host& host, const conf::Service& definition)
       definition_(definition),
       // Different for each generation of a service, also after an upgrade: this clock goes on.
       id_(static_cast<Id>(std::max<Instant::rep>(1, now().time_since_epoch().count()))),
-      alarm_(engine.loop, [this] { ring(); }) {}
+      alarm_(engine.loop, [this] { ring(); }),
+      late_(engine.loop, [this] { kill_late(); }) {}
 
 Tls::~Tls() {
     // It hears that its channel closes, and goes once it has no client.
@@ -140,6 +141,9 @@ void Tls::take(const proc::TlsWord& word) {
     switch (word.answer.word) {
         case TlsAnswer::Word::ready:
             if (ready_) return;
+            if (word.answer.about != proc::kTlsVersion)
+                return fail_by(fmt::format("superd-tls speaks version {}, and superd {}: they are of two releases",
+                                           word.answer.about, proc::kTlsVersion));
             ready_ = true;
             alarm_.clear();
             unsettled_ = {};
@@ -208,6 +212,7 @@ bool Tls::give(intake::Entrant& entrant) {
         return false;
     }
     entrant.client.connection = std::move(pair->handlers);
+    host_.intake().begins_now(entrant.ticket);
     return true;
 }
 
@@ -234,6 +239,11 @@ void Tls::want_room(bool on) {
     if (source_.watch(on ? EPOLLIN | EPOLLOUT : EPOLLIN)) wants_room_ = on;
 }
 
+/// Whoever could not be given to it has had no handshake to finish.
+Refusal Tls::overdue(const intake::Entrant& entrant) const {
+    return given_.contains(entrant.ticket) ? Refusal::handshake_timeout : Refusal::tls;
+}
+
 void Tls::forget(const intake::Entrant& entrant) {
     given_.erase(entrant.ticket);
     std::erase(waiting_, entrant.ticket);
@@ -249,9 +259,27 @@ void Tls::drain() {
     lose_waiting_soon();
 }
 
+void Tls::stop() {
+    drain();
+    if (!pids_.empty()) (void)late_.set(now() + definition_.stop_timeout);
+}
+
+/// A client that takes nothing in, or whoever has taken it over, would keep superd from its end.
+void Tls::kill_late() {
+    const std::size_t lost = lost_now();
+    for (const pid_t pid : pids_) {
+        if (pid == left_) continue;
+        engine_.log.write(Level::notice,
+                          fmt::format("superd-tls, process {}, has not left in {} and is killed", pid,
+                                      format_duration(definition_.stop_timeout)),
+                          {{"SERVICE", definition_.name}, {"CHILD_PID", pid}, {"COUNT", lost}});
+    }
+    kill_all();
+}
+
 /// Whoever hears of a lost client may end this, which a caller of drain() does not expect.
 void Tls::lose_waiting_soon() {
-    losing_ = !waiting_.empty() && alarm_.set(now());
+    losing_ = !(waiting_.empty() && given_.empty()) && alarm_.set(now());
 }
 
 void Tls::kill_all() {
@@ -270,7 +298,7 @@ void Tls::close() {
 
 /// Told once, until it is there or something else is the matter.
 void Tls::fail_by(const std::string& why) {
-    const std::size_t lost = ready_ ? host_.running() + given_.size() : 0;
+    const std::size_t lost = ready_ ? lost_now() : 0;
     if (alive_) kill(pid_, SIGKILL);
     close();
     trouble_ = fmt::format("TLS cannot be served: {}", escape(why));
@@ -317,14 +345,18 @@ void Tls::exited(pid_t pid, int status, const rusage&) {
     if (!ready_) return fail_by(fmt::format("superd-tls ended before it was ready: {}", how));
     close();
     trouble_ = fmt::format("superd-tls ended ({})", how);
-    const std::size_t lost = host_.running() + given_.size();
+    tell_end(pid, how);
+    if (now() - since_ >= kTlsLasted) backoff_.reset();
+    if (!drained_) (void)alarm_.set(now() + backoff_.next());
+    lose_clients("superd-tls has ended");
+}
+
+void Tls::tell_end(pid_t pid, const std::string& how) {
+    const std::size_t lost = lost_now() + host_.end_cut_off(": superd-tls has ended");
     engine_.log.write(Level::error,
                       fmt::format("superd-tls, process {}, ended: {}; {} lost with it{}", pid, how,
                                   counted(lost, "connection"), drained_ ? "" : ", and it is started again"),
                       {{"SERVICE", definition_.name}, {"CHILD_PID", pid}, {"COUNT", lost}});
-    if (now() - since_ >= kTlsLasted) backoff_.reset();
-    if (!drained_) (void)alarm_.set(now() + backoff_.next());
-    lose_clients("superd-tls has ended");
 }
 
 void Tls::after_exit() {
@@ -335,41 +367,6 @@ void Tls::after_exit() {
 void Tls::overdue(pid_t pid) {
     engine_.log.write(Level::error, fmt::format("superd-tls did not start; process {} is killed", pid),
                       {{"SERVICE", definition_.name}, {"CHILD_PID", pid}});
-}
-
-TlsState Tls::write_down(sys::Descriptors& descriptors) const {
-    TlsState state;
-    state.id = id_;
-    state.drained = drained_;
-    state.given.assign(given_.begin(), given_.end());
-    state.waiting.assign(waiting_.begin(), waiting_.end());
-    if (!ready_) return state;
-    state.pid = pid_;
-    state.channel = descriptors.keep(channel_);
-    return state;
-}
-
-Result<void> Tls::go_on(const TlsState& state, sys::Descriptors& descriptors) {
-    id_ = state.id;
-    drained_ = state.drained;
-    given_.insert(state.given.begin(), state.given.end());
-    waiting_.assign(state.waiting.begin(), state.waiting.end());
-    if (state.pid <= 0) {
-        if (drained_) lose_waiting_soon();
-        return {};
-    }
-    if (engine_.children.contains(state.pid))
-        return fail(fmt::format("{}: process {} is unknown", definition_.name, state.pid));
-    channel_ = descriptors.claim(state.channel);
-    engine_.children[state.pid] = this;
-    pid_ = state.pid;
-    alive_ = true;
-    pids_.push_back(pid_);
-    ready_ = true;
-    since_ = now();
-    if (auto watched = watch(); !watched) return watched;
-    want_room(!waiting_.empty());
-    return {};
 }
 
 }  // namespace superd::core

@@ -32,6 +32,8 @@ class Tls final : public ChildOwner, public intake::Stage {
         virtual ~Host() = default;
         /// Where its clients are.
         virtual intake::Intake& intake() = 0;
+        /// Its clients that have passed and wait for handlers: those who are lost with it are let go. How many.
+        virtual std::size_t end_cut_off(const std::string& more) = 0;
         /// It has become ready, or is no longer.
         virtual void changed() = 0;
         /// A process of it has left; this may end in there.
@@ -53,6 +55,8 @@ class Tls final : public ChildOwner, public intake::Stage {
     const std::string& trouble() const { return trouble_; }
     /// No more clients come: it goes with its last one.
     void drain();
+    /// The same, but after stop_timeout it is killed.
+    void stop();
     void kill_all();
     bool empty() const { return pids_.empty() && !losing_; }
     std::size_t processes() const { return pids_.size(); }
@@ -62,7 +66,7 @@ class Tls final : public ChildOwner, public intake::Stage {
 
     Id id() const override { return id_; }
     Duration timeout() const override { return definition_.tls->handshake_timeout; }
-    admit::Refusal overdue() const override { return admit::Refusal::handshake_timeout; }
+    admit::Refusal overdue(const intake::Entrant& entrant) const override;
     intake::Progress go_on(intake::Entrant& entrant) override;
     void forget(const intake::Entrant& entrant) override;
 
@@ -94,6 +98,10 @@ class Tls final : public ChildOwner, public intake::Stage {
     void fail_by(const std::string& why);
     void lose_waiting_soon();
     void lose_clients(const std::string& why);
+    /// Connections that are lost if it ends now, but for those that wait for a handler.
+    std::size_t lost_now() const { return host_.running() + given_.size(); }
+    void tell_end(pid_t pid, const std::string& how);
+    void kill_late();
     void close();
     void ring();
 
@@ -116,7 +124,7 @@ class Tls final : public ChildOwner, public intake::Stage {
     std::string trouble_, told_;
     Backoff backoff_{std::chrono::milliseconds(50), std::chrono::seconds(10)};
     Instant since_{};
-    sys::Alarm alarm_;
+    sys::Alarm alarm_, late_;
 };
 
 }  // namespace superd::core

@@ -15,6 +15,7 @@ struct TlsState {
     int channel = -1;
     bool drained = false;
     std::vector<std::uint64_t> given, waiting;  ///< tickets
+    std::uint64_t version = 1;                  ///< of what it speaks
 };
 
 }  // namespace superd::core

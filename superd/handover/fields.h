@@ -77,7 +77,7 @@ namespace superd::admit {
 SUPERD_ENUM(SourceKey::Kind, SourceKey::Kind::cid)
 SUPERD_FIELDS(SourceKey, kind, bytes, bits)
 SUPERD_FIELDS(Owed, key, runs_off_at, refused_until)
-SUPERD_FIELDS(Admission::Memory, full_at, latest, sources, owed)
+SUPERD_FIELDS(Admission::Memory, full_at, latest, sources, owed, unfinished)
 }  // namespace superd::admit
 
 namespace superd::model {
@@ -134,7 +134,7 @@ SUPERD_FIELDS(KnownState, local, variables, introduction)
 SUPERD_FIELDS(ChildState, pid, record, place, pair, connection, relay, session, warm, known)
 SUPERD_FIELDS(HoldState, pid, channel, dying)
 SUPERD_FIELDS(LauncherState, pid, channel, version)
-SUPERD_FIELDS(TlsState, id, pid, channel, drained, given, waiting)
+SUPERD_FIELDS(TlsState, id, pid, channel, drained, given, waiting, version)
 SUPERD_FIELDS(GenerationState, definition, listeners, drained, unread, serial, children, lifetimes, kills, retired,
               wake_at, model, warm, hold, launcher, tls)
 SUPERD_FIELDS(Episode::Memory, count, begun, last)

@@ -118,6 +118,12 @@ Entrant* Entrance::find(Ticket ticket) {
     return at != all_.end() ? &at->second.entrant : nullptr;
 }
 
+void Entrance::begins_now(Ticket ticket, Instant now) {
+    const auto at = all_.find(ticket);
+    if (at == all_.end()) return;
+    if (Stage* const stage = host_.stage(at->second.stage)) at->second.until = now + stage->timeout();
+}
+
 void Entrance::passed(Ticket ticket) {
     const auto at = all_.find(ticket);
     if (at == all_.end()) return;
@@ -183,7 +189,7 @@ void Entrance::end_time_of(All::iterator at) {
         at = all_.find(ticket);
         if (at == all_.end()) return;
     }
-    give_up(at, stage != nullptr ? stage->overdue() : Refusal::gone, true, "");
+    give_up(at, stage != nullptr ? stage->overdue(at->second.entrant) : Refusal::gone, true, "");
 }
 
 void Entrance::clear() {

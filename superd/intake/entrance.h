@@ -54,6 +54,8 @@ class Entrance {
     void enter(model::Client client, const Entry& entry, Instant now);
     /// nullptr: it has gone meanwhile.
     Entrant* find(Ticket ticket);
+    /// Its time counts from now: until now it waited for its stage.
+    void begins_now(Ticket ticket, Instant now);
     /// For one that is elsewhere.
     void passed(Ticket ticket);
     void failed(Ticket ticket, admit::Refusal why, std::string_view more);

@@ -19,7 +19,7 @@ class HeaderStage final : public Stage {
 
     Id id() const override { return kHeader; }
     Duration timeout() const override { return rules_.timeout; }
-    admit::Refusal overdue() const override { return admit::Refusal::header_timeout; }
+    admit::Refusal overdue(const Entrant&) const override { return admit::Refusal::header_timeout; }
     Progress go_on(Entrant& entrant) override;
 
   private:

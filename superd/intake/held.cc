@@ -40,6 +40,17 @@ std::optional<model::Client> Held::first() {
     return client;
 }
 
+std::list<model::Client> Held::take_if(const std::function<bool(const model::Client&)>& holds) {
+    std::list<model::Client> taken;
+    for (auto entry = clients_.begin(); entry != clients_.end();) {
+        const Position one = entry++;
+        if (!holds(one->client)) continue;
+        taken.push_back(std::move(one->client));
+        clients_.erase(one);
+    }
+    return taken;
+}
+
 std::optional<Instant> Held::opens_at(const admit::Admission& admission, Instant now) const {
     std::optional<Instant> earliest;
     for (const Entry& entry : clients_) {

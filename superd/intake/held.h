@@ -33,6 +33,8 @@ class Held {
     std::optional<model::Client> next(const admit::Admission& admission, Instant now);
     /// Takes out the first client, whatever its source.
     std::optional<model::Client> first();
+    /// Those for which this holds, which are held no more.
+    std::list<model::Client> take_if(const std::function<bool(const model::Client&)>& holds);
     /// The earliest time at which a bucket lets one of them in, if one waits for that.
     std::optional<Instant> opens_at(const admit::Admission& admission, Instant now) const;
     /// When the first of them has waited long enough; expire() is due then.

@@ -75,8 +75,13 @@ class Intake final : EntranceHost {
     }
     /// For stages (intake/stage.h). nullptr: it is too late.
     Entrant* entrant(Ticket ticket) { return entrance_.find(ticket); }
+    void begins_now(Ticket ticket) { entrance_.begins_now(ticket, host_.now()); }
     void passed(Ticket ticket) { entrance_.passed(ticket); }
     void failed(Ticket ticket, admit::Refusal why, std::string_view more) { entrance_.failed(ticket, why, more); }
+    /// Those that have passed a handshake and wait for a handler are let go with this reason: all of them, or whose
+    /// connection has been cut, as it is where superd-tls has gone. How many there were.
+    enum class Secured { all, cut };
+    std::size_t end_secured(Secured which, std::string_view more);
     /// The time that the host was asked for has come.
     void woken();
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // A client's way through the entrance: judged as the peer that it is, then as the client that it turns out to be.
+#include <poll.h>
 #include <sys/socket.h>
 
 #include "intake/intake.h"
@@ -44,6 +45,10 @@ bool Intake::may_begin(model::Client& client) {
         turn_away(std::move(client), source, *against, owes, true);
         return false;
     }
+    if (!client.introduction->is_proxy && !admission_.may_shake(source, host_.now())) {
+        let_go(std::move(client), Refusal::per_source_rate, false, ": of handshakes that came to nothing", true);
+        return false;
+    }
     const auto full = overload();
     if (!full || queues()) return true;
     let_go(std::move(client), *full, false, {}, true);
@@ -63,8 +68,26 @@ void Intake::has_passed(model::Client client, Stage::Id from) {
 void Intake::has_failed(model::Client client, const admit::SourceKey& source, Refusal why, bool its_fault,
                         std::string_view more) {
     const bool innocent = why == Refusal::gone || why == Refusal::no_descriptors || why == Refusal::tls;
+    const bool shook = why == Refusal::gone || why == Refusal::handshake || why == Refusal::handshake_timeout;
+    if (shook && client.introduction && !client.introduction->is_proxy) admission_.unfinished(source, host_.now());
     if (its_fault && !innocent) penalise(client.peer, source, admit::Offence::refused);
     let_go(std::move(client), why, true, more);
+}
+
+std::size_t Intake::end_secured(Secured which, std::string_view more) {
+    const auto ends = [which](const model::Client& client) {
+        if (!client.introduction || !client.connection) return false;
+        pollfd look{client.connection.get(), 0, 0};
+        return which == Secured::all || (poll(&look, 1, 0) == 1 && (look.revents & POLLHUP) != 0);
+    };
+    std::list<model::Client> ended = held_.take_if(ends);
+    for (std::list<model::Client>* const line : {&introduced_, &stalled_})
+        for (auto at = line->begin(); at != line->end();) {
+            const auto one = at++;
+            if (ends(*one)) ended.splice(ended.end(), *line, one);
+        }
+    for (model::Client& client : ended) let_go(std::move(client), Refusal::tls, true, more);
+    return ended.size();
 }
 
 }  // namespace superd::intake

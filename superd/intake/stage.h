@@ -52,8 +52,8 @@ class Stage {
     virtual Id id() const = 0;
     /// For how long a client that begins now may take.
     virtual Duration timeout() const = 0;
-    /// The reason for one that took longer.
-    virtual admit::Refusal overdue() const = 0;
+    /// The reason for this one, which took longer.
+    virtual admit::Refusal overdue(const Entrant& entrant) const = 0;
     /// Waits for nothing. Errors of the system that are not the client's fault are `failed` as well.
     virtual Progress go_on(Entrant& entrant) = 0;
     /// It will not pass: its time is over, another needs its place, or the service ends. Its connection is closed after

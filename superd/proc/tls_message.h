@@ -8,6 +8,8 @@
 
 namespace superd::proc {
 
+/// Of all that follows: what a superd-tls says as it becomes ready, and a superd of another one does not talk to it.
+constexpr std::uint64_t kTlsVersion = 1;
 constexpr int kTlsChannel = 3;
 constexpr std::size_t kTlsMostText = 4096;
 
@@ -36,8 +38,9 @@ struct TlsAnswer {
         refused,    ///< there was none: the text says why
     };
     Word word;
-    TlsEnd end;           ///< refused
-    std::uint64_t about;  ///< done, refused: the client's ticket; failed: the file's descriptor, or 0
+    TlsEnd end;  ///< refused
+    std::uint64_t
+        about;  ///< done, refused: the client's ticket; failed: the file's descriptor, or 0; ready: kTlsVersion
 };
 
 /// What becomes known of a client, in this order. A fact that there is none of is empty.

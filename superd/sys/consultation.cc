@@ -13,11 +13,14 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <utility>
 
 namespace superd::sys {
 namespace {
 
 constexpr std::size_t kMostOfAnswer = 65536;
+/// For a process that has been killed, or has said all, to end.
+constexpr Duration kKillPatience = std::chrono::milliseconds(500);
 
 bool become(const Identity& who) {
     return setgroups(who.groups.size(), who.groups.data()) == 0 && setresgid(who.gid, who.gid, who.gid) == 0 &&
@@ -25,8 +28,8 @@ bool become(const Identity& who) {
 }
 
 /// Never returns. `argv` was made before the fork.
-[[noreturn]] void answer(const std::string& program, char** argv, const std::optional<Identity>& identity, int out,
-                         const std::vector<Fd>& files, int first) {
+[[noreturn]] void become_asked(const std::string& program, char** argv, const std::optional<Identity>& identity,
+                               int out, const std::vector<Fd>& files, int first) {
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, nullptr);
@@ -43,30 +46,13 @@ bool become(const Identity& who) {
     _exit(127);
 }
 
-/// Until its end, or the deadline: then false.
-bool read_all(int fd, Instant until, std::string& text) {
-    for (;;) {
-        pollfd one{fd, POLLIN, 0};
-        const auto left = std::chrono::ceil<std::chrono::milliseconds>(until - now()).count();
-        const int ready = left > 0 ? poll(&one, 1, static_cast<int>(left)) : 0;
-        if (ready < 0 && errno == EINTR) continue;
-        if (ready <= 0) return false;
-        char part[4096];
-        const ssize_t n = read(fd, part, sizeof part);
-        if (n < 0 && errno == EINTR) continue;
-        if (n <= 0) return n == 0;
-        text.append(part, static_cast<std::size_t>(n));
-        if (text.size() > kMostOfAnswer) return false;
-    }
-}
-
 }  // namespace
 
-Result<std::string> consult(const std::string& program, const std::vector<std::string>& words,
-                            const std::optional<Identity>& identity, const std::vector<Fd>& files, int first,
-                            Duration patience) {
+Result<Consultation> Consultation::begin(const std::string& program, const std::vector<std::string>& words,
+                                         const std::optional<Identity>& identity, const std::vector<Fd>& files,
+                                         int first) {
     int ends[2];
-    if (pipe2(ends, O_CLOEXEC) != 0) return fail_errno("pipe", errno);
+    if (pipe2(ends, O_CLOEXEC) != 0 || fcntl(ends[0], F_SETFL, O_NONBLOCK) != 0) return fail_errno("pipe", errno);
     Fd in(ends[0]), out(ends[1]);
     // Above every number that one of them becomes.
     const int above = first + static_cast<int>(files.size());
@@ -80,19 +66,76 @@ Result<std::string> consult(const std::string& program, const std::vector<std::s
     argv.push_back(nullptr);
     const pid_t child = fork();
     if (child < 0) return fail_errno("fork", errno);
-    if (child == 0) answer(program, argv.data(), identity, high_out.get(), high, first);
-    out.reset();
-    high_out.reset();
-    std::string text;
-    const bool ended = read_all(in.get(), now() + patience, text);
-    if (!ended) kill(child, SIGKILL);
-    int status = 0;
-    while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
+    if (child == 0) become_asked(program, argv.data(), identity, high_out.get(), high, first);
+    return Consultation(program, std::move(in), child);
+}
+
+Consultation::Consultation(Consultation&& other) noexcept
+    : program_(std::move(other.program_)),
+      in_(std::move(other.in_)),
+      child_(std::exchange(other.child_, 0)),
+      text_(std::move(other.text_)) {}
+
+Consultation::~Consultation() {
+    if (child_ > 0) (void)answer();
+}
+
+void Consultation::read_some() {
+    char part[4096];
+    const ssize_t n = read(in_.get(), part, sizeof part);
+    if (n < 0 && (errno == EINTR || errno == EAGAIN)) return;
+    if (n > 0) text_.append(part, static_cast<std::size_t>(n));
+    if (n <= 0 || text_.size() > kMostOfAnswer) in_.reset();
+}
+
+void Consultation::hear_all(const std::vector<Consultation*>& all, Instant until) {
+    for (;;) {
+        std::vector<pollfd> polled;
+        std::vector<Consultation*> whose;
+        for (Consultation* const one : all) {
+            if (!one->in_) continue;
+            polled.push_back({one->in_.get(), POLLIN, 0});
+            whose.push_back(one);
+        }
+        const auto left = std::chrono::ceil<std::chrono::milliseconds>(until - now()).count();
+        if (polled.empty() || left <= 0) return;
+        if (poll(polled.data(), polled.size(), static_cast<int>(left)) < 0 && errno != EINTR) return;
+        for (std::size_t i = 0; i < polled.size(); ++i)
+            if (polled[i].revents != 0) whose[i]->read_some();
     }
-    if (!ended) return fail(fmt::format("{} did not answer in {}", program, format_duration(patience)));
-    if (!WIFEXITED(status)) return fail(fmt::format("{} was killed by signal {}", program, WTERMSIG(status)));
-    if (WEXITSTATUS(status) == 127) return fail(fmt::format("{} cannot be executed", program));
-    return text;
+}
+
+std::optional<int> Consultation::reap() {
+    const pid_t child = std::exchange(child_, 0);
+    const Instant until = now() + kKillPatience;
+    for (int status = 0;; usleep(1000)) {
+        const pid_t ended = waitpid(child, &status, WNOHANG);
+        if (ended == child) return status;
+        if ((ended < 0 && errno != EINTR) || now() >= until) return std::nullopt;
+    }
+}
+
+Result<std::string> Consultation::answer() {
+    const bool said_all = !in_ && text_.size() <= kMostOfAnswer;
+    in_.reset();
+    // It ends after its last word. What is stuck in the kernel is not waited for.
+    if (!said_all) kill(child_, SIGKILL);
+    const pid_t child = child_;
+    auto status = reap();
+    if (!status && said_all) kill(child, SIGKILL);
+    if (!said_all || !status) return fail(fmt::format("{} did not answer in time", program_));
+    if (!WIFEXITED(*status)) return fail(fmt::format("{} was killed by signal {}", program_, WTERMSIG(*status)));
+    if (WEXITSTATUS(*status) == 127) return fail(fmt::format("{} cannot be executed", program_));
+    return std::move(text_);
+}
+
+Result<std::string> consult(const std::string& program, const std::vector<std::string>& words,
+                            const std::optional<Identity>& identity, const std::vector<Fd>& files, int first,
+                            Duration patience) {
+    auto asked = Consultation::begin(program, words, identity, files, first);
+    if (!asked) return std::unexpected(asked.error());
+    Consultation::hear_all({&*asked}, now() + patience);
+    return asked->answer();
 }
 
 }  // namespace superd::sys

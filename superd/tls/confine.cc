@@ -41,6 +41,9 @@ constexpr std::uint32_t kServing[] = {
 #if defined(__x86_64__)
     SYS_epoll_wait, SYS_time,
 #endif
+#if defined(__SANITIZE_ADDRESS__)
+    SYS_sched_yield, SYS_gettid, SYS_sigaltstack,
+#endif
 };
 
 constexpr std::uint32_t low_half(int argument) {

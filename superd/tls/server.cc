@@ -8,7 +8,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <limits>
 #include <new>
 #include <utility>
 
@@ -27,6 +26,9 @@ constexpr int kMostOrders = 32;
 constexpr std::size_t kMostLeaving = 1024;
 /// The same for those whose handlers have gone.
 constexpr std::size_t kMostUnread = 1024;
+
+/// How often it looks for keys of tickets that are of no use any more.
+constexpr std::int64_t kForgetsEachMs = Tickets::kRenewal * 1000;
 
 std::int64_t now_ms() {
     timespec time{};
@@ -63,7 +65,7 @@ std::string Server::set_up() {
 }
 
 void Server::run() {
-    channel_.say(TlsAnswer::Word::ready, 0, "");
+    channel_.say(TlsAnswer::Word::ready, proc::kTlsVersion, "");
     epoll_event events[kMostEvents];
     while (open_ || count_ > 0) {
         const int n = epoll_wait(epoll_.get(), events, kMostEvents, patience());
@@ -193,6 +195,10 @@ void Server::work(Connection& one) {
 
 void Server::expire() {
     const std::int64_t time = now_ms();
+    if (time >= forgets_at_) {
+        contexts_.forget_old_tickets();
+        forgets_at_ = time + kForgetsEachMs;
+    }
     for (Line* const line : {&leaving_, &unread_})
         while (Connection* const one = line->first()) {
             if (one->deadline > time) break;
@@ -228,11 +234,10 @@ void Server::bury() {
 
 int Server::patience() const {
     if (!queue_.empty()) return 0;
-    std::int64_t deadline = std::numeric_limits<std::int64_t>::max();
+    std::int64_t deadline = forgets_at_;
     for (const Line* const line : {&leaving_, &unread_})
         if (const Connection* const first = line->first()) deadline = std::min(deadline, first->deadline);
-    if (deadline == std::numeric_limits<std::int64_t>::max()) return -1;
-    return static_cast<int>(std::clamp<std::int64_t>(deadline - now_ms() + 1, 0, 60'000));
+    return static_cast<int>(std::clamp<std::int64_t>(deadline - now_ms() + 1, 0, kForgetsEachMs));
 }
 
 }  // namespace superd::tls

@@ -45,7 +45,8 @@ class Server {
     Channel channel_;
     Contexts& contexts_;
     sys::Fd epoll_;
-    bool open_ = true;  ///< superd may send more
+    bool open_ = true;             ///< superd may send more
+    std::int64_t forgets_at_ = 0;  ///< old keys of tickets; ms
     bool waits_for_room_ = false;
     std::size_t count_ = 0;
     Line leaving_;

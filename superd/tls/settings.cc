@@ -13,6 +13,7 @@
 #include <charconv>
 #include <cstring>
 #include <ctime>
+#include <limits>
 #include <string_view>
 
 namespace superd::tls {
@@ -205,10 +206,7 @@ std::optional<Fault> Contexts::make_one(const Pair& pair) {
     static constexpr unsigned char kId[] = "superd-tls";
     if (SSL_CTX_set_session_id_context(context, kId, sizeof kId - 1) != 1 || !tickets_.use_for(context))
         return Fault{take_error()};
-    if (!settings_.ciphers.empty() && SSL_CTX_set_cipher_list(context, settings_.ciphers.c_str()) != 1)
-        return Fault{"ciphers: " + take_error()};
-    if (!settings_.suites.empty() && SSL_CTX_set_ciphersuites(context, settings_.suites.c_str()) != 1)
-        return Fault{"ciphers: " + take_error()};
+    if (auto fault = use_ciphers(context)) return fault;
     if (auto fault = use_pair(context, pair)) return fault;
     if (settings_.client_ca >= 0)
         if (auto fault = use_client_ca(context)) return fault;
@@ -218,6 +216,33 @@ std::optional<Fault> Contexts::make_one(const Pair& pair) {
     if (!settings_.alpn.empty()) SSL_CTX_set_alpn_select_cb(context, choose_protocol, this);
     for (const std::string& name : pair.names) names_.emplace_back(name, context);
     contexts_.push_back(std::move(made));
+    return std::nullopt;
+}
+
+/// OpenSSL passes over names that it does not know, if it knows one.
+std::optional<Fault> Contexts::use_ciphers(SSL_CTX* context) const {
+    const auto known = [](std::string_view name, bool is_suite) {
+        const Context trial(SSL_CTX_new(TLS_server_method()));
+        const std::string text(name);
+        if (!is_suite) return trial && SSL_CTX_set_cipher_list(trial.get(), text.c_str()) == 1;
+        if (!trial || SSL_CTX_set_ciphersuites(trial.get(), text.c_str()) != 1) return false;
+        const STACK_OF(SSL_CIPHER)* const all = SSL_CTX_get_ciphers(trial.get());
+        for (int i = 0; i < sk_SSL_CIPHER_num(all); ++i)
+            if (text == SSL_CIPHER_get_name(sk_SSL_CIPHER_value(all, i))) return true;
+        return false;
+    };
+    for (const std::string* const list : {&settings_.ciphers, &settings_.suites})
+        for (const std::string_view name : list->empty() ? std::vector<std::string_view>() : parts(*list, ':')) {
+            const bool changes_others =
+                name.empty() || std::string_view("!-+@").find(name[0]) != std::string_view::npos;
+            if (changes_others || known(name, list == &settings_.suites)) continue;
+            ERR_clear_error();
+            return Fault{"ciphers: there is no \"" + std::string(name) + "\""};
+        }
+    if (!settings_.ciphers.empty() && SSL_CTX_set_cipher_list(context, settings_.ciphers.c_str()) != 1)
+        return Fault{"ciphers: " + take_error()};
+    if (!settings_.suites.empty() && SSL_CTX_set_ciphersuites(context, settings_.suites.c_str()) != 1)
+        return Fault{"ciphers: " + take_error()};
     return std::nullopt;
 }
 
@@ -259,22 +284,27 @@ std::optional<Fault> Contexts::use_client_ca(SSL_CTX* context) {
     const int again = dup(settings_.client_ca);
     if (auto why = text.read(again); !why.empty()) return Fault{why, settings_.client_ca};
     if (auto why = each_certificate(text, trust); !why.empty()) return Fault{why, settings_.client_ca};
-    if (settings_.client_crl < 0) return std::nullopt;
+    if (settings_.client_crl < 0) return tickets_.check_clients(context, std::nullopt), std::nullopt;
     Text list;
     const int once_more = dup(settings_.client_crl);
     if (auto why = list.read(once_more); !why.empty()) return Fault{why, settings_.client_crl};
     const Bio bio = list.bio();
     int count = 0;
+    std::optional<std::int64_t> until;
     for (;; ++count) {
         const Crl crl(PEM_read_bio_X509_CRL(bio.get(), nullptr, nullptr, nullptr));
         if (!crl) break;
         if (X509_STORE_add_crl(store, crl.get()) != 1) return Fault{take_error(), settings_.client_crl};
         const ASN1_TIME* next = X509_CRL_get0_nextUpdate(crl.get());
+        std::tm end{};
+        if (next != nullptr && ASN1_TIME_to_tm(next, &end) == 1)
+            until = std::min(until.value_or(std::numeric_limits<std::int64_t>::max()), std::int64_t{timegm(&end)});
         if (next != nullptr && X509_cmp_current_time(next) < 0 && contexts_.empty())
             warnings_.push_back({"is out of date: no client certificate is accepted with it", settings_.client_crl});
     }
     if (!ends_of_itself()) return Fault{"has a list that cannot be read: " + take_error(), settings_.client_crl};
     if (count == 0) return Fault{"has no revocation list in PEM form", settings_.client_crl};
+    tickets_.check_clients(context, until);
     X509_STORE_set_flags(store, X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL);
     return std::nullopt;
 }

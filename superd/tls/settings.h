@@ -46,12 +46,14 @@ class Contexts {
     std::optional<Fault> make();
     /// What is to be told of the files although they will do.
     const std::vector<Fault>& warnings() const { return warnings_; }
+    void forget_old_tickets() { tickets_.forget_old(Tickets::now()); }
     SSL_CTX* first() const { return contexts_.front().get(); }
 
   private:
     std::optional<Fault> make_one(const Pair& pair);
     std::optional<Fault> use_pair(SSL_CTX* context, const Pair& pair);
     std::optional<Fault> use_client_ca(SSL_CTX* context);
+    std::optional<Fault> use_ciphers(SSL_CTX* context) const;
     void look_at_dates(X509* certificate, int file);
     static int choose_name(SSL* session, int* alert, void* self);
     static int choose_protocol(SSL*, const unsigned char** out, unsigned char* length, const unsigned char* in,

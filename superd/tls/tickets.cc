@@ -14,19 +14,18 @@
 namespace superd::tls {
 namespace {
 
-/// Goes on while the machine sleeps.
-std::int64_t seconds_now() {
-    timespec time{};
-    clock_gettime(CLOCK_BOOTTIME, &time);
-    return time.tv_sec + 1;
-}
-
 int index_of_owner() {
     static const int index = SSL_CTX_get_ex_new_index(0, nullptr, nullptr, nullptr, nullptr);
     return index;
 }
 
 }  // namespace
+
+std::int64_t Tickets::now() {
+    timespec time{};
+    clock_gettime(CLOCK_BOOTTIME, &time);
+    return time.tv_sec + 1;
+}
 
 Tickets::~Tickets() {
     OPENSSL_cleanse(keys_.data(), sizeof keys_);
@@ -39,7 +38,7 @@ bool Tickets::use_for(SSL_CTX* context) {
 }
 
 const Tickets::Key* Tickets::current() {
-    const std::int64_t time = seconds_now();
+    const std::int64_t time = now();
     Key& newest = keys_.front();
     if (newest.made != 0 && time - newest.made < kRenewal) return &newest;
     Key next{};
@@ -53,13 +52,50 @@ const Tickets::Key* Tickets::current() {
     return &newest;
 }
 
+void Tickets::forget_old(std::int64_t time) {
+    for (Key& key : keys_)
+        if (key.made != 0 && time - key.made >= kRenewal + kLifetime) OPENSSL_cleanse(&key, sizeof key);
+}
+
 const Tickets::Key* Tickets::find(const unsigned char* name) const {
-    const std::int64_t time = seconds_now();
+    const std::int64_t time = now();
     for (const Key& key : keys_)
         if (key.made != 0 && time - key.made < kRenewal + kLifetime &&
             CRYPTO_memcmp(name, key.name, sizeof key.name) == 0)
             return &key;
     return nullptr;
+}
+
+void Tickets::check_clients(SSL_CTX* context, std::optional<std::int64_t> until) {
+    until_ = until;
+    SSL_CTX_set_session_ticket_cb(context, note_check, may_resume, this);
+}
+
+/// A session that was resumed goes on with the time at which its client was checked.
+int Tickets::note_check(SSL* session, void*) {
+    SSL_SESSION* const current = SSL_get_session(session);
+    void* data = nullptr;
+    std::size_t size = 0;
+    if (SSL_SESSION_get0_ticket_appdata(current, &data, &size) == 1 && size == sizeof(std::int64_t)) return 1;
+    const std::int64_t time = now();
+    return SSL_SESSION_set1_ticket_appdata(current, &time, sizeof time);
+}
+
+SSL_TICKET_RETURN Tickets::may_resume(SSL*, SSL_SESSION* opened, const unsigned char*, std::size_t,
+                                      SSL_TICKET_STATUS status, void* self) {
+    if (status != SSL_TICKET_SUCCESS && status != SSL_TICKET_SUCCESS_RENEW) return SSL_TICKET_RETURN_IGNORE_RENEW;
+    void* data = nullptr;
+    std::size_t size = 0;
+    std::int64_t checked = 0;
+    if (SSL_SESSION_get0_ticket_appdata(opened, &data, &size) != 1 || size != sizeof checked)
+        return SSL_TICKET_RETURN_IGNORE_RENEW;
+    std::memcpy(&checked, data, sizeof checked);
+    X509* const certificate = SSL_SESSION_get0_peer(opened);
+    const auto& until = static_cast<const Tickets*>(self)->until_;
+    const bool over = now() - checked >= kLifetime || (until && time(nullptr) > *until) ||
+                      (certificate != nullptr && X509_cmp_current_time(X509_get0_notAfter(certificate)) <= 0);
+    if (over) return SSL_TICKET_RETURN_IGNORE_RENEW;
+    return status == SSL_TICKET_SUCCESS ? SSL_TICKET_RETURN_USE : SSL_TICKET_RETURN_USE_RENEW;
 }
 
 bool Tickets::set_mac(EVP_MAC_CTX* mac, const Key& key) {

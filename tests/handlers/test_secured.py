@@ -2,13 +2,34 @@
 """Unmodified programs behind [tls], and clients of every library in front of them."""
 
 import os
+import re
 import shutil
+import smtplib
 import subprocess
 
+import originals
 from harness import Reader
 from securing import TlsCase
 
 PATIENCE = 60
+EXIM = """exim_path = {exim}
+primary_hostname = mail.example.org
+spool_directory = {spool}
+log_file_path = {spool}/%slog
+keep_environment =
+acl_smtp_rcpt = accept
+acl_smtp_data = accept
+received_header_text = Received: from $sender_host_address
+begin routers
+all:
+  driver = accept
+  transport = file
+begin transports
+file:
+  driver = appendfile
+  file = {spool}/mail
+  user = Debian-exim
+"""
 
 
 class Secured(TlsCase):
@@ -99,6 +120,36 @@ class Secured(TlsCase):
                       env={"PATH": "/usr/bin:/bin", "RSYNC_CONNECT_PROG": connect})
         with open(target, "rb") as copied, open(os.path.join(module, "file"), "rb") as original:
             self.assertEqual(copied.read(), original.read())
+
+    def test_smtps(self):
+        """exim4 -bs takes a message by SMTPS from Python's smtplib, and delivers it with its client's address."""
+        if not self.root:
+            self.skipTest("exim4 delivers as its own user: needs root")
+        exim = originals.program("exim4-daemon-light", "usr/sbin/exim4")
+        daemon = self.prepare()
+        spool = daemon.shared("spool")
+        config = daemon.write("exim.conf", EXIM.format(exim=exim, spool=spool))
+        # The package's user, in a mount namespace of the handler's own.
+        files = {}
+        for name, line in (("passwd", "Debian-exim:x:65533:65533::/nonexistent:/usr/sbin/nologin\n"),
+                           ("group", "Debian-exim:x:65533:\n")):
+            with open(f"/etc/{name}", encoding="utf-8") as file:
+                files[name] = daemon.write(name, re.sub("(?m)^Debian-exim:.*\n", "", file.read()) + line)
+        inner = "".join(f"mount --bind {path} /etc/{name} && " for name, path in files.items())
+        script = daemon.script("smtp", "#!/bin/sh\n"
+                               f"exec unshare -m sh -c '{inner} exec {exim} -C {config} -oMa '$TCPREMOTEIP' -odi -bs'\n")
+        self.define(daemon, exec=[script], user="root")
+        daemon.start()
+        with smtplib.SMTP_SSL("127.0.0.1", int(self.port(daemon)), timeout=PATIENCE,
+                              context=self.context(check_hostname=False)) as client:
+            client.sendmail("alice@example.org", ["bob@example.org"],
+                            "Subject: hello\r\n\r\n" + "a line of the message\r\n" * 5_000)
+        path = os.path.join(spool, "mail")
+        self.eventually(lambda: os.path.exists(path) and os.path.getsize(path) > 100_000, "the message is delivered")
+        with open(path, encoding="ascii") as file:
+            text = file.read()
+        self.assertIn("Received: from 127.0.0.1", text)
+        self.assertEqual(text.count("a line of the message\n"), 5_000)
 
     def test_python(self):
         """Python's ssl reads what a shell script writes, to an end that is not cut off."""

@@ -3,6 +3,7 @@
 
 import os
 import subprocess
+import time
 
 
 def openssl(*words, cwd=None, input=None):
@@ -61,13 +62,17 @@ commonName = supplied
             "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"]
         openssl("genpkey", *kind, "-out", f"{name}.key", cwd=self.folder)
 
-    def issue(self, name, names=(), subject=None, rsa=False, expired=False):
+    def issue(self, name, names=(), subject=None, rsa=False, expired=False, ends=None):
         """(certificate, key) for these DNS names or, without one, a client."""
         self._new_key(name, rsa)
         extensions = ["-addext", "subjectAltName=" + ",".join(f"DNS:{one}" for one in names)] if names else []
         openssl("req", "-new", "-key", f"{name}.key", "-subj", subject or f"/CN={names[0] if names else name}",
                 *extensions, "-out", f"{name}.csr", cwd=self.folder)
-        dates = (["-startdate", "20200101000000Z", "-enddate", "20200201000000Z"] if expired else ["-days", "20"])
+        dates = ["-days", "20"]
+        if expired:
+            dates = ["-startdate", "20200101000000Z", "-enddate", "20200201000000Z"]
+        if ends is not None:
+            dates = ["-enddate", time.strftime("%Y%m%d%H%M%SZ", time.gmtime(ends))]
         openssl("ca", "-batch", "-notext", "-config", "ca.cnf", *dates, "-in", f"{name}.csr", "-out", f"{name}.pem",
                 cwd=self.folder)
         return self.path(f"{name}.pem"), self.path(f"{name}.key")

@@ -179,6 +179,8 @@ class TlsMapper {
                 list, [](char c) { return c == ' ' || c == ','; }, ':');
             parts.push_back(std::move(list));
         }
+        // stunnel's own, for what it is not told.
+        if (parts.size() == 1 && section_.find("ciphers") == nullptr) parts.push_back("HIGH:!aNULL:!DH:!kDHEPSK");
         if (last != nullptr) out_.set("tls.ciphers", fmt::format("{}", fmt::join(parts, ":")), last->at);
     }
 

@@ -144,7 +144,8 @@ void add_import(Command& command) {
         .one_of({"inetd", "xinetd", "systemd", "stunnel", "command"})
         .type("FORMAT");
     verb.option("path", request->paths,
-                "inetd.conf, xinetd.conf, stunnel.conf, .socket units, or folders of them; after \"command --\" a command's words")
+                "inetd.conf, xinetd.conf, stunnel.conf, .socket units, or folders of them; after \"command --\" a "
+                "command's words")
         .required()
         .type("PATH");
     verb.option("--output", request->output, "write DIR/NAME.toml instead of stdout").type("DIR");

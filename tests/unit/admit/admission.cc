@@ -169,6 +169,30 @@ TEST_CASE("per_source_rate outlives the source's handlers, and the source is for
     CHECK(admission.sources().find(source(1)) == nullptr);
 }
 
+TEST_CASE("handshakes that come to nothing have a rate of their own, which outlives the source's clients") {
+    admit::Admission admission;
+    auto all = limits(100);
+    admission.configure(all, kStart);
+    for (int i = 0; i < 9; ++i) admission.unfinished(source(1), kStart);
+    CHECK(admission.may_shake(source(1), kStart));  // there is no rate
+    all.per_source_rate = conf::Rate{1s, 2};
+    admission.configure(all, kStart);
+    for (int i = 0; i < 9; ++i) admission.unfinished(source(1), kStart);
+    CHECK_FALSE(admission.may_shake(source(1), kStart));
+    CHECK_FALSE(admission.refuses(source(1), kStart));
+    CHECK(admission.may_shake(source(2), kStart));
+    admit::Admission next;
+    next.configure(all, kStart);
+    next.remember(admission.memory());
+    CHECK_FALSE(next.may_shake(source(1), kStart));
+    CHECK_FALSE(next.may_shake(source(1), kStart + 7s));
+    CHECK(next.may_shake(source(1), kStart + 8s));
+    for (int i = 0; i < 1000; ++i) next.unfinished(source(1), kStart + 8s);
+    CHECK(next.may_shake(source(1), kStart + 8s + 66s));  // however many there were
+    for (std::uint32_t i = 0; i < 10; ++i) (void)next.charge(source(2 + i), kStart + 100s + i * 10s);
+    CHECK(next.sources().find(source(1)) == nullptr);
+}
+
 TEST_CASE("100,000 sources stay under the table's ceiling, and those with clients are never forgotten") {
     const std::size_t before = allocated;
     admit::Admission admission;

@@ -5,6 +5,7 @@
 #include <sys/resource.h>
 
 #include <new>
+#include <set>
 
 #include "intake/state.h"
 #include "sys/descriptors.h"
@@ -32,7 +33,7 @@ std::string unread(const model::Client& client) {
 struct ShortOfMemory final : Stage {
     Id id() const override { return 8; }
     Duration timeout() const override { return 10s; }
-    Refusal overdue() const override { return Refusal::wait_timeout; }
+    Refusal overdue(const Entrant&) const override { return Refusal::wait_timeout; }
     Progress go_on(Entrant&) override {
         if (asked++ == 0) throw std::bad_alloc();
         return {Progress::Kind::passed};
@@ -44,7 +45,10 @@ struct ShortOfMemory final : Stage {
 struct Elsewhere final : Stage {
     Id id() const override { return 7; }
     Duration timeout() const override { return 10s; }
-    Refusal overdue() const override { return Refusal::wait_timeout; }
+    Refusal overdue(const Entrant& entrant) const override {
+        if (busy.empty()) return Refusal::wait_timeout;
+        return busy.contains(entrant.ticket) ? Refusal::handshake_timeout : Refusal::tls;
+    }
     Progress go_on(Entrant& entrant) override {
         taken.emplace_back(entrant.ticket, std::move(entrant.client.connection));
         return {Progress::Kind::elsewhere};
@@ -59,6 +63,7 @@ struct Elsewhere final : Stage {
     }
 
     std::vector<std::pair<Ticket, sys::GuardedFd>> taken;
+    std::set<Ticket> busy;  ///< that it has taken up
     std::vector<Ticket> forgotten;
 };
 
@@ -258,6 +263,96 @@ TEST_CASE("another stage takes the connection, and gives one back, with what it 
     world.intake.passed(shake.taken[1].first);  // too late: nothing happens
     CHECK(world.settle() == 0);
     CHECK(shake.forgotten.empty());
+}
+
+TEST_CASE("a handshake's time counts from when its stage took it up, and one that it never took up is no fault") {
+    conf::Penalty penalty;
+    penalty.on = true;
+    penalty.refused = 10min;
+    penalty.threshold = 1min;
+    penalty.exempt.clear();
+    World world({}, {}, conf::Transport::tcp, penalty);
+    Elsewhere shake;
+    world.shake = &shake;
+    const auto waiting = world.client("127.0.0.2"), taken = world.client("127.0.0.3");
+    world.settle();
+    REQUIRE(shake.taken.size() == 2);
+    world.pass(6s);
+    shake.busy.insert(shake.taken[1].first);
+    world.intake.begins_now(shake.taken[1].first);
+    world.pass(5s);
+    CHECK(world.count(Refusal::tls) == 1);
+    CHECK(world.intake.offences()[static_cast<std::size_t>(admit::Offence::refused)] == 0);
+    CHECK(world.intake.pending() == 1);
+    world.pass(6s);
+    CHECK(world.count(Refusal::handshake_timeout) == 1);
+    CHECK(world.intake.offences()[static_cast<std::size_t>(admit::Offence::refused)] == 1);
+}
+
+TEST_CASE("handshakes that come to nothing use up their source's rate, and those that pass do not") {
+    auto all = limits(conf::Excess::queue, 10);
+    all.per_source_rate = conf::Rate{1min, 2};
+    World world(all);
+    Elsewhere shake;
+    world.shake = &shake;
+    std::vector<sys::Fd> clients;
+    for (const auto why : {Refusal::gone, Refusal::handshake}) {
+        clients.push_back(world.client());
+        world.settle();
+        world.intake.failed(shake.taken.back().first, why, "");
+    }
+    clients.push_back(world.client());
+    clients.push_back(world.client("127.0.0.2"));
+    world.settle();
+    CHECK(shake.taken.size() == 3);
+    CHECK(seen_by(clients[2]) == "FIN");
+    CHECK(world.count(Refusal::per_source_rate) == 1);
+    world.intake.failed(shake.taken[2].first, Refusal::tls, "");  // not the client's doing
+    for (int i = 0; i < 2; ++i) {
+        clients.push_back(world.client("127.0.0.2"));
+        world.settle();
+        shake.give_back(world.intake, shake.taken.size() - 1);
+    }
+    world.settle();
+    CHECK(world.served.size() == 2);
+    clients.push_back(world.client("127.0.0.2"));  // past its rate: it has its handshake, and is held then
+    world.settle();
+    CHECK(shake.taken.size() == 6);
+
+    world.pass(1min);
+    clients.push_back(world.client());
+    world.settle();
+    CHECK(shake.taken.size() == 7);
+}
+
+TEST_CASE("who has passed and waits for a handler is let go where its connection has been cut, or all are") {
+    for (const bool cut : {true, false}) {
+        auto all = limits(conf::Excess::queue, 1);
+        all.per_source = 1;
+        World world(all);
+        Elsewhere shake;
+        world.shake = &shake;
+        std::vector<sys::Fd> clients;
+        for (int i = 0; i < 4; ++i) clients.push_back(world.client());
+        world.settle();
+        REQUIRE(shake.taken.size() == 4);
+        std::vector<sys::Fd> ends;
+        for (std::size_t i = 0; i < 4; ++i) {
+            int pair[2];
+            REQUIRE(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0);
+            shake.taken[i].second = sys::GuardedFd(sys::Fd(pair[0]));
+            ends.emplace_back(pair[1]);
+            shake.give_back(world.intake, i);
+            world.settle();
+        }
+        REQUIRE(world.served.size() == 1);
+        REQUIRE(world.intake.stalled() + world.intake.held() == 3);
+        ends[2].reset();
+        const auto ended = world.intake.end_secured(cut ? Intake::Secured::cut : Intake::Secured::all, ": why");
+        CHECK(ended == (cut ? 1 : 3));
+        CHECK(world.count(Refusal::tls) == ended);
+        CHECK(world.intake.stalled() + world.intake.held() == 3 - ended);
+    }
 }
 
 TEST_CASE("a header comes before the handshake, and the bound for each source is that of the named client") {

@@ -131,6 +131,8 @@ TEST_CASE("stunnel: versions, ciphers and options that superd has are carried, o
     const Imported& a = service(import, "a");
     CHECK(value(a, "tls.min_version") == R"("1.3")");
     CHECK(value(a, "tls.ciphers") == R"("TLS_AES_128_GCM_SHA256:HIGH:!DH")");
+    CHECK(value(service(from(section("b", "exec = /a\nciphersuites = TLS_AES_128_GCM_SHA256\n")), "b"),
+                "tls.ciphers") == R"("TLS_AES_128_GCM_SHA256:HIGH:!aNULL:!DH:!kDHEPSK")");
     CHECK(notes(import, 1, Fate::lost, "one log") == 1);
     CHECK(notes(import, 11, Fate::lost, "-NO_SSLv3") == 1);
     CHECK(notes(import, 10, Fate::lost, "") == 0);
