@@ -149,7 +149,7 @@ class Look(SuperdCase):
         self.use()
         self.show(900, scripts=False)
         self.browser.get(self.base + "/")
-        self.assertIn("denied 1", self.main())
+        self.eventually(lambda: self.browser.refresh() or "denied 1" in self.main(), "what has happened is shown")
         self.assertIn("Reload the page", self.browser.find_element(By.ID, "live").text)
         self.picture("static-900-light")
         self.browser.find_element(By.LINK_TEXT, "cat").click()
