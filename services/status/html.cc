@@ -36,8 +36,8 @@ std::string lines(const Series& series, double width, double height) {
         }
         const double x = step * static_cast<double>(i);
         const double y = height - 1 - (most > 0 ? *series[i] / most * (height - 2) : 0);
-        path += fmt::format("{}{:.1f} {:.1f}", drawing ? "L" : "M", x, y);
-        if (!drawing) path += "h.1";  // so that a single value is seen
+        // A slot is as wide as a step, so that a value between gaps is seen.
+        path += drawing ? fmt::format("L{:.1f} {:.1f}", x, y) : fmt::format("M{:.1f} {:.1f}H{:.1f}", x - step, y, x);
         drawing = true;
     }
     return path;

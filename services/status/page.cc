@@ -211,7 +211,7 @@ std::string processes_table(const State& state, const std::string& service) {
     }
     const auto cpu = [](const Json* one) { return number_of(object_of(*one, "usage"), "cpu_percent"); };
     std::ranges::stable_sort(shown, [&](const Json* a, const Json* b) { return cpu(a) > cpu(b); });
-    std::vector<Column> columns{{"PID"},       {"Kind", false, 1},  {"Client"},         {"Age", true},
+    std::vector<Column> columns{{"PID"},       {"Kind", false, 1},  {"Client"},         {"Age", true, 1},
                                 {"CPU", true}, {"Memory", true, 1}, {"State", false, 2}};
     if (service.empty()) columns.insert(columns.begin() + 1, {"Service"});
     Table table(service.empty() ? "Connections" : "Processes", "of-processes", std::move(columns));
