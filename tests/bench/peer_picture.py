@@ -6,7 +6,7 @@ from xml.sax.saxutils import escape
 
 WIDTH, GAP, NAMES, HEAD = 880, 24, 150, 64
 ROW, BAR, TITLE, BELOW = 19, 12, 38, 18
-VALUE = 46  # room for a figure beside the longest bar
+VALUE = 58  # room for a figure beside the longest bar
 
 STYLE = """
   .paper { fill: #ffffff } .title { fill: #1f2328; font-weight: 600 } .text { fill: #1f2328 } .hint { fill: #59636e }
@@ -78,14 +78,14 @@ def draw(figures, options):
              f'<desc id="desc">{escape(summary(figures, wanted))}</desc>', f"<style>{STYLE}</style>",
              f'<rect class="paper" width="{WIDTH}" height="{height}"/>',
              text(GAP, 26, "superd beside other super-servers", "title head"),
-             text(GAP, 45, f"tests/bench/peers: in turns on one shared machine with two cores; medians of {options.pairs}",
+             text(GAP, 45, f"tests/bench/peers: in turns on one machine; medians of {options.pairs}",
                   "hint")]
     for place, (column, title, hint, unit) in enumerate(wanted):
         left, top = NAMES + GAP + (place % 3) * (width + GAP), HEAD + (place // 3) * block
         if place % 3 == 0:
             for row, name in enumerate(figures):
                 parts.append(text(NAMES + GAP - 8, top + TITLE + row * ROW + BAR - 2,
-                                  name.replace("systemd-socket-activate", "systemd-s.-activate"),
+                                  name.replace("systemd-socket-activate", "socket-activate"),
                                   "own-text" if name == "superd" else "text", "end"))
         parts += [text(left, top + 12, title, "title"), text(left, top + 27, hint, "hint small")]
         parts += chart(figures, column, unit, left, top + TITLE, width)

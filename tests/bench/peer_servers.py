@@ -37,6 +37,8 @@ class Server:  # has no program itself
     def write(self, name, text):
         path = self.folder / name
         path.parent.mkdir(exist_ok=True)
+        if path.exists() and path.read_text(encoding="ascii") == text:
+            return str(path)
         hidden = path.with_name(path.name + "~")
         hidden.write_text(text, encoding="ascii")
         hidden.rename(path)
