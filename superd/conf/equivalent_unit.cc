@@ -12,7 +12,7 @@ namespace superd::conf {
 namespace {
 
 /// A word of a command line or list: systemd.syntax(7).
-std::string quoted(std::string_view word) {
+std::string in_quotes(std::string_view word) {
     std::string out = "\"";
     for (const char c : word) {
         if (c == '"' || c == '\\')
@@ -53,7 +53,7 @@ class UnitText {
     }
     void list(const char* name, const std::vector<SandboxPath>& paths) {
         for (const SandboxPath& one : paths)
-            line("{}={}", name, quoted(fmt::format("{}{}", one.may_be_absent ? "-" : "", one.path)));
+            line("{}={}", name, in_quotes(fmt::format("{}{}", one.may_be_absent ? "-" : "", one.path)));
     }
     /// systemd writes "~" before the whole list.
     void words(const char* name, Words all, std::string_view prefix = "") {
@@ -77,8 +77,8 @@ class UnitText {
     void command() {
         const bool renamed = !handler_.argv.empty() && handler_.argv[0] != handler_.path;
         // As systemd has it, "@" makes the second word the name.
-        std::string all = fmt::format("{}{}", renamed ? "@" : "", quoted(handler_.path));
-        for (std::size_t i = renamed ? 0 : 1; i < handler_.argv.size(); ++i) all += " " + quoted(handler_.argv[i]);
+        std::string all = fmt::format("{}{}", renamed ? "@" : "", in_quotes(handler_.path));
+        for (std::size_t i = renamed ? 0 : 1; i < handler_.argv.size(); ++i) all += " " + in_quotes(handler_.argv[i]);
         line("ExecStart={}", all);
         line("StandardInput=socket");
     }
@@ -91,7 +91,7 @@ class UnitText {
             if (const auto groups = other_groups(handler_); !groups.empty())
                 line("SupplementaryGroups={}", fmt::join(groups, " "));
         }
-        if (!handler_.root_directory.empty()) line("RootDirectory={}", quoted(handler_.root_directory));
+        if (!handler_.root_directory.empty()) line("RootDirectory={}", in_quotes(handler_.root_directory));
         line("UMask={:04o}", handler_.umask);
         line("KeyringMode=private");
     }
@@ -128,7 +128,7 @@ class UnitText {
         list("ReadOnlyPaths", box_.read_only_paths);
         list("ReadWritePaths", box_.read_write_paths);
         list("InaccessiblePaths", box_.inaccessible_paths);
-        if (!box_.state_directory.empty()) line("StateDirectory={}", quoted(box_.state_directory));
+        if (!box_.state_directory.empty()) line("StateDirectory={}", in_quotes(box_.state_directory));
     }
 
     void calls() {
