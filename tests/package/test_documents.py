@@ -32,7 +32,8 @@ class Documents(TestCase):
     def test_commands_are_programs_that_exist(self):
         for page in (README, CONTRIBUTING):
             for command in re.findall(r"(?:^    |`)(?:\./)?((?:tests|contrib)/[\w./-]+)", page.read_text(), re.MULTILINE):
-                self.assertTrue((ROOT / command.rstrip("./")).exists() or "FLOOR" in command, f"{page.name}: {command}")
+                if not re.search(r"FLOOR|NAME|SUITE", command):  # a word for one of many
+                    self.assertTrue((ROOT / command.rstrip("./")).exists(), f"{page.name}: {command}")
 
     def test_the_map_names_functions_and_files_that_exist(self):
         text = DESIGN.read_text().split("## The floors")[0]
