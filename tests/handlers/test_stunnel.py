@@ -149,6 +149,23 @@ connect = {HOST}:{backend}
         self.assertEqual(found, [b"", answer, b"", answer, answer, b""])
         self.assertIn("superd-proxy", report)
 
+    def test_security_level(self):
+        """securityLevel = 3 keeps out who has a key of 112 bits of security, whom the usual level lets in."""
+        strong, weak = self.authority.issue("strong"), self.authority.issue("weak", rsa=True)
+        text = f"""
+cert = {self.pair[0]}
+key = {self.pair[1]}
+CAfile = {self.authority.certificate}
+verify = 02
+connect = {HOST}:{self.backend(b"answer")}
+"""
+        clients = [lambda pair=pair, port=port: self.speak(port, "-cert", pair[0], "-key", pair[1])
+                   for port in (7844, 7845) for pair in (strong, weak)]
+        found, _ = self.compare(text + f"[three]\nsecurityLevel = 3\naccept = {HOST}:7844\n"
+                                f"[usual]\naccept = {HOST}:7845\n", 7844, *clients)
+        answer = b"answer hello\n"
+        self.assertEqual(found, [answer, b"", answer, answer])
+
     def test_sample(self):
         """Debian's sample with its server sections switched on: clients find what is behind each; what it has for
         clients of TLS is left out, with the reason."""

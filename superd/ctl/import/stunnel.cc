@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdlib>
 #include <set>
 
 #include "base/text.h"
@@ -33,7 +34,7 @@ constexpr std::array<Known, 78> options{{
     {"checkemail", How::carried},
     {"checkhost", How::carried},
     {"checkip", How::carried},
-    {"chroot", How::carried},
+    {"chroot", How::global},
     {"ciphers", How::carried},
     {"ciphersuites", How::carried},
     {"client", How::carried},
@@ -88,7 +89,7 @@ constexpr std::array<Known, 78> options{{
     {"rndbytes", How::global, own_random},
     {"rndfile", How::global, own_random},
     {"rndoverwrite", How::global, own_random},
-    {"securitylevel", How::lost, "superd-tls has OpenSSL's level, unless tls.ciphers says @SECLEVEL=N"},
+    {"securitylevel", How::carried},
     {"service", How::settled},
     {"sessioncachesize", How::settled},
     {"sessioncachetimeout", How::lost, "superd-tls resumes by tickets, for two hours at most"},
@@ -110,6 +111,24 @@ constexpr std::array<std::string_view, 10> more{"sslversion",   "sslversionmax",
                                                 "timeoutclose", "timeoutconnect", "timeoutidle",   "verify",
                                                 "verifychain",  "verifypeer"};
 
+/// Those that stunnel takes only as yes or no.
+constexpr std::array<std::string_view, 15> switches{
+    "client",      "delay", "fips",         "libwrap",       "ocspaia", "ocspnonce",   "pty",       "renegotiation",
+    "requirecert", "reset", "rndoverwrite", "sessionresume", "syslog",  "verifychain", "verifypeer"};
+
+/// What stunnel does not like about the value; empty: it takes it.
+std::string_view fault_of(const Option& option) {
+    const std::string word = lower(option.value);
+    if (std::ranges::find(switches, option.name) != switches.end() && word != "yes" && word != "no")
+        return "is neither yes nor no";
+    if (option.name == "foreground" && word != "yes" && word != "no" && word != "quiet")
+        return "is neither yes, no nor quiet";
+    const int level = level_of(option.value);
+    if (option.name == "verify" && (level < 0 || level > 4)) return "is no level from 0 to 4";
+    if (option.name == "securitylevel" && (level < 0 || level > 5)) return "is no level from 0 to 5";
+    return "";
+}
+
 std::string_view trimmed(std::string_view text) {
     const std::size_t start = text.find_first_not_of(blanks);
     if (start == std::string_view::npos) return "";
@@ -121,8 +140,8 @@ class Reader {
     Reader(const Machine& machine, Notes& notes) : machine_(machine), notes_(notes) {}
 
     void read(const std::string& file, std::string_view text) {
-        if (++files_ > most_files) return complain({file, 0}, fmt::format("more than {} files: not read", most_files));
-        if (!open_.insert(file).second) return complain({file, 0}, "includes itself: not read again");
+        if (++files_ > most_files) return unread({file, 0}, fmt::format("more than {} files: not read", most_files));
+        if (!open_.insert(file).second) return unread({file, 0}, "includes itself: not read again");
         if (text.starts_with("\xef\xbb\xbf")) text.remove_prefix(3);
         int number = 0;
         for (const std::string_view line : split(text, '\n')) take(trimmed(line), {file, ++number});
@@ -130,7 +149,7 @@ class Reader {
     }
 
     File result() {
-        // One bad line keeps stunnel from starting at all.
+        // One bad line keeps stunnel from starting at all, and what is not read may concern any section.
         for (Section& section : file_.sections) {
             if (!section.fault.empty()) continue;
             section.fault = fault_;
@@ -142,22 +161,28 @@ class Reader {
     }
 
   private:
-    void complain(const Origin& at, std::string text) { notes_.push_back({at, "", Fate::error, std::move(text)}); }
-
-    void refuse(const Origin& at, std::string why) {
+    /// What is missing may be an option that keeps clients out, or a section's name, without which its options change
+    /// the section before it.
+    void unread(const Origin& at, std::string why) {
+        notes_.push_back({at, "", Fate::error, why});
+        set_fault(at, std::move(why));
+    }
+    void refuse(const Origin& at, std::string why) { set_fault(at, std::move(why) + ": stunnel does not start"); }
+    void set_fault(const Origin& at, std::string why) {
         if (!fault_.empty()) return;
-        fault_ = std::move(why) + ": stunnel does not start";
+        fault_ = std::move(why);
         fault_at_ = at;
     }
 
     void take(std::string_view line, const Origin& at) {
         if (line.empty() || line[0] == '#' || line[0] == ';') return;
-        if (!is_plain_text(line)) return complain(at, "is not UTF-8 text: left out");
+        if (!is_plain_text(line)) return unread(at, "is not UTF-8 text: left out");
         if (line[0] == '[' && line.back() == ']') {
             Section section;
             section.name = line.substr(1, line.size() - 2);
             section.at = at;
             section.options = file_.global.options;
+            std::erase_if(section.options, [](const Option& one) { return one.name == "service"; });  // inetd mode's
             return file_.sections.push_back(std::move(section));
         }
         const std::size_t equals = line.find('=');
@@ -167,6 +192,8 @@ class Reader {
         const Known* one = known(option.name);
         if (one == nullptr || (one->how == How::global && !file_.sections.empty()))
             return refuse(at, fmt::format("\"{}\" is no option{}", option.name, one != nullptr ? " of a section" : ""));
+        if (const std::string_view why = fault_of(option); !why.empty())
+            return refuse(at, fmt::format("{} {}", option.text(), why));
         Section& section = file_.sections.empty() ? file_.global : file_.sections.back();
         section.options.push_back(std::move(option));
     }
@@ -174,15 +201,14 @@ class Reader {
     void include(const Option& option) {
         const std::string folder = absolute(option.value, machine_);
         const auto names = machine_.list(folder);
-        if (!names)
-            return complain(option.at, fmt::format("include {} cannot be read: {}", folder, names.error().text));
+        if (!names) return unread(option.at, fmt::format("include {} cannot be read: {}", folder, names.error().text));
         for (const std::string& name : *names) {
             const std::string file = fmt::format("{}/{}", folder, name);
             const auto text = machine_.read(file);
             if (text) {
                 read(file, *text);
             } else {
-                complain(option.at, fmt::format("include {} cannot be read: {}", file, text.error().text));
+                unread(option.at, fmt::format("include {} cannot be read: {}", file, text.error().text));
             }
         }
     }
@@ -203,6 +229,12 @@ const Known* known(std::string_view name) {
     if (std::ranges::find(more, name) != more.end()) return &carried;
     const auto found = std::ranges::find(options, name, &Known::name);
     return found != options.end() ? &*found : nullptr;
+}
+
+int level_of(const std::string& value) {
+    char* end = nullptr;
+    const int level = static_cast<int>(std::strtol(value.c_str(), &end, 10));
+    return value.empty() || *end != 0 ? -1 : level;
 }
 
 const Option* Section::find(std::string_view wanted) const {

@@ -65,6 +65,9 @@ void map_tls(const Section& section, const std::vector<const Section*>& others, 
 /// Whether it takes only clients whose certificates it has checked.
 bool checks_clients(const Section& section);
 
+/// A number as stunnel reads it, which takes 02, +2 and 4294967298 for 2; -1: it is none, or less than 0.
+int level_of(const std::string& value);
+
 /// A path as stunnel finds it, which starts in this folder.
 std::string absolute(const std::string& path, const Machine& machine);
 

@@ -106,6 +106,8 @@ class Mapper {
             const Endpoint at = endpoint_of(option.value);
             if (at.host.starts_with('/')) {
                 listen.push_back("unix://" + at.host);
+                out_.set("socket.mode", "0600", option.at);
+                changed(option, "only its owner may connect, as to stunnel's under the usual umask of 022");
             } else if (at.host.empty() || at.host == "::") {
                 // The kernel's "::" serves IPv4 too, and stunnel leaves it at that.
                 listen.push_back(inet_uri("tcp", at.host.empty() ? "0.0.0.0" : "*", at.port));
@@ -175,7 +177,8 @@ class Mapper {
                                 fmt::format("{}: services(5) has no port \"{}\" here", option.text(), to.port));
             has_path = has_path || host.starts_with('/');
             has_name = has_name || (!host.starts_with('/') && !is_address(host));
-            targets.push_back(host.starts_with('/') ? "unix://" + host : inet_uri("tcp", host, port_of(to.port)));
+            targets.push_back(host.starts_with('/') ? "unix://" + in_jail(option)
+                                                    : inet_uri("tcp", host, port_of(to.port)));
         }
         if (lower(section_.value("protocol")) == "proxy") words.insert(words.end(), {"--send-proxy", "v1"});
         if (const Option* local = find("local")) words.insert(words.end(), {"--bind", local->value});
@@ -183,16 +186,27 @@ class Mapper {
         add_time("timeoutidle", "--idle-timeout", words);
         words.insert(words.end(), targets.begin(), targets.end());
         out_.set("exec", words, last->at);
-        for (const char* inetds : {"user", "group", "supplementary_groups", "stderr"}) out_.settings.erase(inetds);
+        out_.settings.erase("stderr");
         // A socket's mode may let in nobody else than stunnel.
         if (has_path) set_user();
-        changed(*last, fmt::format(
-                           "by a superd-proxy for each client, as {}{}",
-                           has_path ? section_.find("setuid") != nullptr ? section_.value("setuid") : "root" : "nobody",
-                           has_name ? ", which looks names up for each one" : ""));
+        for (const char* inetds : {"user", "group", "supplementary_groups"})
+            if (!has_path) out_.settings.erase(inetds);
+        const std::string user = has_path ? out_.settings["user"].toml : toml_text("nobody");
+        changed(*last, fmt::format("by a superd-proxy for each client, as {}{}", user.substr(1, user.size() - 2),
+                                   has_name ? ", which looks names up for each one" : ""));
         if (lower(section_.value("failover")) == "rr" && targets.size() > 1)
             lost(*find("failover"), "superd-proxy tries its targets in their order");
         if (const Option* jail = find("chroot")) lost(*jail, "superd-proxy is not in there; [sandbox] confines it");
+    }
+
+    /// stunnel connects after it has gone there.
+    std::string in_jail(const Option& connect) {
+        const Option* const jail = find("chroot");
+        if (jail == nullptr) return connect.value;
+        std::string folder = absolute(jail->value, machine_);
+        while (folder.ends_with('/')) folder.pop_back();
+        changed(connect, fmt::format("{}{}, by {}", folder, connect.value, jail->text()));
+        return folder + connect.value;
     }
 
     void add_time(const char* name, const char* option, std::vector<std::string>& words) {
@@ -268,7 +282,12 @@ class Mapper {
 
     void set_access() {
         if (!section_.yes("libwrap")) return;
-        ctl::set_access(import_, out_, wrapper_lists(machine_, section_.name));
+        const std::string own = section_.value("service");
+        const auto lists = wrapper_lists(machine_, own.empty() ? section_.name : own);
+        if (!lists.empty() && (out_.has("access.allow") || out_.has("access.deny")))
+            return import_.disable(out_, find("libwrap")->at,
+                                   "libwrap = yes: there is a list for the service already, and it has but one");
+        ctl::set_access(import_, out_, lists);
     }
 
     const Section& section_;
@@ -335,7 +354,7 @@ void take_stunnels_place(Import& import, Imported& service, const std::string& p
     Import trial;
     stunnel::File file = stunnel::read(path, *text, machine, trial.notes);
     if (!file.sections.empty()) return stays("has sections, and stunnel serves on its own");
-    file.global.name = service.name;
+    file.global.name = "stunnel";
     file.global.at = {path, 0};
     Imported with = service;
     with.settings.erase("argv0");

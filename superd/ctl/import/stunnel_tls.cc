@@ -25,7 +25,7 @@ Clients clients_of(const Section& section) {
         const bool on = lower(option.value) == "yes";
         if (option.name == "verify") {
             // 0: asked and ignored; 1: sound if there is one; 2: needed; 3: and known; 4: known, whoever made it.
-            const int level = option.value.size() == 1 ? option.value[0] - '0' : -1;
+            const int level = level_of(option.value);
             clients = {level >= 0 && level <= 4, level >= 2, level >= 1 && level <= 3, level >= 3, nullptr};
         } else if (option.name == "verifychain" || option.name == "verifypeer") {
             (option.name == "verifychain" ? clients.chain : clients.peer) = on;
@@ -181,6 +181,13 @@ class TlsMapper {
         }
         // stunnel's own, for what it is not told.
         if (parts.size() == 1 && section_.find("ciphers") == nullptr) parts.push_back("HIGH:!aNULL:!DH:!kDHEPSK");
+        // The list's own level counts for stunnel too.
+        const Option* const level = section_.find("securitylevel");
+        if (level != nullptr && (parts.empty() || parts.back().find("@SECLEVEL=") == std::string::npos)) {
+            last = level;
+            if (parts.empty()) parts.push_back("DEFAULT");
+            parts.push_back(fmt::format("@SECLEVEL={}", level_of(level->value)));
+        }
         if (last != nullptr) out_.set("tls.ciphers", fmt::format("{}", fmt::join(parts, ":")), last->at);
     }
 

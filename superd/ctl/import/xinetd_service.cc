@@ -179,6 +179,8 @@ class Mapper {
         const std::string daemon = redirects() ? set_redirect() : set_program();
         for (const auto& [name, attribute] : entry_.attributes) set(name, attribute);
         set_lists(daemon);
+        // Last, as stunnel comes after xinetd: it must see xinetd's lists.
+        if (!argv_.empty()) take_stunnels_place(import_, out_, first("server"), argv_, machine_, origin("server"));
     }
 
     /// A trap: nobody is served, and who comes is kept out of every service for deny_time minutes.
@@ -238,7 +240,7 @@ class Mapper {
         // xinetd.conf(5): without groups = yes the handler has only its primary group.
         if (!yes("groups")) out_.set("supplementary_groups", std::vector<std::string>{}, origin("user"));
         out_.set("stderr", "socket", entry_.at);
-        take_stunnels_place(import_, out_, server, argv, machine_, origin("server"));
+        argv_ = std::move(argv);
         if (has("flags", "nolibwrap")) return behind;
         return has("flags", "nameinargs") ? name : server.substr(server.rfind('/') + 1);
     }
@@ -439,7 +441,8 @@ class Mapper {
     const Machine& machine_;
     Import& import_;
     Imported out_;
-    std::string not_started_;  ///< why xinetd does not start it, apart from its values
+    std::vector<std::string> argv_;  ///< of a program, with argv[0]
+    std::string not_started_;        ///< why xinetd does not start it, apart from its values
 };
 
 }  // namespace

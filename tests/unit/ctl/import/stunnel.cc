@@ -105,7 +105,7 @@ TEST_CASE("stunnel: what kept clients out and cannot be carried over switches th
     CHECK(service(from(section("a", chain)), "a").enabled());
 }
 
-TEST_CASE("stunnel: a bad line keeps every section from starting, and one that is not text is an error") {
+TEST_CASE("stunnel: a bad line keeps every section from starting, and one that is not text is an error too") {
     for (const char* line : {"foo = 1\n", "nothing\n", "pid = /x\n"}) {
         INFO(line);
         const Import import =
@@ -115,7 +115,108 @@ TEST_CASE("stunnel: a bad line keeps every section from starting, and one that i
         CHECK(notes(import, 8, Fate::disabled, "stunnel does not start") == 2);
     }
     CHECK_FALSE(service(from(section("a", "exec = /a\nengine = x\n")), "a").enabled());  // not in a section
-    CHECK(errors(from(section("a", "exec = /a\n\xff = 1\n"))) == 1);
+    CHECK_FALSE(service(from(section("a", "exec = /a\nchroot = /x\n")), "a").enabled());
+    // A section's name that is not text would leave its options to the section before it.
+    const Import joined =
+        from(section("a", "exec = /a\nCAfile = /ca.pem\nverify = 2\n") +
+             "[gr\xf6]\naccept = 444\nexec = /b\nverify = 0\n[c]\naccept = 445\nexec = /c\ncert = /c.pem\n");
+    CHECK(errors(joined) == 1);
+    CHECK_FALSE(service(joined, "a").enabled());
+    CHECK_FALSE(service(joined, "c").enabled());
+    CHECK(notes(joined, 7, Fate::disabled, "is not UTF-8 text") == 2);
+}
+
+TEST_CASE("stunnel: levels are read as stunnel reads them, and values that it refuses keep every section off") {
+    const std::string with = "exec = /a\nCAfile = /ca.pem\n";
+    for (const char* level : {"02", "+2", "4294967298"}) {
+        INFO(level);
+        const Import import = from(section("a", with + "verify = " + level + "\n"));
+        CHECK(value(service(import, "a"), "tls.client_certificate") == R"("require")");
+        CHECK(service(import, "a").enabled());
+    }
+    for (const char* line : {"verify = 5", "verify = -1", "verify = 2x", "verify =", "verifyChain = true",
+                             "verifyPeer = 1", "requireCert = on", "libwrap = on", "OCSPaia = 1", "client = 0",
+                             "securityLevel = 6", "securityLevel = high"}) {
+        INFO(line);
+        const Import import =
+            from(section("a", "exec = /a\n" + std::string(line) + "\n") + "[b]\naccept = 1\nexec = /b\ncert = /c\n");
+        CHECK_FALSE(service(import, "a").enabled());
+        CHECK_FALSE(service(import, "b").enabled());
+        CHECK(notes(import, 5, Fate::disabled, "stunnel does not start") == 2);
+    }
+    CHECK_FALSE(service(from("foreground = on\n" + section("a", "exec = /a\n")), "a").enabled());
+    CHECK(
+        service(from("foreground = quiet\n" + section("a", with + "verifyChain = YES\nreset = No\n")), "a").enabled());
+}
+
+TEST_CASE("stunnel: securityLevel becomes the level of tls.ciphers, unless the list has its own") {
+    const auto ciphers = [](const std::string& lines) {
+        return value(service(from(section("a", "exec = /a\n" + lines)), "a"), "tls.ciphers");
+    };
+    CHECK(ciphers("securityLevel = 3\n") == R"("DEFAULT:@SECLEVEL=3")");
+    CHECK(ciphers("securityLevel = 04\nciphers = HIGH:!DH\n") == R"("HIGH:!DH:@SECLEVEL=4")");
+    CHECK(ciphers("securityLevel = 5\nciphersuites = TLS_AES_128_GCM_SHA256\n") ==
+          R"("TLS_AES_128_GCM_SHA256:HIGH:!aNULL:!DH:!kDHEPSK:@SECLEVEL=5")");
+    CHECK(ciphers("securityLevel = 5\nciphers = HIGH@SECLEVEL=3\n") == R"("HIGH@SECLEVEL=3")");
+    CHECK(ciphers("") == "");
+}
+
+TEST_CASE("stunnel: a path to accept on is its owner's alone, one to connect to is in stunnel's chroot") {
+    const Import import =
+        from("chroot = /jail/\ncert = /c.pem\n[a]\naccept = /run/t\nconnect = /run/x\n[b]\naccept = 1\nconnect = 80\n");
+    const Imported& a = service(import, "a");
+    CHECK(value(a, "socket.mode") == R"("0600")");
+    CHECK(notes(import, 4, Fate::changed, "only its owner may connect") == 1);
+    CHECK(value(a, "exec") == R"(["superd-proxy", "unix:///jail/run/x"])");
+    CHECK(notes(import, 5, Fate::changed, "/jail/run/x, by chroot = /jail/") == 1);
+    CHECK_FALSE(service(import, "b").has("socket.mode"));
+    CHECK(value(service(import, "b"), "exec") == R"(["superd-proxy", "tcp://localhost:80"])");
+    CHECK(value(service(from("chroot = jail\n" + section("a", "connect = /x\n")), "a"), "exec") ==
+          R"(["superd-proxy", "unix:///here/jail/x"])");
+}
+
+TEST_CASE("stunnel: libwrap knows a section by its option service, and inetd's stunnel by that or as stunnel") {
+    Answers answers;
+    answers.files = {{"/etc/hosts.deny", "stunnel: 10.0.0.1\nother: 10.0.0.2\na: 10.0.0.3\necho: 10.0.0.4\n"},
+                     {"/plain.conf", "cert = /c.pem\nexec = /bin/a\nlibwrap = yes\n"},
+                     {"/named.conf", "cert = /c.pem\nexec = /bin/a\nlibwrap = yes\nservice = other\n"}};
+    const auto inetd = [&](const std::string& file) {
+        return import_inetd("inetd.conf", "echo stream tcp nowait root /usr/bin/stunnel stunnel " + file + "\n",
+                            machine(answers), Dialect::bsd);
+    };
+    CHECK(value(inetd("/plain.conf").services.at(0), "access.deny") == R"(["10.0.0.1"])");
+    CHECK(value(inetd("/named.conf").services.at(0), "access.deny") == R"(["10.0.0.2"])");
+    const std::string own = section("a", "exec = /a\nlibwrap = yes\n");
+    CHECK(value(service(from("service = other\n" + own, answers), "a"), "access.deny") == R"(["10.0.0.3"])");
+    CHECK(value(service(from(own + "service = other\n", answers), "a"), "access.deny") == R"(["10.0.0.2"])");
+}
+
+TEST_CASE("stunnel: it stays the handler where both xinetd and libwrap have a list of clients") {
+    Answers answers;
+    answers.files = {{"/etc/hosts.deny", "stunnel: 10.0.0.1\n"},
+                     {"/lists.conf", "cert = /c.pem\nexec = /bin/a\nlibwrap = yes\n"},
+                     {"/relay.conf", "cert = /c.pem\nconnect = 80\n"}};
+    const auto xinetd = [&](const std::string& lines) {
+        return import_xinetd("x",
+                             "service echo\n{\nsocket_type = stream\nwait = no\nuser = root\ngroup = us\nserver = "
+                             "/usr/bin/stunnel\nflags = NOLIBWRAP\n" +
+                                 lines + "}\n",
+                             machine(answers));
+    };
+    const Import both = xinetd("server_args = /lists.conf\nonly_from = 10.0.0.0/8\n");
+    CHECK(value(service(both, "echo"), "exec") == R"(["/usr/bin/stunnel", "/lists.conf"])");
+    CHECK(value(service(both, "echo"), "access.allow") == R"(["10.0.0.0/8"])");
+    CHECK_FALSE(service(both, "echo").has("access.deny"));
+    CHECK_FALSE(service(both, "echo").has("tls.certificate"));
+    CHECK(service(both, "echo").enabled());
+    CHECK(notes(both, 7, Fate::changed, "goes on as the handler") == 1);
+    const Import one = xinetd("server_args = /lists.conf\n");
+    CHECK(value(service(one, "echo"), "exec") == R"(["/bin/a"])");
+    CHECK(value(service(one, "echo"), "access.deny") == R"(["10.0.0.1"])");
+    const Import other = xinetd("server_args = /relay.conf\nonly_from = 10.0.0.0/8\n");
+    CHECK(value(service(other, "echo"), "access.allow") == R"(["10.0.0.0/8"])");
+    CHECK(value(service(other, "echo"), "exec") == R"(["superd-proxy", "tcp://localhost:80"])");
+    CHECK_FALSE(service(other, "echo").has("group"));  // nobody's
 }
 
 TEST_CASE("stunnel: versions, ciphers and options that superd has are carried, others are told") {
@@ -179,15 +280,22 @@ TEST_CASE("stunnel: included files go on where they are included; libwrap's list
     answers.files["/e/1"] = "include = /e\n";
     CHECK(errors(from("include = /e\n", answers)) == 1);  // ends
     CHECK(errors(from("include = /none\n")) == 1);
+    CHECK(service(import, "a").enabled());
+    for (const char* unread : {"/e", "/none"}) {
+        INFO(unread);
+        const Import off = from(section("b", "exec = /b\ninclude = " + std::string(unread) + "\n"), answers);
+        CHECK_FALSE(service(off, "b").enabled());
+    }
 }
 
 TEST_CASE("stunnel: in inetd mode [tls] takes its place in the super-server's entry, or it stays as the handler") {
     Answers answers;
     answers.files = {{"/run.conf", "cert = /c.pem\nexec = /bin/a\nexecArgs = a -x\nsetuid = me\n"},
                      {"/relay.conf", "cert = /c.pem\nconnect = 80\n"},
+                     {"/path.conf", "cert = /c.pem\nconnect = /run/x\n"},
                      {"/client.conf", "client = yes\nconnect = 80\n"}};
     const auto inetd = [&](const std::string& file) {
-        return import_inetd("inetd.conf", "7001 stream tcp nowait root /usr/bin/stunnel4 stunnel4 " + file + "\n",
+        return import_inetd("inetd.conf", "7001 stream tcp nowait you /usr/bin/stunnel4 stunnel4 " + file + "\n",
                             machine(answers), Dialect::bsd);
     };
     const Import run = inetd("/run.conf");
@@ -201,6 +309,7 @@ TEST_CASE("stunnel: in inetd mode [tls] takes its place in the super-server's en
     CHECK(value(relay.services.at(0), "exec") == R"(["superd-proxy", "tcp://localhost:80"])");
     CHECK_FALSE(relay.services[0].has("user"));
     CHECK_FALSE(relay.services[0].has("stderr"));
+    CHECK(value(inetd("/path.conf").services.at(0), "user") == R"("you")");  // as stunnel was
     for (const char* file : {"/client.conf", "/none.conf"}) {
         const Import stays = inetd(file);
         CHECK(value(stays.services.at(0), "exec") == R"(["/usr/bin/stunnel4", ")" + std::string(file) + R"("])");
