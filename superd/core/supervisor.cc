@@ -20,6 +20,8 @@ namespace {
 
 /// For the handlers' end after a drain: systemd's own default for a whole stop.
 constexpr auto kManagersPatience = std::chrono::seconds(90);
+/// Of a stop, beyond what handlers have.
+constexpr auto kForTheRest = std::chrono::seconds(10);
 
 }  // namespace
 
@@ -169,7 +171,8 @@ bool Supervisor::strays_are_left() const {
 }
 
 void Supervisor::end() {
-    if (stops_ == 0 && !drained_.is_set()) return drain_all();
+    // It may drain by a command already: the first signal asks for no more than that.
+    if (stops_ == 0 && !std::exchange(signalled_, true)) return drain_all();
     if (stops_ == 0) stop();
     stop();
 }
@@ -181,8 +184,11 @@ void Supervisor::drain_all() {
     if (successor_ != nullptr) successor_->give_up("superd is draining");
     log_.write(Level::notice,
                fmt::format("draining: not ready any more, clients are served for another {}", format_duration(time)));
-    // A manager's patience with a stop begins with its signal.
-    const std::chrono::microseconds patience = time + kManagersPatience;
+    // A manager's patience with a stop begins with its signal, and handlers have their time after this.
+    Duration longest = kManagersPatience;
+    for (const auto& [name, definition] : catalog_.services)
+        longest = std::max(longest, definition.stop_timeout + kForTheRest);
+    const std::chrono::microseconds patience = time + longest;
     manager_.tell(fmt::format("STOPPING=1\nSTATUS=Draining: serves on for {}\nEXTEND_TIMEOUT_USEC={}",
                               format_duration(time), patience.count()));
 }

@@ -152,6 +152,7 @@ class Supervisor final : public Operations {
     std::map<std::string, std::unique_ptr<Service>> services_;
     std::vector<sys::Source> signals_;
     int stops_ = 0;
+    bool signalled_ = false;  ///< a signal has asked for the end
     sys::Alarm drained_{loop_, [this] { stop(); }};
     sys::Source forget_;
     sys::Changes changes_{loop_, [this] { look_soon(); }};

@@ -86,6 +86,16 @@ class Drain(Control):
         self.assertEqual(waits.stdout.read(), f"superd (pid {daemon.pid}) has stopped\n")
         self.assertFalse(daemon.find(lambda r: r["message"].startswith("stopping at once")))
 
+    def test_a_signal_after_a_command(self):
+        """The first signal after superctl drain --all waits for the same end; the second ends superd."""
+        daemon = self.echo(LONG)
+        self.superctl(daemon, "drain", "--all", "--no-wait")
+        daemon.process.send_signal(signal.SIGTERM)
+        self.assertEqual(self.ask(daemon, "status", shape="status")["superd"]["draining"], True)
+        self.assertEqual(self.converse(daemon.address("echo")), b"hello")
+        daemon.process.send_signal(signal.SIGTERM)
+        self.assertEqual(daemon.wait(), 0)
+
     def test_words(self):
         """drain takes a name or --all; over the socket, "all" is true and alone."""
         daemon = self.echo("")
