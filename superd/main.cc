@@ -12,9 +12,6 @@
 #include <cstdio>
 #include <filesystem>
 
-#include "base/text.h"
-#include "control/server.h"
-#include "ctl/arguments.h"
 #include "ctl/definitions.h"
 #include "daemon/run.h"
 #include "handover/upgrade.h"
@@ -154,49 +151,17 @@ int main(int argc, char** argv) {
     close_inherited_on_exec();  // also a state that is to be taken over: claiming a descriptor sets it too
     tzset();
     Options options;
-    ctl::Arguments arguments("superd: listens on many ports and serves each by its declared model", "superd",
-                             "superd " SUPERD_VERSION);
-    const auto config =
-        arguments.option("--config", options.places.config, "settings and [defaults]; may be absent").type("FILE");
-    arguments.option("--conf-dir", options.places.conf_dir, "service definitions, NAME.toml").type("DIR");
-    const auto control_path =
-        arguments.option("--control", options.control, "socket that superctl talks to").type("PATH");
-    arguments.option("--log-format", options.log_format, "how the log on stderr looks")
-        .one_of({"auto", "text", "logfmt", "json", "journal"});
-    arguments.option("--log-level", options.log_level, "least severe level that is logged")
-        .one_of({"error", "warning", "notice", "info", "debug"});
-    arguments.flag("--check", options.check, "check all definitions, print every error, and exit");
-    arguments.flag("--daemon", options.daemon, "detach; returns once superd is ready");
-    arguments.option("--pid-file", options.pid_file, "write the process id here").type("FILE");
-    // Options that a superd passes to its successor. handover/upgrade.h
-    arguments.option(handover::kTakeOver, options.take_over).hidden();
-    arguments.flag(handover::kProve, options.prove).hidden();
-    if (const auto status = arguments.parse(argc, argv)) return *status;
+    if (const auto status = read_options(argc, argv, options)) return *status;
     Result<core::State> before = core::State();
     const bool taking_over = options.take_over >= 0;
-    if (options.prove && !taking_over) return 2;
     if (taking_over && !(before = handover::receive_state(options.take_over))) {
         fmt::print(stderr, "superd: {}\n", before.error().text);
         return 1;
     }
-    for (int i = 0; i < argc; ++i) {
-        if (std::string_view(argv[i]) == handover::kTakeOver) break;  // they come last
-        options.words.emplace_back(argv[i]);
-    }
     std::error_code no_folder;
-    options.folder = taking_over ? before->folder : std::filesystem::current_path(no_folder).string();
-    const auto absolute = [&options](const std::string& path) {
-        return (std::filesystem::path(options.folder) / path).lexically_normal().string();
-    };
-    options.places.config_given = config.given();
-    options.control_given = control_path.given();
-    if (!options.control_given) options.control = control::default_path();
+    settle_paths(options, taking_over ? before->folder : std::filesystem::current_path(no_folder).string());
     // Handlers that are to ask superd get this through pass_environment = ["SUPERD_CONTROL"].
-    if (!options.control.empty()) options.control = absolute(options.control);
     if (!options.control.empty()) setenv("SUPERD_CONTROL", options.control.c_str(), 1);
-    // --daemon leaves this folder, and a reload must find what the start found.
-    for (std::string* path : {&options.places.config, &options.places.conf_dir, &options.pid_file})
-        if (!path->empty() && options.daemon) *path = absolute(*path);
     if (options.check) return ctl::check(options.places);
     prepare_signals();
     return serve(options, taking_over ? &*before : nullptr);

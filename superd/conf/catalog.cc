@@ -2,7 +2,6 @@
 #include "conf/catalog.h"
 
 #include <fmt/format.h>
-#include <fnmatch.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -15,6 +14,7 @@
 #include "base/text.h"
 #include "conf/addresses.h"
 #include "conf/consultations.h"
+#include "conf/names.h"
 #include "conf/read.h"
 #include "conf/settings.h"
 #include "conf/toml.h"
@@ -30,27 +30,17 @@ using toml::Value;
 
 constexpr std::size_t largest_file = std::size_t{1} << 20;
 
-bool is_skipped(const std::string& name) {
-    if (!name.ends_with(".toml")) return true;
-    return std::ranges::any_of(std::initializer_list<const char*>{".*", "*.dpkg-*", "*.rpm*"},
-                               [&](const char* pattern) { return fnmatch(pattern, name.c_str(), 0) == 0; });
-}
-
-bool is_service_name(std::string_view name) {
-    const auto is_plain = [](char c) {
-        return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
-    };
-    return !name.empty() && is_plain(name[0]) && std::ranges::all_of(name, [&](char c) {
-        return is_plain(c) || std::string_view("._@-").find(c) != std::string_view::npos;
-    });
-}
-
 struct Definition {
     std::deque<toml::Source> sources;  ///< values point into them
     Value root;                        ///< defaults, file and drop-ins in one
     Draft draft;
     bool knowable = true;  ///< by `files`
     Seen::Files files;
+};
+
+struct Asking {
+    std::string file, name;
+    bool has_drop_ins;
 };
 
 /// One load. It keeps what it has read of a definition only when it reports errors: with thousands of definitions, this
@@ -63,9 +53,13 @@ class Loader {
     /// False: there are errors; they are complete if it reports them.
     bool load(const Catalog* running, const Seen* before) {
         running_ = running;
-        read_config();
-        if (before != nullptr && is_as_before(*before)) before_ = before;
-        read_folder();
+        if (from_.command) {
+            read_command(*from_.command);
+        } else {
+            read_config();
+            if (before != nullptr && is_as_before(*before)) before_ = before;
+            read_folder();
+        }
         read_those_that_ask();
         const bool free = tells_errors_ ? check_addresses() : errors_.empty() && addresses_are_free();
         return keys_are_apart() && free;
@@ -76,12 +70,14 @@ class Loader {
         return std::move(errors_);
     }
     Diagnostics take_warnings() { return std::move(warnings_); }
+    const std::set<std::string>& files() const { return lookups_.files(); }
     Reload take() {
         Reload done{std::move(catalog_), std::move(kept_), std::move(seen_)};
         for (auto& [name, definition] : definitions_)
             done.catalog.services.emplace(name, std::move(definition->draft.service));
         done.catalog.control.readers = settings_.readers;
         done.catalog.shutdown.drain = settings_.drain;
+        done.catalog.watch = settings_.watch;
         done.seen.lookups = std::move(lookups_);
         done.seen.names = from_.names.answers();
         done.seen.cgroup = from_.cgroup;
@@ -168,9 +164,9 @@ class Loader {
         for (const std::string& name : *names) {
             if (!tells_errors_ && !errors_.empty()) return;
             const std::string file = folder + "/" + name;
-            if (name.ends_with(".toml.d") && !is_skipped(name.substr(0, name.size() - 2))) {
+            if (name.ends_with(".toml.d") && is_definition(name.substr(0, name.size() - 2))) {
                 check_orphan(file, *names, name.substr(0, name.size() - 2));
-            } else if (!is_skipped(name)) {
+            } else if (is_definition(name)) {
                 const bool has_drop_ins = std::ranges::binary_search(*names, name + ".d");
                 const std::string service = name.substr(0, name.size() - 5);
                 if (!keep(file, service, has_drop_ins)) read_service(file, service, has_drop_ins);
@@ -196,7 +192,7 @@ class Loader {
             const auto names = trust_.follow(folder) ? sys::list_directory(folder) : fail("");
             if (!names) return false;
             for (const std::string& drop_in : *names) {
-                if (is_skipped(drop_in)) continue;
+                if (!is_definition(drop_in)) continue;
                 const auto of_it = stamp_of(fmt::format("{}/{}", folder, drop_in));
                 if (!of_it) return false;
                 drop_ins.emplace_back(drop_in, *of_it);
@@ -227,8 +223,24 @@ class Loader {
         definition->knowable = stamp.has_value();
         definition->files.definition = stamp.value_or(sys::FileStamp{});
         if (has_drop_ins) complete = read_drop_ins(file + ".d", *definition) && complete;
+        resolve(std::move(definition), {file, name, has_drop_ins}, complete, errors);
+    }
+
+    void read_command(const CommandLine& command) {
+        settings_ = read_settings(Value(), from_.handler_path, from_.names, errors_);
+        auto definition = std::make_unique<Definition>();
+        definition->knowable = false;
+        const std::size_t errors = errors_.size();
+        const toml::Source& line = definition->sources.emplace_back(kCommandLine, shown(command));
+        definition->root = definition_of(command, line, errors_);
+        resolve(std::move(definition), {kCommandLine, kServed, false}, errors_.size() == errors, errors);
+    }
+
+    /// `errors`: how many there were before this definition's own.
+    void resolve(std::unique_ptr<Definition> definition, const Asking& whose, bool complete, std::size_t errors) {
+        const std::string& name = whose.name;
         Draft& draft = definition->draft;
-        draft.file = file;
+        draft.file = whose.file;
         draft.service.name = name;
         read(definition->root, Scope::service, draft, errors_);
         validate(draft,
@@ -236,7 +248,7 @@ class Loader {
                   settings_.defaults.spot.source, &consultations_},
                  errors_);
         // If it is wrong anyway, nobody needs the answer.
-        if (draft.asks && errors_.size() == errors) return asking_.push_back({file, name, has_drop_ins});
+        if (draft.asks && errors_.size() == errors) return asking_.push_back(whose);
         std::ranges::move(draft.warnings, std::back_inserter(warnings_));
         if (definition->knowable) seen_.files.emplace_hint(seen_.files.end(), name, std::move(definition->files));
         if (tells_errors_)
@@ -249,7 +261,8 @@ class Loader {
     void read_those_that_ask() {
         while (!asking_.empty() && (tells_errors_ || errors_.empty())) {
             consultations_.settle();
-            for (const Asking& one : std::exchange(asking_, {})) read_service(one.file, one.name, one.has_drop_ins);
+            for (const Asking& one : std::exchange(asking_, {}))
+                from_.command ? read_command(*from_.command) : read_service(one.file, one.name, one.has_drop_ins);
         }
     }
 
@@ -263,7 +276,7 @@ class Loader {
         }
         bool complete = true;
         for (const std::string& name : *names) {
-            if (is_skipped(name)) continue;
+            if (!is_definition(name)) continue;
             std::optional<sys::FileStamp> stamp;
             if (auto tree = read_tree(fmt::format("{}/{}", folder, name), definition.sources, stamp)) {
                 toml::merge(definition.root, std::move(*tree));
@@ -357,11 +370,6 @@ class Loader {
                                              mine.word->text, other->listen->uri(), whose)});
     }
 
-    struct Asking {
-        std::string file, name;
-        bool has_drop_ins;
-    };
-
     static constexpr std::size_t kFewQuestions = 256, kQuestionsOfOne = 16;
 
     const Surroundings& from_;
@@ -385,12 +393,13 @@ class Loader {
 
 /// Once without error reports, and once more with them only if there are errors.
 std::expected<Reload, Diagnostics> load(const Surroundings& from, Diagnostics* warnings, const Catalog* running,
-                                        const Seen* before) {
+                                        const Seen* before, std::set<std::string>* files) {
     Consultations consultations;
     for (const bool tells_errors : {false, true}) {
         Loader loader(from, consultations, tells_errors);
         const bool sound = loader.load(running, tells_errors ? nullptr : before);
         if (!sound && !tells_errors) continue;
+        if (files != nullptr) *files = loader.files();
         if (warnings != nullptr) {
             *warnings = loader.take_warnings();
             sort(*warnings);
@@ -403,15 +412,17 @@ std::expected<Reload, Diagnostics> load(const Surroundings& from, Diagnostics* w
 
 }  // namespace
 
-std::expected<Catalog, Diagnostics> load(const Surroundings& from, Diagnostics* warnings, Seen* seen) {
-    auto done = load(from, warnings, nullptr, nullptr);
+std::expected<Catalog, Diagnostics> load(const Surroundings& from, Diagnostics* warnings, Seen* seen,
+                                         std::set<std::string>* files) {
+    auto done = load(from, warnings, nullptr, nullptr, files);
     if (!done) return std::unexpected(std::move(done.error()));
     if (seen != nullptr) *seen = std::move(done->seen);
     return std::move(done->catalog);
 }
 
-std::expected<Reload, Diagnostics> reload(const Surroundings& from, const Catalog& running, const Seen& seen) {
-    return load(from, nullptr, &running, &seen);
+std::expected<Reload, Diagnostics> reload(const Surroundings& from, const Catalog& running, const Seen& seen,
+                                          std::set<std::string>* files) {
+    return load(from, nullptr, &running, &seen, files);
 }
 
 }  // namespace superd::conf

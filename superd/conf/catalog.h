@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "conf/command_line.h"
 #include "conf/diagnostic.h"
 #include "conf/lookups.h"
 #include "conf/service.h"
@@ -27,6 +28,7 @@ struct Surroundings {
     std::string config;                    ///< superd.toml
     bool config_required = false;          ///< false: it may be absent
     std::string conf_dir;                  ///< must exist
+    std::optional<CommandLine> command;    ///< the one service instead, and no file is read
     std::string handler_path;              ///< where handlers are looked up unless superd.toml says otherwise
     std::vector<std::string> environment;  ///< superd's own, "NAME=value"
     uid_t uid = 0;                         ///< superd's own effective ids
@@ -54,6 +56,7 @@ struct Catalog {
     std::map<std::string, Service> services;  ///< by name; including disabled ones
     Control control;
     Shutdown shutdown;
+    bool watch = false;  ///< of superd.toml: reload by itself
     bool operator==(const Catalog&) const = default;
 };
 
@@ -73,9 +76,10 @@ struct Seen {
 };
 
 /// Reads everything and reports every error in every file, or returns what is to run.
-/// `warnings` gets what is not an error but will hardly work.
+/// `warnings` gets what is not an error but will hardly work. `files` gets those that definitions name and that are
+/// part of what they mean, such as certificates, also of definitions that are not right.
 std::expected<Catalog, Diagnostics> load(const Surroundings& from, Diagnostics* warnings = nullptr,
-                                         Seen* seen = nullptr);
+                                         Seen* seen = nullptr, std::set<std::string>* files = nullptr);
 
 struct Reload {
     Catalog catalog;             ///< without the kept services
@@ -84,6 +88,7 @@ struct Reload {
 };
 /// Like load(), where `running` is in force, which went by `seen`. Reads a file again if it has changed, and all of
 /// them if anything else has changed that they were resolved against: superd.toml, a user, a program.
-std::expected<Reload, Diagnostics> reload(const Surroundings& from, const Catalog& running, const Seen& seen);
+std::expected<Reload, Diagnostics> reload(const Surroundings& from, const Catalog& running, const Seen& seen,
+                                          std::set<std::string>* files = nullptr);
 
 }  // namespace superd::conf

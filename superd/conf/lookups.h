@@ -7,6 +7,7 @@
 #include <initializer_list>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -35,6 +36,10 @@ class Lookups {
 
     std::size_t size() const { return known_.size(); }
 
+    /// A definition means what is in this file: whoever asks for it says so here, each time.
+    void rely_on(const std::string& path) { files_.insert(path); }
+    const std::set<std::string>& files() const { return files_; }
+
     /// Asks everything that `other` has asked. True: all answers are the same.
     bool as_before(const Lookups& other) {
         bool same = true;
@@ -58,6 +63,7 @@ class Lookups {
     };
 
     std::map<std::string, std::unique_ptr<Any>, std::less<>> known_;
+    std::set<std::string> files_;
 };
 
 }  // namespace superd::conf

@@ -14,7 +14,7 @@ namespace {
 using toml::Kind;
 using toml::Value;
 
-const std::vector<std::string> known{"handler_path", "defaults", "control", "shutdown"};
+const std::vector<std::string> known{"handler_path", "watch", "defaults", "control", "shutdown"};
 
 void read_handler_path(const Value& value, Settings& out, Diagnostics& errors) {
     const Key key{"", "handler_path", {Type::word_or_words}};
@@ -33,6 +33,12 @@ void read_handler_path(const Value& value, Settings& out, Diagnostics& errors) {
             }
         }
     }
+}
+
+void read_watch(const Value& value, Settings& out, Diagnostics& errors) {
+    const Key key{"", "watch", {Type::boolean}};
+    Reading reading;
+    if (read_value(key, value, reading, errors)) out.watch = reading.flag;
 }
 
 void read_defaults(const Value& value, Settings& out, Diagnostics& errors) {
@@ -104,6 +110,8 @@ Settings read_settings(const Value& root, const std::string& handler_path, sys::
     for (const auto& [name, entry] : root.entries) {
         if (name == "handler_path") {
             read_handler_path(entry.value, out, errors);
+        } else if (name == "watch") {
+            read_watch(entry.value, out, errors);
         } else if (name == "defaults") {
             read_defaults(entry.value, out, errors);
         } else if (name == "control") {

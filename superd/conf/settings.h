@@ -20,6 +20,7 @@ struct Settings {
     toml::Value defaults;            ///< a table like a service's file
     std::vector<gid_t> readers;      ///< [control] readers
     Duration drain{};                ///< [shutdown] drain
+    bool watch = false;
 };
 
 /// `handler_path`: used if the file says nothing; folders separated by colons.

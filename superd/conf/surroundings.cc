@@ -18,6 +18,7 @@ Surroundings surroundings(const Places& places) {
     from.config = places.config;
     from.config_required = places.config_given;
     from.conf_dir = places.conf_dir;
+    from.command = places.command;
     from.handler_path = installation_prefix() + "/libexec/superd";
     for (char** variable = environ; *variable != nullptr; ++variable) from.environment.emplace_back(*variable);
     from.uid = geteuid();

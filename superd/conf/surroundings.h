@@ -2,6 +2,7 @@
 #pragma once
 // What a process resolves definitions against.
 
+#include <optional>
 #include <string>
 
 #include "conf/catalog.h"
@@ -13,6 +14,7 @@ struct Places {
     std::string config = "/etc/superd/superd.toml";
     bool config_given = false;  ///< then it must exist
     std::string conf_dir = "/etc/superd/conf.d";
+    std::optional<CommandLine> command = {};  ///< instead of both
 };
 
 /// The folder with superd's bin or sbin, or superctl's bin: what belongs to them is found next to it, installed or not.

@@ -84,7 +84,8 @@ class TlsResolver {
             draft_.reject(name, value->spot, fmt::format("{} \"{}\" is not an absolute path", name, path), errors_);
             return {};
         }
-        const auto look = [path](Lookups&) -> std::pair<std::string, std::string> {
+        const auto look = [path](Lookups& lookups) -> std::pair<std::string, std::string> {
+            lookups.rely_on(path);
             const auto stamp = sys::stamp_of(path, sys::Links::follow);
             if (!stamp) return {"", stamp.error().text};
             return {fmt::format("{}:{}:{}:{}:{}", stamp->device, stamp->inode, stamp->size, stamp->modified.count(),

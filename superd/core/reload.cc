@@ -18,6 +18,8 @@ namespace superd::core {
 
 namespace {
 
+constexpr std::size_t kMostShown = 500;  ///< of what is wrong, by `status`
+
 std::vector<std::string> lines_of(const std::string& text) {
     std::vector<std::string> lines;
     for (const auto part : std::views::split(text, '\n'))
@@ -145,10 +147,11 @@ void Supervisor::tell_left_out(const Swap& swap) {
     for (const std::string& line : left_out(changed)) log_.write(Level::warning, line);
 }
 
-void Supervisor::start(conf::Catalog catalog, conf::Seen seen) {
+void Supervisor::start(Loaded loaded) {
+    watch_->about_to_load(loaded.since);
     if (const auto& given = invocation_.definitions.cgroup) cgroups_->begin(*given);
-    const auto plan = conf::plan(catalog_, catalog);
-    Swap swap = prepare({std::move(catalog), {}, std::move(seen)}, plan);
+    const auto plan = conf::plan(catalog_, loaded.catalog);
+    Swap swap = prepare({std::move(loaded.catalog), {}, std::move(loaded.seen)}, plan);
     (void)open_new(swap);  // wait for what is missing
     tell_left_out(swap);
     put_in_force(swap);
@@ -165,13 +168,38 @@ void Supervisor::start(conf::Catalog catalog, conf::Seen seen) {
     if (waiting > 0) on = fmt::format("{} of {}, waiting for {}", ports_.size() - waiting, on, waiting);
     log_.write(Level::notice, fmt::format("ready: {} on {}", counted(services_.size(), "service"), on));
     report_to_manager();
+    watch_on(std::move(loaded.files));
 }
 
-std::expected<conf::Reload, conf::Diagnostics> Supervisor::read_definitions(bool look_up) {
+Picture Supervisor::look_at_files(const std::set<std::string>& files) {
+    const conf::Surroundings& from = invocation_.definitions;
+    const auto absolute = [this](const std::string& path) {
+        return path.empty() || path.starts_with('/') ? path : invocation_.folder + "/" + path;
+    };
+    Sources sources{absolute(from.config), absolute(from.conf_dir), files};
+    if (from.command) {
+        sources.config.clear();
+        sources.conf_dir.clear();
+        // What a reload would look up again, where there are no definitions to read.
+        for (const auto& [name, service] : catalog_.services)
+            if (service.handler.root_directory.empty()) sources.files.insert(service.handler.path);
+    }
+    engine_->reserve.release();
+    Picture picture = look_at(sources);
+    engine_->reserve.fill(engine_->null);
+    return picture;
+}
+
+void Supervisor::watch_on(std::set<std::string> files) {
+    watch_->loaded(std::move(files), invocation_.watch || catalog_.watch);
+}
+
+std::expected<conf::Reload, conf::Diagnostics> Supervisor::read_definitions(bool look_up,
+                                                                            std::set<std::string>* files) {
     look_up ? invocation_.definitions.names.ask() : invocation_.definitions.names.ask_nobody();
     invocation_.definitions.cgroup = cgroups_->look();
     engine_->reserve.release();  // so that the files can be read even if clients hold all descriptors
-    auto next = conf::reload(invocation_.definitions, catalog_, seen_);
+    auto next = conf::reload(invocation_.definitions, catalog_, seen_, files);
     engine_->reserve.fill(engine_->null);
     return next;
 }
@@ -189,21 +217,36 @@ ReloadReport Supervisor::plan(bool look_up) {
 }
 
 ReloadReport Supervisor::reload() {
-    ReloadReport report;
-    report.refused = true;
     if (stops_ > 0 || drained_.is_set()) {
+        watch_->off();
+        ReloadReport report;
+        report.refused = true;
         report.complaints.push_back({{}, {{}, stops_ > 0 ? "superd is stopping" : "superd is draining"}});
         return report;
     }
+    watch_->about_to_load();
+    std::set<std::string> files;
+    ReloadReport report = read_and_swap(files);
+    watch_on(std::move(files));
+    return report;
+}
+
+ReloadReport Supervisor::read_and_swap(std::set<std::string>& files) {
+    ReloadReport report;
+    report.refused = true;
     manager_.tell_reloading();
     tzset();  // [access] times use the time zone as it is now
     const auto refuse = [&](const std::string& why) {
         ++reloads_refused_;
+        const conf::Diagnostic& first = report.complaints.front().diagnostic;
+        reload_refused_because_ = why;
+        if (!first.place.file.empty())
+            reload_refused_because_ += ": " + lines_of(conf::format(first)).front().substr(0, kMostShown);
         log_.write(Level::error, fmt::format("reload refused, everything stays as it was: {}", why));
         manager_.tell(fmt::format("READY=1\nSTATUS=Reload refused: {}", why));
         return report;
     };
-    auto next = read_definitions(true);
+    auto next = read_definitions(true, &files);
     if (!next) {
         for (const conf::Diagnostic& diagnostic : next.error()) {
             report.complaints.push_back({{}, diagnostic});
@@ -246,6 +289,7 @@ ReloadReport Supervisor::reload() {
                                           counted(ports_.size(), "address"), changes));
     report_to_manager();
     ++reloads_;
+    reload_refused_because_.clear();
     if (reloaded_) reloaded_();
     report.refused = false;
     return report;

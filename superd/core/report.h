@@ -87,6 +87,8 @@ struct DaemonReport {
     std::size_t services = 0, handlers = 0, processes = 0;
     std::size_t penalised = 0;  ///< sources that every service refuses
     std::uint64_t reloads = 0, reloads_refused = 0;
+    std::string reload_refused_because;  ///< the last one; empty: it succeeded
+    const char* watching = "";           ///< it reloads by itself: inotify, or polling; empty: it does not
     std::uint64_t upgrades = 0, upgrades_refused = 0;
     bool upgrading = false;
     std::string upgrade_refused_because;  ///< the last time

@@ -24,6 +24,7 @@
 #include "core/tls_state.h"
 #include "core/warm_counts.h"
 #include "core/warm_state.h"
+#include "core/watch_state.h"
 #include "intake/state.h"
 #include "model/model.h"
 #include "net/listener.h"
@@ -129,6 +130,7 @@ struct State {
     Instant begun{};
     std::int64_t begun_at = 0;
     std::uint64_t reloads = 0, reloads_refused = 0, upgrades = 0, upgrades_refused = 0;
+    std::string reload_refused_because;  ///< the last one
     std::vector<sys::Descriptors::Entry> descriptors;
     conf::Catalog catalog;
     std::vector<PassedState> passed;
@@ -141,6 +143,7 @@ struct State {
     std::string cgroup;                          ///< the folder that services have theirs in, or ""
     std::vector<admit::Owed> everywhere;         ///< penalties that count at every service
     std::vector<std::string> stored;             ///< names in the manager's store, including those to be removed
+    std::optional<WatchState> watch;             ///< it reloads by itself
 };
 
 }  // namespace superd::core

@@ -64,6 +64,8 @@ DaemonReport Supervisor::report() const {
     out.penalised = engine_->everywhere.refused(now());
     out.reloads = reloads_;
     out.reloads_refused = reloads_refused_;
+    out.reload_refused_because = reload_refused_because_;
+    if (watch_->is_on()) out.watching = watch_->is_deaf() ? "polling" : "inotify";
     out.upgrades = upgrades_;
     out.upgrades_refused = upgrades_refused_;
     out.upgrading = successor_ != nullptr && successor_->under_way();

@@ -70,6 +70,9 @@ Result<void> Supervisor::set_up() {
         }});
     cgroups_ = std::make_unique<Cgroups>(loop_, log_, engine_->file_watches);
     engine_->cgroups = cgroups_.get();
+    watch_ = std::make_unique<Watch>(
+        loop_, log_, engine_->file_watches,
+        Watch::Owner{[this](const auto& files) { return look_at_files(files); }, [this] { (void)reload(); }});
     // The last of a service need not be a child's end: a channel may close after that, or a held client go.
     auto forget = loop_.idle([this] { forget_finished(); });
     if (!forget) return std::unexpected(forget.error());
@@ -197,6 +200,7 @@ void Supervisor::stop() {
     drained_.clear();
     if (++stops_ == 1) {
         if (successor_ != nullptr) successor_->give_up("superd is stopping");
+        watch_->off();
         log_.write(Level::notice, "stopping: no new clients, handlers are asked to leave");
         manager_.tell("STOPPING=1\nSTATUS=Stopping");
         for (const auto& [name, service] : services_) service->stop();
@@ -227,6 +231,8 @@ void Supervisor::write_status() {
                fmt::format("status: {}, {}, {}", counted(services_.size(), "service"), counted(handlers, "handler"),
                            counted(processes, "process")),
                {{"SERVICES", services_.size()}, {"ALL_HANDLERS", handlers}, {"PROCESSES", processes}});
+    if (!reload_refused_because_.empty())
+        log_.write(Level::notice, fmt::format("status: the last reload was refused: {}", reload_refused_because_));
     for (const auto& [name, service] : services_) service->write_status();
 }
 

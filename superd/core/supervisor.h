@@ -2,8 +2,11 @@
 #pragma once
 // superd itself: all running services, their sockets and children, and what signals and the manager ask of it.
 
+#include <chrono>
 #include <map>
 #include <memory>
+#include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -17,6 +20,7 @@
 #include "core/state.h"
 #include "core/store.h"
 #include "core/successor.h"
+#include "core/watch.h"
 #include "sys/alarm.h"
 #include "sys/changes.h"
 
@@ -32,6 +36,7 @@ struct Invocation {
     rlimit started_nofile{};
     std::string binary;  ///< executed at an upgrade
     std::string folder;  ///< that paths in them are relative to
+    bool watch = false;  ///< reload by itself, whatever superd.toml says
 };
 
 class Cgroups;
@@ -44,8 +49,15 @@ class Supervisor final : public Operations {
                                                       Invocation invocation, std::vector<sys::PassedSocket> passed);
     ~Supervisor() override;
 
-    /// Puts the definitions in force; waits for an address that is not available yet. `seen`: what the load went by.
-    void start(conf::Catalog catalog, conf::Seen seen);
+    /// What has been loaded, and when, as files tell the time.
+    struct Loaded {
+        conf::Catalog catalog;
+        conf::Seen seen;              ///< what the load went by
+        std::set<std::string> files;  ///< that the definitions name
+        std::chrono::nanoseconds since{};
+    };
+    /// Puts the definitions in force; waits for an address that is not available yet.
+    void start(Loaded loaded);
     /// Instead of start(): continues with the state of another. Does nothing yet to what that one, if it lives, still
     /// uses: this begins with take_up(), which cannot fail.
     Result<void> take_over(const State& state, sys::Descriptors& descriptors);
@@ -113,7 +125,11 @@ class Supervisor final : public Operations {
     void tell_left_out(const Swap& swap);
     Result<net::Listener> open_again(const std::string& service, const conf::Listen& where);
     void drop(Port& port);
-    std::expected<conf::Reload, conf::Diagnostics> read_definitions(bool look_up);
+    std::expected<conf::Reload, conf::Diagnostics> read_definitions(bool look_up,
+                                                                    std::set<std::string>* files = nullptr);
+    ReloadReport read_and_swap(std::set<std::string>& files);
+    Picture look_at_files(const std::set<std::string>& files);
+    void watch_on(std::set<std::string> files);
     Result<Service*> find(const std::string& name) const;
     Result<void> wish(const std::string& name, Service::Wish what);
     /// Of services alone: not the one that proves an upgrade.
@@ -160,7 +176,10 @@ class Supervisor final : public Operations {
     bool look_at_all_ = false;
     bool told_deaf_ = false;  ///< that it does not hear of changes
     std::function<void()> reloaded_;
+    std::unique_ptr<Watch> watch_;
+    std::optional<WatchState> watch_before_;  ///< until take_up()
     std::uint64_t reloads_ = 0, reloads_refused_ = 0;
+    std::string reload_refused_because_;  ///< the last one
     std::uint64_t upgrades_ = 0, upgrades_refused_ = 0;
     std::string upgrade_refused_because_;  ///< the last time
     Instant begun_ = now();

@@ -92,6 +92,7 @@ void Supervisor::go_by(Swap& swap) {
     });
     catalog_.services.merge(next.services);
     catalog_.control = std::move(next.control);
+    catalog_.watch = next.watch;
     catalog_.shutdown = next.shutdown;
     seen_ = std::move(swap.next.seen);
     enabled_ = swap.enabled;

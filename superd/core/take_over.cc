@@ -22,6 +22,8 @@ std::pair<State, sys::Descriptors> Supervisor::write_down() {
     state.begun_at = begun_at_;
     state.reloads = reloads_;
     state.reloads_refused = reloads_refused_;
+    state.reload_refused_because = reload_refused_because_;
+    state.watch = watch_->write_down();
     state.upgrades = upgrades_;
     state.upgrades_refused = upgrades_refused_;
     const LogSink::Lost lost = log_.sink().lost_with_pending();
@@ -57,6 +59,8 @@ Result<void> Supervisor::take_over(const State& state, sys::Descriptors& descrip
     begun_at_ = static_cast<std::time_t>(state.begun_at);
     reloads_ = state.reloads;
     reloads_refused_ = state.reloads_refused;
+    reload_refused_because_ = state.reload_refused_because;
+    watch_before_ = state.watch;
     upgrades_ = state.upgrades + 1;
     upgrades_refused_ = state.upgrades_refused;
     invocation_.definitions.names.go_on(state.names);
@@ -117,6 +121,7 @@ void Supervisor::take_up() {
     adopt_cgroups();
     store_.keep_all(ports_);
     look_at_sockets(true);
+    if (const auto before = std::exchange(watch_before_, std::nullopt)) watch_->go_on(*before);
     const std::size_t processes = count_processes();
     log_.write(
         Level::notice,

@@ -30,6 +30,16 @@ Option& Option::needs(const Option& other) {
     return *this;
 }
 
+Option& Option::excludes(const Option& other) {
+    option_->excludes(other.option_);
+    return *this;
+}
+
+Option& Option::one_each() {
+    option_->allow_extra_args(false);
+    return *this;
+}
+
 Option& Option::takes(int least, int most) {
     option_->expected(least, most);
     return *this;

@@ -26,6 +26,10 @@ class Option {
     Option& required();
     /// Is allowed only together with `other`.
     Option& needs(const Option& other);
+    /// Is not allowed together with `other`.
+    Option& excludes(const Option& other);
+    /// A list that takes one value each time it is given.
+    Option& one_each();
     /// How many values it takes.
     Option& takes(int least, int most);
     /// Leaves it out of the help.

@@ -205,6 +205,8 @@ std::string show_status(const Json& answer, const Terminal& terminal) {
                                   superd.value("stopping", Json()) == true   ? ", stopping"
                                   : superd.value("draining", Json()) == true ? ", draining"
                                                                              : "");
+    if (const auto why = text_of(object_of(superd, "reloads"), "refused_because"); !why.empty())
+        out += fmt::format("the last reload was refused: {}\n", escape(why));
     if (const auto why = text_of(object_of(superd, "upgrades"), "refused_because"); !why.empty())
         out += fmt::format("the last upgrade was refused: {}\n", escape(why));
     if (number_of(superd, "penalised") > 0)

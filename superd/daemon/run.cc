@@ -68,6 +68,7 @@ Result<sys::Fd> write_pid_file(const std::string& path) {
 /// On failure superd runs without; only a path that was asked for is required.
 Result<std::unique_ptr<control::Server>> open_control(const Options& options, sys::Loop& loop, Log& log,
                                                       core::Supervisor& supervisor) {
+    if (options.control.empty() && options.places.command) return nullptr;  // nobody has asked for one
     if (options.control.empty()) {
         log.write(Level::warning, "no control socket: XDG_RUNTIME_DIR is not set; --control PATH sets another path");
         return nullptr;
@@ -123,11 +124,8 @@ void SlowReader::later() {
 
 Result<void> Run::set_up() {
     core::Invocation invocation = this->invocation();
-    if (before_ == nullptr) catalog_ = conf::load(invocation.definitions, nullptr, &seen_);
-    if (!catalog_) {
-        fmt::print(stderr, "{}", conf::format(catalog_.error()));
-        return fail(fmt::format("{} in the definitions", counted(catalog_.error().size(), "error")));
-    }
+    if (before_ == nullptr)
+        if (auto loaded = load(invocation.definitions); !loaded) return loaded;
     auto loop = sys::Loop::create();
     if (!loop) return std::unexpected(loop.error());
     loop_.emplace(std::move(*loop));
@@ -148,12 +146,24 @@ Result<void> Run::set_up() {
     return {};
 }
 
+Result<void> Run::load(const conf::Surroundings& from) {
+    loaded_.since = std::chrono::system_clock::now().time_since_epoch();
+    auto catalog = conf::load(from, nullptr, &loaded_.seen, &loaded_.files);
+    if (!catalog) {
+        fmt::print(stderr, "{}", conf::format(catalog.error()));
+        return fail(fmt::format("{} in {}", counted(catalog.error().size(), "error"),
+                                from.command ? "the command line" : "the definitions"));
+    }
+    loaded_.catalog = std::move(*catalog);
+    return {};
+}
+
 Result<void> Run::begin() {
     auto pid_file = write_pid_file(options_.pid_file);
     if (!pid_file) return std::unexpected(pid_file.error());
     pid_file_ = std::move(*pid_file);
     if (auto opened = open_control_socket(); !opened) return opened;
-    supervisor_->start(std::move(*catalog_), std::move(seen_));
+    supervisor_->start(std::move(loaded_));
     give_back_memory();
     attend_control_socket();
     return {};
@@ -193,6 +203,7 @@ core::Invocation Run::invocation() const {
     invocation.tls = invocation.definitions.handler_path + "/superd-tls";
     invocation.launcher = invocation.definitions.handler_path + "/superd-launch";
     invocation.folder = options_.folder;
+    invocation.watch = options_.watch;
     invocation.binary = binary_;
     invocation.started_nofile = raise_descriptor_limit();
     if (before_ != nullptr) invocation.started_nofile = {before_->nofile_soft, before_->nofile_hard};

@@ -2,35 +2,18 @@
 #pragma once
 // One superd from its start, or from what another has left it, until it is told to stop.
 
-#include <expected>
 #include <memory>
 #include <optional>
 #include <string>
-#include <vector>
 
 #include "base/backoff.h"
-#include "conf/surroundings.h"
 #include "control/server.h"
 #include "core/supervisor.h"
+#include "daemon/options.h"
 #include "handover/upgrade.h"
 #include "sys/service_manager.h"
 
 namespace superd {
-
-struct Options {
-    conf::Places places;
-    std::string log_format = "auto";
-    std::string log_level = "info";
-    std::string pid_file;
-    std::string control;
-    bool control_given = false;
-    bool check = false;
-    bool daemon = false;
-    int take_over = -1;  ///< descriptor with the state of another superd
-    bool prove = false;  ///< only prove that the state could be taken over
-    std::vector<std::string> words;
-    std::string folder;  ///< relative paths start here
-};
 
 /// Writes on what a slow reader of the log has left waiting.
 class SlowReader {
@@ -66,6 +49,7 @@ class Run {
 
   private:
     core::Invocation invocation() const;
+    Result<void> load(const conf::Surroundings& from);
     Result<void> open_control_socket();
     void attend_control_socket();
 
@@ -73,8 +57,7 @@ class Run {
     const core::State* const before_;
     Log& log_;
     const std::string binary_;
-    std::expected<conf::Catalog, conf::Diagnostics> catalog_;
-    conf::Seen seen_;
+    core::Supervisor::Loaded loaded_;
     std::optional<sys::Loop> loop_;
     std::unique_ptr<sys::ServiceManager> manager_;
     SlowReader slow_reader_{log_};

@@ -70,7 +70,7 @@ SUPERD_FIELDS(Service, name, description, enabled, listen, model, handoff, handl
               log_connections, log_usage, stderr_rate)
 SUPERD_FIELDS(Control, readers)
 SUPERD_FIELDS(Shutdown, drain)
-SUPERD_FIELDS(Catalog, services, control, shutdown)
+SUPERD_FIELDS(Catalog, services, control, shutdown, watch)
 }  // namespace superd::conf
 
 namespace superd::admit {
@@ -148,8 +148,9 @@ SUPERD_FIELDS(Port::Waiting, next, backoff)
 SUPERD_FIELDS(Port::Condition, trouble, told, deaf, renewable, renewals, renewed_at, renew_at)
 SUPERD_FIELDS(PortState, key, where, socket, waiting, condition, owner, index)
 SUPERD_FIELDS(PassedState, name, fd)
+SUPERD_FIELDS(WatchState, files, print, told_deaf)
 SUPERD_FIELDS(ControlState, socket, made_folder)
 SUPERD_FIELDS(State, proof, binary, folder, nofile_soft, nofile_hard, begun, begun_at, reloads, reloads_refused,
-              upgrades, upgrades_refused, descriptors, catalog, passed, ports, services, control, pid_file, names,
-              log_lost, log_untold, cgroup, everywhere, stored)
+              reload_refused_because, upgrades, upgrades_refused, descriptors, catalog, passed, ports, services, control,
+              pid_file, names, log_lost, log_untold, cgroup, everywhere, stored, watch)
 }  // namespace superd::core

@@ -74,6 +74,12 @@ void end_prover(pid_t pid) {
     if (kill(-pid, SIGKILL) != 0) kill(pid, SIGKILL);
 }
 
+/// In front of a program that superd serves, whose arguments come last.
+std::vector<std::string> with(std::vector<std::string> words, const std::vector<std::string>& more) {
+    words.insert(std::ranges::find(words, "--"), more.begin(), more.end());
+    return words;
+}
+
 std::vector<char*> pointers(std::vector<std::string>& words) {
     std::vector<char*> argv;
     for (std::string& word : words) argv.push_back(word.data());
@@ -188,8 +194,7 @@ void Upgrade::run_proof(const sys::Descriptors& descriptors, int state, int word
     dup2(words, STDOUT_FILENO);
     dup2(words, STDERR_FILENO);
     unsetenv("NOTIFY_SOCKET");  // it must not talk to the service manager
-    std::vector<std::string> argv = words_;
-    argv.insert(argv.end(), {kTakeOver, std::to_string(state), kProve});
+    std::vector<std::string> argv = with(words_, {kTakeOver, std::to_string(state), kProve});
     const auto passed = descriptors.pass_exec(true);
     if (passed && fcntl(state, F_SETFD, 0) == 0) execve(binary_.c_str(), pointers(argv).data(), environ);
     fmt::print(stderr, "execute {}: {}\n", binary_, passed ? errno_text(errno) : passed.error().text);
@@ -270,8 +275,7 @@ std::string Upgrade::become_next() try {
                            descriptors.entries().size(), binary_, proved_);
     const auto file = sealed(write_state(std::move(state)));
     if (!file) return file.error().text;
-    std::vector<std::string> words = words_;
-    words.insert(words.end(), {kTakeOver, std::to_string(file->get())});
+    std::vector<std::string> words = with(words_, {kTakeOver, std::to_string(file->get())});
     const std::vector<char*> argv = pointers(words);
     engine_.manager.tell_reloading();
     const Passing passing{descriptors};

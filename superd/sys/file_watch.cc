@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <cerrno>
 #include <cstring>
 #include <utility>
 
@@ -16,6 +17,11 @@ namespace {
 constexpr std::uint32_t kFile = IN_MODIFY | IN_ATTRIB | IN_MOVE_SELF | IN_DELETE_SELF;
 constexpr std::uint32_t kLink = IN_DONT_FOLLOW | IN_ATTRIB | IN_MOVE_SELF | IN_DELETE_SELF;
 constexpr std::uint32_t kFolder = IN_MOVE_SELF | IN_ONLYDIR;
+constexpr std::uint32_t kFolderItself = IN_ATTRIB | IN_MOVE_SELF | IN_DELETE_SELF | IN_ONLYDIR;
+constexpr std::uint32_t kNames =
+    kFolderItself | IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_MODIFY | IN_CLOSE_WRITE;
+/// Comes unasked.
+constexpr std::uint32_t kAlways = IN_Q_OVERFLOW | IN_IGNORED | IN_UNMOUNT;
 
 }  // namespace
 
@@ -30,10 +36,13 @@ bool FileWatches::add(FileWatch& who, const std::string& path, std::uint32_t eve
         queue_ = std::move(fd);
         source_ = std::move(*source);
     }
-    if (watches_.size() >= kMost) return false;
+    if (watches_.size() >= kMost) {
+        errno = ENOSPC;
+        return false;
+    }
     const int number = inotify_add_watch(queue_.get(), path.c_str(), events | IN_MASK_ADD);
     if (number < 0) return false;
-    watches_[number].insert(&who);
+    watches_[number][&who] |= events;
     who.paths_.emplace(number, path);
     return true;
 }
@@ -54,10 +63,13 @@ void FileWatches::remove(FileWatch& who) {
     queue_.reset();
 }
 
-void FileWatches::note(int number, std::uint32_t events) {
-    const auto tell = [&](const std::set<FileWatch*>& watchers) {
-        for (FileWatch* who : watchers) {
-            if (const auto path = who->paths_.find(number); (events & IN_MODIFY) != 0 && path != who->paths_.end())
+void FileWatches::note(int number, std::uint32_t events, std::string_view name) {
+    const auto tell = [&](const std::map<FileWatch*, std::uint32_t>& watchers) {
+        for (const auto& [who, wanted] : watchers) {
+            if ((events & (wanted | kAlways)) == 0) continue;
+            if (!name.empty() && who->concerns_ && !who->concerns_(name)) continue;
+            if (const auto path = who->paths_.find(number);
+                (events & wanted & IN_MODIFY) != 0 && path != who->paths_.end())
                 who->written_ = path->second;
             due_.insert(who);
         }
@@ -68,7 +80,7 @@ void FileWatches::note(int number, std::uint32_t events) {
     if (at == watches_.end()) return;
     tell(at->second);
     if ((events & IN_IGNORED) == 0) return;
-    for (FileWatch* who : at->second) who->paths_.erase(number);  // the kernel has taken it away
+    for (const auto& [who, wanted] : at->second) who->paths_.erase(number);  // the kernel has taken it away
     watches_.erase(at);
 }
 
@@ -79,7 +91,8 @@ void FileWatches::read() {
         inotify_event event;
         for (std::size_t at = 0; at + sizeof event <= static_cast<std::size_t>(n); at += sizeof event + event.len) {
             std::memcpy(&event, data.data() + at, sizeof event);
-            note(event.wd, event.mask);
+            const char* const name = data.data() + at + sizeof event;  // padded with zeros
+            note(event.wd, event.mask, {name, event.len > 0 ? strnlen(name, event.len) : 0});
         }
     }
     while (!due_.empty()) {  // whom one tells may stop watching, or end
@@ -106,6 +119,14 @@ bool FileWatch::add_alone(const std::string& path) {
 
 bool FileWatch::add_link(const std::string& path) {
     return all_.add(*this, path, kLink);
+}
+
+bool FileWatch::add_folder(const std::string& path) {
+    return all_.add(*this, path, kFolderItself);
+}
+
+bool FileWatch::add_names(const std::string& folder) {
+    return all_.add(*this, folder, kNames);
 }
 
 void FileWatch::clear() {

@@ -33,7 +33,8 @@ PROCESS = {"service": str, "pid": int, "kind": str, "peer": str, "age_seconds": 
            "stopping": bool, "former": bool}
 ANSWER = {"version": int, "ok": bool}
 DAEMON = {"version": str, "pid": int, "started": int, "uptime_seconds": NUMBER, "draining": bool, "stopping": bool,
-          "services": int, "handlers": int, "penalised": int, "processes": int, "reloads": {"done": int, "refused": int},
+          "services": int, "handlers": int, "penalised": int, "processes": int,
+          "reloads": {"done": int, "refused": int, "refused_because": str, "watching": (str, type(None))},
           "upgrades": {"done": int, "refused": int, "under_way": bool, "refused_because": str},
           "log_lines_lost": int, "open_descriptors": (int, type(None)), "descriptor_limit": int}
 CHANGES = {**ANSWER, "changes": [{"service": str, "change": str, "keys": [str]}]}

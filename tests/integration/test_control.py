@@ -96,7 +96,8 @@ class Verbs(Control):
         self.assertEqual(self.service_status(daemon, "new-handler")["model"], "delayed")
         self.assertEqual(self.converse(uri), b"hello")
         self.assertEqual({c["change"] for c in self.ask(daemon, "reload", shape="reload")["changes"]}, {"unchanged"})
-        self.assertEqual(self.ask(daemon, "status", shape="status")["superd"]["reloads"], {"done": 2, "refused": 0})
+        self.assertEqual(self.ask(daemon, "status", shape="status")["superd"]["reloads"],
+                         {"done": 2, "refused": 0, "refused_because": "", "watching": None})
 
     def test_refused_reload(self):
         """A mistake in the files, or an unavailable port: reload exits 1, says where, and changes nothing."""
