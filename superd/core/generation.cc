@@ -86,10 +86,6 @@ bool Generation::takes_clients() const {
     return !secured_ || secured_->tls.is_ready();
 }
 
-bool Generation::is_losing_clients() const {
-    return secured_ && secured_->tls.is_ending();
-}
-
 const std::string& Generation::tls_trouble() const {
     static const std::string none;
     return secured_ ? secured_->tls.trouble() : none;

@@ -56,8 +56,6 @@ class Generation final : public model::Host, public ChildOwner {
     bool takes_clients() const;
     /// Why not; "" if it has not been tried yet.
     const std::string& tls_trouble() const;
-    /// What secures its clients' connections is about to be gone, and nobody is served by it.
-    bool is_losing_clients() const;
     /// nullptr: clients need no handshake.
     intake::Stage* handshake();
     /// No longer in force: children that wait for clients leave; those that have one continue.

@@ -365,8 +365,7 @@ void Service::offended(const sys::Address& peer, const admit::SourceKey& source,
 
 std::optional<model::Client> Service::take(std::size_t listener) {
     if (has_sessions()) return take_of_sessions(listener);
-    // A handler may be reaped before the superd-tls that was killed with it.
-    if (backing_off() || (current_ && current_->is_losing_clients())) return std::nullopt;
+    if (backing_off()) return std::nullopt;
     intake::Intake& intake = traffic().intake;
     // The model may ask although no listener is watched.
     const net::Listener* const from = current_ && current_->takes_clients() ? socket(listener) : nullptr;

@@ -2,7 +2,6 @@
 #include "core/tls.h"
 
 #include <fmt/format.h>
-#include <poll.h>
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -116,11 +115,6 @@ Result<void> Tls::watch() {
     source_ = std::move(*source);
     wants_room_ = false;
     return {};
-}
-
-bool Tls::is_ending() const {
-    pollfd look{channel_.get(), 0, 0};
-    return channel_ && poll(&look, 1, 0) == 1 && (look.revents & POLLHUP) != 0;
 }
 
 void Tls::listen(std::uint32_t events) {

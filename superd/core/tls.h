@@ -51,8 +51,6 @@ class Tls final : public ChildOwner, public intake::Stage {
     void begin();
     bool is_ready() const { return ready_; }
     bool is_coming() const { return channel_ && !ready_; }
-    /// Its process has closed the channel, and its end is not known yet: which clients are lost with it shows then.
-    bool is_ending() const;
     /// Why it is not ready; "" if it has not been tried yet.
     const std::string& trouble() const { return trouble_; }
     /// No more clients come: it goes with its last one.
