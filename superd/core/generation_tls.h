@@ -4,6 +4,7 @@
 
 #include "core/generation.h"
 #include "core/tls.h"
+#include "intake/intake.h"
 
 namespace superd::core {
 
