@@ -2,6 +2,7 @@
 #include "lib/stream.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -23,6 +24,11 @@ bool write_all(int fd, std::string_view data) {
         if (put > 0) data.remove_prefix(static_cast<std::size_t>(put));
     }
     return true;
+}
+
+bool is_readable(int fd) {
+    pollfd look{fd, POLLIN, 0};
+    return poll(&look, 1, 0) == 1;
 }
 
 void discard_received(int fd) {

@@ -13,6 +13,7 @@
 #include <array>
 
 #include "lib/signals.h"
+#include "lib/stream.h"
 
 namespace proxy {
 namespace {
@@ -167,6 +168,8 @@ void Proxy::watch_listener() {
 
 void Proxy::accept_some() {
     for (int i = 0; i < kAcceptAtOnce && takes_more(); ++i) {
+        // Another holder, or superd for the next definition, may have set the socket blocking.
+        if (!worker::is_readable(listener_.get())) break;
         Address peer;
         peer.size = sizeof peer.storage;
         Fd client(accept4(listener_.get(), peer.get(), &peer.size, SOCK_CLOEXEC | SOCK_NONBLOCK));

@@ -43,7 +43,7 @@
             const page = new DOMParser().parseFromString(await answer.text(), "text/html");
             const main = page.getElementById("main");
             if (!paused && main) carry(main, document.getElementById("main"));
-            if (!paused) say(answer.ok ? "Live" : "superd does not answer", answer.ok ? "good" : "bad");
+            if (!paused) say(answer.status === 503 ? "superd does not answer" : "Live", answer.status === 503 ? "bad" : "good");
         } catch {
             if (!paused) say("Not reached; trying again", "bad");
         } finally {

@@ -74,7 +74,7 @@ std::string notices(const State& state) {
         notice("superd is draining: it still serves, and will stop.");
     if (const auto why = text_of(object_of(superd, "upgrades"), "refused_because"); !why.empty())
         notice("The last upgrade was refused: " + escape(why));
-    return out;
+    return fmt::format("<div>{}</div>\n", out);  // there without any as well: what follows keeps its place
 }
 
 std::string summary(const State& state) {

@@ -9,7 +9,7 @@ namespace status {
 namespace {
 
 constexpr auto kEach = std::chrono::seconds(1);
-constexpr auto kLongest = std::chrono::seconds(15);
+constexpr auto kLongest = std::chrono::seconds(2);
 constexpr auto kWatched = std::chrono::seconds(10);  // after somebody has looked
 
 }  // namespace

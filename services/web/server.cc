@@ -25,6 +25,7 @@ constexpr std::size_t kMemory = 16384;                  // of a connection, with
 constexpr auto kForRequest = std::chrono::seconds(10);  // from its first byte, as far as that can be told
 constexpr auto kForAnswer = std::chrono::seconds(60);
 constexpr auto kKeepAlive = std::chrono::seconds(120);  // Prometheus comes back every minute or sooner
+constexpr auto kToBegin = std::chrono::seconds(1);  // a request, while others find no room
 constexpr auto kScarce = std::chrono::milliseconds(50);
 constexpr auto kLookAgain = std::chrono::seconds(1);  // for connections whose time is over
 
@@ -198,6 +199,8 @@ void Server::accept_some() {
             accept_again_ = Clock::now() + kScarce;
             return;
         }
+        // Another holder, or superd for the next definition, may have set the socket blocking.
+        if (!worker::is_readable(listener_.get())) return;
         worker::Fd client(accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
         if (!client) {
             if (errno == EAGAIN) return;
@@ -216,11 +219,17 @@ void Server::accept_some() {
     drain();
 }
 
-/// Of those between two requests, the one that has been silent longest.
+/// Of those between two requests, the one that has been silent longest; or else of those that have not asked yet, though
+/// they have had time to.
 void Server::make_room() {
-    Client* silent = nullptr;
-    for (auto& [fd, client] : clients_)
-        if (client.served && !client.busy && (silent == nullptr || client.until < silent->until)) silent = &client;
+    Client *silent = nullptr, *mute = nullptr;
+    for (auto& [fd, client] : clients_) {
+        if (client.busy) continue;
+        Client*& oldest = client.served ? silent : mute;
+        if (oldest == nullptr || client.until < oldest->until) oldest = &client;
+    }
+    if (mute != nullptr && mute->until - kForRequest + kToBegin > Clock::now()) mute = nullptr;
+    if (silent == nullptr) silent = mute;
     if (silent != nullptr) shutdown(silent->fd, SHUT_RDWR);
 }
 
@@ -314,7 +323,7 @@ void Server::step(const Tick& tick) {
     const auto* http_fd = MHD_get_daemon_info(daemon_, MHD_DAEMON_INFO_EPOLL_FD);
     pollfd fds[count] = {{signals_.get(), POLLIN, 0},
                          {http_fd->epoll_fd, POLLIN, 0},
-                         {draining_ ? -1 : options_.status_fd.value_or(-1), 0, 0},
+                         {draining_ ? -1 : options_.status_fd.value_or(-1), POLLIN | POLLRDHUP, 0},
                          {control_.fd(), control_.events(), 0},
                          {accepts ? listener_.get() : -1, POLLIN, 0}};
     const auto left = next ? std::chrono::ceil<std::chrono::milliseconds>(*next - Clock::now()).count() : -1;

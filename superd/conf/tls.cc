@@ -106,7 +106,7 @@ class TlsResolver {
             return draft_.reject("tls.name", value->spot,
                                  fmt::format("tls.name: {} are more than {}", value->items.size(), kMostTlsNames),
                                  errors_);
-        std::set<std::string> known;
+        std::set<std::string> given;
         for (const Value& item : value->items) {
             TlsName one;
             for (const Value* word : words_of(*item.find("names"))) {
@@ -121,7 +121,7 @@ class TlsResolver {
                                     "\"*.example.com\"; write others as they go over the wire (\"xn--…\")",
                                     word->text),
                         errors_);
-                else if (!known.insert(name).second)
+                else if (!given.insert(name).second)
                     draft_.reject("tls.name", word->spot, fmt::format("tls.name.names \"{}\" is given twice", name),
                                   errors_);
                 one.names.push_back(std::move(name));

@@ -22,6 +22,7 @@ class Status(Control):
         for old, new in changes.items():
             self.assertIn(old, text)
             text = text.replace(old, new)
+        self.text = text
         return self.superd({"status": text, **(services or {})}, config='[control]\nreaders = ["nogroup"]\n' + more)
 
     def get(self, daemon, path, connection=None):
@@ -94,6 +95,13 @@ class Status(Control):
         daemon.service("more", listen=TCP, model="fork", exec=["cat"])
         self.superctl(daemon, "reload")
         self.eventually(lambda: "/service/more" in self.get(daemon, "/")[1], "the new service is shown")
+        # Its own process is replaced, once it has been told to leave.
+        before = {child.pid for child in daemon.children() if child.name == "superd-status"}
+        daemon.service("status", self.text.replace('"superd-status"', '"superd-status", "--connections-max", "200"'))
+        self.superctl(daemon, "reload")
+        self.eventually(lambda: (now := {c.pid for c in daemon.children() if c.name == "superd-status"}) and
+                        not now & before, "a new superd-status alone")
+        self.assertIn("/service/more", self.get(daemon, "/")[1])
         self.superctl(daemon, "upgrade")
         self.eventually(lambda: json.loads(self.get(daemon, "/status.json")[1])["superd"]["upgrades"]["done"] == 1,
                         "the upgrade is shown")

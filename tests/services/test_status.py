@@ -443,7 +443,16 @@ class Life(WebTest):
         connection.close()
         while said.count(b"idle\n") < 4:
             said += ours.recv(4096)
-        ours.close()
+        ours.shutdown(socket.SHUT_WR)  # as superd does, which still reads
+        self.expect_exit(handler)
+
+    def test_a_socket_that_was_set_blocking(self):
+        """It does not wait in accept where another program has set the socket blocking: it leaves when it is told to."""
+        handler = self.serve()
+        self.get("/livez")
+        self.listening.setblocking(True)
+        self.assertEqual(self.get("/livez", connection=self.connection())[0].status, 200)
+        handler.terminate()
         self.expect_exit(handler)
 
     def test_max_requests_counts_connections(self):
