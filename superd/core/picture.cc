@@ -54,7 +54,10 @@ class Look {
             }
         });
     }
-    void file(const std::string& path) { (void)follow(path, picture_.files[path]); }
+    void file(const std::string& path) {
+        Picture::Part& part = picture_.files[path];
+        if (!follow(path, part)) note_gone(path, part);
+    }
 
   private:
     struct Passed {
@@ -66,7 +69,7 @@ class Look {
     template <class Act>
     void each_in(const std::string& folder, Act act) {
         const auto real = follow(folder, picture_.definitions);
-        if (!real) return;
+        if (!real) return note_gone(folder, picture_.definitions);
         picture_.holders.insert(*real);
         const Passed& passed = pass(*real);
         // Something may have gone that would have shown.
@@ -78,6 +81,13 @@ class Look {
             return;
         }
         for (const std::string& name : *names) act((*real == "/" ? "" : *real) + "/" + name, name);
+    }
+
+    /// It may have gone a moment ago, which shows in the folder that it was in.
+    void note_gone(const std::string& path, Picture::Part& part) {
+        const auto slash = path.rfind('/');
+        if (slash != std::string::npos)
+            part.newest = std::max(part.newest, pass(path.substr(0, std::max<std::size_t>(slash, 1))).changed);
     }
 
     const Passed& pass(const std::string& path) {

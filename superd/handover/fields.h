@@ -151,6 +151,6 @@ SUPERD_FIELDS(PassedState, name, fd)
 SUPERD_FIELDS(WatchState, files, print, told_deaf)
 SUPERD_FIELDS(ControlState, socket, made_folder)
 SUPERD_FIELDS(State, proof, binary, folder, nofile_soft, nofile_hard, begun, begun_at, reloads, reloads_refused,
-              reload_refused_because, upgrades, upgrades_refused, descriptors, catalog, passed, ports, services, control,
+              upgrades, upgrades_refused, reload_refused_because, descriptors, catalog, passed, ports, services, control,
               pid_file, names, log_lost, log_untold, cgroup, everywhere, stored, watch)
 }  // namespace superd::core

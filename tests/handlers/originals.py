@@ -7,6 +7,7 @@ import ctypes
 import errno
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -67,6 +68,8 @@ def facts_of(answer):
     # Group 0 next to uid 0 says nothing: it comes from whatever started the daemon.
     if "uid 0 0 0" in found:
         found = ["groups" if line == "groups 0" else line for line in found]
+    # The originals hand on their own soft limit of descriptors, which xinetd has raised; superd at most 1024.
+    found = [re.sub(r"^rlimit nofile \S+ ", "rlimit nofile ", line) for line in found]
     first = next((at for at, line in enumerate(found) if line.startswith("arg ")), None)
     if first is not None:
         found[first] = "arg " + os.path.basename(found[first].removeprefix("arg "))

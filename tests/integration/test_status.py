@@ -87,6 +87,7 @@ class Status(Control):
         self.eventually(lambda: self.get(daemon, "/readyz") == (503, "superd is draining\n"), "not ready")
         self.assertEqual(self.get(daemon, "/livez")[0], 200)
         self.assertIn("superd is draining: ", self.get(daemon, "/")[1])
+        self.superctl(daemon, "stop")
 
     def test_a_reload_and_an_upgrade_under_somebody_who_looks(self):
         """The page goes on over a new definition of its own, and shows the new services; an upgrade is not noticed."""

@@ -452,7 +452,7 @@ class Life(WebTest):
         self.get("/livez")
         self.listening.setblocking(True)
         self.assertEqual(self.get("/livez", connection=self.connection())[0].status, 200)
-        handler.terminate()
+        handler.term()
         self.expect_exit(handler)
 
     def test_max_requests_counts_connections(self):
