@@ -328,7 +328,7 @@ void map_section(const Section& section, const File& file, const Machine& machin
     }
     std::vector<const Section*> others;
     for (const Section& other : file.sections)
-        if (part_of(other) == section.name) others.push_back(&other);
+        if (const std::string main = part_of(other); !main.empty() && main == section.name) others.push_back(&other);
     Imported out;
     out.at = section.at;
     out.name = free_name(import.services, service_name(section.name), "2");
