@@ -64,9 +64,11 @@ Result<std::unique_ptr<DatagramRelay>> DatagramRelay::go_on(Engine& engine, Repl
     std::optional<net::Sender> as;
     if (state.as) as = net::Sender{state.as->first, state.as->second};
     std::unique_ptr<DatagramRelay> relay(new DatagramRelay(engine, {replies, state.peer, state.local, as}));
-    relay->ours_ = descriptors.claim(state.answers);
     relay->answers_.socket = descriptors.claim(state.socket);
-    if (!relay->ours_ || !relay->answers_.socket) return fail("the sockets of a datagram's handler are missing");
+    if (!relay->answers_.socket) return fail("the socket that a datagram's handler answers from is missing");
+    if (state.answers < 0) return relay;  // it has closed its end, and is still to be reaped
+    relay->ours_ = descriptors.claim(state.answers);
+    if (!relay->ours_) return fail("the socket of a datagram's handler is missing");
     if (auto watched = relay->watch(); !watched) return std::unexpected(watched.error());
     return relay;
 }

@@ -34,7 +34,8 @@
 namespace superd::core {
 
 struct RelayState {
-    int answers = -1, socket = -1;
+    int answers = -1;  ///< -1: its handler has closed its end
+    int socket = -1;
     sys::Address peer, local;
     std::optional<std::pair<uid_t, gid_t>> as;
 };

@@ -11,7 +11,7 @@ import subprocess
 import threading
 import time
 
-from harness import Reader, exchange, process
+from harness import Reader, connect, exchange, process
 from upgrading import Session, UpgradeCase
 
 
@@ -66,6 +66,28 @@ class Upgrades(UpgradeCase):
         aged.setblocking(False)
         self.assertEqual(aged.recv(1), b"")
         self.assertGreaterEqual(time.monotonic() - born, 1)
+
+    def test_handlers_that_have_closed_their_sockets(self):
+        """Handlers of datagrams and of a session that have answered and closed everything, but not ended: an upgrade
+        knows them, and counts their ends."""
+        closes = ["sh", "-c", "dd bs=64k count=1 >/dev/null 2>&1; echo answer; exec <&- >&-; until [ -e \"$0\" ]; do sleep 0.05; done"]
+        udp = dict(listen="udp://127.0.0.1:0", model="fork")
+        daemon = self.prepare()
+        closes.append(daemon.path("go"))
+        daemon.service("one", exec=closes, **udp)
+        daemon.service("session", exec=closes, **udp, datagram={"session": "peer"})
+        daemon.start()
+        for name in "one", "session":
+            with connect(daemon.address(name)) as sock:
+                sock.send(b"hello\n")
+                self.assertEqual(sock.recv(100), b"answer\n")
+        closed = self.eventually(lambda: [child for child in daemon.children() if child.name == "sh" and not
+                                          {"0", "1"} & set(os.listdir(f"/proc/{child.pid}/fd"))], "both have closed")
+        for _ in range(2):
+            self.upgrade(daemon)
+        daemon.write("go", "")
+        self.eventually(lambda: all(service["handlers"] == 0 for service in daemon.status().values()), "they have ended")
+        self.assertEqual([daemon.status()[name]["accepted"] for name in ("one", "session")], [1, 1], closed)
 
     def test_former_definitions(self):
         """Handlers of a changed and of a removed service continue under the definition that they began with, over an
