@@ -19,9 +19,10 @@ class Episode {
     Episode(sys::Loop& loop, Duration quiet, Over over)
         : quiet_(quiet), over_(std::move(over)), timer_(loop, [this] { look(); }) {}
 
-    /// It occurred. True: for the first time.
-    bool note(Instant time) {
-        const bool first = memory_.count++ == 0;
+    /// It occurred, as often as `times` says. True: for the first time.
+    bool note(Instant time, std::uint64_t times = 1) {
+        const bool first = memory_.count == 0;
+        memory_.count += times;
         if (first) memory_.begun = time;
         memory_.last = time;
         if (!timer_.is_set()) (void)timer_.set(ends());  // if this fails, the next fault tries again

@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <utility>
 
 #include "core/state.h"
 
@@ -31,7 +32,7 @@ ErrorStream::ErrorStream(Engine& engine, std::string service, Stats& stats)
 ErrorStream::~ErrorStream() {
     if (read_) {
         // Read what is there now; a process that is left may write for ever.
-        for (int i = 0; i < 8 && read_some(); ++i) {
+        for (int i = 0; i < 32 && read_some(); ++i) {
         }
         write_partial(now());
     }
@@ -87,7 +88,7 @@ Result<void> ErrorStream::go_on(const ErrorStreamState& state, sys::Descriptors&
 }
 
 bool ErrorStream::read_some() {
-    char buffer[16384];
+    char buffer[4096];  // of short lines it holds hundreds, and each may cost a record of the log: others' turn then
     const ssize_t n = read(read_.get(), buffer, sizeof buffer);
     if (n <= 0) return false;
     take({buffer, static_cast<std::size_t>(n)});
@@ -96,6 +97,11 @@ bool ErrorStream::read_some() {
 
 void ErrorStream::take(std::string_view bytes) {
     const Instant time = now();
+    take_lines(bytes, time);
+    note_dropped(time);
+}
+
+void ErrorStream::take_lines(std::string_view bytes, Instant time) {
     while (!bytes.empty()) {
         const auto end = bytes.find('\n');
         const auto room = kLongestLine - partial_.size();
@@ -104,13 +110,13 @@ void ErrorStream::take(std::string_view bytes) {
                 write_line(bytes.substr(0, end), time);
             } else {
                 partial_ += bytes.substr(0, end);
-                write_partial(time);
+                take_partial(time);
             }
             bytes.remove_prefix(end + 1);
         } else if (bytes.size() >= room) {
             // Longer than a line of the log: written in pieces, so that nothing is held back for ever.
             partial_ += bytes.substr(0, room);
-            write_partial(time);
+            take_partial(time);
             bytes.remove_prefix(room);
         } else {
             partial_ += bytes;
@@ -121,19 +127,30 @@ void ErrorStream::take(std::string_view bytes) {
 }
 
 void ErrorStream::write_partial(Instant time) {
+    take_partial(time);
+    note_dropped(time);
+}
+
+void ErrorStream::take_partial(Instant time) {
     write_line(partial_, time);
     partial_.clear();
 }
 
 void ErrorStream::write_line(std::string_view line, Instant time) {
     if (line.empty()) return;
-    if (!bucket_.ready(rate_, time)) {
-        ++stats_.stderr_dropped;
-        dropped_.note(time);
+    // An empty bucket stays so for all lines of one moment: a flood must cost as little as can be.
+    if (over_ > 0 || !bucket_.ready(rate_, time)) {
+        ++over_;
         return;
     }
     bucket_.take(rate_, time);
     engine_.log.write(Level::info, line, {{"SERVICE", service_}, {"STREAM", "stderr"}});
+}
+
+void ErrorStream::note_dropped(Instant time) {
+    if (over_ == 0) return;
+    stats_.stderr_dropped += over_;
+    dropped_.note(time, std::exchange(over_, 0));
 }
 
 }  // namespace superd::core

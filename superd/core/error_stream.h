@@ -40,8 +40,12 @@ class ErrorStream {
     Result<void> watch(sys::Fd read, sys::Fd write);
     bool read_some();
     void take(std::string_view bytes);
+    void take_lines(std::string_view bytes, Instant time);
+    void take_partial(Instant time);
+    /// Writes it, or counts it in `over_`.
     void write_line(std::string_view line, Instant time);
     void write_partial(Instant time);
+    void note_dropped(Instant time);
 
     Engine& engine_;
     std::string service_;
@@ -52,7 +56,8 @@ class ErrorStream {
     sys::Fd read_, write_;
     sys::Source source_;
     std::string partial_;
-    sys::Alarm patience_;  ///< for a line without an end
+    std::uint64_t over_ = 0;  ///< lines of this moment that are over the rate
+    sys::Alarm patience_;     ///< for a line without an end
 };
 
 }  // namespace superd::core
