@@ -52,8 +52,12 @@ void Tracer::give_up(Obstacle obstacle, int code, const char* detail) {
 /// The next stop or end of one thread, or of any (-1); 0: none can come, or the time is over. SIGCHLD is blocked.
 pid_t Tracer::next_stop(pid_t which, int& status) {
     for (;;) {
-        const pid_t id = waitpid(which, &status, __WALL | WNOHANG);
-        if (id > 0) return id;
+        const pid_t id = waitpid(-1, &status, __WALL | WNOHANG);
+        if (id > 0 && (which == -1 || id == which)) return id;
+        if (id > 0) {  // the others stand still; the kernel tells of a leader's end when theirs have been heard
+            if (!WIFSTOPPED(status)) ended(id, status);
+            continue;
+        }
         if (id < 0 && errno != EINTR) return 0;
         const long ms = left_ms();
         if (ms <= 0) {

@@ -121,6 +121,24 @@ TEST_CASE("threads that stand still go with their tracer, and nobody waits for t
     CHECK(WTERMSIG(World::ended(other.pid())) == SIGKILL);
 }
 
+TEST_CASE("a handler with threads that is killed at any step to its stub is given up at once, and its tracer leaves") {
+    World world;
+    auto began = now();
+    world.parked(kind("threads"));
+    const Duration whole = now() - began;
+    constexpr int kSteps = 100;
+    for (int step = 0; step < kSteps; ++step) {
+        began = now();
+        auto process = world.start(kind("threads"));
+        while (now() - began < whole * step / kSteps) sched_yield();
+        kill(process.pid(), SIGKILL);
+        // Its channel closes with the tracer, which would otherwise stay until the minute for its start is over.
+        for (auto event = World::next(process); event.kind == Event::Kind::parked;) event = World::next(process);
+        CHECK(process.obstacle() != Obstacle::untouched);
+        CHECK(WTERMSIG(World::ended(process.pid())) == SIGKILL);
+    }
+}
+
 TEST_CASE("a handler that is stopped while it starts is given up in time") {
     World world;
     auto process = world.start(kind("never"), 500);
