@@ -239,7 +239,11 @@ model::End Generation::conclude(pid_t pid, Child& child, int status, const rusag
     if (!end.failure() && child.kind != Kind::parked) host_.has_started(child.started);
     if (!end.is_scarcity()) end.failure() ? log_failure(pid, child, *end.failure()) : log_exit(pid, child, end, used);
     take_back(child, end);
-    if (const auto well = end.started_well()) host_.start_went(*well, end.failure().has_value());
+    if (const auto well = end.started_well(); well && *well)
+        host_.started_well();
+    else if (well)
+        host_.started_badly(end.failure() ? std::nullopt
+                                          : std::optional(child.charge.source().value_or(admit::SourceKey())));
     // Once it is known whether this very end has put the service into back-off.
     if (const auto what = child.relay || child.session ? std::nullopt : end.offence())
         if (const auto source = child.charge.source()) host_.offended(child.peer, *source, *what);

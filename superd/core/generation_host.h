@@ -67,8 +67,11 @@ class GenerationHost {
     virtual void could_not_add(const Error& why) = 0;
     /// A handler was started: the shortage is over.
     virtual void started() = 0;
-    /// The result of a handler's start: a service whose handlers fail over and over is slowed down, never closed.
-    virtual void start_went(bool well, bool certain) = 0;
+    /// A handler started well: those that failed before it do not count any more.
+    virtual void started_well() = 0;
+    /// A handler failed as it started. `client`: who may be to blame for it; nullopt: nobody, it did not reach its
+    /// program. A service whose handlers fail whoever comes is slowed down, never closed.
+    virtual void started_badly(const std::optional<admit::SourceKey>& client) = 0;
     /// A handler that was started then did not reach its program; or it did.
     virtual void could_not_start(Instant began, std::string why) = 0;
     virtual void has_started(Instant began) = 0;

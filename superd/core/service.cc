@@ -13,8 +13,9 @@
 namespace superd::core {
 namespace {
 
-/// If this many handlers in a row end badly at once, they count as not starting at all.
-constexpr int kBadStarts = 20;
+/// If the handlers of so many sources in a row fail at once, they count as not starting at all. One source may be the
+/// reason itself.
+constexpr std::size_t kBadStarts = 20;
 
 /// Clients refused in one go.
 constexpr int kMostRefused = 16;
@@ -103,7 +104,7 @@ void Service::enforce(const conf::Service& definition, std::vector<Port*> ports)
     if (cgroup_) cgroup_->apply(definition);
     if (traffic_) {
         traffic_->throttled_until = {};
-        traffic_->bad_starts = 0;
+        traffic_->failing.clear();
         traffic_->cannot_start.clear();
     }
     const bool given = definition.handoff == conf::Handoff::listen;
@@ -334,18 +335,21 @@ void Service::has_started(Instant began) {
     if (traffic_ && began > traffic_->cannot_start_at) traffic_->cannot_start.clear();
 }
 
-void Service::start_went(bool well, bool certain) {
+void Service::started_well() {
     Traffic& of_it = traffic();
-    if (well) {
-        of_it.bad_starts = 0;
-        if (of_it.throttle.tries() > 0 && !throttled()) {
-            engine_.log.write(Level::notice, "handlers start again", {{"SERVICE", name_}});
-            of_it.throttle.reset();
-        }
-        return;
+    of_it.failing.clear();
+    if (of_it.throttle.tries() == 0 || throttled()) return;
+    engine_.log.write(Level::notice, "handlers start again", {{"SERVICE", name_}});
+    of_it.throttle.reset();
+}
+
+void Service::started_badly(const std::optional<admit::SourceKey>& client) {
+    Traffic& of_it = traffic();
+    if (client) {
+        of_it.failing.insert(*client);
+        if (of_it.failing.size() < kBadStarts) return;
     }
-    if (!certain && ++of_it.bad_starts < kBadStarts) return;
-    of_it.bad_starts = 0;
+    of_it.failing.clear();
     if (throttled()) return;
     if (of_it.throttle.tries() == 0)
         engine_.log.write(Level::warning,

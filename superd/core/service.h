@@ -65,7 +65,8 @@ class Service final : public intake::Host, public GenerationHost, public Session
     void back_off(const Error& why) override;
     void could_not_add(const Error& why) override;
     void started() override;
-    void start_went(bool well, bool certain) override;
+    void started_well() override;
+    void started_badly(const std::optional<admit::SourceKey>& client) override;
     void could_not_start(Instant began, std::string why) override;
     void has_started(Instant began) override;
     void stall(model::Client client) override { traffic().intake.stall(std::move(client)); }

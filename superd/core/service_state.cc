@@ -29,7 +29,7 @@ ServiceState Service::write_down(sys::Descriptors& descriptors) {
 void Traffic::write_down(ServiceState& state, sys::Descriptors& descriptors) const {
     state.backing_off = retry.is_set();
     state.in_episode = episode.is_set();
-    state.bad_starts = bad_starts;
+    state.failing.assign(failing.begin(), failing.end());
     state.cannot_start = cannot_start;
     state.cannot_start_at = cannot_start_at;
     state.episode_tries = episode_tries;
@@ -45,7 +45,7 @@ void Traffic::write_down(ServiceState& state, sys::Descriptors& descriptors) con
 }
 
 Result<void> Traffic::go_on(const ServiceState& state, sys::Descriptors& descriptors) {
-    bad_starts = state.bad_starts;
+    failing.insert(state.failing.begin(), state.failing.end());
     cannot_start = state.cannot_start;
     cannot_start_at = state.cannot_start_at;
     episode_tries = state.episode_tries;

@@ -86,7 +86,7 @@ struct ServiceState {
     bool withdrawn = false, shut = false, backing_off = false, in_episode = false;
     bool untouched = false;  ///< nothing below came about yet but the definitions in force
     int wish = 0;            ///< an operator's: Service::Wish
-    int bad_starts = 0;
+    std::vector<admit::SourceKey> failing;
     std::string cannot_start;
     Instant cannot_start_at{};
     unsigned episode_tries = 0;

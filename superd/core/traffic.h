@@ -3,6 +3,7 @@
 // What there is of a running service once it has had a client, or a worker: counts, the way in, what handlers write,
 // and what is scarce. Thousands of services never have one.
 
+#include <set>
 #include <string>
 
 #include "base/backoff.h"
@@ -47,9 +48,9 @@ struct Traffic {
     sys::Alarm episode;  ///< of scarcity: logged once, and once when it is over
     Backoff throttle{std::chrono::milliseconds(10), std::chrono::milliseconds(900)};
     Instant throttled_until{};
-    std::string cannot_start;   ///< why no handler reaches its program; empty: one has, or none was needed
-    Instant cannot_start_at{};  ///< when the last one that did not was started
-    int bad_starts = 0;         ///< in a row
+    std::string cannot_start;            ///< why no handler reaches its program; empty: one has, or none was needed
+    Instant cannot_start_at{};           ///< when the last one that did not was started
+    std::set<admit::SourceKey> failing;  ///< whose handlers have failed as they started, since one has started well
     sys::Alarm retry, throttle_timer;
 };
 

@@ -66,8 +66,8 @@ SUPERD_FIELDS(ResourceLimit, resource, soft, hard)
 SUPERD_FIELDS(Handler, path, argv, environment, identity, working_directory, root_directory, umask, nice, error_output,
               rlimits)
 SUPERD_FIELDS(Service, name, description, enabled, listen, model, handoff, handler, stop_signal, stop_timeout,
-              max_lifetime, socket, limits, access, prefork, penalty, proxy_protocol, tls, datagram, sandbox, resources, delay,
-              log_connections, log_usage, stderr_rate)
+              max_lifetime, socket, limits, access, prefork, penalty, proxy_protocol, tls, datagram, sandbox, resources,
+              delay, log_connections, log_usage, stderr_rate)
 SUPERD_FIELDS(Control, readers)
 SUPERD_FIELDS(Shutdown, drain)
 SUPERD_FIELDS(Catalog, services, control, shutdown, watch)
@@ -141,7 +141,7 @@ SUPERD_FIELDS(Episode::Memory, count, begun, last)
 SUPERD_FIELDS(SessionsState, counts, dropped, waiting)
 SUPERD_FIELDS(CgroupState, seen, counts, excused, ending, kill_at, kills, refusals, slow)
 SUPERD_FIELDS(ErrorStreamState, read, write, partial, full_at, dropped)
-SUPERD_FIELDS(ServiceState, name, withdrawn, shut, backing_off, in_episode, untouched, wish, bad_starts, cannot_start,
+SUPERD_FIELDS(ServiceState, name, withdrawn, shut, backing_off, in_episode, untouched, wish, failing, cannot_start,
               cannot_start_at, episode_tries, last_scarce, throttled_until, retry_at, backoff, throttle, stats,
               warm_counts, cgroup, errors, reply_failures, sessions, intake, current, former)
 SUPERD_FIELDS(Port::Waiting, next, backoff)
@@ -151,6 +151,6 @@ SUPERD_FIELDS(PassedState, name, fd)
 SUPERD_FIELDS(WatchState, files, print, told_deaf)
 SUPERD_FIELDS(ControlState, socket, made_folder)
 SUPERD_FIELDS(State, proof, binary, folder, nofile_soft, nofile_hard, begun, begun_at, reloads, reloads_refused,
-              upgrades, upgrades_refused, reload_refused_because, descriptors, catalog, passed, ports, services, control,
-              pid_file, names, log_lost, log_untold, cgroup, everywhere, stored, watch)
+              upgrades, upgrades_refused, reload_refused_because, descriptors, catalog, passed, ports, services,
+              control, pid_file, names, log_lost, log_untold, cgroup, everywhere, stored, watch)
 }  // namespace superd::core

@@ -81,7 +81,7 @@ class Handshakes(TlsCase):
             at = time.monotonic()
             client = self.secure(daemon, context, source=(ASKER, 0))
             self.says(client, b"hello")
-            client.close()
+            client.unwrap().close()  # a connection that is cut makes cat fail
             took.append(time.monotonic() - at)
         took.sort()
         return took[len(took) * 99 // 100]

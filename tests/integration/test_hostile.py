@@ -47,6 +47,26 @@ def take_status(daemon, timeout):
     return daemon.wait(timeout), time.monotonic() - begin
 
 
+class FailingHandlers(SuperdCase):
+    """Handlers that fail as soon as they start: by their clients' doing, or whoever comes."""
+
+    def slowed(self, daemon):
+        return daemon.find(lambda r: r["message"].startswith("handlers fail as soon as they start"))
+
+    def test_one_client_does_not_slow_a_service(self):
+        """Sixty connections of one source whose handlers fail at once, as a reset makes them, do not slow the service;
+        of nineteen other sources too, they do."""
+        daemon = self.superd({"web": dict(listen="tcp://127.0.0.1:0", model="fork", exec=["false"])})
+        failures = lambda: int(daemon.status()["web"]["failures"])
+        for number in range(79):
+            source = "127.0.3.1" if number < 60 else f"127.0.4.{number}"
+            self.assertEqual(self.slowed(daemon), [])
+            with connect(daemon.address("web"), source=(source, 0)) as client:
+                self.assertEqual(client.recv(1), b"")
+            self.eventually(lambda: failures() == number + 1, "its handler has failed")  # pylint: disable=cell-var-from-loop
+        daemon.wait_for(message="handlers fail as soon as they start")
+
+
 class StoppedProcesses(SuperdCase):
     """The user of a parked process may stop it; it then sees neither its pair closing nor a signal."""
 

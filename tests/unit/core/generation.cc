@@ -60,9 +60,13 @@ struct FakeService final : core::GenerationHost {
     void back_off(const Error&) override { told.push_back("back off"); }
     void could_not_add(const Error&) override { told.push_back("could not add"); }
     void started() override { told.push_back("started"); }
-    void start_went(bool well, bool) override {
+    void started_well() override {
         if (short_of_memory) throw std::bad_alloc();
-        told.push_back(well ? "started well" : "started badly");
+        told.push_back("started well");
+    }
+    void started_badly(const std::optional<admit::SourceKey>& client) override {
+        if (short_of_memory) throw std::bad_alloc();
+        told.push_back(client ? "failed its client" : "failed to start");
     }
     void could_not_start(Instant, std::string) override { told.push_back("could not start"); }
     void has_started(Instant) override { told.push_back("reached its program"); }
@@ -187,7 +191,7 @@ TEST_CASE("the log says that a handler has failed, and the service that it start
     world.begin(World::define({"/bin/sh", "-c", "exit 3"}));
     const pid_t first = world.serve();
     world.reap(first, 99ms);
-    CHECK(world.service.told == Told{"started", "reached its program", "started badly", "left"});
+    CHECK(world.service.told == Told{"started", "reached its program", "failed its client", "left"});
     const pid_t second = world.serve();
     world.service.told.clear();
     world.reap(second, 100ms);
@@ -207,7 +211,7 @@ TEST_CASE("a client whose handler is not there is refused, and its place goes wi
     world.service.refused.clear();
     CHECK(world.service.places.in_use() == 0);
     CHECK(world.service.counts.spawn_failures == 1);
-    CHECK(world.service.told == Told{"started", "could not start", "started badly", "left"});
+    CHECK(world.service.told == Told{"started", "could not start", "failed to start", "left"});
     CHECK(world.said == Told{"cannot start /nowhere/handler: exec: No such file or directory"});
 }
 
