@@ -72,9 +72,12 @@ void Admission::unfinished(const SourceKey& key, Instant now) {
     bucket.set_full_at(std::min(bucket.full_at(), now + rate.interval * (rate.burst + at_once)));
 }
 
-bool Admission::may_shake(const SourceKey& key, Instant now) const {
+bool Admission::may_shake(const SourceKey& key, Instant now, std::size_t under_way) const {
     const Source* const source = sources_.find(key);
-    return source == nullptr || !limits_.per_source_rate || source->unfinished.ready(*limits_.per_source_rate, now);
+    if (source == nullptr || !limits_.per_source_rate || source->unfinished.full_at() <= now) return true;
+    Bucket expected = source->unfinished;
+    expected.set_full_at(expected.full_at() + limits_.per_source_rate->interval * under_way);
+    return expected.ready(*limits_.per_source_rate, now);
 }
 
 Charge Admission::charge(const SourceKey& key, Instant now) {

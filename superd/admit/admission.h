@@ -70,8 +70,9 @@ class Admission {
     /// A handshake of this source came to nothing. per_source_rate bounds these for themselves: they start no handler,
     /// but cost as much as one that does.
     void unfinished(const SourceKey& source, Instant now);
-    /// Have there been fewer than per_source_rate allows?
-    bool may_shake(const SourceKey& source, Instant now) const;
+    /// Have there been fewer than per_source_rate allows? `under_way`: handshakes of this source. Once some have come
+    /// to nothing, these are expected to, or all would begin at once whenever a token is there.
+    bool may_shake(const SourceKey& source, Instant now, std::size_t under_way) const;
 
     /// What it remembers besides the places, so that another process can continue.
     struct Memory {

@@ -45,7 +45,7 @@ bool Intake::may_begin(model::Client& client) {
         turn_away(std::move(client), source, *against, owes, true);
         return false;
     }
-    if (!client.introduction->is_proxy && !admission_.may_shake(source, host_.now())) {
+    if (!client.introduction->is_proxy && !admission_.may_shake(source, host_.now(), entrance_.of_source(source))) {
         let_go(std::move(client), Refusal::per_source_rate, false, ": of handshakes that came to nothing", true);
         return false;
     }

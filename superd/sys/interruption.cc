@@ -3,16 +3,26 @@
 
 #include <sys/time.h>
 
-namespace superd::sys {
+#include <csignal>
 
-Interruption::Interruption(Duration period) {
+namespace superd::sys {
+namespace {
+
+/// Once for all: to set and undo it each time would cost more than what is guarded.
+void prepare_signal() {
     struct sigaction nothing {};
     nothing.sa_handler = [](int) {};  // without SA_RESTART
-    sigaction(SIGALRM, &nothing, &action_);
+    sigaction(SIGALRM, &nothing, nullptr);
     sigset_t alarm;
     sigemptyset(&alarm);
     sigaddset(&alarm, SIGALRM);
-    sigprocmask(SIG_UNBLOCK, &alarm, &mask_);
+    sigprocmask(SIG_UNBLOCK, &alarm, nullptr);
+}
+
+}  // namespace
+
+Interruption::Interruption(Duration period) {
+    [[maybe_unused]] static const bool prepared = (prepare_signal(), true);
     // Repeated, because a signal that comes before the call sleeps is lost.
     const itimerval each{{0, period.count()}, {0, period.count()}};
     setitimer(ITIMER_REAL, &each, &timer_);
@@ -20,8 +30,6 @@ Interruption::Interruption(Duration period) {
 
 Interruption::~Interruption() {
     setitimer(ITIMER_REAL, &timer_, nullptr);
-    sigprocmask(SIG_SETMASK, &mask_, nullptr);
-    sigaction(SIGALRM, &action_, nullptr);
 }
 
 }  // namespace superd::sys

@@ -4,14 +4,12 @@
 
 #include <sys/time.h>
 
-#include <csignal>
-
 #include "base/time.h"
 
 namespace superd::sys {
 
 /// While it lives, a sleeping system call of this thread fails with EINTR, again after each `period`. It uses SIGALRM,
-/// which is unblocked only for that time and whose handler does nothing. They may be nested.
+/// whose handler does nothing; the first one sets it, unblocked, and it stays, until an exec. They may be nested.
 class Interruption {
   public:
     explicit Interruption(Duration period);
@@ -19,8 +17,6 @@ class Interruption {
     ~Interruption();
 
   private:
-    sigset_t mask_{};
-    struct sigaction action_ {};
     itimerval timer_{};
 };
 

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <optional>
 
 #ifndef SO_PASSRIGHTS
 #define SO_PASSRIGHTS 83
@@ -102,6 +103,7 @@ void let_rights_in(int fd, bool on) {
 }
 
 ssize_t receive_without_rights(int fd, void* data, std::size_t size, int flags) {
+    std::optional<Dropping> dropping;  // no other socket brings descriptors
     if (is_unix(fd)) {
         bool carries = false;
         const ssize_t n = look(fd, data, size, flags, carries);
@@ -110,8 +112,8 @@ ssize_t receive_without_rights(int fd, void* data, std::size_t size, int flags) 
         if ((flags & MSG_PEEK) != 0) return n;
         // Do not take a byte that may have come meanwhile. Messages come one at a time anyway.
         if (n > 0 && option(fd, SO_TYPE, 0) == SOCK_STREAM) size = static_cast<std::size_t>(n);
+        dropping.emplace();
     }
-    const Dropping dropping;
     return recv(fd, data, size, flags | MSG_DONTWAIT);
 }
 

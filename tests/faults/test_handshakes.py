@@ -21,10 +21,11 @@ STRICT = "SUPERD_FAULTS_STRICT" in os.environ
 ASKER = "127.0.7.1"
 
 # Words: port, "hold" or "leave", sources. Begins handshakes as fast as it can, 100 at once from
-# each source, and says how many.
+# each source, and says how many. It is nice, since strangers have processors of their own.
 FLOOD = r"""
-import select, signal, socket, ssl, sys
+import os, select, signal, socket, ssl, sys
 port, how, sources = int(sys.argv[1]), sys.argv[2], sys.argv[3:]
+os.nice(19)
 over = []
 signal.signal(signal.SIGTERM, lambda *_: over.append(1))
 incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()

@@ -174,21 +174,24 @@ TEST_CASE("handshakes that come to nothing have a rate of their own, which outli
     auto all = limits(100);
     admission.configure(all, kStart);
     for (int i = 0; i < 9; ++i) admission.unfinished(source(1), kStart);
-    CHECK(admission.may_shake(source(1), kStart));  // there is no rate
+    CHECK(admission.may_shake(source(1), kStart, 0));  // there is no rate
     all.per_source_rate = conf::Rate{1s, 2};
     admission.configure(all, kStart);
     for (int i = 0; i < 9; ++i) admission.unfinished(source(1), kStart);
-    CHECK_FALSE(admission.may_shake(source(1), kStart));
+    CHECK_FALSE(admission.may_shake(source(1), kStart, 0));
     CHECK_FALSE(admission.refuses(source(1), kStart));
-    CHECK(admission.may_shake(source(2), kStart));
+    CHECK(admission.may_shake(source(2), kStart, 0));
     admit::Admission next;
     next.configure(all, kStart);
     next.remember(admission.memory());
-    CHECK_FALSE(next.may_shake(source(1), kStart));
-    CHECK_FALSE(next.may_shake(source(1), kStart + 7s));
-    CHECK(next.may_shake(source(1), kStart + 8s));
+    CHECK_FALSE(next.may_shake(source(1), kStart, 0));
+    CHECK_FALSE(next.may_shake(source(1), kStart + 7s, 0));
+    CHECK(next.may_shake(source(1), kStart + 8s, 0));
+    CHECK_FALSE(next.may_shake(source(1), kStart + 8s, 1));  // which will take that token
+    CHECK(next.may_shake(source(1), kStart + 9s, 1));
+    CHECK(next.may_shake(source(2), kStart + 8s, 64));  // of whom nothing bad is known
     for (int i = 0; i < 1000; ++i) next.unfinished(source(1), kStart + 8s);
-    CHECK(next.may_shake(source(1), kStart + 8s + 66s));  // however many there were
+    CHECK(next.may_shake(source(1), kStart + 8s + 66s, 0));  // however many there were
     for (std::uint32_t i = 0; i < 10; ++i) (void)next.charge(source(2 + i), kStart + 100s + i * 10s);
     CHECK(next.sources().find(source(1)) == nullptr);
 }
