@@ -239,13 +239,15 @@ model::End Generation::conclude(pid_t pid, Child& child, int status, const rusag
     if (!end.failure() && child.kind != Kind::parked) host_.has_started(child.started);
     if (!end.is_scarcity()) end.failure() ? log_failure(pid, child, *end.failure()) : log_exit(pid, child, end, used);
     take_back(child, end);
+    const bool may_be_forged = child.relay || child.session;
     if (const auto well = end.started_well(); well && *well)
         host_.started_well();
-    else if (well)
-        host_.started_badly(end.failure() ? std::nullopt
-                                          : std::optional(child.charge.source().value_or(admit::SourceKey())));
+    else if (well && end.failure())
+        host_.started_badly(std::nullopt);
+    else if (well && !may_be_forged)
+        host_.started_badly(child.charge.source().value_or(admit::SourceKey()));
     // Once it is known whether this very end has put the service into back-off.
-    if (const auto what = child.relay || child.session ? std::nullopt : end.offence())
+    if (const auto what = may_be_forged ? std::nullopt : end.offence())
         if (const auto source = child.charge.source()) host_.offended(child.peer, *source, *what);
     const bool unread = child.kind == Kind::owner && left_unread(child);
     if (end.by_signal() && !end.as_told() && child.copy_of != 0) copy_ended(child.copy_of, end.number());

@@ -70,7 +70,8 @@ class GenerationHost {
     /// A handler started well: those that failed before it do not count any more.
     virtual void started_well() = 0;
     /// A handler failed as it started. `client`: who may be to blame for it; nullopt: nobody, it did not reach its
-    /// program. A service whose handlers fail whoever comes is slowed down, never closed.
+    /// program. Not for a datagram's, whose sender may be forged. A service whose handlers fail whoever comes is slowed
+    /// down, never closed.
     virtual void started_badly(const std::optional<admit::SourceKey>& client) = 0;
     /// A handler that was started then did not reach its program; or it did.
     virtual void could_not_start(Instant began, std::string why) = 0;
