@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
 // What an import writes passes check, except for programs, users, groups and port names that this machine lacks. Files
-// are made from the grammar of each reader, with sound and unsound values in all places.
+// are made from the grammar of each reader, with sound and unsound values in all places: SUPERD_ROUNDS of them for each
+// reader.
 #include <fmt/format.h>
 
+#include <cstdlib>
 #include <random>
 
 #include "ctl/import/check.h"
@@ -14,7 +16,10 @@ using namespace superd::ctl;
 
 namespace {
 
-constexpr int kRounds = 1000;  // for each reader
+unsigned rounds() {
+    const char* asked = std::getenv("SUPERD_ROUNDS");
+    return asked ? static_cast<unsigned>(std::atoi(asked)) : 200;
+}
 
 class Dice {
   public:
@@ -258,7 +263,7 @@ void passes_check(Import import, const std::string& source) {
 }  // namespace
 
 TEST_CASE("property: what is imported from xinetd's grammar passes check") {
-    for (unsigned round = 0; round < kRounds; ++round) {
+    for (unsigned round = 0; round < rounds(); ++round) {
         Dice dice(round);
         const std::string text = xinetd(dice);
         passes_check(import_xinetd("xinetd.conf", text, machine()), text);
@@ -267,7 +272,7 @@ TEST_CASE("property: what is imported from xinetd's grammar passes check") {
 
 TEST_CASE("property: what is imported from inetd's grammar passes check") {
     constexpr Dialect all[] = {Dialect::bsd, Dialect::openbsd, Dialect::netbsd, Dialect::freebsd, Dialect::gnu};
-    for (unsigned round = 0; round < kRounds; ++round) {
+    for (unsigned round = 0; round < rounds(); ++round) {
         Dice dice(round);
         const std::string text = inetd(dice);
         passes_check(import_inetd("inetd.conf", text, machine(), all[round % 5]), text);
@@ -275,7 +280,7 @@ TEST_CASE("property: what is imported from inetd's grammar passes check") {
 }
 
 TEST_CASE("property: what is imported from units passes check") {
-    for (unsigned round = 0; round < kRounds; ++round) {
+    for (unsigned round = 0; round < rounds(); ++round) {
         Dice dice(round);
         const Units units = systemd(dice);
         passes_check(import_systemd(units), units.files.at("a.socket").text + units.files.at("a.service").text);
@@ -283,7 +288,7 @@ TEST_CASE("property: what is imported from units passes check") {
 }
 
 TEST_CASE("property: what is imported from command lines passes check") {
-    for (unsigned round = 0; round < kRounds; ++round) {
+    for (unsigned round = 0; round < rounds(); ++round) {
         Dice dice(round);
         const Words words = command(dice);
         std::string text;
