@@ -4,9 +4,11 @@
 import functools
 import os
 import select
+import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 import unittest
 
@@ -152,3 +154,40 @@ def until(condition):
         if time.monotonic() > end:
             raise AssertionError("deadline passed")
         time.sleep(0.005)
+
+
+AT_ONCE = 6
+
+
+def main():
+    """Runs the program's tests: all that it is asked for, or if it is asked for none, all of them in a few processes at a
+    time, since they wait more than they work. Each of these has a network of its own, where a port that was free a moment
+    ago still is; without the right to make one, the tests run one after the other."""
+    alone = ["unshare", "--net", "sh", "-ec", 'ip link set lo up; exec "$@"', "sh"]
+    share = os.environ.get("SUPERD_TEST_SHARE")
+    if share is not None:
+        unittest.main(testLoader=Share(int(share)))
+    elif len(sys.argv) > 1 or not shutil.which("ip") or subprocess.run([*alone, "true"], stderr=subprocess.DEVNULL,
+                                                                       check=False).returncode != 0:
+        unittest.main()
+    running = [subprocess.Popen([*alone, sys.executable, "-B", sys.argv[0]], stdout=subprocess.PIPE,
+                                stderr=subprocess.STDOUT, env=os.environ | {"SUPERD_TEST_SHARE": str(number)})
+               for number in range(AT_ONCE)]
+    failed = False
+    for process in running:
+        said = process.communicate()[0]
+        os.write(sys.stdout.fileno(), said)
+        failed |= process.returncode != 0
+    sys.exit(1 if failed else 0)
+
+
+class Share(unittest.TestLoader):
+    """Loads one in AT_ONCE of the tests."""
+
+    def __init__(self, number):
+        super().__init__()
+        self._number = number
+
+    def loadTestsFromModule(self, module, *, pattern=None):
+        every = [test for tests in super().loadTestsFromModule(module, pattern=pattern) for test in tests]
+        return self.suiteClass(every[self._number::AT_ONCE])

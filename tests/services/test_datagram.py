@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 import unittest
 
-from harness import HandlerTest, blocking, until
+from harness import HandlerTest, blocking, main, until
 
 ANSWERS = {  # to a datagram of so many bytes
     "echo": lambda size: size,
@@ -433,4 +433,4 @@ class OneDatagram(HandlerTest):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    main()

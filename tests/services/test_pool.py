@@ -11,7 +11,7 @@ import threading
 import time
 import unittest
 
-from harness import HandlerTest, blocking, read_all, read_exactly, until
+from harness import HandlerTest, blocking, read_all, read_exactly, main, until
 
 THREADS = ("--threads", "4")
 ROUNDS = 200
@@ -339,4 +339,4 @@ def cpu_ticks(pid):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    main()

@@ -14,7 +14,7 @@ import threading
 import time
 import unittest
 
-from harness import DEADLINE, HandlerTest, blocking, read_all, read_exactly, until
+from harness import DEADLINE, HandlerTest, blocking, read_all, read_exactly, main, until
 
 HTTP = """
 import http.server, os, sys, time
@@ -860,7 +860,7 @@ subprocess.Popen([sys.executable, sys.argv[0], "apart"], start_new_session=True)
 time.sleep(1000)
 """)
         middle = ["sh", "-c", '"$@" & wait', "sh", *program]
-        handler, listener = self.on_demand(middle, "--ready", "line=up")
+        handler, listener = self.on_demand(middle, "--ready", "line=up", "--ready-within", "8s")
         client = self.ask(listener)
         until(lambda: "is ready" in handler.errors())
         handler.term()
@@ -941,4 +941,4 @@ class Usage(ProxyTest):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    main()

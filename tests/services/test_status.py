@@ -10,7 +10,7 @@ import threading
 import time
 import unittest
 
-from harness import HandlerTest, blocking, read_all, until
+from harness import HandlerTest, blocking, read_all, main, until
 
 NASTY = '<script>alert("1")</script>&\'\u202e'
 
@@ -501,4 +501,4 @@ class MetricsToo(WebTest):
         self.assertEqual(handler.wait(), 2)
 
 if __name__ == "__main__":
-    unittest.main()
+    main()
