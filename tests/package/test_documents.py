@@ -5,7 +5,7 @@ import pathlib
 import re
 from xml.etree import ElementTree
 
-from harness import TestCase
+from harness import SuperdCase, TestCase
 
 ROOT = pathlib.Path(__file__).parents[2]
 README, DESIGN = ROOT / "README.md", ROOT / "contrib" / "DESIGN.md"
@@ -59,3 +59,13 @@ class Documents(TestCase):
         svg = ElementTree.fromstring(text)
         self.assertIn("xinetd", svg.find("{*}desc").text)
         self.assertLessEqual(float(svg.get("width")), 900)
+
+
+class Example(SuperdCase):
+    def test_the_mistake_in_the_readme_is_reported_as_it_says(self):
+        """Place and words of what superd says to the recipe with that mistake are the README's."""
+        (shown,) = re.findall(r"^/home/me/my\.d/(shell-script\.toml:.*?)^```", README.read_text(), re.MULTILINE | re.DOTALL)
+        recipe = (ROOT / "contrib" / "recipes" / "shell-script.toml").read_text()
+        daemon = self.prepare()
+        daemon.write("conf.d/shell-script.toml", recipe.replace('"fork"', '"frok"'))
+        self.assertIn(shown, daemon.check()[1])
