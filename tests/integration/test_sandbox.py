@@ -597,8 +597,16 @@ class Presets(SandboxCase):
 
     def test_pools_and_datagrams(self):
         """strict: workers, owners and handlers of single datagrams are confined as well."""
+        daemon = self.prepare()
+        daemon.service("box", listen="udp://127.0.0.1:0", model="fork", sandbox={"preset": "strict"},
+                       exec=["grep", "Seccomp:", "/proc/self/status"])
+        daemon.start()
+        with self.client(daemon.address("box")) as client:
+            client.send(b"hello\n")
+            self.assertEqual(client.recv(64), b"Seccomp:\t2\n")
+        daemon.stop()
         for keys in (dict(listen="tcp://127.0.0.1:0", model="prefork", handoff="listen"),
-                     dict(listen="udp://127.0.0.1:0", model="fork"), dict(listen="udp://127.0.0.1:0", model="iterative")):
+                     dict(listen="udp://127.0.0.1:0", model="iterative")):
             daemon = self.prepare()
             daemon.service("box", exec=["superd-echo"], sandbox={"preset": "strict"}, **keys)
             daemon.start()
@@ -606,6 +614,7 @@ class Presets(SandboxCase):
                 client.sendall(b"hello\n")
                 self.assertEqual(client.recv(64), b"hello\n", keys)
             pids = [child.pid for child in daemon.children() if child.name == "superd-echo"]
+            self.assertTrue(pids, keys)
             for pid in pids:
                 with open(f"/proc/{pid}/status", encoding="ascii") as status:
                     self.assertIn("Seccomp:\t2", status.read())

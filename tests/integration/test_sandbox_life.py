@@ -258,9 +258,9 @@ class Launchers(LifeCase):
         uri = daemon.address("box")
         self.converse(uri)
         with self.load(uri):
-            for nice in range(1, 4):
+            for more in range(1, 4):
                 self.upgrade(daemon)
-                self.box(daemon, STRICT, exec_=["superd-echo"], nice=nice)
+                self.box(daemon, STRICT, exec_=["superd-echo"], nice=os.nice(0) + more)
                 daemon.reload()
 
     def test_who_is_held_is_served_when_workers_take_over(self):
