@@ -55,7 +55,7 @@ class HandlerChecker {
     }
 
     void warn_of_set_id(const Value& exec) {
-        const Result<sys::FoundFile>& found = find_program(context_.lookups, root_of(draft_, context_), handler_.path);
+        const Result<sys::FoundFile> found = find_program(context_.lookups, root_of(draft_, context_), handler_.path);
         if (!box_.no_new_privileges || !found || (found->status.mode & (S_ISUID | S_ISGID)) == 0) return;
         draft_.warnings.push_back({exec.spot.place(),
                                    fmt::format("exec \"{}\" has a set-id bit, which sandbox.no_new_privileges leaves "
@@ -66,7 +66,7 @@ class HandlerChecker {
 
     /// As found from outside the root directory; "" if it is not there.
     std::string real_path(const std::string& path) const {
-        const Result<sys::FoundFile>& found = find_program(context_.lookups, root_of(draft_, context_), path);
+        const Result<sys::FoundFile> found = find_program(context_.lookups, root_of(draft_, context_), path);
         return found ? found->real_path : "";
     }
 
@@ -100,7 +100,7 @@ class HandlerChecker {
 std::string root_of(const Draft& draft, const Context& context) {
     const std::string& path = draft.service.handler.root_directory;
     if (path.empty()) return "/";
-    const Result<sys::FoundFile>& found = find_program(context.lookups, "/", path);
+    const Result<sys::FoundFile> found = find_program(context.lookups, "/", path);
     return found ? found->real_path : "/";
 }
 

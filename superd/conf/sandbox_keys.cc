@@ -140,7 +140,7 @@ class SandboxResolver {
     }
 
     void check_exists(const char* name, const Value& at, const std::string& path) {
-        const Result<sys::FoundFile>& found = find_program(context_.lookups, root_of(draft_, context_), path);
+        const Result<sys::FoundFile> found = find_program(context_.lookups, root_of(draft_, context_), path);
         if (!found)
             reject_here(name, at,
                         fmt::format("\"{}\": {}; write \"-{}\" if it need not exist", path, found.error().text, path));
@@ -262,7 +262,7 @@ class SandboxResolver {
         const Value* value = get("state_directory");
         if (value == nullptr || context_.from.uid == 0) return;
         const std::string path = fmt::format("{}/{}", kStateFolder, box_.state_directory);
-        const Result<sys::FoundFile>& found = find_program(context_.lookups, "/", path);
+        const Result<sys::FoundFile> found = find_program(context_.lookups, "/", path);
         if (found && S_ISDIR(found->status.mode) && found->status.uid == context_.from.uid) return;
         reject_here("state_directory", *value,
                     fmt::format("\"{}\": {} is not a folder of superd's user, and only root could make it so",

@@ -23,7 +23,7 @@ struct Reopened {
     int close_on_exec;
     int spare;
     long offset;
-    char path[24];  ///< /proc/self/fd/N
+    char path[32];  ///< /proc/self/fd/N
 };
 
 struct StubData {
