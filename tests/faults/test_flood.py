@@ -10,7 +10,7 @@ from faults import FaultCase, figure, wake_ups
 from harness.wire import uri_parts
 
 RATE = 50
-SECONDS = int(os.environ.get("SUPERD_FAULTS_SECONDS", "4"))
+SECONDS = int(os.environ.get("SUPERD_FAULTS_SECONDS", "2"))
 PACKETS = 3000
 ASKER, FLOODER, MANY = "127.0.7.1", "127.0.8.1", "127.1.0.1"
 
