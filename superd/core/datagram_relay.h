@@ -29,6 +29,7 @@ class DatagramRelay {
     /// Its handler has ended: sends what it has written. The destructor does not, since a successor that is tried out,
     /// and given up, shares the sockets with the superd whose handlers go on.
     void finish();
+    int answers_from() const { return answers_.socket.get(); }
 
     /// The handler's ends; each may be taken once.
     sys::Fd input, output;

@@ -123,6 +123,13 @@ std::vector<pid_t> Generation::holders() const {
     return pids;
 }
 
+void Generation::add_answering(std::vector<int>& sockets) const {
+    for (const auto& [pid, child] : children_) {
+        const int from = child.relay ? child.relay->answers_from() : child.session ? child.session->answers_from() : -1;
+        if (from >= 0) sockets.push_back(from);
+    }
+}
+
 std::optional<model::Client> Generation::take(std::size_t listener) {
     return host_.take(listener);
 }

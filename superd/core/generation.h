@@ -80,6 +80,8 @@ class Generation final : public model::Host, public ChildOwner {
 
     /// The children with a listening socket.
     std::vector<pid_t> holders() const;
+    /// The sockets that answers of handlers leave from.
+    void add_answering(std::vector<int>& sockets) const;
     /// Ends those that would continue with a socket that no longer belongs to the service. One that serves a stream may
     /// have a client in hand and gets no other: it leaves after that one.
     void stop_holders();

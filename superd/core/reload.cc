@@ -27,6 +27,15 @@ std::vector<std::string> lines_of(const std::string& text) {
     return lines;
 }
 
+Error with_holders(Error why, const std::vector<std::pair<std::string, pid_t>>& holders) {
+    if (holders.empty()) return why;
+    const auto& [service, pid] = holders.front();
+    why.text +=
+        fmt::format(": handler {} that {} started under an earlier definition still has the socket", pid, service);
+    if (holders.size() > 1) why.text += fmt::format(", and {} more", holders.size() - 1);
+    return why;
+}
+
 bool has_inherited(const conf::Service& service) {
     return std::ranges::any_of(service.listen,
                                [](const auto& where) { return where.transport == conf::Transport::inherited; });
@@ -73,14 +82,14 @@ Supervisor::Swap Supervisor::prepare(conf::Reload next, const std::vector<conf::
     return swap;
 }
 
-/// Sockets of superd's that are about to go and are in the way of `wanted`.
-std::vector<const net::Listener*> Supervisor::in_the_way_of(const Wanted& wanted, Swap& swap) {
+Supervisor::InTheWay Supervisor::in_the_way_of(const Wanted& wanted, Swap& swap) {
+    InTheWay older;
+    for (const auto& [name, service] : services_) service->add_remains(wanted.where, older.remains);
     const auto place = [](const conf::Listen& where) { return std::pair(where.transport, where.port); };
     if (swap.by_place.empty())
         for (const std::string& name : swap.changing())
             if (const auto at = services_.find(name); at != services_.end())
                 for (Port* port : at->second->ports()) swap.by_place.emplace(place(port->where()), port);
-    std::vector<const net::Listener*> older;
     const conf::Transport transport = wanted.where.transport;
     if (transport != conf::Transport::tcp && transport != conf::Transport::udp) return older;
     for (auto [at, end] = swap.by_place.equal_range(place(wanted.where)); at != end; ++at) {
@@ -88,18 +97,21 @@ std::vector<const net::Listener*> Supervisor::in_the_way_of(const Wanted& wanted
         if (listener == nullptr) continue;
         const auto stays = swap.by_key.find(at->second->key());
         if (stays == swap.by_key.end() || !listener->can_become(stays->second->service->socket))
-            older.push_back(listener);
+            older.going.push_back(listener);
     }
     return older;
 }
 
 /// An address that overlaps one of superd's that is about to go ("*" and 127.0.0.1 on one port): both may be bound
-/// until the older is closed, so that no client meets a closed port.
-Result<net::Listener> Supervisor::open_beside(const Wanted& wanted, const std::vector<const net::Listener*>& older) {
-    for (const net::Listener* listener : older) listener->allow_overlap(true);
+/// until the older is closed, so that no client meets a closed port. So may one next to sockets that receive nothing
+/// any more, and are there for the answers of handlers that have not left yet.
+Result<net::Listener> Supervisor::open_beside(const Wanted& wanted, const InTheWay& older) {
+    for (const net::Listener* listener : older.going) listener->allow_overlap(true);
+    for (const int socket : older.remains.deaf) net::Listener::allow_overlap(socket, true);
     auto opened = open_socket(passed_, *wanted.service, wanted.where, true);
     // Let no other socket in here, whatever the result of the reload.
-    for (const net::Listener* listener : older) listener->allow_overlap(false);
+    for (const net::Listener* listener : older.going) listener->allow_overlap(false);
+    for (const int socket : older.remains.deaf) net::Listener::allow_overlap(socket, false);
     return opened;
 }
 
@@ -108,7 +120,7 @@ Result<void> Supervisor::open_new(Swap& swap) {
         log_.write(Level::debug, why.text, {{"SERVICE", want.service->name}, {"ADDRESS", want.where.uri()}});
         swap.missing.emplace(want.key, std::pair{want.service->name, why});
     };
-    std::vector<std::pair<const Wanted*, std::vector<const net::Listener*>>> beside;
+    std::vector<std::pair<const Wanted*, InTheWay>> beside;
     for (const Wanted& want : swap.wanted) {
         const auto at = ports_.find(want.key);
         net::Listener* present = at == ports_.end() ? nullptr : at->second->listener();
@@ -118,12 +130,11 @@ Result<void> Supervisor::open_new(Swap& swap) {
         } else if (auto listener = open_socket(passed_, *want.service, want.where)) {
             swap.opened.emplace(want.key, std::move(*listener));
         } else {
-            auto older =
-                listener.error().code == EADDRINUSE ? in_the_way_of(want, swap) : std::vector<const net::Listener*>{};
-            if (older.empty())
-                miss(want, listener.error());
-            else
+            InTheWay older = listener.error().code == EADDRINUSE ? in_the_way_of(want, swap) : InTheWay{};
+            if (older.can_be_shared())
                 beside.emplace_back(&want, std::move(older));
+            else
+                miss(want, with_holders(listener.error(), older.remains.holders));
         }
     }
     // A socket next to an older one takes clients from its first moment, and the kernel remembers that the address was

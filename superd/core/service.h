@@ -146,6 +146,12 @@ class Service final : public intake::Host, public GenerationHost, public Session
         sys::Address address;
         std::optional<uid_t> uid;
     };
+    /// What handlers of former definitions still need of an address.
+    struct Remains {
+        std::vector<int> deaf;                               ///< sockets that only their answers leave from
+        std::vector<std::pair<std::string, pid_t>> holders;  ///< with their service: those that have the socket itself
+    };
+    void add_remains(const conf::Listen& where, Remains& remains) const;
     /// What would happen to this client now. `via`: who names it, if that is asked.
     intake::Explanation explain(const Who& client, const std::optional<Who>& via) const;
     /// Of what is in force.

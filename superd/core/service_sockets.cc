@@ -3,6 +3,7 @@
 // the interface or the path that they are bound to.
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/socket.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -133,6 +134,24 @@ void Service::let_go(Port& port) {
     });
     ++traffic().stats.sockets_mended;
     engine_.port_came(port);
+}
+
+void Service::add_remains(const conf::Listen& where, Remains& remains) const {
+    const auto is_there = [&](const conf::Listen& other) {
+        return other.transport == where.transport && other.port == where.port && other.path == where.path;
+    };
+    std::vector<int> answering;
+    if (current_) current_->add_answering(answering);  // which it may have begun on another socket
+    for (const auto& generation : former_) {
+        generation->add_answering(answering);
+        if (std::ranges::none_of(generation->definition().listen, is_there)) continue;
+        for (const pid_t pid : generation->holders()) remains.holders.emplace_back(name_, pid);
+    }
+    // hand_on_to() has connected them; what is listened on has no peer.
+    for (const int socket : answering)
+        if (where.transport == conf::Transport::udp && sys::Address::of_socket(socket).port() == where.port &&
+            sys::Address::of_peer(socket).family() != AF_UNSPEC)
+            remains.deaf.push_back(socket);
 }
 
 /// Holders of the old socket leave once others have the new one.

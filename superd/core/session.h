@@ -45,6 +45,8 @@ class Session {
 
     const SessionRecord& record() const { return record_; }
     pid_t pid() const { return pid_; }
+    /// -1: from none.
+    int answers_from() const { return answers_ ? answers_->socket.get() : -1; }
     bool has_handler() const { return pid_ != 0; }
     std::size_t queued() const { return record_.queue.size(); }
 

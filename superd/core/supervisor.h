@@ -113,8 +113,9 @@ class Supervisor final : public Operations {
     Swap prepare(conf::Reload next, const std::vector<conf::PlanItem>& plan) const;
     void want(const conf::Service& service, Swap& swap) const;
     Result<void> open_new(Swap& swap);
-    std::vector<const net::Listener*> in_the_way_of(const Wanted& wanted, Swap& swap);
-    Result<net::Listener> open_beside(const Wanted& wanted, const std::vector<const net::Listener*>& older);
+    struct InTheWay;
+    InTheWay in_the_way_of(const Wanted& wanted, Swap& swap);
+    Result<net::Listener> open_beside(const Wanted& wanted, const InTheWay& older);
     void put_in_force(Swap& swap);
     void collect_going(Swap& swap);
     void install(Swap& swap);

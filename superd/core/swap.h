@@ -14,6 +14,14 @@
 
 namespace superd::core {
 
+/// superd's own sockets that keep a new one from its address.
+struct Supervisor::InTheWay {
+    std::vector<const net::Listener*> going;  ///< by this reload
+    Service::Remains remains;
+
+    bool can_be_shared() const { return !going.empty() || !remains.deaf.empty(); }
+};
+
 struct Supervisor::Swap {
     conf::Reload next;
     std::size_t enabled = 0;         ///< services afterwards

@@ -330,8 +330,12 @@ void Listener::let_rights_in(bool on) const {
 }
 
 void Listener::allow_overlap(bool on) const {
-    const int value = on || options().reuse_port;
-    setsockopt(fd(), SOL_SOCKET, SO_REUSEPORT, &value, sizeof value);
+    allow_overlap(fd(), on || options().reuse_port);
+}
+
+void Listener::allow_overlap(int fd, bool on) {
+    const int value = on;
+    setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &value, sizeof value);
 }
 
 void Listener::overlaps(const conf::SocketOptions& asked) {

@@ -67,6 +67,7 @@ class Listener {
     void let_rights_in(bool on) const;
     /// Lets a second socket be bound alongside this one, for a change to an overlapping address.
     void allow_overlap(bool on) const;
+    static void allow_overlap(int fd, bool on);
     /// This one was bound so; `asked` is what its definition says.
     void overlaps(const conf::SocketOptions& asked);
     /// A handler gets the socket itself: from now on others can change its settings.

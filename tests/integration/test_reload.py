@@ -4,6 +4,7 @@
 import errno
 import os
 import shutil
+import signal
 import socket
 import threading
 import time
@@ -205,6 +206,24 @@ class Reload(SuperdCase):
             daemon.service("it", listen="tcp://127.0.0.1:0", model="fork", exec=[say(daemon, f"w{number}")])
             daemon.process.send_signal(1)
         self.eventually(lambda: exchange(uri) == b"w20\n", "the last definition")
+
+
+class StillHeld(SuperdCase):
+    def test_an_address_that_a_former_handler_has(self):
+        """Who has an address that is to be served again is told, by pid; once it has left, a reload gets it."""
+        keys = dict(listen=f"tcp://{own_loopback()}:7713", model="prefork", handoff="listen", stop_timeout="60s",
+                    prefork={"min_spare": 1}, limits={"instances": 1})
+        daemon = self.superd({"it": dict(exec=["sh", "-c", "trap '' TERM; exec sleep 1000"], **keys)})
+        worker = self.eventually(lambda: [child.pid for child in daemon.children()
+                                          if process.words(child.pid) == ["sleep", "1000"]], "it ignores TERM")[0]
+        daemon.remove("it")
+        daemon.reload()
+        daemon.service("it", exec=["sleep", "100"], **keys)
+        said = daemon.reload(refused=True)["message"]
+        self.assertIn(f"handler {worker} that it started under an earlier definition still has the socket", said)
+        os.kill(worker, signal.SIGKILL)
+        self.eventually(lambda: worker not in {child.pid for child in daemon.children()}, "it has left")
+        daemon.reload()
 
 
 class WhatIsAsItWas(SuperdCase):

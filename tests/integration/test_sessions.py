@@ -492,6 +492,39 @@ class SessionsOverReload(SessionCase):
                 self.assertEqual(peer.recv(100), b"bye")
                 self.eventually(lambda: not daemon.children(), "the handler ended")
 
+    def test_removed_and_put_back(self):
+        """Handlers of a former definition that have not left yet answer from its address, and do not keep it: what is
+        put back is served at once, for single datagrams and for sessions."""
+        stays = ("import os, time\nos.write(1, b'old ' + os.read(0, 65536))\n"
+                 "while not os.path.exists(%r):\n    time.sleep(0.02)\nos.write(1, b'late')\n")
+        for address in own_loopback(), "*":
+            for datagram in {}, {"session": "peer"}:
+                with self.subTest(f"{address} {datagram}"):
+                    host = own_loopback() if address == "*" else address
+                    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+                        free.bind((host, 0))
+                        port = free.getsockname()[1]
+                    daemon = self.prepare()
+                    gate = os.path.join(daemon.directory, "gate")
+                    keys = dict(listen=f"udp://{address}:{port}", model="fork", stop_timeout="60s")
+                    if datagram:
+                        keys["datagram"] = datagram
+                    daemon.service("it", exec=[python(), daemon.write("stays.py", stays % gate)], **keys)
+                    daemon.start()
+                    old = self.peer(f"udp://{host}:{port}")
+                    old.send(b"one")
+                    self.assertEqual(old.recv(100), b"old one")
+                    for _ in range(2):
+                        daemon.remove("it")
+                        daemon.reload()
+                        daemon.service("it", exec=["cat"], **keys)
+                        daemon.reload()
+                        for _ in range(4):
+                            self.echoes(self.peer(f"udp://{host}:{port}"), b"new")
+                    with open(gate, "wb"):
+                        pass
+                    self.assertEqual(old.recv(100), b"late")
+
     def test_another_socket(self):
         """A reload that needs a new socket for the address keeps the session, and new peers are served."""
         for address in own_loopback(), "*":
