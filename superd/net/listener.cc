@@ -158,6 +158,13 @@ bool is_taken_back(const std::optional<T>& before, const std::optional<T>& next)
     return before && !next;
 }
 
+std::unexpected<Error> cannot_bind(const sys::Address& address, int code) {
+    auto why = fail_errno(fmt::format("bind {}", address.text()), code);
+    if (code != EACCES || address.family() == AF_UNIX || address.port() >= IPPORT_RESERVED) return why;
+    std::string text = why.error().text + ": such a port needs root, CAP_NET_BIND_SERVICE, or a lower ";
+    return std::unexpected(Error{text + "net.ipv4.ip_unprivileged_port_start", code});
+}
+
 bool is_path(const conf::Listen& where) {
     return (where.transport == Transport::unix_stream || where.transport == Transport::unix_datagram ||
             where.transport == Transport::unix_seqpacket) &&
@@ -201,7 +208,7 @@ Result<Listener> Listener::make(const conf::Listen& where, const conf::SocketOpt
                                      : bind_path(fd.get(), kind, *address, where.path, options);
         if (!bound) return std::unexpected(bound.error());
     } else if (bind(fd.get(), address->data(), address->size()) != 0) {
-        return fail_errno(fmt::format("bind {}", address->text()), errno);
+        return cannot_bind(*address, errno);
     }
     Listener listener(std::move(fd), where, options, type);
     if (is_path(where)) {

@@ -99,6 +99,15 @@ class Serve(UpgradeCase):
         self.assertEqual(said.count("command line:1:"), 3, said)
         self.assertIn("3 errors in the command line", said)
 
+    def test_a_port_below_1024(self):
+        """Who may not bind it is told what it takes."""
+        if os.geteuid() != 0:
+            self.skipTest("root makes the network namespace, in which such ports are root's")
+        daemon = self.prepare(("--serve", "tcp://*:79", "--", "cat"))
+        daemon.prefix = ["unshare", "--net", "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+        daemon.start()
+        self.assertIn("CAP_NET_BIND_SERVICE", daemon.wait_for(message="waiting for tcp://*:79: bind [::]:79: Perm")["message"])
+
     def test_check(self):
         """--check judges the command line and starts nothing."""
         words = ("--serve", "tcp://127.0.0.1:1", "--", "./hello.sh")
