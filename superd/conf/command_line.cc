@@ -292,7 +292,8 @@ void add_words(const CommandLine& command, ArgumentSpots& arguments, Value& root
     toml::Entry& exec = root.entries["exec"];
     for (std::size_t i = 0; i < command.program.size(); ++i) {
         std::string meant = command.program[i];
-        if (i == 0 && meant.find('/') != std::string::npos)
+        // If the folder is gone it stays as it is: without its slash it would be another program.
+        if (i == 0 && meant.find('/') != std::string::npos && !command.folder.empty())
             meant = (std::filesystem::path(command.folder) / meant).lexically_normal().string();
         Value one = judged(arguments.of_program(i), command.program[i], std::move(meant));
         if (i == 0) exec = {one.spot, array_of(one.spot)};

@@ -78,6 +78,15 @@ TEST_CASE("a program with a slash is taken from the folder in which superd was c
     CHECK(Served({}, {"../bin/handler"}).errors.empty());
 }
 
+TEST_CASE("a program of a folder that is gone is not looked up elsewhere") {
+    const Folder folder;
+    Surroundings from = folder.surroundings();
+    from.command = command_line({"tcp://127.0.0.1:7777"}, {}, {"./handler"});
+    const auto catalog = load(from);
+    REQUIRE(!catalog);
+    CHECK(format(catalog.error()).find("\"./handler\" must be an absolute path") != std::string::npos);
+}
+
 TEST_CASE("a value is TOML where it parses as such, else text") {
     const Served served({"limits.per_source=4", "limits.rate=100/s", "stop_timeout=3s", "description=a = b # c",
                          "stderr=\"null\"", "rlimits.nofile=[10, 20]", "socket={nodelay = true, backlog = 7}"});
