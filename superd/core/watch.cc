@@ -104,7 +104,10 @@ void Watch::listen(const Picture& picture) {
     // A file that is mounted here, or has another name elsewhere, may change without its folder's knowing.
     std::size_t count = 0;
     for (const std::string& file : picture.regular)
-        if (++count <= kMostFiles) (void)watch_.add_alone(file);
+        if (++count <= kMostFiles && !watch_.add_alone(file) && errno == ENOSPC && why == 0) {
+            why = errno;
+            unheard = file;
+        }
     deaf_ = why != 0;
     set_poll();
     if (deaf_ && !std::exchange(told_deaf_, true)) tell_deaf(unheard, why);
