@@ -12,6 +12,8 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <functional>
+#include <set>
 #include <vector>
 
 #include "lib/signals.h"
@@ -25,7 +27,9 @@ constexpr std::size_t kMemory = 16384;                  // of a connection, with
 constexpr auto kForRequest = std::chrono::seconds(10);  // from its first byte, as far as that can be told
 constexpr auto kForAnswer = std::chrono::seconds(60);
 constexpr auto kKeepAlive = std::chrono::seconds(120);  // Prometheus comes back every minute or sooner
-constexpr auto kToBegin = std::chrono::seconds(1);  // a request, while others find no room
+constexpr auto kToBegin = std::chrono::seconds(1);      // a request, while others find no room
+constexpr std::size_t kMostHeld = 4u << 20;             // of answers that are being sent, in bytes
+constexpr std::size_t kFewHeld = 8;                     // of which so many may be longer
 constexpr auto kScarce = std::chrono::milliseconds(50);
 constexpr auto kLookAgain = std::chrono::seconds(1);  // for connections whose time is over
 
@@ -52,7 +56,9 @@ int descriptor_of(MHD_Connection* connection) {
 }  // namespace
 
 Response::Response(unsigned status, const char* type, std::string body)
-    : status_(status), raw_(MHD_create_response_from_buffer(body.size(), body.data(), MHD_RESPMEM_MUST_COPY)) {
+    : status_(status),
+      size_(body.size()),
+      raw_(MHD_create_response_from_buffer(body.size(), body.data(), MHD_RESPMEM_MUST_COPY)) {
     with("Content-Type", type).with("Cache-Control", "no-store").with("X-Content-Type-Options", "nosniff");
     with("Referrer-Policy", "no-referrer").with("Content-Security-Policy", kPolicy);
     with("Cross-Origin-Resource-Policy", "same-origin");
@@ -60,6 +66,7 @@ Response::Response(unsigned status, const char* type, std::string body)
 
 Response& Response::operator=(Response&& other) noexcept {
     std::swap(status_, other.status_);
+    std::swap(size_, other.size_);
     std::swap(raw_, other.raw_);
     return *this;
 }
@@ -100,6 +107,11 @@ Server::~Server() {
 void Server::answer(Exchange& exchange, const Response& response) {
     exchange.queued_ =
         response.raw_ == nullptr ? MHD_NO : MHD_queue_response(exchange.connection_, response.status_, response.raw_);
+    Client* client = client_of(exchange.connection_);
+    if (client == nullptr || response.raw_ == nullptr) return;
+    client->answer = response.raw_;
+    client->size = response.size_;
+    spare_memory();
 }
 
 void Server::wait(Exchange& exchange) {
@@ -154,11 +166,11 @@ void Server::on_completed(void* server, MHD_Connection* connection, void** state
     Client* client = self.client_of(connection);
     if (client == nullptr) return;
     client->busy = false;
+    client->answer = nullptr;
     client->served = true;
     client->until = Clock::now() + kKeepAlive;
-    // libmicrohttpd does not see an end that has come together with the request.
     char next;
-    if (recv(client->fd, &next, 1, MSG_PEEK | MSG_DONTWAIT) == 0) shutdown(client->fd, SHUT_RDWR);
+    client->ended = recv(client->fd, &next, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
 }
 
 // ---- connections
@@ -219,8 +231,8 @@ void Server::accept_some() {
     drain();
 }
 
-/// Of those between two requests, the one that has been silent longest; or else of those that have not asked yet, though
-/// they have had time to.
+/// Of those between two requests, the one that has been silent longest; or else of those that have not asked yet,
+/// though they have had time to.
 void Server::make_room() {
     Client *silent = nullptr, *mute = nullptr;
     for (auto& [fd, client] : clients_) {
@@ -238,6 +250,27 @@ void Server::cut_overdue() {
     const Instant time = Clock::now();
     for (const auto& [fd, client] : clients_)
         if (client.until <= time) shutdown(fd, SHUT_RDWR);
+}
+
+/// libmicrohttpd does not see an end that has come together with a request. It may have read more requests before that.
+void Server::cut_ended() {
+    for (const auto& [fd, client] : clients_)
+        if (client.ended && !client.busy) shutdown(fd, SHUT_RDWR);
+}
+
+/// What is new each second, and never read, is kept for each that asked for it: those that have taken longest give way.
+void Server::spare_memory() {
+    std::vector<const Client*> sent;
+    for (const auto& [fd, client] : clients_)
+        if (client.answer != nullptr) sent.push_back(&client);
+    std::ranges::sort(sent, std::greater{}, [](const Client* client) { return client->until; });
+    std::set<const MHD_Response*> held;
+    std::size_t bytes = 0;
+    for (const Client* client : sent) {
+        if (!held.insert(client->answer).second) continue;
+        bytes += client->size;
+        if (bytes > kMostHeld && held.size() > kFewHeld) shutdown(client->fd, SHUT_RDWR);
+    }
 }
 
 void Server::drain() {
@@ -336,6 +369,7 @@ void Server::step(const Tick& tick) {
     if (fds[listening].revents != 0 && listener_) accept_some();
     control_.tick();
     MHD_run(daemon_);
+    cut_ended();
     if (Clock::now() < overdue_at_) return;
     overdue_at_ = Clock::now() + kLookAgain;
     cut_overdue();

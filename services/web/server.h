@@ -23,7 +23,8 @@ namespace web {
 class Response {
   public:
     Response(unsigned status, const char* type, std::string body);
-    Response(Response&& other) noexcept : status_(other.status_), raw_(std::exchange(other.raw_, nullptr)) {}
+    Response(Response&& other) noexcept
+        : status_(other.status_), size_(other.size_), raw_(std::exchange(other.raw_, nullptr)) {}
     Response& operator=(Response&& other) noexcept;
     ~Response();
     Response& with(const char* field, const char* value);
@@ -31,6 +32,7 @@ class Response {
   private:
     friend class Server;
     unsigned status_;
+    std::size_t size_;
     MHD_Response* raw_;  ///< nullptr: out of memory
 };
 Response plain(unsigned status, const std::string& text);
@@ -83,6 +85,9 @@ class Server {
         Instant until{};
         bool busy = false;  ///< between a request and the end of its answer
         bool served = false;
+        bool ended = false;                    ///< it sends no more
+        const MHD_Response* answer = nullptr;  ///< while it is sent
+        std::size_t size = 0;                  ///< of that
     };
     bool take_stdin();
     bool start();
@@ -94,6 +99,8 @@ class Server {
     bool takes_more() const;
     void make_room();
     void cut_overdue();
+    void cut_ended();
+    void spare_memory();
     void judge(Exchange& exchange, const std::string& method);
     Client* client_of(MHD_Connection* connection);
 

@@ -378,6 +378,28 @@ class Many(WebTest):
             self.assertEqual(self.get("/livez")[0].status, 200)
         self.assertEqual(idle[0].sock.recv(1), b"")
 
+    def test_answers_that_nobody_reads(self):
+        """Those that take their answers for longest give way before these fill the memory; who reads gets all of it."""
+        size = 600_000
+        self.superd.services = [service(description="x" * size)]
+        self.serve()
+        self.listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)  # so that the kernel does not take it all
+        clients = [self.open(socket.AF_INET, socket.SOCK_STREAM) for _ in range(12)]
+        for client in clients:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+            client.settimeout(60)  # so much to escape takes a busy machine its time
+            client.connect(self.listening.getsockname())
+            client.sendall(b"GET /service/echo HTTP/1.0\r\n\r\n")
+        for client in clients:
+            client.recv(1)  # its answer is there
+        cut = 0
+        for client in clients:
+            try:
+                cut += len(read_all(client)) < size
+            except ConnectionResetError:
+                cut += 1
+        self.assertTrue(4 <= cut < 12, cut)  # a very slow machine may cut more, for their time
+
     def test_a_request_that_never_ends_is_cut(self):
         """A byte now and then does not keep a connection for longer than ten seconds."""
         self.serve()
@@ -407,6 +429,17 @@ class Life(WebTest):
         request = b"GET /livez HTTP/1.1\r\nHost: localhost\r\n"
         client.sendall(request + b"\r\n" + request + b"Connection: close\r\n\r\n")
         self.assertEqual(read_all(client).count(b"HTTP/1.1 200 OK\r\n"), 2)
+        self.expect_exit(handler)
+
+    def test_a_client_that_has_asked_all_it_will(self):
+        """Requests that were sent together and before the end are all answered, and the connection ends."""
+        client, accepted = self.tcp_pair()
+        handler = self.start(self.program, "--control", self.superd.path, stdin=accepted)
+        accepted.close()
+        client.sendall(b"".join(b"GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n" % path
+                                for path in (b"/livez", b"/style.css", b"/", b"/icon.svg")))
+        client.shutdown(socket.SHUT_WR)
+        self.assertEqual(read_all(client).count(b"HTTP/1.1 200 OK\r\n"), 4)
         self.expect_exit(handler)
 
     def test_a_client_that_goes_ends_it(self):
