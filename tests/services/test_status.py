@@ -95,7 +95,7 @@ class WebTest(HandlerTest):  # has no tests itself
         return self.handler
 
     def connection(self):
-        made = http.client.HTTPConnection("127.0.0.1", self.listening.getsockname()[1], timeout=20)
+        made = http.client.HTTPConnection("127.0.0.1", self.listening.getsockname()[1], timeout=60)
         self.addCleanup(made.close)
         return made
 
