@@ -177,7 +177,13 @@ class LeftBehind(SuperdCase):
         daemon.service("cat", listen=cat, model="fork", exec=["cat"])
         daemon.start(wait=False)
         self.eventually(lambda: not self.refused(cat), "ready")
-        leader = int(exchange(noise))
+
+        def said():  # it may be the other one that listens first
+            try:
+                return exchange(noise)
+            except ConnectionRefusedError:
+                return None
+        leader = int(self.eventually(said, "ready"))
         self.addCleanup(self.end_session, leader)
         self.eventually(lambda: any(p.session == leader and p.name == "yes" for p in process.processes()), "noise")
         return daemon, noise, cat
