@@ -41,7 +41,8 @@ class FaultyHandlers(FaultCase):
         knocking = threading.Thread(target=self.knock, args=(uri, over, refused))
         knocking.start()
         try:
-            load = self.load(uri, parallel=CLIENTS, seconds=SECONDS)
+            # From so many sources that no single one can be the reason.
+            load = self.load(uri, parallel=CLIENTS, seconds=SECONDS, source="127.0.9.1", sources=40)
             with Use(daemon) as use:
                 time.sleep(SECONDS)
             state = daemon.status()["fault"]
