@@ -296,6 +296,7 @@ Result<pid_t> Generation::try_park() {
     if (!pair) return std::unexpected(pair.error());
     proc::Launch launch;
     launch.plan = &parked_plan();
+    launch.waits_for_client = true;
     launch.descriptors.push_back(std::move(pair->theirs));
     launch.descriptors.push_back(engine_.null.duplicate());
     if (!launch.descriptors[1]) return fail_errno("descriptor of a parked process", errno);

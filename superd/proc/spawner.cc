@@ -147,8 +147,7 @@ Result<pid_t> Spawner::spawn(Launch& launch) {
     s.view.death_signal = l.death_signal;
     s.sources.clear();
     s.view.wake = copies_table_ ? -1 : wake_.get();
-    // A process that waits for its client has none to give back.
-    s.view.give_back = s.view.program < 0 ? give_back_.get() : -1;
+    s.view.give_back = s.view.program < 0 || l.waits_for_client ? give_back_.get() : -1;
     s.view.highest = std::max({s.view.wake, give_back_.get(), s.view.program});
     s.view.holder = l.holder;
     for (const int index : l.number) {
@@ -288,6 +287,7 @@ std::optional<SpawnFailure> Spawner::reaped(pid_t pid) {
             failure = SpawnFailure{static_cast<Step>(step), slot->view.failed_code, returned(slot->view.number)};
         if (failure && !failure->connection && !slot->launch.descriptors.empty())
             failure->connection = std::move(slot->launch.descriptors[0]);
+        if (failure && slot->launch.waits_for_client) failure->connection = waiting_in(std::move(failure->connection));
         slot->view.failed_step = 0;
         slot->pid = 0;
         slot->alive.store(0, std::memory_order_relaxed);  // dead, whatever the kernel has noted
@@ -295,6 +295,13 @@ std::optional<SpawnFailure> Spawner::reaped(pid_t pid) {
     }
     sweep();
     return failure;
+}
+
+sys::GuardedFd Spawner::waiting_in(sys::GuardedFd pair) {
+    sys::Fd connection;
+    char byte;
+    if (pair) (void)receive_with_descriptor(pair.get(), &byte, sizeof byte, connection);
+    return connection;
 }
 
 sys::GuardedFd Spawner::returned(long number) {

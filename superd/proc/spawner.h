@@ -42,6 +42,9 @@ struct Launch {
     Instant asked{};                  ///< since when somebody has been waiting for it
     Histogram* until_exec = nullptr;  ///< counts how long that took; outlives the child
     int holder = -1;                  ///< pidfd of the process that has made its namespaces; stays open until spawn()
+    /// Its stdin is a pair (proc/parking.h), in which a client may wait for it before it is there. If it does not reach
+    /// its program, SpawnFailure::connection is this client's.
+    bool waits_for_client = false;
 };
 
 /// For a plan that starts another program in the handler's stead (ExecPlan::start_by): the filter, if there is one,
@@ -75,6 +78,8 @@ class Spawner {
     Spawner(sys::Fd wake, sys::Fd give_back, sys::Fd returns, std::function<void(pid_t)> overdue);
     /// Receives the connections that came back; returns this child's, if it is among them.
     sys::GuardedFd returned(long number);
+    /// The connection that superd has sent into this pair, if any.
+    static sys::GuardedFd waiting_in(sys::GuardedFd pair);
     Result<pid_t> clone_child(Slot& slot);
     /// As clone(2), in the child's control group.
     long clone_in_group(Slot& slot, int flags);

@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 
 #include "catch.h"
+#include "proc/parking.h"
 #include "sys/process.h"
 
 using namespace superd;
@@ -160,6 +161,39 @@ TEST_CASE("a child of a process with many descriptors has only its own, and give
     world.run(handler({"/nonexistent/program"}));
     REQUIRE(world.failure);
     CHECK(world.given_back);
+    CHECK(world.spawner->in_flight() == 0);
+}
+
+TEST_CASE("a parked process that does not reach its program gives back the client that waits for it") {
+    std::optional<LargeTable> table;
+    if (GENERATE(false, true)) table.emplace();
+    World world;
+    const sys::Fd program(open("/etc/passwd", O_PATH | O_CLOEXEC));  // cannot be executed
+    proc::ExecPlan plan(handler({"/bin/true"}), conf::Sandbox{}, rlimit{256, 1024});
+    plan.start_by(program.get(), "superd-exec", proc::Start::parked);
+    auto pair = proc::make_pair();
+    REQUIRE(pair);
+    int ends[2];
+    REQUIRE(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0);
+    sys::Fd client(ends[0]), connection(ends[1]);
+    proc::Launch launch;
+    launch.plan = &plan;
+    launch.waits_for_client = true;
+    launch.descriptors.push_back(std::move(pair->theirs));
+    launch.descriptors.emplace_back(open("/dev/null", O_RDWR | O_CLOEXEC));
+    launch.number = {0, 1};
+    const pid_t pid = *world.spawner->spawn(launch);
+    REQUIRE(proc::send_client(pair->ours.get(), connection.get(), {}, false));
+    connection.reset();
+    REQUIRE(waitpid(pid, nullptr, 0) == pid);
+    auto failure = world.spawner->reaped(pid);
+    REQUIRE(failure);
+    CHECK(failure->step == proc::Step::exec);
+    REQUIRE(failure->connection);
+    REQUIRE(write(failure->connection.get(), "here", 4) == 4);
+    char word[4];
+    REQUIRE(read(client.get(), word, 4) == 4);
+    CHECK(std::string_view(word, 4) == "here");
     CHECK(world.spawner->in_flight() == 0);
 }
 
