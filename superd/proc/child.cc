@@ -28,9 +28,8 @@ SUPERD_CHILD static inline long word(T* pointer) {
 
 /// A failing process does not lose its client: it sends the connection back. {number, SCM_RIGHTS}
 SUPERD_CHILD void give_back(const ChildView* view) {
-    const bool moved = view->moved != 0;
     const long number = view->number;  // its pid is another one for its parent if it is in a PID namespace
-    send_raw(moved ? view->count : view->give_back, &number, sizeof number, moved ? 0 : view->sources[0], MSG_DONTWAIT);
+    send_raw(view->give_back, &number, sizeof number, view->moved != 0 ? 0 : view->sources[0], MSG_DONTWAIT);
 }
 
 SUPERD_CHILD int failed(ChildView* view, Step step, long result) {
@@ -41,34 +40,56 @@ SUPERD_CHILD int failed(ChildView* view, Step step, long result) {
     return 127;
 }
 
-/// A separate table with the sources in place: 0 … count-1 and nothing else.
+/// Until it is called with 0, a close does not sleep, as under sys::Dropping. The child has copies of all that its parent
+/// had, and of a socket that strangers write to, or have passed, it may be the one that closes the last.
+SUPERD_CHILD void interrupt_each(long microseconds) {
+    long each[4];
+    each[0] = each[2] = 0;
+    each[1] = each[3] = microseconds;
+    raw_syscall(SYS_setitimer, 0 /* ITIMER_REAL */, word(each), 0);
+}
+
+/// A separate table with the sources in place: 0 … count-1, behind them what the child itself needs, and nothing else.
 SUPERD_CHILD long move_descriptors(ChildView* view) {
-    long r = raw_syscall(SYS_close_range, view->highest + 1, static_cast<long>(~0U), CLOSE_RANGE_UNSHARE);
-    // Before Linux 5.9, or in a sandbox that forbids it: copy the whole table; unwanted descriptors are CLOEXEC.
-    if (r == -ENOSYS || r == -EPERM) r = raw_syscall(SYS_unshare, CLONE_FILES);
-    if (r < 0) return r;
+    long r = 0;
+    if (view->wake >= 0) {
+        r = raw_syscall(SYS_close_range, view->highest + 1, static_cast<long>(~0U), CLOSE_RANGE_UNSHARE);
+        // Before Linux 5.9, or in a sandbox that forbids it: copy the whole table; unwanted descriptors are CLOEXEC.
+        if (r == -ENOSYS || r == -EPERM) r = raw_syscall(SYS_unshare, CLONE_FILES);
+        if (r < 0) return r;
+    }
     int* others[5];
     others[0] = &view->program;
     others[1] = &view->give_back;
     others[2] = &view->wake;
     others[3] = &view->holder;
     others[4] = &view->ruleset;
-    // First move sources out of the way of the targets, then into place.
+    int end = view->count;
+    for (int i = 0; i < 5; ++i)
+        if (*others[i] >= 0) ++end;
+    interrupt_each(200);
+    // First move them out of the way of the targets, then into place.
     for (int i = 0; i < view->count + 5; ++i) {
         int* source = i < view->count ? &view->sources[i] : others[i - view->count];
-        if (*source < 0 || *source > view->count) continue;
-        r = raw_syscall(SYS_fcntl, *source, F_DUPFD_CLOEXEC, view->count + 1);
+        if (*source < 0 || *source >= end) continue;
+        r = raw_syscall(SYS_fcntl, *source, F_DUPFD_CLOEXEC, end);
         if (r < 0) return r;
         *source = static_cast<int>(r);
     }
-    for (int i = 0; i < view->count; ++i) {
-        r = raw_syscall(SYS_dup3, view->sources[i], i, 0);
+    int target = 0;
+    for (; target < view->count; ++target) {
+        r = raw_syscall(SYS_dup3, view->sources[target], target, 0);
         if (r < 0) return r;
     }
-    if (view->give_back >= 0) {
-        r = raw_syscall(SYS_dup3, view->give_back, view->count, O_CLOEXEC);
+    for (int i = 0; i < 5; ++i) {
+        if (*others[i] < 0) continue;
+        r = raw_syscall(SYS_dup3, *others[i], target, O_CLOEXEC);
         if (r < 0) return r;
+        *others[i] = target++;
     }
+    // All others are CLOEXEC; but the exec may take a while, and clients wait for their connections to close.
+    raw_syscall(SYS_close_range, end, static_cast<long>(~0U), 0);
+    interrupt_each(0);
     // From here on the parent may close its copies: after a later failure the connection can still be sent back.
     view->moved = 1;
     __atomic_store_n(&view->detached, 1, __ATOMIC_RELEASE);
@@ -166,8 +187,6 @@ SUPERD_CHILD int child_main(void* argument) {
     if (view->wake < 0) await_release(view);
     if (const Step step = confine_as_handler(view->sandbox, view->ruleset, r); step != Step::none)
         return failed(view, step, r);
-    // All others are CLOEXEC; but the exec may take a while, and clients wait for their connections to close.
-    if (view->path != nullptr) raw_syscall(SYS_close_range, view->count + 1, static_cast<long>(~0U), 0);
     raw_syscall(SYS_clock_gettime, 1 /* CLOCK_MONOTONIC */, word(view->exec_at));
     r = install_filter(view->sandbox);
     if (r < 0) return failed(view, Step::filter, r);

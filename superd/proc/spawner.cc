@@ -19,6 +19,7 @@
 #include "proc/child.h"
 #include "proc/clone_into.h"
 #include "proc/parking.h"
+#include "sys/interruption.h"
 #include "sys/process.h"
 
 namespace superd::proc {
@@ -85,6 +86,7 @@ Result<void> add_filter(Launch& launch) {
 }
 
 Result<std::unique_ptr<Spawner>> Spawner::create(sys::Loop& loop, std::function<void(pid_t)> overdue) {
+    sys::Interruption::prepare();  // the handler is inherited until the exec
     sys::Fd wake(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
     if (!wake) return fail_errno("eventfd", errno);
     int ends[2];

@@ -8,8 +8,7 @@
 namespace superd::sys {
 namespace {
 
-/// Once for all: to set and undo it each time would cost more than what is guarded.
-void prepare_signal() {
+void set_handler() {
     struct sigaction nothing {};
     nothing.sa_handler = [](int) {};  // without SA_RESTART
     sigaction(SIGALRM, &nothing, nullptr);
@@ -21,8 +20,13 @@ void prepare_signal() {
 
 }  // namespace
 
+/// Once for all: to set and undo it each time would cost more than what is guarded.
+void Interruption::prepare() {
+    [[maybe_unused]] static const bool prepared = (set_handler(), true);
+}
+
 Interruption::Interruption(Duration period) {
-    [[maybe_unused]] static const bool prepared = (prepare_signal(), true);
+    prepare();
     // Repeated, because a signal that comes before the call sleeps is lost.
     const itimerval each{{0, period.count()}, {0, period.count()}};
     setitimer(ITIMER_REAL, &each, &timer_);

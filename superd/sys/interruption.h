@@ -13,6 +13,8 @@ namespace superd::sys {
 class Interruption {
   public:
     explicit Interruption(Duration period);
+    /// Sets the handler now, for children that use SIGALRM before their exec.
+    static void prepare();
     Interruption(const Interruption&) = delete;
     ~Interruption();
 

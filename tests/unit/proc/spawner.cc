@@ -2,12 +2,15 @@
 #include "proc/spawner.h"
 
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 
 #include "catch.h"
 #include "proc/parking.h"
+#include "sys/passed_rights.h"
 #include "sys/process.h"
 
 using namespace superd;
@@ -195,6 +198,66 @@ TEST_CASE("a parked process that does not reach its program gives back the clien
     REQUIRE(read(client.get(), word, 4) == 4);
     CHECK(std::string_view(word, 4) == "here");
     CHECK(world.spawner->in_flight() == 0);
+}
+
+/// A connection with unread data that whoever closes last waits for, in the queue of the pair's second end.
+struct Poison {
+    Poison() {
+        sys::Fd server(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+        sockaddr_in address{};
+        address.sin_family = AF_INET;
+        address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        socklen_t size = sizeof address;
+        auto* const at = reinterpret_cast<sockaddr*>(&address);
+        REQUIRE(bind(server.get(), at, size) == 0);
+        REQUIRE(listen(server.get(), 1) == 0);
+        REQUIRE(getsockname(server.get(), at, &size) == 0);
+        sys::Fd lingers(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+        REQUIRE(connect(lingers.get(), at, size) == 0);
+        peer = sys::Fd(accept4(server.get(), nullptr, nullptr, SOCK_CLOEXEC));
+        const linger seconds{1, 30};
+        REQUIRE(setsockopt(lingers.get(), SOL_SOCKET, SO_LINGER, &seconds, sizeof seconds) == 0);
+        const std::vector<char> some(65536);
+        while (send(lingers.get(), some.data(), some.size(), MSG_DONTWAIT) > 0) {
+        }
+        REQUIRE(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, ends) == 0);
+        REQUIRE(proc::send_client(ends[0], lingers.get(), {}, false));
+    }
+    /// As superd closes what it shares with strangers.
+    void close_both() {
+        const sys::Dropping dropping;
+        close(ends[0]);
+        close(ends[1]);
+    }
+    sys::Fd peer;
+    int ends[2];
+};
+
+TEST_CASE("a child does not wait for connections that were passed to its parent, if it is the last to close them") {
+    std::optional<LargeTable> table;
+    if (GENERATE(false, true)) table.emplace();
+    World world;
+    // On one processor the child runs after its parent has closed them.
+    cpu_set_t every, one;
+    REQUIRE(sched_getaffinity(0, sizeof every, &every) == 0);
+    CPU_ZERO(&one);
+    CPU_SET(sched_getcpu(), &one);
+    REQUIRE(sched_setaffinity(0, sizeof one, &one) == 0);
+    const proc::ExecPlan plan(handler({"/bin/true"}), conf::Sandbox{}, rlimit{256, 1024});
+    for (int i = 0; i < 10; ++i) {
+        Poison poison;
+        proc::Launch launch;
+        launch.plan = &plan;
+        launch.descriptors.emplace_back(open("/dev/null", O_RDWR | O_CLOEXEC));
+        launch.number = {0, 0, 0};
+        const Instant begun = now();
+        const pid_t pid = *world.spawner->spawn(launch);
+        poison.close_both();
+        REQUIRE(waitpid(pid, nullptr, 0) == pid);
+        CHECK_FALSE(world.spawner->reaped(pid));
+        REQUIRE(now() - begun < std::chrono::seconds(20));
+    }
+    sched_setaffinity(0, sizeof every, &every);
 }
 
 TEST_CASE("none and base leave a handler what it needs, base without what only root's own programs use", "[root]") {
