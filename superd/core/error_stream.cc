@@ -97,6 +97,7 @@ bool ErrorStream::read_some() {
 
 void ErrorStream::take(std::string_view bytes) {
     const Instant time = now();
+    note_dropped(time);  // what an earlier moment left behind when it ran out of memory: it must not silence this one
     take_lines(bytes, time);
     note_dropped(time);
 }
