@@ -323,5 +323,8 @@ TEST_CASE("stunnel: in inetd mode [tls] takes its place in the super-server's en
     CHECK(value(service(xinetd, "echo"), "exec") == R"(["superd-proxy", "tcp://localhost:80"])");
     CHECK(std::ranges::count(from("cert = /c\nexec = /a\n").notes, Fate::skipped, &Note::fate) == 1);
     // A section without a name is nobody's main one.
-    CHECK_FALSE(from("[]\naccept = 1\nexec = /a\ncert = /c\n[b]\naccept = 2\nexec = /b\n").services.empty());
+    const Import nameless = from("[]\naccept = 1\nexec = /a\ncert = /c\n[b]\naccept = 2\nexec = /b\n");
+    REQUIRE(nameless.services.size() == 1);
+    CHECK(value(nameless.services[0], "exec") == R"(["/a"])");
+    CHECK(notes(nameless, 5, Fate::skipped, "has no cert") == 1);
 }
