@@ -9,14 +9,14 @@
 namespace worker {
 namespace {
 
-Reports* on_alarm = nullptr;  // a signal handler has no other way to know
+Reports* alarms = nullptr;  // a signal handler has no other way to know
 
 }  // namespace
 
 Fd take_signals(Reports& reports) {
-    on_alarm = &reports;
+    alarms = &reports;
     struct sigaction action {};
-    action.sa_handler = [](int) { on_alarm->flush(); };
+    action.sa_handler = [](int) { alarms->flush(); };
     action.sa_flags = SA_RESTART;
     sigaction(SIGALRM, &action, nullptr);
     sigset_t told;

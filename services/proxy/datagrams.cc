@@ -20,7 +20,7 @@ enum Source : std::uint64_t { listening = 1, signals, status, names, keeper_news
 constexpr int kAtOnce = 64;
 constexpr Duration kQuiet = std::chrono::seconds(10);  // as the shipped handlers
 
-std::array<char, 65536> scratch;
+std::array<char, 65536> received;
 
 /// What of a datagram's control messages an answer to it needs. Routing chooses the interface, except for addresses
 /// that only mean something on one.
@@ -176,7 +176,7 @@ void Datagrams::tick() {
 void Datagrams::receive() {
     for (int i = 0; i < kAtOnce && !draining_; ++i) {
         Address peer;
-        iovec part{scratch.data(), scratch.size()};
+        iovec part{received.data(), received.size()};
         alignas(cmsghdr) char control[256];
         msghdr message{};
         message.msg_name = peer.get();
@@ -190,7 +190,7 @@ void Datagrams::receive() {
         if (got < 0 || message.msg_namelen == 0) continue;
         peer.size = message.msg_namelen;
         quiet_since_ = Clock::now();
-        take(peer, answer_from(message), {scratch.data(), static_cast<std::size_t>(got)});
+        take(peer, answer_from(message), {received.data(), static_cast<std::size_t>(got)});
     }
 }
 
@@ -319,7 +319,7 @@ void Datagrams::send(Session& session, std::string_view data) {
 
 void Datagrams::hear(Session& session) {
     for (int i = 0; i < kAtOnce; ++i) {
-        const ssize_t got = recv(session.fd.get(), scratch.data(), scratch.size(), MSG_DONTWAIT);
+        const ssize_t got = recv(session.fd.get(), received.data(), received.size(), MSG_DONTWAIT);
         if (got < 0) {
             if (errno == EINTR || (is_refusal(errno) && session.target + 1 >= options_.targets.size())) continue;
             if (is_refusal(errno)) target_failed(session, error_text(errno));
@@ -327,7 +327,7 @@ void Datagrams::hear(Session& session) {
         }
         unreachable_.end("the backend answers again");
         stir(session);
-        iovec part{scratch.data(), static_cast<std::size_t>(got)};
+        iovec part{received.data(), static_cast<std::size_t>(got)};
         msghdr message{};
         message.msg_name = session.peer.get();
         message.msg_namelen = session.peer.size;

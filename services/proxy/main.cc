@@ -18,7 +18,6 @@
 namespace proxy {
 namespace {
 
-constexpr int kUsage = 2;
 constexpr int kOwnDescriptors = 64;  // half of them for pipes
 
 int refuse(const std::string& why) {

@@ -13,8 +13,6 @@
 namespace proxy {
 namespace {
 
-constexpr int kUsage = 2;
-
 std::unexpected<int> wrong(const std::string& why) {
     say(why);
     fputs("Try 'superd-proxy --help'.\n", stderr);

@@ -35,6 +35,9 @@ struct Options {
     bool datagrams() const { return targets.front().datagrams(); }
 };
 
+/// The exit status of a command line that cannot be followed.
+constexpr int kUsage = 2;
+
 /// The error is an exit status, after the reason has been told.
 std::expected<Options, int> parse_options(int argc, char** argv);
 

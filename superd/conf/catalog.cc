@@ -28,8 +28,6 @@ namespace {
 
 using toml::Value;
 
-constexpr std::size_t largest_file = std::size_t{1} << 20;
-
 struct Definition {
     std::deque<toml::Source> sources;  ///< values point into them
     Value root;                        ///< defaults, file and drop-ins in one
@@ -92,12 +90,12 @@ class Loader {
     /// The text of a file whose folder has been followed; nullopt after an error. Judges the opened file itself.
     std::optional<sys::FileText> read_text(const std::string& file) {
         std::string real = file;
-        auto text = sys::read_file(file, largest_file, sys::Links::refuse);
+        auto text = sys::read_file(file, kLargestFile, sys::Links::refuse);
         if (!text && text.error().code == ELOOP) {
             const auto target = trust_.follow(file);
             if (!target) return std::nullopt;
             real = *target;
-            text = sys::read_file(file, largest_file);
+            text = sys::read_file(file, kLargestFile);
         }
         if (!text) {
             complain(file, text.error().code != 0 ? "cannot be read: " + text.error().text : text.error().text);

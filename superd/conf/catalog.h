@@ -23,6 +23,9 @@
 
 namespace superd::conf {
 
+/// In bytes; a longer file is no definition.
+constexpr std::size_t kLargestFile = std::size_t{1} << 20;
+
 /// Where to read, and what the definitions are resolved against. A parameter, so that tests can choose it.
 struct Surroundings {
     std::string config;                    ///< superd.toml

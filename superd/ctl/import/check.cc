@@ -8,6 +8,7 @@
 #include <set>
 
 #include "base/text.h"
+#include "conf/catalog.h"
 #include "conf/listen.h"
 #include "conf/read.h"
 #include "conf/validate.h"
@@ -16,8 +17,6 @@
 namespace superd::ctl {
 
 namespace {
-
-constexpr std::size_t largest_file = std::size_t{1} << 20;
 
 /// Without these there is no service, or a different one; they stay, whatever check says.
 bool is_essential(std::string_view key) {
@@ -148,7 +147,7 @@ class Conflicts {
         for (const std::string& name : *names) {
             if (!name.ends_with(".toml") || name.starts_with('.')) continue;
             const std::string stem = name.substr(0, name.size() - 5), path = fmt::format("{}/{}", folder, name);
-            auto text = sys::read_file(path, largest_file);
+            auto text = sys::read_file(path, conf::kLargestFile);
             if (replaced.contains(stem) || !text) continue;
             const Checked checked(path, std::move(text->text), stem, from_);
             if (checked.draft.service.enabled) add(checked.draft.service, path);

@@ -53,7 +53,7 @@ void add_range(AccessList& list, std::string_view key, bool in) {
         add(list, fmt::format("{}{}{}", key.substr(0, start), number, rest), in);
 }
 
-void read_text(AccessList& list, std::string_view text) {
+void read_rules(AccessList& list, std::string_view text) {
     for (const std::string_view raw : split(text, '\n')) {
         const std::string_view line = trimmed(raw);
         const std::size_t colon = line.find(':');
@@ -93,7 +93,7 @@ AccessList named(const std::string& path) {
 AccessList rules_of_cdb(const std::string& path, const std::string& content, bool ipsvd) {
     AccessList list = named(path);
     const auto records = records_of(content);
-    if (!records) read_text(list, content);
+    if (!records) read_rules(list, content);
     for (const auto& [key, value] : records.value_or(std::vector<std::pair<std::string, std::string>>{})) {
         // ipsvd: Deny, eXecute another program, Instructions.
         const bool other = ipsvd && value.starts_with('X');

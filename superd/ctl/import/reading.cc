@@ -205,7 +205,7 @@ std::optional<int> port_of(const std::string& service, const std::string& protoc
                                            : std::nullopt;
 }
 
-std::vector<std::string> addresses_of(const std::string& host) {
+std::vector<std::string> host_addresses(const std::string& host) {
     addrinfo hints{};
     hints.ai_socktype = SOCK_STREAM;
     addrinfo* list = nullptr;
@@ -229,7 +229,7 @@ Machine this_machine() {
         const auto status = sys::status_of(path);
         return status ? std::optional<unsigned>(status->mode & 07777) : std::nullopt;
     };
-    return {read_text, files_in, port_of, addresses_of, mode, error ? "/" : folder};
+    return {read_text, files_in, port_of, host_addresses, mode, error ? "/" : folder};
 }
 
 Import read_all(const Request& request) {

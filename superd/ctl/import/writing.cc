@@ -9,6 +9,7 @@
 #include <cstdint>
 
 #include "base/text.h"
+#include "conf/catalog.h"
 #include "ctl/import/check.h"
 #include "ctl/output.h"
 #include "sys/file.h"
@@ -17,7 +18,6 @@ namespace superd::ctl {
 
 namespace {
 
-constexpr std::size_t largest_file = std::size_t{1} << 20;
 constexpr std::string_view first_words = "# Imported from ";
 constexpr std::string_view seal = "# Checksum of this import: ";
 
@@ -90,7 +90,7 @@ std::vector<Target> compare(const Import& import, const Request& request) {
         Target target;
         target.name = service.name;
         target.path = fmt::format("{}/{}.toml", request.output, service.name);
-        const auto there = sys::read_file(target.path, largest_file);
+        const auto there = sys::read_file(target.path, conf::kLargestFile);
         const std::string text = definition_text(service);
         target.change = change_of(there, text, request.force);
         if (there && target.change != Change::unchanged) target.lines = difference(there->text, text);
@@ -132,7 +132,7 @@ void note_stale(Import& import, const Request& request) {
         if (!name.ends_with(".toml") || name.starts_with('.')) continue;
         const std::string stem = name.substr(0, name.size() - 5), path = fmt::format("{}/{}", request.output, name);
         if (std::ranges::find(import.services, stem, &Imported::name) != import.services.end()) continue;
-        const auto there = sys::read_file(path, largest_file);
+        const auto there = sys::read_file(path, conf::kLargestFile);
         if (!there || !there->text.starts_with(first_words)) continue;
         const std::string line = there->text.substr(0, there->text.find('\n'));
         const std::string from = line.substr(first_words.size(), line.rfind('.') - first_words.size());
