@@ -195,9 +195,12 @@ Server::Client* Server::client_of(MHD_Connection* connection) {
 
 bool Server::adopt(worker::Fd client) {
     fcntl(client.get(), F_SETFL, fcntl(client.get(), F_GETFL) | O_NONBLOCK);
-    const sockaddr nobody{};  // nothing here asks who it is
-    // It owns the descriptor from here on, even if it fails.
-    return MHD_add_connection(daemon_, client.release(), &nobody, sizeof nobody) == MHD_YES;
+    const sockaddr nobody{};          // nothing here asks who it is
+    const int fd = client.release();  // libmicrohttpd owns it from here on, even if it fails
+    if (MHD_add_connection(daemon_, fd, &nobody, sizeof nobody) != MHD_YES) return false;
+    // libmicrohttpd 1.0 only queues it. Until it is among the clients, nobody would seem to be there.
+    if (!clients_.contains(fd)) MHD_run(daemon_);
+    return true;
 }
 
 bool Server::takes_more() const {

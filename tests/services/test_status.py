@@ -4,6 +4,7 @@
 import http.client
 import json
 import os
+import signal
 import socket
 import tempfile
 import threading
@@ -377,6 +378,18 @@ class Many(WebTest):
         for _ in range(5):
             self.assertEqual(self.get("/livez")[0].status, 200)
         self.assertEqual(idle[0].sock.recv(1), b"")
+
+    def test_more_at_once_than_have_room(self):
+        """They wait for it in the socket's queue: each is answered."""
+        handler = self.serve("--connections-max", "2")
+        self.assertEqual(self.get("/livez")[0].status, 200)
+        handler.process.send_signal(signal.SIGSTOP)
+        clients = [self.connect(self.listening) for _ in range(12)]
+        for client in clients:
+            client.sendall(b"GET /livez HTTP/1.0\r\n\r\n")
+        handler.process.send_signal(signal.SIGCONT)
+        for client in clients:
+            self.assertTrue(read_all(client).startswith(b"HTTP/1.1 200 OK\r\n"))
 
     def test_answers_that_nobody_reads(self):
         """Those that take their answers for longest give way before these fill the memory; who reads gets all of it."""
