@@ -78,7 +78,7 @@ TABLE = {
     # the loop
     "epoll_create1": Faults(*DESCRIPTORS),
     "epoll_ctl": Faults("ENOMEM", "ENOSPC", only="EPOLL_CTL_ADD"),
-    "epoll_wait": Faults("EINTR"),
+    "epoll_wait": Faults("EINTR"), "epoll_pwait2": Faults("EINTR"),  # libsystemd's, by its version
     "eventfd2": Faults(*DESCRIPTORS),
     "signalfd4": Faults(*DESCRIPTORS, only=r"\(-1"),  # the others change one
     "timerfd_create": Faults(*DESCRIPTORS),
