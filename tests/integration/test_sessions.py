@@ -578,7 +578,8 @@ class SessionsOverUpgrade(SessionCase, UpgradeCase):
 
     def test_what_is_queued_and_who_waits(self):
         """What a handler has not read yet, and peers that wait for a place, go over an upgrade in order."""
-        slow = "import os\nos.read(os.open('gate', os.O_RDONLY), 1)\n" + PYTHON_CHAT.replace("count, data)", "count, data[:5])")
+        slow = "import os\ngate = os.open('gate', os.O_RDONLY)\nos.read(gate, 1)\nos.close(gate)\n"
+        slow += PYTHON_CHAT.replace("count, data)", "count, data[:5])")
         daemon = self.prepare()
         gate = daemon.path("gate")
         os.mkfifo(gate)
