@@ -28,8 +28,9 @@ class HandlerCase(SuperdCase):  # has no tests itself
     def run_client(self, *command, timeout=240, **options):
         """Runs a client program and returns its stdout."""
         options.setdefault("env", {"PATH": PATH, "HOME": self.home, "LC_ALL": "C"})
-        done = subprocess.run(command, timeout=timeout, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                              stderr=subprocess.PIPE, check=False, **options)
+        options.setdefault("input", b"")
+        done = subprocess.run(command, timeout=timeout, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False,
+                              **options)
         if done.returncode != 0:
             self.fail(f"{command}: exit {done.returncode}\n{done.stdout[-2000:]!r}\n{done.stderr[-4000:]!r}")
         return done.stdout
@@ -183,7 +184,8 @@ class Tftpd(HandlerCase):
         seen = set()
         for name in ("one", "two", "three"):
             target = os.path.join(self.home, name)
-            self.run_client("tftp", "-m", "binary", "127.0.0.1", port, "-c", "get", name, target)
+            # That of Debian 13 loses the first request that it gets under any inetd, and serves the repeated one.
+            self.run_client("tftp", "-m", "binary", "127.0.0.1", port, input=f"rexmt 1\nget {name} {target}\n".encode())
             with open(target, "rb") as file:
                 self.assertEqual(file.read(), contents[name])
             pids = set(self.handlers(daemon))
