@@ -37,7 +37,7 @@ const std::array<Need, 20> kNeeds{{
     {"private_tmp", MEMBER(private_tmp), {.mounts = true}},
     {"private_devices", MEMBER(private_devices), {.filter = true, .mounts = true}},
     {"private_pids", MEMBER(private_pids), {.mounts = true, .pids = true}},
-    {"private_ipc", MEMBER(private_ipc), {.ipc = true}},
+    {"private_ipc", MEMBER(private_ipc), {.mounts = true, .ipc = true}},  // its queues are in /dev/mqueue
     {"protect_system", MEMBER(protect_system), {.paths = true}},
     {"protect_home", MEMBER(protect_home), {.paths = true}},
     {"protect_kernel", MEMBER(protect_kernel), {.filter = true, .mounts = true}},

@@ -13,8 +13,10 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdint>
 #include <cstdio>
 #include <cstring>
+#include <optional>
 
 namespace superd::sys {
 namespace {
@@ -58,8 +60,29 @@ int exit_status(pid_t child) {
     return child > 0 && WIFEXITED(status) ? WEXITSTATUS(status) : 0;
 }
 
+struct Root {
+    std::uint64_t mount = 0, file = 0;
+    bool operator==(const Root&) const = default;
+};
+
+std::optional<Root> own_root() {
+    struct statx found;
+    if (statx(AT_FDCWD, "/", 0, STATX_INO | STATX_MNT_ID, &found) != 0) return std::nullopt;
+    return Root{found.stx_mnt_id, found.stx_ino};
+}
+
+/// Whoever enters a mount namespace gets its root, which is not superd's own where superd is in a chroot.
+bool keeps_its_root() {
+    const std::optional<Root> before = own_root();
+    const int self = static_cast<int>(syscall(SYS_pidfd_open, getpid(), 0));
+    const bool kept = self >= 0 && before && setns(self, CLONE_NEWNS) == 0 && own_root() == before;
+    if (self >= 0) close(self);
+    return kept;
+}
+
 bool can_mount() {
-    return unshare(CLONE_NEWNS) == 0 && mount(nullptr, "/", nullptr, MS_REC | MS_SLAVE, nullptr) == 0 &&
+    return unshare(CLONE_NEWNS) == 0 && keeps_its_root() &&
+           mount(nullptr, "/", nullptr, MS_REC | MS_SLAVE, nullptr) == 0 &&
            mount("tmpfs", "/", "tmpfs", MS_NOSUID | MS_NODEV, "size=4k") == 0;
 }
 

@@ -411,6 +411,46 @@ class PathsByLandlock(SandboxCase):
         self.assertIn("Seccomp:\t2\n", found)
 
 
+class Chroot(SandboxCase):
+    """Where superd's root directory is not that of its mount namespace."""
+
+    # All that is outside, and one file more.
+    ENTER = """
+        place=$0 kind=$1
+        shift
+        mount -t tmpfs -o mode=755 none "$place"
+        mkdir "$place/root"
+        [ "$kind" = folder ] || mount --bind "$place/root" "$place/root"
+        for entry in /*; do
+            if [ -L "$entry" ]; then
+                cp -P "$entry" "$place/root"
+            elif [ -d "$entry" ]; then
+                mkdir "$place/root$entry"
+                mount --rbind "$entry" "$place/root$entry"
+            fi
+        done
+        touch "$place/root/inside"
+        exec chroot "$place/root" "$@"
+        """
+
+    def test_a_handler_stays_in_superd_s_root(self):
+        """Who enters other mounts comes out at the root of them: what needs mounts is left out, and the rest holds."""
+        if not self.root:
+            self.skipTest("needs root to be in another root directory")
+        for kind in "folder", "mount":
+            with self.subTest(kind):
+                daemon = self.prepare()
+                daemon.prefix = ["unshare", "--mount", "sh", "-ec", self.ENTER, daemon.shared("place"), kind]
+                self.box(daemon, {"preset": "strict"})
+                daemon.start()
+                for key in "private_tmp", "private_ipc":
+                    daemon.wait_for(lambda r, key=key: f"sandbox.{key} is left out" in r["message"])
+                found = self.attempt(daemon, "import os; print(os.path.exists('/inside'), *open('/proc/self/status'))")
+                self.assertTrue(found.startswith("True "), found)
+                self.assertIn("Seccomp:\t2\n", found)
+                daemon.stop()
+
+
 class Presets(SandboxCase):
     """What a handler finds and may still do: all of /proc/self/status, its mounts, the sockets that it reaches, and what
     becomes of each try, in a process of its own: "yes", an errno, or the signal that ended it."""

@@ -292,6 +292,12 @@ TEST_CASE("ambient capabilities are part of the bounding set, and not for root")
           std::string::npos);
 }
 
+TEST_CASE("private_ipc needs mounts: its queues are in /dev/mqueue") {
+    Confinement here = everything;
+    here.mounts = false;
+    CHECK(Case("private_ipc = true", "", here).errors().find("it may not mount") != std::string::npos);
+}
+
 TEST_CASE("a key that the service writes and this machine lacks is an error of this machine") {
     for (const char* key : {"private_network = true", "private_tmp = true", "private_pids = true", "private_ipc = true",
                             "protect_system = true", "restrict_realtime = true", "syscalls = [\"read\"]",
