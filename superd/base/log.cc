@@ -24,6 +24,12 @@ std::string key_of(std::string_view name) {
     return out;
 }
 
+/// A text alone, and no object: nlohmann::json needs memory to end one, and ends the program where there is none. Bytes
+/// that are not UTF-8 become U+FFFD, so that a handler cannot break a log reader.
+std::string as_json(std::string_view value) {
+    return nlohmann::json(value).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
 std::string as_logfmt(std::string_view value) {
     std::string quoted;
     for (const char c : value) {
@@ -58,15 +64,12 @@ bool parse_level(std::string_view name, Level& level) {
 std::string format_record(LogStyle style, std::string_view clock, Level level, std::string_view message,
                           std::span<const Field> fields) {
     if (style == LogStyle::json) {
-        nlohmann::ordered_json record = {{"time", clock}, {"level", name_of(level)}, {"message", message}};
-        for (const Field& field : fields) {
-            if (field.number)
-                record[key_of(field.name)] = std::stoll(field.value);
-            else
-                record[key_of(field.name)] = field.value;
-        }
-        // Bytes that are not UTF-8 become U+FFFD, so that a handler cannot break a log reader.
-        return record.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+        std::string line =
+            fmt::format(R"({{"time":{},"level":"{}","message":{})", as_json(clock), name_of(level), as_json(message));
+        for (const Field& field : fields)
+            line +=
+                fmt::format(",{}:{}", as_json(key_of(field.name)), field.number ? field.value : as_json(field.value));
+        return line + "}";
     }
     if (style == LogStyle::logfmt) {
         std::string line = fmt::format("time={} level={} msg={}", clock, name_of(level), as_logfmt(message));
