@@ -137,6 +137,9 @@ class Rolling(SuperdCase):
         """While pods are replaced one after the other, every one of the connections is served."""
         self.begun, self.rolled = 0, threading.Event()
         self.haproxy()
+        # Until it has looked for the first time, HAProxy takes both for ready.
+        self.eventually(lambda: all(self.statistics(slot)["status"].startswith("DOWN") for slot in range(2)),
+                        "HAProxy has found no pod")
         pods = [(0, self.pod(0))]
         thread = threading.Thread(target=lambda: asyncio.run(self.clients()))
         thread.start()
