@@ -2,7 +2,6 @@
 #include "proc/spawner.h"
 
 #include <fcntl.h>
-#include <netinet/in.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/socket.h>
@@ -12,6 +11,7 @@
 #include "proc/parking.h"
 #include "sys/passed_rights.h"
 #include "sys/process.h"
+#include "unit/sys/poison.h"
 
 using namespace superd;
 
@@ -200,39 +200,6 @@ TEST_CASE("a parked process that does not reach its program gives back the clien
     CHECK(world.spawner->in_flight() == 0);
 }
 
-/// A connection with unread data that whoever closes last waits for, in the queue of the pair's second end.
-struct Poison {
-    Poison() {
-        sys::Fd server(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-        sockaddr_in address{};
-        address.sin_family = AF_INET;
-        address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-        socklen_t size = sizeof address;
-        auto* const at = reinterpret_cast<sockaddr*>(&address);
-        REQUIRE(bind(server.get(), at, size) == 0);
-        REQUIRE(listen(server.get(), 1) == 0);
-        REQUIRE(getsockname(server.get(), at, &size) == 0);
-        sys::Fd lingers(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-        REQUIRE(connect(lingers.get(), at, size) == 0);
-        peer = sys::Fd(accept4(server.get(), nullptr, nullptr, SOCK_CLOEXEC));
-        const linger seconds{1, 30};
-        REQUIRE(setsockopt(lingers.get(), SOL_SOCKET, SO_LINGER, &seconds, sizeof seconds) == 0);
-        const std::vector<char> some(65536);
-        while (send(lingers.get(), some.data(), some.size(), MSG_DONTWAIT) > 0) {
-        }
-        REQUIRE(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, ends) == 0);
-        REQUIRE(proc::send_client(ends[0], lingers.get(), {}, false));
-    }
-    /// As superd closes what it shares with strangers.
-    void close_both() {
-        const sys::Dropping dropping;
-        close(ends[0]);
-        close(ends[1]);
-    }
-    sys::Fd peer;
-    int ends[2];
-};
-
 TEST_CASE("a child does not wait for connections that were passed to its parent, if it is the last to close them") {
     std::optional<LargeTable> table;
     if (GENERATE(false, true)) table.emplace();
@@ -246,16 +213,24 @@ TEST_CASE("a child does not wait for connections that were passed to its parent,
     const proc::ExecPlan plan(handler({"/bin/true"}), conf::Sandbox{}, rlimit{256, 1024});
     for (int i = 0; i < 10; ++i) {
         Poison poison;
+        int ends[2];
+        REQUIRE(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, ends) == 0);
+        sys::Fd theirs(ends[0]), ours(ends[1]);
+        REQUIRE(poison.pass(theirs.get()) == 0);
         proc::Launch launch;
         launch.plan = &plan;
         launch.descriptors.emplace_back(open("/dev/null", O_RDWR | O_CLOEXEC));
         launch.number = {0, 0, 0};
         const Instant begun = now();
         const pid_t pid = *world.spawner->spawn(launch);
-        poison.close_both();
+        {
+            const sys::Dropping dropping;
+            theirs.reset();
+            ours.reset();
+        }
         REQUIRE(waitpid(pid, nullptr, 0) == pid);
         CHECK_FALSE(world.spawner->reaped(pid));
-        REQUIRE(now() - begun < std::chrono::seconds(20));
+        REQUIRE(now() - begun < std::chrono::seconds(kLinger / 2));
     }
     sched_setaffinity(0, sizeof every, &every);
 }
