@@ -17,7 +17,8 @@ FAULTY = os.environ["SUPERD_TEST_FAULTY"]
 DEADLINE = 20  # seconds; far longer than anything here takes, so that only a fault reaches it
 
 # The handlers must get the sanitizers' variables, although superd alone decides about their environment.
-SANITIZER_ENVIRONMENT = {name: value for name, value in os.environ.items() if name.endswith("SAN_OPTIONS")}
+SANITIZER_ENVIRONMENT = {"ASAN_OPTIONS": "detect_leaks=1"} | {
+    name: value for name, value in os.environ.items() if name.endswith("SAN_OPTIONS")}
 
 
 @functools.cache
