@@ -3,12 +3,14 @@
 
 import os
 import re
+import unittest
 
 from harness import TestCase, definition
 
 from vm import Vm
 
-KILLS = 20 if os.environ.get("SUPERD_VM") == "whole" else 3
+WHOLE = os.environ.get("SUPERD_VM") == "whole"
+KILLS = 20 if WHOLE else 2
 # By bash alone, which the machine has: connects, sends a line, and reads one.
 ASK = "exec 3<>/dev/tcp/127.0.0.1/%d; echo %s >&3; IFS= read -r -t 60 -u 3 line; printf '%%s' \"$line\""
 LEAVES = """#!/bin/bash
@@ -104,6 +106,7 @@ class Machine(TestCase):
         self.assertEqual(self.vm.run("cat " + " ".join(files)).split(), ["max", "100000", "max", "max"])
         self.vm.run("superctl kill busy KILL")
 
+    @unittest.skipUnless(WHOLE, "tests/vm/run has it")
     def test_limits_that_only_slow_down(self):
         """memory_high slows a handler down, which is told; of two that want all of the processor, the one of more
         cpu_weight gets more of it; memory_swap_max and io_weight are the group's."""
@@ -129,10 +132,11 @@ class Machine(TestCase):
         self.assertGreater(heavy, 5 * light)
         self.vm.run("superctl kill light KILL; superctl kill heavy KILL")
 
+    @unittest.skipUnless(WHOLE, "tests/vm/run has it")
     def test_a_thousand_groups_come_and_go(self):
         """1,000 services with a limit of their own have each a group while they have a client, and none after;
         a superd that is killed meanwhile comes back to them all."""
-        count = 1000 if os.environ.get("SUPERD_VM") == "whole" else 100
+        count = 1000
         self.vm.run(f"for n in $(seq {count}); do printf '%s\\n' \"listen = \\\"unix:///run/many/$n\\\"\" "
                     "'model = \"fork\"' 'exec = [\"cat\"]' '[resources]' 'pids_max = 7' 'memory_max = \"8M\"' "
                     ">/etc/superd/conf.d/n$n.toml; done; mkdir -p /run/many")
