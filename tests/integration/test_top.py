@@ -30,8 +30,8 @@ class Top(Control):
         self.daemon = self.superd({
             "cat": dict(listen=TCP, model="fork", exec=["cat"]),
             "busy": dict(listen=TCP, model="fork", exec=["sh", "-c", "read x; echo x; while :; do :; done"]),
-            "a-service-with-quite-a-long-name": dict(listen=[TCP, "unix:///" + "x" * 60 + "/none"], model="fork",
-                                                     exec=["cat"])})
+            "a-service-with-quite-a-long-name": dict(
+                listen=[TCP, f"unix:///proc/{'x' * 60}/none"], model="fork", exec=["cat"])})
         self.socket = self.daemon.path("tmux")
         command = f"stty -a > {self.daemon.path('before')}; {shlex.quote(SUPERCTL)} top; echo left with $?; " \
                   f"stty -a > {self.daemon.path('after')}; cat"
