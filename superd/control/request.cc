@@ -256,10 +256,10 @@ Answer answer(Operations& superd, std::string_view line, Rights rights) {
                                                         : "root and superd's own user may, [control] readers only look";
             return {refusal(fmt::format("{}: not permitted: {}", verb.name, who)), verb.name, false};
         }
-        const auto outcome = verb.act(superd, request, rights);
+        auto outcome = verb.act(superd, request, rights);
         if (!outcome) return {refusal(outcome.error().text), verb.name, false};
         Json out{{"version", kVersion}, {"ok", true}};
-        out.update(*outcome);
+        for (auto& member : outcome->items()) out[member.key()] = std::move(member.value());  // they can be large
         return {line_of(out), verb.name, verb.needs == Rights::command};
     }
     return {refusal(fmt::format("no verb \"{}\"", escape(*name))), "", false};
