@@ -10,7 +10,7 @@
 
 namespace superd::ctl {
 
-inline const Imported& service(const Import& import, const std::string& name) {
+inline const Imported& service(const Import& import, std::string_view name) {
     const auto found = std::ranges::find(import.services, name, &Imported::name);
     INFO("service " << name);
     REQUIRE(found != import.services.end());
