@@ -7,6 +7,7 @@ import json
 import os
 import re
 
+from release import is_debian_12
 from test_handlers import HandlerCase
 from upgrading import UpgradeCase
 
@@ -14,11 +15,6 @@ PAGE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "con
 BEGIN, END = '.\\" programs: SUPERD_WRITE_WARM=1 ctest -R handlers/warm', '.\\" end of programs'
 PATIENCE = 60.0  # for a start under the tracer on a busy machine
 AT_ONCE = 8
-
-
-def is_debian_12():
-    with open("/etc/os-release", encoding="utf-8") as file:
-        return {"ID=debian\n", 'VERSION_ID="12"\n'} <= set(file)
 
 
 def check_row(case, program, value, remarks):
