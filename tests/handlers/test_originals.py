@@ -6,9 +6,13 @@ what the handler finds, or the report says otherwise."""
 import inetd_files
 import originals
 import xinetd_files
+from release import is_debian_12
 
 SENTINEL = 19999  # the last port that a daemon opens: it listens
 FIRST = 20000
+# superctl import takes these as xinetd 2.3.15.3 does (Debian 12). 2.3.15.4 does otherwise: it serves neither the first nor the
+# last at all, and localhost's 127.0.0.1 where an entry has sockets for IPv6 too.
+OF_DEBIAN_12 = ("bind-v4-flag6", "only-from-localhost", "datagram-nowait")
 HOSTS = "127.0.0.1 localhost\n::1 localhost\n10.0.0.2 named.example\n10.0.0.1 home.example\n"
 
 
@@ -36,6 +40,8 @@ class XinetdBesideSuperd(originals.Case):
         """Each attribute and flag, and common mistakes."""
         self.surroundings()
         table = xinetd_files.plain(originals.PROBE, FIRST)
+        if not is_debian_12():
+            table.files = [file for file in table.files if file.name not in OF_DEBIAN_12]
         self.assertGreater(len(table.files), 100)
         self.compare(table.files, *self.ask_xinetd(table))
 
