@@ -10,8 +10,8 @@ from release import is_debian_12
 
 SENTINEL = 19999  # the last port that a daemon opens: it listens
 FIRST = 20000
-# superctl import takes these as xinetd 2.3.15.3 does (Debian 12). 2.3.15.4 does otherwise: it serves neither the first nor the
-# last at all, and localhost's 127.0.0.1 where an entry has sockets for IPv6 too.
+# superctl import takes these as Debian 12's xinetd 2.3.15.3 does. 2.3.15.4 serves neither the first nor the last, and
+# takes localhost for 127.0.0.1 alone where an entry has sockets for IPv6 too.
 OF_DEBIAN_12 = ("bind-v4-flag6", "only-from-localhost", "datagram-nowait")
 HOSTS = "127.0.0.1 localhost\n::1 localhost\n10.0.0.2 named.example\n10.0.0.1 home.example\n"
 

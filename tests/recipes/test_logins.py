@@ -104,8 +104,9 @@ class Logins(RecipeCase):
             sock = self.connect(2222)
         finally:
             os.seteuid(0)
-        query = f"{sock.getsockname()[1]}, 2222\r\n".encode()
-        self.assertRegex(self.ask(1113, query), rb"USERID ?: ?UNIX ?: ?tester\r\n")
+        with sock:
+            query = f"{sock.getsockname()[1]}, 2222\r\n".encode()
+            self.assertRegex(self.ask(1113, query), rb"USERID ?: ?UNIX ?: ?tester\r\n")
 
     def test_xvnc(self):
         """A client of VNC gets through the handshake and learns the size and name of its desktop."""
