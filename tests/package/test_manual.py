@@ -21,9 +21,9 @@ PAGES = {path.name.removesuffix(".gz"): gzip.decompress(path.read_bytes()).decod
 
 def rendered(page):
     """A page as it is read, in plain text."""
-    # The indentation of groff 1.22, whatever the version.
-    return subprocess.run(["groff", "-mandoc", "-Tascii", "-P-cbou", "-rLL=200n", "-rIN=5n"], input=PAGES[page],
-                          text=True, check=True, stdout=subprocess.PIPE).stdout
+    # Groff 1.23 would indent and adjust otherwise.
+    return subprocess.run(["groff", "-mandoc", "-Tascii", "-P-cbou", "-rLL=200n", "-rIN=5n", "-dAD=l"],
+                          input=PAGES[page], text=True, check=True, stdout=subprocess.PIPE).stdout
 
 
 def displays(page):
