@@ -33,6 +33,12 @@ int adopt(std::optional<int> fd) {
 
 Reports::Reports(std::optional<int> fd) : fd_(adopt(fd)) {}
 
+// An alarm would find nothing here any more. Nobody needs what has waited: the process ends.
+Reports::~Reports() {
+    const itimerval never{};
+    if (armed_) setitimer(ITIMER_REAL, &never, nullptr);
+}
+
 void Reports::watch() {
     if (fd_ < 0) return;
     fcntl(fd_, F_SETOWN, getpid());

@@ -18,6 +18,8 @@ class Reports {
   public:
     /// `fd` may be a number inherited from an ancestor without the descriptor: then it reports nothing.
     explicit Reports(std::optional<int> fd);
+    ~Reports();  ///< no alarm comes any more
+    Reports(const Reports&) = delete;
 
     /// Sends SIGIO to this process when superd closes its side, which may have happened already.
     void watch();
