@@ -32,6 +32,7 @@ UNIT = "[Service]\nExecStart=bash /agent\nOOMScoreAdjust=-1000\n"
 KERNEL = "linux-image-cloud-amd64"
 # Emulation works everywhere; KVM is not to be had on every machine that has /dev/kvm.
 BOOT_TIME = {"kvm": 60, "tcg": 240}
+FIRST_WORDS = 15  # seconds until the kernel says something, where KVM works
 PATIENCE = 120
 
 
@@ -120,15 +121,18 @@ class Vm:
                  "-machine", "q35", "-accel", accelerator, "-cpu", "max", "-smp", "1", "-m", str(self.memory),
                  "-kernel", image_of_kernel, "-initrd", initrd, "-append",
                  # The kernel's look at its timer fails on a machine that gets too little time of its host's.
-                 "console=ttyS0 no_timer_check rdinit=/lib/systemd/systemd panic=-1 quiet mitigations=off "
+                 "console=ttyS0 no_timer_check rdinit=/lib/systemd/systemd panic=-1 mitigations=off "
                  "systemd.getty_auto=no",
                  "-serial", f"file:{console}", "-serial", f"unix:{agent},server=on,wait=off"]
         with open(pathlib.Path(self.folder, "qemu"), "ab") as said:
             self.qemu = subprocess.Popen(
                 ["setpriv", "--pdeathsig", "KILL", *words], stdin=subprocess.DEVNULL, stdout=said, stderr=said,
                 preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CORE, (0, 0)))
-        deadline = time.monotonic() + BOOT_TIME[accelerator]
+        began = time.monotonic()
+        deadline = began + BOOT_TIME[accelerator]
         while self.qemu.poll() is None and time.monotonic() < deadline:
+            if accelerator == "kvm" and time.monotonic() > began + FIRST_WORDS and not console.stat().st_size:
+                return False
             if self.line is None:
                 self.connect(agent)
             elif self.read_line(1) == b"ready":
