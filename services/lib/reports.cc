@@ -35,6 +35,7 @@ Reports::Reports(std::optional<int> fd) : fd_(adopt(fd)) {}
 
 // An alarm would find nothing here any more. Nobody needs what has waited: the process ends.
 Reports::~Reports() {
+    fd_ = -1;  // one that comes now arms none again
     const itimerval never{};
     if (armed_) setitimer(ITIMER_REAL, &never, nullptr);
 }
