@@ -24,6 +24,15 @@ Address unmapped(const Address& address) {
     return result;
 }
 
+bool connected_to_itself(int fd) {
+    Address local, peer;
+    local.size = peer.size = sizeof local.storage;
+    if (getsockname(fd, local.get(), &local.size) != 0 || getpeername(fd, peer.get(), &peer.size) != 0) return false;
+    if (local.size != peer.size || std::memcmp(&local.storage, &peer.storage, local.size) != 0) return false;
+    errno = ECONNREFUSED;
+    return true;
+}
+
 void say(std::string_view line) {
     const std::string text = "superd-proxy: " + std::string(line) + "\n";
     (void)!write(STDERR_FILENO, text.data(), text.size());

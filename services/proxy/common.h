@@ -30,6 +30,10 @@ struct Address {
 /// The same address as IPv4 if it is an IPv4-mapped one.
 Address unmapped(const Address& address);
 
+/// Where nobody listens, the kernel may choose the very port that is asked for as this end's too, and the socket is
+/// connected to itself (RFC 9293, 3.5: both ends open). errno is then ECONNREFUSED.
+bool connected_to_itself(int fd);
+
 /// A line on stderr, in one write.
 void say(std::string_view line);
 std::string error_text(int code);

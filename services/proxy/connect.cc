@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sys/epoll.h>
 
 #include <algorithm>
 
@@ -24,6 +25,14 @@ bool passes(int code) {
 /// The backend does not take connections. Everything else is a fault of this side, or of the name service.
 bool is_backends(int code) {
     return code == ECONNREFUSED || code == ECONNRESET || code == ENOENT || code == ETIMEDOUT || code == EAGAIN;
+}
+
+/// A reset leaves the port to the backend.
+bool cut_from_itself(int fd) {
+    if (!connected_to_itself(fd)) return false;
+    const linger cut{.l_onoff = 1, .l_linger = 0};
+    setsockopt(fd, SOL_SOCKET, SO_LINGER, &cut, sizeof cut);
+    return true;
 }
 
 }  // namespace
@@ -135,6 +144,7 @@ int Proxy::connect_to(Connection& connection, const Address& address) {
     }
     const bool at_once = ::connect(fd, address.get(), address.size) == 0;
     if (!at_once && errno != EINPROGRESS) return errno;
+    if (at_once && cut_from_itself(fd)) return ECONNREFUSED;
     if (!watch(fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, reinterpret_cast<std::uintptr_t>(&connection) | 1))
         return errno;
     if (at_once) {
@@ -142,6 +152,16 @@ int Proxy::connect_to(Connection& connection, const Address& address) {
         connected(connection);
     }
     return 0;
+}
+
+void Proxy::hear_of_connect(Connection& connection, std::uint32_t events) {
+    const int fd = connection.server.fd.get();
+    int code = 0;
+    socklen_t size = sizeof code;
+    getsockopt(fd, SOL_SOCKET, SO_ERROR, &code, &size);
+    if (code == 0 && (events & EPOLLOUT) != 0 && cut_from_itself(fd)) code = ECONNREFUSED;
+    if (code != 0) return address_failed(connection, error_text(code), code);
+    if ((events & EPOLLOUT) != 0) connected(connection);
 }
 
 void Proxy::connected(Connection& connection) {

@@ -273,6 +273,7 @@ void Datagrams::open(Session& session, const std::vector<Address>& addresses) {
         const bool bound =
             session.fd && (!options_.bind || bind(session.fd.get(), options_.bind->get(), options_.bind->size) == 0);
         session.open = bound && connect(session.fd.get(), address.get(), address.size) == 0 &&
+                       !connected_to_itself(session.fd.get()) &&
                        watch(session.fd.get(), reinterpret_cast<std::uintptr_t>(&session));
         if (session.open) break;
         why = error_text(errno);

@@ -222,12 +222,7 @@ void Proxy::note(Connection& connection, bool of_server, std::uint32_t events) {
         if ((events & (EPOLLERR | EPOLLHUP)) != 0) close_with(connection, false, false);
         return;
     }
-    if (connection.stage != Connection::Stage::connecting) return;
-    int code = 0;
-    socklen_t size = sizeof code;
-    getsockopt(connection.server.fd.get(), SOL_SOCKET, SO_ERROR, &code, &size);
-    if (code != 0) return address_failed(connection, error_text(code), code);
-    if ((events & EPOLLOUT) != 0) connected(connection);
+    if (connection.stage == Connection::Stage::connecting) hear_of_connect(connection, events);
 }
 
 void Proxy::move(Connection& connection) {

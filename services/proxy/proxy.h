@@ -57,6 +57,7 @@ class Proxy {
     void connect_next(Connection& connection);
     /// 0: on its way or done. Otherwise an errno.
     int connect_to(Connection& connection, const Address& address);
+    void hear_of_connect(Connection& connection, std::uint32_t events);
     void connected(Connection& connection);
     void address_failed(Connection& connection, const std::string& why, int code);
     /// `code`: of a connect, or 0 if none has failed.

@@ -66,16 +66,27 @@ class Handler:
         return os.pread(self._errors, 1 << 20, 0).decode()
 
     def end(self):
+        """Returns what it has said."""
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
+        said = self.errors()
         os.close(self._errors)
+        return said
 
 
 class HandlerTest(unittest.TestCase):
+    def run(self, result=None):
+        """Shows what the handlers of a test that fails have said."""
+        failed = result and len(result.errors) + len(result.failures)
+        self._said = []
+        super().run(result)
+        if failed is not None and len(result.errors) + len(result.failures) > failed:
+            print(f"The handlers of {self.id()} said:", *self._said, sep="\n", file=sys.stderr)
+
     def start(self, program, *arguments, **how):
         handler = Handler(program, *arguments, **how)
-        self.addCleanup(handler.end)
+        self.addCleanup(lambda: self._said.append(handler.end()))
         return handler
 
     def own(self, thing):

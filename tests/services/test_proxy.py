@@ -45,8 +45,8 @@ while True:
 """
 
 
-def free_port(kind=socket.SOCK_STREAM):
-    with socket.socket(socket.AF_INET, kind) as sock:
+def free_udp_port():
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.bind(("127.0.0.1", 0))
         return sock.getsockname()[1]
 
@@ -74,8 +74,16 @@ def alive(pid):
 
 
 class ProxyTest(HandlerTest):  # has no tests itself
+    def closed_port(self):
+        """Where nobody listens but who asks for it by number: none of the test's own listeners is given it."""
+        held = self.open(socket.AF_INET, socket.SOCK_STREAM)
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        held.bind(("127.0.0.1", 0))
+        return held.getsockname()[1]
+
     def backend(self, family=socket.AF_INET, address=None):
         made = self.open(family, socket.SOCK_STREAM)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if address is None:
             address = ("127.0.0.1", 0) if family == socket.AF_INET else ("::1", 0)
         made.bind(address)
@@ -215,10 +223,20 @@ class Streams(ProxyTest):
         cut(served)
         self.expect_reset(client)
 
+    @unittest.skipUnless(os.geteuid() == 0, "needs root for a network of its own")
+    def test_not_with_itself(self):
+        """Where nobody listens on a port that the kernel gives to clients as well, nobody is served their own bytes."""
+        network = ('exec unshare --net sh -ec \'ip link set lo up; echo 40000 40001 >/proc/sys/net/ipv4/ip_local_port_range; '
+                   'exec "$0" "$@"\' "$0" "$@"')
+        handler, listener = self.proxy("tcp://127.0.0.1:40000", shell=network)
+        for _ in range(3):
+            self.expect_no_service(listener)
+        self.assertIn("a client is not served: tcp://127.0.0.1:40000: Connection refused", handler.errors())
+
     def test_several_targets_in_turn(self):
         """The first that takes the connection has it; an address that is known by name comes after one that refuses."""
         backend = self.backend()
-        gone = free_port()
+        gone = self.closed_port()
         handler, listener = self.proxy(f"tcp://127.0.0.1:{gone}", "unix:///nonexistent/socket",
                                        f"tcp://localhost:{backend.getsockname()[1]}")
         for _ in range(3):
@@ -227,7 +245,7 @@ class Streams(ProxyTest):
 
     def test_no_target_takes_it(self):
         """The client is reset, the log says why, once; a later success is told."""
-        port = free_port()
+        port = self.closed_port()
         handler, listener = self.proxy(f"tcp://127.0.0.1:{port}")
         for _ in range(3):
             self.expect_no_service(listener)
@@ -239,7 +257,7 @@ class Streams(ProxyTest):
     def test_one_connection_that_fails(self):
         """Under fork a backend that refuses is a failure."""
         client, theirs = self.tcp_pair()
-        handler = self.start("proxy", f"tcp://127.0.0.1:{free_port()}", stdin=blocking(theirs))
+        handler = self.start("proxy", f"tcp://127.0.0.1:{self.closed_port()}", stdin=blocking(theirs))
         theirs.close()
         self.expect_reset(client)
         self.assertEqual(handler.wait(), 1)
@@ -557,7 +575,7 @@ class Datagrams(ProxyTest):
         """A session whose backend is not there goes on with the next one."""
         backend = self.udp()
         sock = self.udp()
-        self.start("proxy", f"udp://127.0.0.1:{free_port(socket.SOCK_DGRAM)}", uri(backend), stdin=blocking(sock))
+        self.start("proxy", f"udp://127.0.0.1:{free_udp_port()}", uri(backend), stdin=blocking(sock))
         peer = self.peer(sock)
         backend.settimeout(0.1)
         end = time.monotonic() + DEADLINE
@@ -576,7 +594,7 @@ class Datagrams(ProxyTest):
         for word in (b"1", b"2", b"3", b"4"):
             peer.send(word)
         port = backend.getsockname()[1]
-        self.start("proxy", "--bind", "127.0.0.1", f"udp://localhost:{free_port(socket.SOCK_DGRAM)}",
+        self.start("proxy", "--bind", "127.0.0.1", f"udp://localhost:{free_udp_port()}",
                    f"udp://localhost:{port}", stdin=blocking(sock))
         self.assertEqual([backend.recv(10) for _ in range(3)], [b"2", b"3", b"4"])
 
@@ -594,11 +612,11 @@ class Datagrams(ProxyTest):
 
     def test_started_backend_ends(self):
         """A peer whose backend has ended has it started again by its next datagram, and in the end it is stopped."""
-        port = free_port(socket.SOCK_DGRAM)
+        sock = self.udp()
+        port = free_udp_port()
         program = ("import os,socket; s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM); "
                    f"s.bind(('127.0.0.1',{port})); print('up',flush=True)\n"
                    "while True:\n d,a=s.recvfrom(99); s.sendto(b're '+d,a)\n if d==b'1': os._exit(0)")
-        sock = self.udp()
         handler = self.start("proxy", "--ready", "line=up", "--idle-timeout", "2s", "--stop-after-idle", "200ms",
                              "--start", sys.executable, "-c", program, "--", f"udp://127.0.0.1:{port}",
                              stdin=blocking(sock), env={"SUPERD_MAX_REQUESTS": "1000"})
@@ -614,11 +632,11 @@ class Datagrams(ProxyTest):
 
     def test_started_backend(self):
         """The first datagrams wait for a backend that is started for them, and stopped when nobody has come for a while."""
-        port = free_port(socket.SOCK_DGRAM)
+        sock = self.udp()
+        port = free_udp_port()
         program = ("import os,socket,time; s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM); time.sleep(.3); "
                    f"s.bind(('127.0.0.1',{port})); print('up',flush=True)\n"
                    "while True:\n d,a=s.recvfrom(99); s.sendto(b're '+d,a)")
-        sock = self.udp()
         handler = self.start("proxy", "--ready", "line=up", "--idle-timeout", "500ms", "--stop-after-idle", "200ms",
                              "--start", sys.executable, "-c", program, "--", f"udp://127.0.0.1:{port}",
                              stdin=blocking(sock), env={"SUPERD_MAX_REQUESTS": "1000"})
@@ -640,7 +658,7 @@ class Starting(ProxyTest):
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
         self.folder = folder.name
-        self.port = free_port()
+        self.port = self.closed_port()
         self.starts = os.path.join(self.folder, "starts")
 
     def program(self, text, *words):
@@ -817,7 +835,7 @@ class Starting(ProxyTest):
     def test_ready_by_notice_and_by_line(self):
         """Clients are let through when it says so, although it could be connected to before."""
         for readiness in ("notify", "line=now serving"):
-            self.port = free_port()
+            self.port = self.closed_port()
             stamp = os.path.join(self.folder, "stamp")
             handler, listener = self.on_demand(self.program(LIES, self.port, stamp), "--ready", readiness)
             self.assertEqual(read_all(self.connect(listener)), b"ok")
@@ -829,7 +847,7 @@ class Starting(ProxyTest):
         """Whatever descends from the backend ends with the proxy, also when that is killed."""
         script = 'sleep 1000 & setsid sleep 1001 & echo $! >"$0.sid"; exec "$@"'
         for kill in (False, True):
-            self.port = free_port()
+            self.port = self.closed_port()
             for name in os.listdir(self.folder):
                 if not name.endswith(".py"):
                     os.unlink(os.path.join(self.folder, name))
@@ -884,7 +902,7 @@ time.sleep(1000)
 
     def test_backends_take_turns(self):
         """A second proxy of the service starts its backend when the first one's is gone; its clients wait."""
-        self.port = free_port()
+        self.port = self.closed_port()
         errors = os.memfd_create("errors")
         self.addCleanup(os.close, errors)
         log = f"exec \"$0\" \"$@\" 2>/proc/{os.getpid()}/fd/{errors}"
