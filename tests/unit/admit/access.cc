@@ -10,8 +10,7 @@
 #include "catch.h"
 #include "sys/address.h"
 
-using namespace superd;
-using admit::AccessRules;
+namespace superd::admit::access_tests {
 
 namespace {
 
@@ -164,3 +163,5 @@ TEST_CASE("100,000 random cases get the same decision as trying every rule") {
     CHECK(denied > 20'000);
     CHECK(denied < 80'000);
 }
+
+}  // namespace superd::admit::access_tests

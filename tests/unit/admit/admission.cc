@@ -8,9 +8,6 @@
 
 #include "catch.h"
 
-using namespace superd;
-using namespace std::chrono_literals;
-
 namespace {
 
 std::size_t allocated = 0;  ///< bytes, by all of this program
@@ -35,6 +32,10 @@ void operator delete(void* memory) noexcept {
 void operator delete(void* memory, std::size_t) noexcept {
     operator delete(memory);
 }
+
+namespace superd::admit::admission_tests {
+
+using namespace std::chrono_literals;
 
 namespace {
 
@@ -233,3 +234,5 @@ TEST_CASE("a shorter rate after a reload shuts nobody out for longer than itself
     admission.configure(all, kStart);
     CHECK(admission.rate_opens_at() <= kStart + 1s);
 }
+
+}  // namespace superd::admit::admission_tests

@@ -6,7 +6,8 @@
 #include "admit/everywhere.h"
 #include "catch.h"
 
-using namespace superd;
+namespace superd::admit::penalties_tests {
+
 using namespace std::chrono_literals;
 
 namespace {
@@ -169,3 +170,5 @@ TEST_CASE("100,000 sources that are penalised everywhere take a bounded table, a
     CHECK(everywhere.size() <= admit::Sources::kMost);
     CHECK(everywhere.refused(kStart + 1min) == 1);
 }
+
+}  // namespace superd::admit::penalties_tests

@@ -11,7 +11,8 @@
 
 #include "catch.h"
 
-using namespace superd;
+namespace superd::admit::times_tests {
+
 using Windows = std::vector<conf::TimeWindow>;
 
 namespace {
@@ -161,3 +162,5 @@ TEST_CASE("daylight saving skips an hour once a year and repeats one") {
     CHECK(admit::open_at(night, utc(2024, 10, 27, 4, 59)));
     CHECK_FALSE(admit::open_at(night, utc(2024, 10, 27, 5)));
 }
+
+}  // namespace superd::admit::times_tests

@@ -6,7 +6,7 @@
 #include "base/counted.h"
 #include "catch.h"
 
-using namespace superd;
+namespace superd::boxed_tests {
 
 namespace {
 
@@ -55,3 +55,5 @@ TEST_CASE("what counts is counted for as long as it lives, wherever it is moved 
     }
     CHECK(number == 0);
 }
+
+}  // namespace superd::boxed_tests

@@ -3,7 +3,8 @@
 
 #include "base/time.h"
 
-using namespace superd;
+namespace superd::duration_tests {
+
 using namespace std::chrono_literals;
 
 TEST_CASE("a duration is whole numbers with units, largest first") {
@@ -70,3 +71,5 @@ TEST_CASE("the clock does not go back") {
     CHECK(first.time_since_epoch() > 0s);
     CHECK(now() >= first);
 }
+
+}  // namespace superd::duration_tests

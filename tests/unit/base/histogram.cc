@@ -3,7 +3,8 @@
 
 #include "catch.h"
 
-using namespace superd;
+namespace superd::histogram_tests {
+
 using namespace std::chrono_literals;
 
 TEST_CASE("bounds rise from 10 microseconds to 10,000 seconds, each at most 1.3 times the one before") {
@@ -39,3 +40,5 @@ TEST_CASE("a value on a bound belongs below it; a value past the last one is rep
     histogram.add(-1us);
     CHECK(histogram.counts()[0] == 2);
 }
+
+}  // namespace superd::histogram_tests

@@ -5,7 +5,7 @@
 
 #include "catch.h"
 
-using namespace superd;
+namespace superd::log_tests {
 
 namespace {
 const std::array kFields = {Field("SERVICE", "echo"), Field("PEER", "[::1]:7"), Field("CHILD_PID", 42)};
@@ -29,3 +29,5 @@ TEST_CASE("text from a client or handler cannot start a line or control a termin
     }
     CHECK(format_record(LogStyle::logfmt, "T", Level::info, "a=\"b\"", {}) == R"(time=T level=info msg="a=\"b\"")");
 }
+
+}  // namespace superd::log_tests

@@ -5,6 +5,8 @@
 
 #include "tests/catch.h"
 
+namespace superd::names_tests {
+
 namespace fruit {
 
 enum class Fruit { apple, pear };
@@ -13,8 +15,6 @@ constexpr auto names_of(Fruit) {
 }
 
 }  // namespace fruit
-
-using namespace superd;
 
 TEST_CASE("a value and its name lead to each other") {
     CHECK(name_of(fruit::Fruit::pear) == std::string_view("pear"));
@@ -29,3 +29,5 @@ TEST_CASE("a name that no value has leads to none") {
 TEST_CASE("a value without a name is never another's") {
     CHECK_THROWS_AS(name_of(static_cast<fruit::Fruit>(2)), std::out_of_range);
 }
+
+}  // namespace superd::names_tests

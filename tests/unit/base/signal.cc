@@ -8,7 +8,7 @@
 
 #include "tests/catch.h"
 
-using namespace superd;
+namespace superd::signal_tests {
 
 TEST_CASE("every signal has a name") {
     CHECK(signal_name(SIGTERM) == "SIGTERM");
@@ -31,3 +31,5 @@ TEST_CASE("a signal is found by its name, with SIG and without") {
 TEST_CASE("what is not exactly a signal's name is none") {
     for (const char* name : {"", "SIG", "term", "STOPP", "SIGSIGTERM", "15", "TERM "}) CHECK_FALSE(find_signal(name));
 }
+
+}  // namespace superd::signal_tests

@@ -3,7 +3,7 @@
 
 #include "base/text.h"
 
-using namespace superd;
+namespace superd::text_tests {
 
 TEST_CASE("splitting keeps empty parts") {
     CHECK(split("a::b", ':') == std::vector<std::string_view>{"a", "", "b"});
@@ -85,3 +85,5 @@ TEST_CASE("things are counted as people say it") {
     CHECK(counted(0, "error") == "0 errors");
     CHECK(counted(2, "address") == "2 addresses");
 }
+
+}  // namespace superd::text_tests

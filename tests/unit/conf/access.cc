@@ -4,8 +4,9 @@
 #include "conf/time_window.h"
 #include "unit/conf/folder.h"
 
-using namespace superd::conf;
-using namespace superd::conf::test;
+namespace superd::conf::access_tests {
+
+using namespace test;
 
 namespace {
 
@@ -147,3 +148,5 @@ TEST_CASE("lists that a socket filter enforces are bounded, wherever they come f
     folder.define("b", on("udp://*:1", ""));
     CHECK(folder.errors() == "superd.toml:" + too_many(2 + 251, "access.deny", 260));
 }
+
+}  // namespace superd::conf::access_tests

@@ -6,8 +6,9 @@
 #include "conf/listen.h"
 #include "unit/conf/folder.h"
 
-using namespace superd::conf;
-using namespace superd::conf::test;
+namespace superd::conf::addresses_tests {
+
+using namespace test;
 
 namespace {
 
@@ -209,3 +210,5 @@ TEST_CASE("a multicast group takes no streams, and a link-local address names it
     CHECK(errors_in(definition("tcp://[fe80::1]:7")).find("name its interface") != std::string::npos);
     CHECK(errors_in(definition("tcp://[fe80::1]:7", "[socket]\nbind_to_device = \"eth0\"\n")).empty());
 }
+
+}  // namespace superd::conf::addresses_tests

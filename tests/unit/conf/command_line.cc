@@ -8,8 +8,8 @@
 #include "catch.h"
 #include "unit/conf/folder.h"
 
-using namespace superd;
-using namespace superd::conf;
+namespace superd::conf::command_line_tests {
+
 using conf::test::Folder;
 
 namespace {
@@ -208,3 +208,5 @@ TEST_CASE("a reload looks the program up again") {
     REQUIRE(!gone);
     CHECK(format(gone.error()).find("exec \"handler\" is in none of") != std::string::npos);
 }
+
+}  // namespace superd::conf::command_line_tests

@@ -6,8 +6,9 @@
 #include "conf/diagnostic.h"
 #include "unit/conf/folder.h"
 
-using namespace superd::conf;
-using namespace superd::conf::test;
+namespace superd::conf::diagnostic_tests {
+
+using namespace test;
 
 TEST_CASE("a wrong word is shown with file, line, column, caret and correction") {
     const Folder folder;
@@ -119,3 +120,5 @@ TEST_CASE("what only this machine or this user lacks is marked, and what is wron
     CHECK_FALSE(local(model + exec + "listen = \"tcp://*:70000\"\n", root));
     CHECK_FALSE(local(service + "[limits]\nburst = 5\n", root));
 }
+
+}  // namespace superd::conf::diagnostic_tests

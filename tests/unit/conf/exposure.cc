@@ -11,8 +11,9 @@
 #include "tests/catch.h"
 #include "unit/conf/folder.h"
 
-using namespace superd::conf;
-using namespace superd::conf::test;
+namespace superd::conf::exposure_tests {
+
+using namespace test;
 
 namespace {
 
@@ -131,3 +132,5 @@ TEST_CASE("the groups of system calls are those of the systemd that they are fro
         CHECK(groups[std::string(one.name)] == one.members);
     }
 }
+
+}  // namespace superd::conf::exposure_tests

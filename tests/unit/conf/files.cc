@@ -6,8 +6,9 @@
 
 #include "unit/conf/folder.h"
 
-using namespace superd::conf;
-using namespace superd::conf::test;
+namespace superd::conf::files_tests {
+
+using namespace test;
 
 namespace {
 
@@ -249,3 +250,5 @@ TEST_CASE("a broken superd.toml does not hide the handlers of sound services") {
 TEST_CASE("a disabled definition is also checked") {
     CHECK(errors_of("enabled = false\nnice = 99") == "5:8: nice 99 is out of range -20 to 19\n");
 }
+
+}  // namespace superd::conf::files_tests

@@ -5,9 +5,9 @@
 
 #include "unit/conf/folder.h"
 
-using namespace superd::conf;
-using namespace superd::conf::test;
-namespace sys = superd::sys;
+namespace superd::conf::handler_tests {
+
+using namespace test;
 
 namespace {
 
@@ -260,3 +260,5 @@ TEST_CASE("names of variables must be valid, and none that superd sets") {
     }
     CHECK(errors_of("[environment]\nREMOTE_ADDRESS = \"x\"\nPROTOCOL = \"y\"").empty());
 }
+
+}  // namespace superd::conf::handler_tests

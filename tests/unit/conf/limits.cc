@@ -3,8 +3,9 @@
 
 #include "unit/conf/folder.h"
 
-using namespace superd::conf;
-using namespace superd::conf::test;
+namespace superd::conf::limits_tests {
+
+using namespace test;
 using namespace std::chrono_literals;
 
 namespace {
@@ -206,3 +207,5 @@ TEST_CASE("mistakes in a default are reported once, at its own place") {
     folder.define("a", sound + "limits.on_excess = \"close\"\n");
     CHECK(folder.errors().empty());
 }
+
+}  // namespace superd::conf::limits_tests

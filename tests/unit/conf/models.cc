@@ -3,8 +3,9 @@
 
 #include "unit/conf/folder.h"
 
-using namespace superd::conf;
-using namespace superd::conf::test;
+namespace superd::conf::models_tests {
+
+using namespace test;
 
 namespace {
 
@@ -173,3 +174,5 @@ TEST_CASE("sessions need datagram sockets and model fork") {
           "5:16: datagram.session_idle has no effect without datagram.session = \"peer\"\n");
     CHECK(errors("udp://*:1", "fork", "session = \"source\"").starts_with("5:11: datagram.session \"source\" is not"));
 }
+
+}  // namespace superd::conf::models_tests

@@ -4,9 +4,9 @@
 #include "conf/plan.h"
 #include "unit/conf/folder.h"
 
-using namespace superd;
-using namespace superd::conf;
-using namespace superd::conf::test;
+namespace superd::conf::penalty_tests {
+
+using namespace test;
 using namespace std::chrono_literals;
 
 namespace {
@@ -110,3 +110,5 @@ TEST_CASE("a reload plans for a [penalty] that comes, even an empty one") {
     CHECK(items[0].change == Change::renew);
     CHECK(items[0].keys == std::vector<std::string>{"penalty.threshold"});
 }
+
+}  // namespace superd::conf::penalty_tests

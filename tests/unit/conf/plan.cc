@@ -4,8 +4,9 @@
 #include "conf/plan.h"
 #include "unit/conf/folder.h"
 
-using namespace superd::conf;
-using namespace superd::conf::test;
+namespace superd::conf::plan_tests {
+
+using namespace test;
 
 namespace {
 
@@ -115,3 +116,5 @@ TEST_CASE("a difference in any kind of key is found") {
     CHECK(change("", "stderr = \"null\"\ndescription = \"x\"").keys ==
           std::vector<std::string>{"description", "stderr"});
 }
+
+}  // namespace superd::conf::plan_tests

@@ -4,9 +4,9 @@
 #include "conf/plan.h"
 #include "unit/conf/folder.h"
 
-using namespace superd;
-using namespace superd::conf;
-using namespace superd::conf::test;
+namespace superd::conf::proxy_protocol_tests {
+
+using namespace test;
 using namespace std::chrono_literals;
 
 namespace {
@@ -85,3 +85,5 @@ TEST_CASE("a plan tells of a [proxy_protocol] that comes or goes") {
     with.handler = without.handler;  // each has its own folder
     CHECK(keys(without, with) == std::vector<std::string>{"proxy_protocol.accept", "proxy_protocol.from"});
 }
+
+}  // namespace superd::conf::proxy_protocol_tests

@@ -8,8 +8,9 @@
 
 #include "unit/conf/folder.h"
 
-using namespace superd::conf;
-using namespace superd::conf::test;
+namespace superd::conf::reload_tests {
+
+using namespace test;
 
 namespace {
 
@@ -194,3 +195,5 @@ TEST_CASE("an address that another has, kept or read, is told with the places of
     running.folder.define("0", "model = \"fork\"\nexec = [\"handler\"]\nlisten = \"tcp://*:7010\"");
     CHECK(running.errors().find("overlaps") != std::string::npos);
 }
+
+}  // namespace superd::conf::reload_tests

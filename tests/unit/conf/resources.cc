@@ -5,9 +5,9 @@
 
 #include "unit/conf/folder.h"
 
-using namespace superd;
-using namespace superd::conf;
-using namespace superd::conf::test;
+namespace superd::conf::resources_tests {
+
+using namespace test;
 
 namespace {
 
@@ -116,3 +116,5 @@ TEST_CASE("a reload reads all definitions again once superd's cgroup allows some
     from.names.ask();
     CHECK_FALSE(reload(from, *catalog, seen));
 }
+
+}  // namespace superd::conf::resources_tests

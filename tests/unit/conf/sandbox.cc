@@ -15,9 +15,10 @@
 #include "tests/catch.h"
 #include "unit/conf/folder.h"
 
-using namespace superd::conf;
-using namespace superd::conf::test;
-using superd::sys::Confinement;
+namespace superd::conf::sandbox_tests {
+
+using namespace test;
+using sys::Confinement;
 
 namespace {
 
@@ -450,3 +451,5 @@ TEST_CASE("a plan names the keys of [sandbox] that change") {
     CHECK(items[0].change == Change::renew);
     CHECK(items[0].keys == std::vector<std::string>{"sandbox.private_ipc"});
 }
+
+}  // namespace superd::conf::sandbox_tests

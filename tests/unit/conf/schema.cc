@@ -7,8 +7,9 @@
 #include "tests/catch.h"
 #include "unit/conf/folder.h"
 
-using namespace superd::conf;
-using namespace superd::conf::test;
+namespace superd::conf::schema_tests {
+
+using namespace test;
 using namespace std::chrono_literals;
 
 namespace {
@@ -90,3 +91,5 @@ TEST_CASE("who writes a key as xinetd or systemd has it is told of superd's") {
     CHECK(told > 50);
     CHECK(find_counterpart(Elsewhere::xinetd, "MaxConnections") == nullptr);
 }
+
+}  // namespace superd::conf::schema_tests

@@ -3,8 +3,9 @@
 
 #include "unit/conf/folder.h"
 
-using namespace superd::conf;
-using namespace superd::conf::test;
+namespace superd::conf::socket_options_tests {
+
+using namespace test;
 using namespace std::chrono_literals;
 
 namespace {
@@ -244,3 +245,5 @@ TEST_CASE("options that the kernel allows only to root are errors at load time f
     folder.define("t", on("'tcp://*:3'", ""));
     CHECK(folder.errors(from).empty());
 }
+
+}  // namespace superd::conf::socket_options_tests

@@ -3,8 +3,9 @@
 
 #include "unit/conf/folder.h"
 
-using namespace superd::conf;
-using namespace superd::conf::test;
+namespace superd::conf::trust_tests {
+
+using namespace test;
 
 namespace {
 
@@ -247,3 +248,5 @@ TEST_CASE("without root, only root and superd's own user are trusted") {
           "conf.d/b.toml: may be written by users other than its owner (mode 0664), but superd trusts only root and "
           "its own user: chmod go-w\n");
 }
+
+}  // namespace superd::conf::trust_tests

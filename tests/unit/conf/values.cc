@@ -8,8 +8,9 @@
 #include "conf/schema.h"
 #include "unit/conf/folder.h"
 
-using namespace superd::conf;
-using namespace superd::conf::test;
+namespace superd::conf::values_tests {
+
+using namespace test;
 using namespace std::chrono_literals;
 
 namespace {
@@ -258,3 +259,5 @@ TEST_CASE("the rate of handlers' stderr and its burst are independent") {
     check({{"stderr = \"null\"\n[log]\nstderr_burst = 5",
             "6:16: log.stderr_burst has no effect without stderr = \"log\""}});
 }
+
+}  // namespace superd::conf::values_tests

@@ -14,7 +14,7 @@
 #include "catch.h"
 #include "sys/fd.h"
 
-using namespace superd;
+namespace superd::control::peer_tests {
 
 namespace {
 
@@ -113,3 +113,5 @@ TEST_CASE("a pid that now belongs to another process is not trusted") {
     if (pidfd >= 0) close(pidfd);
     if (told) CHECK(control::is_descendant(client.fd.get(), getppid()));  // as if it were its own number
 }
+
+}  // namespace superd::control::peer_tests

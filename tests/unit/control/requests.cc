@@ -8,8 +8,8 @@
 #include "control/metrics.h"
 #include "unit/control/operations.h"
 
-using namespace superd;
-using namespace superd::control;
+namespace superd::control::requests_tests {
+
 using nlohmann::json;
 
 namespace {
@@ -143,3 +143,5 @@ TEST_CASE("the two formats of metrics differ in how counters are declared") {
     CHECK(openmetrics.find("superd_handler_seconds_bucket{service=\"echo\",le=\"0.0025\"} 0\n") != std::string::npos);
     CHECK(openmetrics.find("superd_handler_seconds_bucket{service=\"echo\",le=\"0.005\"} 1\n") != std::string::npos);
 }
+
+}  // namespace superd::control::requests_tests

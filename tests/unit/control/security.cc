@@ -3,7 +3,7 @@
 
 #include "catch.h"
 
-using namespace superd;
+namespace superd::control::security_tests {
 
 namespace {
 
@@ -52,3 +52,5 @@ TEST_CASE("what a machine lacks, and that Landlock stands in for mounts, is said
         if (line["setting"] == "PrivateMounts=") CHECK(line["exposure"].get<double>() > 0);
     }
 }
+
+}  // namespace superd::control::security_tests

@@ -6,8 +6,8 @@
 #include "core/deadlines.h"
 #include "core/episode.h"
 
-using namespace superd;
-using namespace superd::core;
+namespace superd::core::bounds_tests {
+
 using namespace std::chrono_literals;
 
 TEST_CASE("deadlines of children that have ended are forgotten, even behind a long-lived child") {
@@ -73,3 +73,5 @@ TEST_CASE("an episode continues in another process") {
     CHECK(loop->run() == 0);
     CHECK(told == 3);
 }
+
+}  // namespace superd::core::bounds_tests

@@ -8,7 +8,7 @@
 
 #include "catch.h"
 
-using namespace superd;
+namespace superd::core::client_environment_tests {
 
 namespace {
 
@@ -79,3 +79,5 @@ TEST_CASE("a value ends at a NUL, and adds no variable") {
     CHECK(environment.size() == 2);
     CHECK(environment.block() == std::string("A=b\0C=d\0", 8));
 }
+
+}  // namespace superd::core::client_environment_tests

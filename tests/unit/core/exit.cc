@@ -9,9 +9,8 @@
 
 #include "catch.h"
 
-using namespace superd;
-using core::ChildRecord;
-using core::Exit;
+namespace superd::core::exit_tests {
+
 using Kind = ChildRecord::Kind;
 using model::End;
 using namespace std::chrono_literals;
@@ -170,3 +169,5 @@ TEST_CASE("a client answers for a handler that failed or crashed, and for no oth
     for (const Kind kind : {Kind::owner, Kind::worker, Kind::parked})
         CHECK(offence(child(kind), kKilled) == std::nullopt);
 }
+
+}  // namespace superd::core::exit_tests

@@ -16,16 +16,16 @@
 
 #include "catch.h"
 
-using namespace superd;
-using core::Generation;
+namespace superd::core::generation_tests {
+
 using namespace std::chrono_literals;
 
 namespace {
 
 using Told = std::vector<std::string>;
 
-struct Lines final : LogSink {
-    Lines(Told& out, sys::Loop& of) : said(out), loop(of) {}
+struct EndsLoop final : LogSink {
+    EndsLoop(Told& out, sys::Loop& of) : said(out), loop(of) {}
     void write(Level, std::string_view message, std::span<const Field>) override {
         said.emplace_back(message);
         loop.exit(0);
@@ -158,7 +158,7 @@ struct World {
 
     sys::Loop loop = *sys::Loop::create();
     Told said;
-    Log log{std::make_unique<Lines>(said, loop), Level::notice};
+    Log log{std::make_unique<EndsLoop>(said, loop), Level::notice};
     std::unique_ptr<proc::Spawner> spawner = *proc::Spawner::create(loop, [](pid_t) {});
     std::unique_ptr<sys::ServiceManager> manager = *sys::ServiceManager::create(loop);
     core::Engine engine{loop, log, *spawner, *manager, {256, 1024}, {}, {}, {}, [](core::Port&) {}, {}, [] {}, [] {}};
@@ -319,3 +319,5 @@ TEST_CASE("a generation that ends is not told of its children, and their places 
     CHECK(waitpid(pid, nullptr, 0) == pid);
     world.spawner->reaped(pid);
 }
+
+}  // namespace superd::core::generation_tests

@@ -14,9 +14,10 @@
 #include "catch.h"
 #include "proc/hold_message.h"
 #include "unit/core/steps.h"
+#include "unit/lines.h"
 
-using namespace superd;
-using core::Hold;
+namespace superd::core::hold_tests {
+
 using namespace std::chrono_literals;
 
 namespace {
@@ -43,12 +44,6 @@ __attribute__((constructor)) void play(int argc, char** argv, char**) {
     (void)!read(proc::kHoldChannel, &nothing, 1);
     _exit(0);
 }
-
-struct Lines final : LogSink {
-    explicit Lines(std::vector<std::string>& out) : said(out) {}
-    void write(Level, std::string_view message, std::span<const Field>) override { said.emplace_back(message); }
-    std::vector<std::string>& said;
-};
 
 struct World {
     explicit World(const char* role) {
@@ -212,3 +207,5 @@ TEST_CASE("a state that names a process of another's is refused") {
     CHECK_FALSE(world.hold->go_on({4242, -1, {}}, none));
     world.engine.children.clear();
 }
+
+}  // namespace superd::core::hold_tests

@@ -13,19 +13,14 @@
 
 #include "catch.h"
 #include "unit/core/steps.h"
+#include "unit/lines.h"
 
-using namespace superd;
-using core::Launcher;
+namespace superd::core::launcher_tests {
+
 using namespace proc::launch;
 using namespace std::chrono_literals;
 
 namespace {
-
-struct Lines final : LogSink {
-    explicit Lines(std::vector<std::string>& out) : said(out) {}
-    void write(Level, std::string_view message, std::span<const Field>) override { said.emplace_back(message); }
-    std::vector<std::string>& said;
-};
 
 /// In a process of its own: what superd-launch and those that it starts would do.
 struct Actor {
@@ -317,3 +312,5 @@ TEST_CASE("an upgrade keeps it; one of another version is replaced, but not befo
                 }},
                {[&] { return world.serving.size() == 2; }}});
 }
+
+}  // namespace superd::core::launcher_tests

@@ -9,15 +9,13 @@
 #include <unistd.h>
 
 #include "catch.h"
+#include "unit/lines.h"
 
-using namespace superd;
+namespace superd::core::leaf_mover_tests {
+
 using namespace std::chrono_literals;
 
 namespace {
-
-struct NoLines final : LogSink {
-    void write(Level, std::string_view, std::span<const Field>) override {}
-};
 
 struct Leaf {
     Leaf() {
@@ -146,3 +144,5 @@ TEST_CASE("it does not go before the one that moves: that runs in its memory") {
     CHECK(waitpid(child, nullptr, WNOHANG) == -1);
     CHECK(waitpid(reader, nullptr, 0) == reader);
 }
+
+}  // namespace superd::core::leaf_mover_tests

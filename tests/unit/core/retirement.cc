@@ -10,9 +10,8 @@
 
 #include "catch.h"
 
-using namespace superd;
-using core::Retirement;
-using core::Sight;
+namespace superd::core::retirement_tests {
+
 using Verdict = Sight::Verdict;
 using std::chrono::milliseconds;
 using std::chrono::seconds;
@@ -168,3 +167,5 @@ TEST_CASE("many workers are looked at one at a time") {
     world.until(milliseconds(1));
     CHECK(world.looks == 5);
 }
+
+}  // namespace superd::core::retirement_tests

@@ -14,17 +14,13 @@
 
 #include "catch.h"
 #include "net/listener.h"
+#include "unit/lines.h"
 
-using namespace superd;
+namespace superd::core::sessions_tests {
+
 using namespace std::chrono_literals;
 
 namespace {
-
-struct Lines final : LogSink {
-    explicit Lines(std::vector<std::string>& out) : lines(out) {}
-    void write(Level, std::string_view message, std::span<const Field>) override { lines.emplace_back(message); }
-    std::vector<std::string>& lines;
-};
 
 /// A service whose handlers are sockets in a map, and whose clock stands until it is moved.
 struct World final : core::SessionHost {
@@ -353,3 +349,5 @@ TEST_CASE("the first datagrams of those that wait count towards the bound of all
     world.pass(31s);
     CHECK(world.comes(1001, std::string(60'000, 'x')));
 }
+
+}  // namespace superd::core::sessions_tests

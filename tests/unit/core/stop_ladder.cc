@@ -12,22 +12,15 @@
 #include "base/signal.h"
 #include "catch.h"
 #include "proc/parking.h"
+#include "unit/lines.h"
 
-using namespace superd;
-using core::Child;
-using core::Sight;
-using core::StopLadder;
+namespace superd::core::stop_ladder_tests {
+
 using Kind = Child::Kind;
 using Verdict = Sight::Verdict;
 using namespace std::chrono_literals;
 
 namespace {
-
-struct Lines final : LogSink {
-    explicit Lines(std::vector<std::string>& out) : said(out) {}
-    void write(Level, std::string_view message, std::span<const Field>) override { said.emplace_back(message); }
-    std::vector<std::string>& said;
-};
 
 /// Children that do what the test wants. Time stands until it is moved.
 struct World final : StopLadder::Host {
@@ -282,3 +275,5 @@ TEST_CASE("the word of a worker that reports counts, whatever it does, and a loo
     CHECK(verdict(view, worker(1, 0)) == Verdict::idle);
     CHECK(core::sight_of(view, worker(1, 0)).stopped);
 }
+
+}  // namespace superd::core::stop_ladder_tests

@@ -14,11 +14,12 @@
 #include "sys/descriptors.h"
 #include "unit/core/steps.h"
 #include "unit/intake/world.h"
+#include "unit/lines.h"
 
-using namespace superd;
+namespace superd::core::tls_tests {
+
 using namespace std::chrono_literals;
 using admit::Refusal;
-using core::Tls;
 
 namespace {
 
@@ -83,7 +84,7 @@ struct Taken final : Tls::Host {
 
     sys::Loop loop = *sys::Loop::create();
     std::vector<std::string> said;
-    Log log{std::make_unique<intake::LinesSink>(said), Level::info};
+    Log log{std::make_unique<Lines>(said), Level::info};
     std::unique_ptr<proc::Spawner> spawner = *proc::Spawner::create(loop, [](pid_t) {});
     std::unique_ptr<sys::ServiceManager> manager = *sys::ServiceManager::create(loop);
     core::Engine engine{loop, log, *spawner, *manager, {256, 1024}, {}, {}, {}, [](core::Port&) {}, {}, [] {}, [] {}};
@@ -129,3 +130,5 @@ TEST_CASE("one that has not left stop_timeout after superd's stop is killed, whi
         taken.said, [](const std::string& line) { return line.contains("has not left in 50ms and is killed"); });
     CHECK(killed != taken.said.end());
 }
+
+}  // namespace superd::core::tls_tests

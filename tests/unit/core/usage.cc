@@ -3,9 +3,8 @@
 
 #include "catch.h"
 
-using namespace superd;
-using core::HandlerUsage;
-using core::Usage;
+namespace superd::core::usage_tests {
+
 using namespace std::chrono_literals;
 
 namespace {
@@ -58,3 +57,5 @@ TEST_CASE("a peak that may be superd's own is told as a bound, but not of a copy
     CHECK(all.memory == 0);
     CHECK(all.in == 0);
 }
+
+}  // namespace superd::core::usage_tests

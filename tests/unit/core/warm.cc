@@ -15,20 +15,15 @@
 #include "proc/parked/message.h"
 #include "proc/warm_message.h"
 #include "unit/core/steps.h"
+#include "unit/lines.h"
 
-using namespace superd;
-using core::Warm;
+namespace superd::core::warm_tests {
+
 using namespace proc::warm;
 using namespace std::chrono_literals;
 using Outcome = model::Parking::Outcome;
 
 namespace {
-
-struct Lines final : LogSink {
-    explicit Lines(std::vector<std::string>& out) : said(out) {}
-    void write(Level, std::string_view message, std::span<const Field>) override { said.emplace_back(message); }
-    std::vector<std::string>& said;
-};
 
 struct FakeModel final : model::Model {
     bool wants(std::size_t) const override { return true; }
@@ -380,3 +375,5 @@ TEST_CASE("a copy that crashes has its template replaced, one of an earlier temp
                     CHECK(world.copied() == second);
                 }}});
 }
+
+}  // namespace superd::core::warm_tests

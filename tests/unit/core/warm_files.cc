@@ -11,9 +11,8 @@
 #include "catch.h"
 #include "sys/alarm.h"
 
-using namespace superd;
-using core::WarmFiles;
-using core::Writable;
+namespace superd::core::warm_files_tests {
+
 using namespace std::chrono_literals;
 namespace fs = std::filesystem;
 
@@ -228,3 +227,5 @@ TEST_CASE("what belongs to the kernel, and where the handler may write, is not w
     CHECK(of_nobody.size() == 1);
     CHECK(of_nobody.left_out() == 1);
 }
+
+}  // namespace superd::core::warm_files_tests

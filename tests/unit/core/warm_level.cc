@@ -3,8 +3,8 @@
 
 #include "catch.h"
 
-using namespace superd;
-using core::WarmLevel;
+namespace superd::core::warm_level_tests {
+
 using Value = WarmLevel::Value;
 using namespace std::chrono_literals;
 
@@ -89,3 +89,5 @@ TEST_CASE("the value in force, and why, goes over an upgrade") {
     for (int i = 0; i < 5; ++i) CHECK_FALSE(next.renewed(time));
     CHECK(next.renewed(time));
 }
+
+}  // namespace superd::core::warm_level_tests

@@ -12,9 +12,10 @@
 
 #include "catch.h"
 #include "unit/core/steps.h"
+#include "unit/lines.h"
 
-using namespace superd;
-using namespace superd::core;
+namespace superd::core::watch_tests {
+
 using namespace std::chrono_literals;
 namespace fs = std::filesystem;
 
@@ -36,10 +37,6 @@ struct Folder {
     Sources sources() const { return {*this / "superd.toml", *this / "conf.d", {}}; }
     std::uint64_t print() const { return look_at(sources()).print(); }
     fs::path path;
-};
-
-struct Silent final : LogSink {
-    void write(Level, std::string_view, std::span<const Field>) override {}
 };
 
 /// A watch whose owner counts reloads.
@@ -73,7 +70,7 @@ struct World {
 
     Folder folder;
     sys::Loop loop = *sys::Loop::create();
-    Log log{std::make_unique<Silent>(), Level::error};
+    Log log{std::make_unique<NoLines>(), Level::error};
     sys::FileWatches watches{loop};
     bool on = true;
     std::set<std::string> files;
@@ -261,3 +258,5 @@ TEST_CASE("whoever else watches the same folder hears only what it asked for") {
                {[&] { return heard > 0; }}});
     CHECK(world.loads == 2);
 }
+
+}  // namespace superd::core::watch_tests

@@ -14,7 +14,8 @@
 #include "handover/text.h"
 #include "unit/model/fake_host.h"
 
-using namespace superd;
+namespace superd::handover::state_tests {
+
 using Json = nlohmann::json;
 using core::State;
 
@@ -337,3 +338,5 @@ TEST_CASE("a state of 0.1.0 in which a model remembers too little or too much is
         CHECK_FALSE(handover::read_state(text.replace(at, std::string_view(old).size(), next)));
     }
 }
+
+}  // namespace superd::handover::state_tests

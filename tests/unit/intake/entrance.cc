@@ -11,8 +11,8 @@
 #include "sys/descriptors.h"
 #include "world.h"
 
-using namespace superd;
-using namespace superd::intake;
+namespace superd::intake::entrance_tests {
+
 using admit::Refusal;
 
 namespace {
@@ -544,3 +544,5 @@ TEST_CASE("explain tells of the entrance, and of who may name clients") {
     CHECK(explain("127.0.0.2") == "served");
     CHECK(explain("127.0.0.3") == "refused: proxy_protocol (127.0.0.3 is not in proxy_protocol.from)");
 }
+
+}  // namespace superd::intake::entrance_tests

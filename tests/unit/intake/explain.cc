@@ -2,8 +2,8 @@
 // What is told of a client beforehand is what then becomes of it.
 #include "world.h"
 
-using namespace superd;
-using namespace superd::intake;
+namespace superd::intake::explain_tests {
+
 using conf::Excess;
 using Outcome = Explanation::Outcome;
 
@@ -106,3 +106,5 @@ TEST_CASE("explain tells of a client what then becomes of it, and which step dec
         CHECK(happens(world) == told.outcome());
     }
 }
+
+}  // namespace superd::intake::explain_tests

@@ -4,8 +4,8 @@
 
 #include "world.h"
 
-using namespace superd;
-using namespace superd::intake;
+namespace superd::intake::held_tests {
+
 using admit::Refusal;
 
 namespace {
@@ -192,3 +192,5 @@ TEST_CASE("a lifted limit lets the held ones in after a reload") {
     CHECK(world.serve() == 2);
     CHECK(world.intake.held() == 0);
 }
+
+}  // namespace superd::intake::held_tests

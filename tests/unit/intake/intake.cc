@@ -4,8 +4,8 @@
 
 #include "world.h"
 
-using namespace superd;
-using namespace superd::intake;
+namespace superd::intake::intake_tests {
+
 using admit::Refusal;
 using conf::Excess;
 using Kind = model::Client::Kind;
@@ -356,3 +356,5 @@ TEST_CASE("whoever is here can be taken without a limit, those in line first, un
     CHECK(world.intake.admission().in_use() == 3);
     CHECK_FALSE(world.intake.take_here());
 }
+
+}  // namespace superd::intake::intake_tests

@@ -2,8 +2,8 @@
 // Who is refused for what its source has done, and who earns nothing.
 #include "world.h"
 
-using namespace superd;
-using namespace superd::intake;
+namespace superd::intake::penalty_tests {
+
 using admit::Offence;
 using admit::Refusal;
 using conf::Excess;
@@ -257,3 +257,5 @@ TEST_CASE("datagrams earn nothing, since anybody may write their sender") {
     CHECK(world.count(Refusal::denied) == 20);
     CHECK(earned(world) == 0);
 }
+
+}  // namespace superd::intake::penalty_tests

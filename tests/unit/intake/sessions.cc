@@ -2,8 +2,7 @@
 // Clients where one handler serves all datagrams of a peer.
 #include "world.h"
 
-using namespace superd;
-using namespace superd::intake;
+namespace superd::intake::sessions_tests {
 
 namespace {
 
@@ -53,7 +52,7 @@ struct Table final : Host {
     }
 
     std::vector<std::string> lines;
-    Log log{std::make_unique<LinesSink>(lines), Level::notice};
+    Log log{std::make_unique<Lines>(lines), Level::notice};
     sys::Loop loop = *sys::Loop::create();
     admit::Everywhere everywhere;
     Instant time{1000s};
@@ -144,3 +143,5 @@ TEST_CASE("a rate holds up new peers only") {
     CHECK(table.serve() == 1);
     CHECK(table.served[1].datagram == "b");
 }
+
+}  // namespace superd::intake::sessions_tests

@@ -15,19 +15,11 @@
 #include "catch.h"
 #include "intake/intake.h"
 #include "net/queue.h"
+#include "unit/lines.h"
 
 namespace superd::intake {
 
 using namespace std::chrono_literals;
-
-class LinesSink final : public LogSink {
-  public:
-    explicit LinesSink(std::vector<std::string>& lines) : lines_(lines) {}
-    void write(Level, std::string_view message, std::span<const Field>) override { lines_.emplace_back(message); }
-
-  private:
-    std::vector<std::string>& lines_;
-};
 
 inline conf::Listen on_loopback(conf::Transport transport) {
     conf::Listen where;
@@ -144,7 +136,7 @@ class World final : public Host {
     Stage* shake = nullptr;
     conf::Service definition;
     sys::Loop loop = *sys::Loop::create();
-    Log log{std::make_unique<LinesSink>(lines), Level::debug};
+    Log log{std::make_unique<Lines>(lines), Level::debug};
     net::Listener socket;
     admit::Everywhere everywhere;
     Intake intake{loop, log, "web", *this, everywhere};

@@ -5,8 +5,8 @@
 #include "model/iterative.h"
 #include "tests/unit/model/fake_host.h"
 
-using namespace superd;
-using namespace superd::model;
+namespace superd::model::models_tests {
+
 using namespace std::chrono_literals;
 
 TEST_CASE("fork starts a handler for each waiting client, a batch at a time") {
@@ -103,3 +103,5 @@ TEST_CASE("delayed treats handlers of an earlier definition as young, once") {
     delayed.resume();
     CHECK(delayed.wants(0));
 }
+
+}  // namespace superd::model::models_tests

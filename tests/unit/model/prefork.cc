@@ -4,8 +4,8 @@
 #include "catch.h"
 #include "tests/unit/model/fake_host.h"
 
-using namespace superd;
-using namespace superd::model;
+namespace superd::model::prefork_tests {
+
 using namespace std::chrono_literals;
 
 TEST_CASE("prefork keeps min_spare parked, hands over to them first and serves the rest directly") {
@@ -257,3 +257,5 @@ TEST_CASE("a process that parks in a drained pool is let go") {
     CHECK(host.retired == std::vector<pid_t>{7});
     CHECK(pool.spare() == 0);
 }
+
+}  // namespace superd::model::prefork_tests

@@ -7,8 +7,8 @@
 #include "catch.h"
 #include "tests/unit/model/fake_host.h"
 
-using namespace superd;
-using namespace superd::model;
+namespace superd::model::workers_tests {
+
 using namespace std::chrono_literals;
 
 TEST_CASE("workers: min_spare on each listener, replaced when they leave, never more than instances") {
@@ -37,7 +37,7 @@ void report(Workers& pool, Said& said, pid_t pid, int busy, int idle) {
 /// A pool with one listener whose workers report ready as soon as they are started.
 struct Reporting {
     explicit Reporting(conf::Service with) : definition(std::move(with)), pool(host, definition) { pool.resume(); }
-    void report(pid_t pid, int busy, int idle) { ::report(pool, said, pid, busy, idle); }
+    void report(pid_t pid, int busy, int idle) { workers_tests::report(pool, said, pid, busy, idle); }
     void announce() {
         for (const pid_t pid : host.workers)
             if (announced.insert(pid).second) report(pid, 0, 1);
@@ -630,3 +630,5 @@ TEST_CASE("an idle pool whose one worker has more room than max_spare is quiet")
     report(pool, said, 101, 0, 1);
     CHECK_FALSE(host.wake);
 }
+
+}  // namespace superd::model::workers_tests

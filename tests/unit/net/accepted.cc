@@ -11,7 +11,7 @@
 #include "catch.h"
 #include "sys/fd.h"
 
-using namespace superd;
+namespace superd::net::accepted_tests {
 
 namespace {
 
@@ -108,3 +108,5 @@ TEST_CASE("an unknown socket counts as a client") {
     CHECK_FALSE(is_client(where, one, conf::SocketType::datagram));
     CHECK_FALSE(is_client(sys::Address::vsock(2, 99), one));
 }
+
+}  // namespace superd::net::accepted_tests

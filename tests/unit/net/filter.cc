@@ -15,8 +15,7 @@
 #include "catch.h"
 #include "sys/fd.h"
 
-using namespace superd;
-namespace filter = superd::net::filter;
+namespace superd::net::filter_tests {
 
 namespace {
 
@@ -197,3 +196,5 @@ TEST_CASE("hundreds of prefixes fit; thousands are an error that says so") {
     REQUIRE_FALSE(program);
     CHECK(program.error().text.starts_with("compile access lists: 4096 prefixes need a socket filter of "));
 }
+
+}  // namespace superd::net::filter_tests

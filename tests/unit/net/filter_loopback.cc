@@ -17,8 +17,8 @@
 #include "sys/address.h"
 #include "sys/fd.h"
 
-using namespace superd;
-namespace filter = superd::net::filter;
+namespace superd::net::filter_loopback_tests {
+
 using Sources = std::vector<std::string>;
 
 namespace {
@@ -187,3 +187,5 @@ TEST_CASE("errors name what was tried") {
     REQUIRE_FALSE(detached);
     CHECK(detached.error().code == EBADF);
 }
+
+}  // namespace superd::net::filter_loopback_tests

@@ -18,7 +18,7 @@
 #include "catch.h"
 #include "net/listener.h"
 
-using namespace superd;
+namespace superd::net::health_tests {
 
 namespace {
 
@@ -238,3 +238,5 @@ TEST_CASE("changes by a reload to a live socket's options are not blamed on a ho
     CHECK(health.wrong == "TCP_CORK");
     CHECK(listener.examine().wrong.empty());
 }
+
+}  // namespace superd::net::health_tests

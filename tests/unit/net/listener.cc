@@ -11,7 +11,7 @@
 
 #include "catch.h"
 
-using namespace superd;
+namespace superd::net::listener_tests {
 
 namespace {
 
@@ -159,3 +159,5 @@ TEST_CASE("a passed socket keeps its settings") {
     CHECK(listener->inherited());
     CHECK(listener->uri() == "systemd:x");
 }
+
+}  // namespace superd::net::listener_tests

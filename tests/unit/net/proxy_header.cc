@@ -6,7 +6,8 @@
 
 #include "catch.h"
 
-using namespace superd;
+namespace superd::net::proxy_header_tests {
+
 using namespace superd::net::proxy;
 using namespace std::string_literals;
 using conf::ProxyVersions;
@@ -247,3 +248,5 @@ TEST_CASE("a checksum is compared, if there is one") {
     CHECK(why_not(binary("\x21\x11", kAddresses4 + tlv(3, "abcd") + tlv(3, "abcd"))) ==
           "it has more than one checksum");
 }
+
+}  // namespace superd::net::proxy_header_tests

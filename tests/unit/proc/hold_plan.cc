@@ -5,7 +5,7 @@
 
 #include "catch.h"
 
-using namespace superd;
+namespace superd::proc::hold_plan_tests {
 
 namespace {
 
@@ -58,3 +58,5 @@ TEST_CASE("what is written of a path comes before what a preset says of it") {
     CHECK(has(words, "read-write=/var/lib/mail/queue"));
     CHECK(place(words, "read-write=/sys") < place(words, "read-only?=/sys"));
 }
+
+}  // namespace superd::proc::hold_plan_tests

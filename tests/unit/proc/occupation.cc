@@ -5,7 +5,7 @@
 
 #include "catch.h"
 
-using namespace superd;
+namespace superd::proc::occupation_tests {
 
 namespace {
 
@@ -67,3 +67,5 @@ TEST_CASE("a worker with a child, or one that could not be fully examined, is no
     view.whole = false;
     CHECK(proc::occupation_of(view, false) != nullptr);
 }
+
+}  // namespace superd::proc::occupation_tests

@@ -13,7 +13,7 @@
 #include "sys/process.h"
 #include "unit/sys/poison.h"
 
-using namespace superd;
+namespace superd::proc::spawner_tests {
 
 namespace {
 
@@ -299,3 +299,5 @@ TEST_CASE("a thousand children leave no descriptor or slot behind") {
     CHECK(after == before);
     CHECK(world.spawner->in_flight() == 0);
 }
+
+}  // namespace superd::proc::spawner_tests

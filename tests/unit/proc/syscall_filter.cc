@@ -24,9 +24,9 @@
 #include "proc/bpf.h"
 #include "tests/catch.h"
 
-using namespace superd;
+namespace superd::proc::syscall_filter_tests {
+
 using conf::Sandbox;
-using proc::syscall_filter;
 using Program = std::vector<sock_filter>;
 
 namespace {
@@ -312,3 +312,5 @@ TEST_CASE("the kernel takes the program and does as it says") {
     kills.syscalls = conf::read_syscalls({"~swapoff"}, bad);
     CHECK(under(syscall_filter(kills), [] { return static_cast<int>(syscall(SYS_swapoff, "/")); }) == 128 + SIGSYS);
 }
+
+}  // namespace superd::proc::syscall_filter_tests

@@ -5,8 +5,9 @@
 
 #include "catch.h"
 
+namespace status::history_tests {
+
 using namespace std::chrono_literals;
-using status::History;
 
 namespace {
 
@@ -60,3 +61,5 @@ TEST_CASE("After a long silence only the last five minutes are kept") {
     history.add(kStart + 2h + 1s, {61, 0, 0});
     CHECK(is(history.clients_per_second().back(), 1));
 }
+
+}  // namespace status::history_tests

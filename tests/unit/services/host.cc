@@ -3,7 +3,7 @@
 
 #include "catch.h"
 
-using web::is_own_host;
+namespace web::host_tests {
 
 TEST_CASE("Addresses and localhost are always this host, whatever the port") {
     for (const char* host : {"127.0.0.1", "127.0.0.1:7091", "192.0.2.7:80", "[::1]", "[::1]:7091", "[2001:db8::1]:8080",
@@ -19,3 +19,5 @@ TEST_CASE("Any other name is another host until it is named") {
     CHECK(is_own_host("Status.Example.org:443", {"status.example.org"}));
     CHECK_FALSE(is_own_host("x.status.example.org", {"status.example.org"}));
 }
+
+}  // namespace web::host_tests

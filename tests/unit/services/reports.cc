@@ -8,13 +8,15 @@
 
 #include "catch.h"
 
+namespace worker::reports_tests {
+
 TEST_CASE("No alarm comes for reports that have gone") {
     int ends[2];
     REQUIRE(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) == 0);
     itimerval left{};
     const auto before = signal(SIGALRM, SIG_IGN);
     {
-        worker::Reports reports(ends[0]);
+        Reports reports(ends[0]);
         for (int i = 0; i < 2; ++i) reports.idle();  // the second one waits
     }
     REQUIRE(getitimer(ITIMER_REAL, &left) == 0);
@@ -22,3 +24,5 @@ TEST_CASE("No alarm comes for reports that have gone") {
     signal(SIGALRM, before);
     for (const int fd : ends) close(fd);
 }
+
+}  // namespace worker::reports_tests

@@ -3,7 +3,7 @@
 
 #include "catch.h"
 
-using namespace status;
+namespace status::text_tests {
 
 TEST_CASE("What others say stays text in a page") {
     CHECK(escape("<a href=\"x\" id='y'>&amp;") == "&lt;a href=&quot;x&quot; id=&#39;y&#39;&gt;&amp;amp;");
@@ -41,3 +41,5 @@ TEST_CASE("Figures are short") {
     CHECK(counted(1, "source") == "1 source");
     CHECK(counted(2, "source") == "2 sources");
 }
+
+}  // namespace status::text_tests

@@ -8,7 +8,7 @@
 
 #include "catch.h"
 
-using namespace superd::sys;
+namespace superd::sys::address_tests {
 
 TEST_CASE("an address keeps its value when it is copied and moved, however long it is") {
     for (const std::string& path : {std::string("/run/x"), "/" + std::string(sizeof(sockaddr_un::sun_path) - 2, 'x'),
@@ -29,3 +29,5 @@ TEST_CASE("an address keeps its value when it is copied and moved, however long 
         CHECK(three.host().empty());
     }
 }
+
+}  // namespace superd::sys::address_tests

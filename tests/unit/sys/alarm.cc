@@ -5,7 +5,8 @@
 
 #include "catch.h"
 
-using namespace superd;
+namespace superd::sys::alarm_tests {
+
 using namespace std::chrono_literals;
 
 TEST_CASE("an alarm rings once, at the last instant that it was set to, and knows it until then") {
@@ -72,3 +73,5 @@ TEST_CASE("an alarm may be set anew, or destroyed, while it rings") {
     CHECK(loop->run() == 0);
     CHECK(rings == 3);
 }
+
+}  // namespace superd::sys::alarm_tests

@@ -5,8 +5,7 @@
 
 #include "catch.h"
 
-using namespace superd;
-using sys::Archive;
+namespace superd::sys::archive_tests {
 
 namespace example {
 
@@ -184,3 +183,5 @@ TEST_CASE("a description names each struct once, with its fields and their types
     CHECK(text.ends_with("Inner\n  depth: to 2147483647\n"));
     CHECK(text.find("Inner\n  depth", text.find("Inner\n  depth") + 1) == std::string::npos);
 }
+
+}  // namespace superd::sys::archive_tests

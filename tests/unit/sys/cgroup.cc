@@ -8,7 +8,7 @@
 
 #include "catch.h"
 
-using namespace superd;
+namespace superd::sys::cgroup_tests {
 
 namespace {
 
@@ -101,3 +101,5 @@ TEST_CASE("everybody in a group and below is killed, by the kernel and by hand, 
         CHECK_FALSE(group);
     }
 }
+
+}  // namespace superd::sys::cgroup_tests

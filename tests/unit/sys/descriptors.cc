@@ -6,7 +6,7 @@
 
 #include "catch.h"
 
-using namespace superd;
+namespace superd::sys::descriptors_tests {
 
 TEST_CASE("a descriptor that is not what the state says is found out, and each goes to one owner") {
     int ends[2];
@@ -30,3 +30,5 @@ TEST_CASE("a descriptor that is not what the state says is found out, and each g
     for (const int fd : {other, ends[0], ends[1]}) close(fd);
     CHECK_FALSE(sys::Descriptors(before.entries()).check());
 }
+
+}  // namespace superd::sys::descriptors_tests

@@ -16,8 +16,7 @@
 #include "catch.h"
 #include "sys/fd.h"
 
-using namespace superd;
-using sys::Fd;
+namespace superd::sys::log_sinks_tests {
 
 namespace {
 
@@ -252,3 +251,5 @@ TEST_CASE("at most the bound waits") {
     const std::size_t written = flood(*sink);
     CHECK((written - sink->lost().all) * 1000 <= kMost + 2000);
 }
+
+}  // namespace superd::sys::log_sinks_tests

@@ -12,7 +12,8 @@
 #include "catch.h"
 #include "sys/fd.h"
 
-using namespace superd;
+namespace superd::sys::loop_tests {
+
 using namespace std::chrono_literals;
 
 TEST_CASE("an exception in a handler is reported, and the loop continues with the others") {
@@ -109,3 +110,5 @@ TEST_CASE("a handler may destroy itself and throw") {
     CHECK_FALSE(self);
     CHECK_FALSE(loop->attempt([] { throw 1; }));
 }
+
+}  // namespace superd::sys::loop_tests

@@ -5,7 +5,7 @@
 
 #include "catch.h"
 
-using superd::sys::is_sealed;
+namespace superd::sys::mount_info_tests {
 
 namespace {
 
@@ -53,3 +53,5 @@ TEST_CASE("a table that is not one seals nothing") {
 TEST_CASE("a mode of 0777 is not sealed where one can write") {
     CHECK_FALSE(is_sealed("/tmp"));
 }
+
+}  // namespace superd::sys::mount_info_tests

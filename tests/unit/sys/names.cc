@@ -2,8 +2,7 @@
 #include "catch.h"
 #include "sys/identity.h"
 
-using namespace superd;
-using sys::Names;
+namespace superd::sys::names_tests {
 
 TEST_CASE("names come from memory while look-ups are off") {
     Names names;
@@ -43,3 +42,5 @@ TEST_CASE("a successor continues with the known names") {
     CHECK((next.find_user("root") && (*next.find_user("root"))->name == "root"));
     CHECK((next.find_group("root") && *next.find_group("root") == gid_t{0}));
 }
+
+}  // namespace superd::sys::names_tests

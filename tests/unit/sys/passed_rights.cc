@@ -11,7 +11,7 @@
 #include "catch.h"
 #include "unit/sys/poison.h"
 
-using namespace superd;
+namespace superd::sys::passed_rights_tests {
 
 namespace {
 
@@ -122,3 +122,5 @@ TEST_CASE(
     CHECK(timer.it_value.tv_usec == 0);
     CHECK(raise(SIGALRM) == 0);
 }
+
+}  // namespace superd::sys::passed_rights_tests

@@ -15,7 +15,7 @@
 #include "catch.h"
 #include "sys/fd.h"
 
-using namespace superd;
+namespace superd::sys::process_tests {
 
 namespace {
 
@@ -113,3 +113,5 @@ TEST_CASE("a line of /proc/PID/syscall is the number of a call, or why there is 
     if (sizeof(void*) == 8)
         CHECK(sys::call_in("102 0x5 0x1 0x2 0x3 0x4 0x5 0xffbfe598 0xf7f28f63\n").error().code == EOPNOTSUPP);
 }
+
+}  // namespace superd::sys::process_tests

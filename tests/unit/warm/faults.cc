@@ -9,8 +9,8 @@
 
 #include "unit/warm/world.h"
 
-using namespace superd;
-using namespace superd::tests;
+namespace superd::tests::faults {
+
 using Event = proc::WarmProcess::Event;
 using proc::warm::Obstacle;
 
@@ -261,3 +261,5 @@ TEST_CASE("what no stub says ends the conversation, and names no process but sup
     CHECK(describe(copy).starts_with("it told something unknown (\\n\\n"));
     CHECK(describe(copy).find('\n') == std::string::npos);
 }
+
+}  // namespace superd::tests::faults

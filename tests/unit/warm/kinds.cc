@@ -8,8 +8,8 @@
 
 #include "unit/warm/world.h"
 
-using namespace superd;
-using namespace superd::tests;
+namespace superd::tests::kinds {
+
 using Kind = proc::WarmProcess::Event::Kind;
 using proc::warm::Obstacle;
 
@@ -240,3 +240,5 @@ TEST_CASE("interpreters are parked where their scripts read, and each copy goes 
             WARN("not installed: " << c.words[0]);
     }
 }
+
+}  // namespace superd::tests::kinds

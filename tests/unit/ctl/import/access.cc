@@ -6,8 +6,7 @@
 #include "admit/access.h"
 #include "imported.h"
 
-using namespace superd;
-using namespace superd::ctl;
+namespace superd::ctl::access_tests {
 
 namespace {
 
@@ -89,3 +88,5 @@ TEST_CASE("access: superd lets in exactly the clients that all lists let in, for
         }
     }
 }
+
+}  // namespace superd::ctl::access_tests

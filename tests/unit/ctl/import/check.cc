@@ -4,8 +4,7 @@
 #include "imported.h"
 #include "tests/unit/conf/folder.h"
 
-using namespace superd;
-using namespace superd::ctl;
+namespace superd::ctl::check_tests {
 
 namespace {
 
@@ -136,3 +135,5 @@ TEST_CASE("a definition's text: where it comes from, keys in the manual's order,
           "listen = \"tcp://0.0.0.0:7001\"\nmodel = \"fork\"\nexec = [\"/bin/sh\", \"x\\\\\\u0001\"]\nuser = \"root\"\n"
           "stderr = \"socket\"\n\n[limits]\ninstances = 3\n");
 }
+
+}  // namespace superd::ctl::check_tests

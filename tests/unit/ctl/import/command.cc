@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "imported.h"
 
-using namespace superd;
-using namespace superd::ctl;
+namespace superd::ctl::command_tests {
 
 namespace {
 
@@ -140,3 +139,5 @@ TEST_CASE("command: ncat and systemd-socket-activate") {
     CHECK_FALSE(service(from({"systemd-socket-activate", "-l", "7", "-a", "/bin/a"}), "a").enabled());
     CHECK(value(service(from({"systemd-socket-activate", "-l", "7", "/bin/a"}), "a"), "handoff") == R"("listen")");
 }
+
+}  // namespace superd::ctl::command_tests

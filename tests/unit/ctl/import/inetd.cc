@@ -3,8 +3,7 @@
 
 #include <array>
 
-using namespace superd;
-using namespace superd::ctl;
+namespace superd::ctl::inetd_tests {
 
 namespace {
 /// In 4.4BSD's dialect, which has the fewest duplicates.
@@ -332,3 +331,5 @@ TEST_CASE("inetd: each inetd's unix sockets, buffer sizes, and names that superd
     CHECK(value(x, "socket.group") == R"("web")");
     CHECK(value(service(freebsd, "y"), "socket.mode") == R"("0200")");
 }
+
+}  // namespace superd::ctl::inetd_tests

@@ -11,8 +11,7 @@
 #include "imported.h"
 #include "tests/unit/conf/folder.h"
 
-using namespace superd;
-using namespace superd::ctl;
+namespace superd::ctl::property_tests {
 
 namespace {
 
@@ -296,3 +295,5 @@ TEST_CASE("property: what is imported from command lines passes check") {
         passes_check(import_command(words, machine()), text);
     }
 }
+
+}  // namespace superd::ctl::property_tests

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "imported.h"
 
-using namespace superd;
-using namespace superd::ctl;
+namespace superd::ctl::stunnel_tests {
 
 namespace {
 
@@ -328,3 +327,5 @@ TEST_CASE("stunnel: in inetd mode [tls] takes its place in the super-server's en
     CHECK(value(nameless.services[0], "exec") == R"(["/a"])");
     CHECK(notes(nameless, 5, Fate::skipped, "has no cert") == 1);
 }
+
+}  // namespace superd::ctl::stunnel_tests

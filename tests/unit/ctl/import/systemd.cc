@@ -4,8 +4,7 @@
 #include "ctl/import/unit.h"
 #include "imported.h"
 
-using namespace superd;
-using namespace superd::ctl;
+namespace superd::ctl::systemd_tests {
 
 namespace {
 
@@ -446,3 +445,5 @@ TEST_CASE("systemd: dependencies, conditions and [Install] are reported; Documen
     CHECK(notes(import, 9, Fate::changed, "[Install]") == 1);
     CHECK(import.notes.size() == 3);
 }
+
+}  // namespace superd::ctl::systemd_tests

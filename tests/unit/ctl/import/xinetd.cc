@@ -5,8 +5,7 @@
 
 #include "ctl/import/xinetd.h"
 
-using namespace superd;
-using namespace superd::ctl;
+namespace superd::ctl::xinetd_tests {
 
 namespace {
 
@@ -353,3 +352,5 @@ TEST_CASE("xinetd: hosts.allow and hosts.deny also count, under the server's nam
     CHECK(value(service(with("c", "\tlibwrap = other\n"), "x"), "access.deny") == R"(["192.168.0.0/16"])");
     CHECK(value(service(with("c", ""), "x"), "access.deny").empty());
 }
+
+}  // namespace superd::ctl::xinetd_tests
