@@ -2,8 +2,9 @@
 // Command lines of other servers, one word on each line. The text after a line "---" is in each file of rules.
 #include "base/text.h"
 #include "fit_imported.h"
+#include "fuzz.h"
 
-extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+FUZZ(command)(const std::uint8_t* data, std::size_t size) {
     using namespace superd;
     const std::string_view text(reinterpret_cast<const char*>(data), size);
     constexpr std::string_view mark = "\n---\n";

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: MIT
 // Any bytes as a request of the control protocol: the answer is one line of JSON that says whether it is valid, and a
 // reader changes nothing.
-#include <cstdint>
 #include <cstdlib>
 #include <nlohmann/json.hpp>
 
 #include "control/request.h"
+#include "fuzz.h"
 #include "tests/unit/control/operations.h"
 
-extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+FUZZ(control)(const std::uint8_t* data, std::size_t size) {
     using namespace superd::control;
     const std::string_view line(reinterpret_cast<const char*>(data), size);
     for (const Rights rights : {Rights::look, Rights::command}) {

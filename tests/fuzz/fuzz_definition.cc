@@ -6,6 +6,7 @@
 #include "conf/exposure.h"
 #include "conf/read.h"
 #include "conf/validate.h"
+#include "fuzz.h"
 #include "proc/syscall_filter.h"
 
 namespace {
@@ -20,7 +21,7 @@ bool is_unsafe(const std::string& shown) {
 
 }  // namespace
 
-extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+FUZZ(definition)(const std::uint8_t* data, std::size_t size) {
     using namespace superd;
     const conf::toml::Source source("a.toml", std::string(reinterpret_cast<const char*>(data), size));
     conf::Surroundings from;

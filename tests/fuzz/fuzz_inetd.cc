@@ -2,8 +2,9 @@
 // inetd.conf, from its text to the definitions, in the dialect that its length picks. The text after a line "---" is in
 // each included file.
 #include "fit_imported.h"
+#include "fuzz.h"
 
-extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+FUZZ(inetd)(const std::uint8_t* data, std::size_t size) {
     using namespace superd;
     using ctl::Dialect;
     constexpr Dialect dialects[] = {Dialect::bsd, Dialect::openbsd, Dialect::netbsd, Dialect::freebsd, Dialect::gnu};

@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "base/text.h"
+#include "fuzz.h"
 #include "net/proxy_header.h"
 
 namespace {
@@ -29,7 +30,7 @@ void check(const Header& header) {
 
 }  // namespace
 
-extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+FUZZ(proxy_header)(const std::uint8_t* data, std::size_t size) {
     if (size == 0) return 0;
     const auto versions = static_cast<conf::ProxyVersions>(data[0] % 3);
     const std::string_view bytes(reinterpret_cast<const char*>(data) + 1, size - 1);

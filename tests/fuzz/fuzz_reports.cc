@@ -6,6 +6,7 @@
 #include <string_view>
 #include <unordered_map>
 
+#include "fuzz.h"
 #include "model/workers.h"
 #include "tests/unit/model/fake_host.h"
 
@@ -94,7 +95,7 @@ struct World {
 
 }  // namespace
 
-extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+FUZZ(reports)(const std::uint8_t* data, std::size_t size) {
     if (size == 0) return 0;
     World world(data[0]);
     FakeHost& host = world.host;

@@ -2,9 +2,10 @@
 // The state that an upgrade hands over. What can be read is written and read again unchanged.
 #include <cstdlib>
 
+#include "fuzz.h"
 #include "handover/text.h"
 
-extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+FUZZ(state)(const std::uint8_t* data, std::size_t size) {
     using namespace superd;
     const auto state = handover::read_state({reinterpret_cast<const char*>(data), size});
     if (!state) {

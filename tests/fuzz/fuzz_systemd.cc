@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 // A socket, its service and a drop-in for each, separated by lines "---", from their text to the definitions.
 #include "fit_imported.h"
+#include "fuzz.h"
 
-extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+FUZZ(systemd)(const std::uint8_t* data, std::size_t size) {
     using namespace superd::ctl;
     std::string_view text(reinterpret_cast<const char*>(data), size);
     constexpr std::string_view mark = "\n---\n";

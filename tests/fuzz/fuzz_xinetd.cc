@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 // xinetd.conf, from its text to the definitions. The text after a line "---" is in each included file.
 #include "fit_imported.h"
+#include "fuzz.h"
 
-extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+FUZZ(xinetd)(const std::uint8_t* data, std::size_t size) {
     using namespace superd;
     const std::string_view text(reinterpret_cast<const char*>(data), size);
     constexpr std::string_view mark = "\n---\n";
