@@ -228,7 +228,7 @@ class Renewal(PoolCase):
                 killed.add(victim)
                 with contextlib.suppress(ProcessLookupError):  # it has just left by itself
                     os.kill(victim, signal.SIGKILL)
-            threads[0].join(0.05)
+            time.sleep(0.05)
         for thread in threads:
             thread.join()
         # A process that was killed before it could send its pid cannot be identified.

@@ -123,10 +123,10 @@ class StoppedByItsUser(WarmCase):
         uri = daemon.address("warm")
         deadline, stopped = time.monotonic() + 6, set()
         while time.monotonic() < deadline:
-            for pid in self.kinds(daemon, "template"):
+            if template := self.warmth(daemon)["template"]:  # not one that is being started
                 with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGSTOP)
-                    stopped.add(pid)
+                    os.kill(template["pid"], signal.SIGSTOP)
+                    stopped.add(template["pid"])
             self.ask_at_once(uri, 10)
         figure(f"{self.id()}: {len(stopped)} templates stopped")
         self.assertGreaterEqual(len(stopped), 2)

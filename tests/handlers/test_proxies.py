@@ -1,12 +1,10 @@
 # SPDX-License-Identifier: MIT
 """A real proxy in front of real handlers: HAProxy with send-proxy and send-proxy-v2."""
 
-import json
 import os
 import socket
 import subprocess
 
-from control import SUPERCTL
 from harness import Reader
 from test_handlers import HandlerCase, needs, program
 
@@ -35,9 +33,7 @@ class HaProxy(HandlerCase):
         self.addCleanup(process.kill)
 
     def status(self, daemon, name):
-        done = subprocess.run([SUPERCTL, "--json", "status", name], env=daemon.environment, timeout=60, check=True,
-                              stdout=subprocess.PIPE)
-        return json.loads(done.stdout)["services"][0]
+        return daemon.ask("status", service=name)["services"][0]
 
     def refused(self, daemon, name):
         return {why: count for why, count in self.status(daemon, name)["refused"].items() if count}

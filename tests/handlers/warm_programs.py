@@ -3,7 +3,6 @@
 
 import concurrent.futures
 import fcntl
-import json
 import os
 import re
 
@@ -40,8 +39,8 @@ def check_row(case, program, value, remarks):
 
 class WarmProgramCase(HandlerCase, UpgradeCase):  # has no tests itself
     def service_of(self, daemon, name):
-        """What `superctl status` tells of it."""
-        return json.loads(self.superctl(daemon, "--json", "status", name))["services"][0]
+        """What its status tells."""
+        return daemon.ask("status", service=name)["services"][0]
 
     def settled(self, daemon, name):
         """Its warmth, once handlers wait for clients, by whatever value is in force."""

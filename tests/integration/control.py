@@ -101,7 +101,9 @@ class Control(SuperdCase):  # has no tests itself
             self.assertFalse(isinstance(value, bool) and shape in (int, NUMBER), where)
 
     def service_status(self, daemon, name):
-        return self.ask(daemon, "status", name, shape="status NAME")["services"][0]
+        answer = daemon.ask("status", service=name)
+        self.assert_shape(answer, SHAPES["status NAME"], "status NAME")
+        return answer["services"][0]
 
     def raw(self, daemon, timeout=PATIENCE):
         """A connection to the control socket."""

@@ -2,13 +2,11 @@
 """Services in a sandbox, whose handler tries what a client asks for."""
 
 import functools
-import json
 import os
 import subprocess
 import textwrap
 
 from harness import exchange
-from harness.daemon import PATIENCE
 from upgrading import UpgradeCase
 
 PYTHON = "/usr/bin/python3"
@@ -52,9 +50,7 @@ class SandboxCase(UpgradeCase):  # has no tests itself
         return exchange(daemon.address("box"), textwrap.dedent(program).encode()).decode().strip()
 
     def status(self, daemon):
-        done = subprocess.run([self.SUPERCTL, "--control", daemon.control, "status", "box", "--json"], text=True,
-                              capture_output=True, check=True, timeout=PATIENCE, env=daemon.environment)
-        return json.loads(done.stdout)
+        return daemon.ask("status", service="box")
 
     def pids(self, daemon, kind):
         return [one["pid"] for one in self.status(daemon)["processes"] if one["kind"] == kind]

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Services with [tls], and clients of them."""
 
-import json
 import os
 import shutil
 import socket
@@ -76,8 +75,7 @@ class TlsCase(UpgradeCase):  # has no tests itself
         self.eventually(lambda: self.service_status(daemon)["refused"][why] >= at_least, f"{at_least} refused: {why}")
 
     def service_status(self, daemon, service="web"):
-        answer = json.loads(self.superctl(daemon, "status", service, "--json"))
-        return answer["services"][0]
+        return daemon.ask("status", service=service)["services"][0]
 
     def half(self, daemon, source=None):
         """A client that begins a handshake and says no more."""

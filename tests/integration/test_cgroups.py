@@ -2,7 +2,6 @@
 """A control group for each service: who is in it, who ends with it, and how it outlives superd."""
 
 import errno
-import json
 import os
 import pathlib
 import re
@@ -313,7 +312,7 @@ class Groups(CgroupCase):
             """Those of that kind, once there are some."""
             def there():
                 ask(name)
-                status = json.loads(self.superctl(daemon, "--json", "status", name))
+                status = daemon.ask("status", service=name)
                 return [one["pid"] for one in status["processes"] if one["kind"] == kinds[name][0] and
                         not one["former"]]
             return self.eventually(there, f"{name}: {kinds[name][0]}")

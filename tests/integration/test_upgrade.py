@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Upgrade in place: another superd continues in the same process and no client notices."""
 
-import json
 import os
 import re
 import select
@@ -175,10 +174,10 @@ class Upgrades(UpgradeCase):
         control socket."""
         daemon = self.superd({"echo": dict(listen="tcp://127.0.0.1:0", model="fork", exec=["cat"])})
         daemon.reload()
-        before = json.loads(self.superctl(daemon, "--json", "status"))["superd"]
+        before = daemon.ask("status")["superd"]
         inode = os.stat(daemon.control).st_ino
         self.assertIn(f"superd (pid {daemon.pid}) is ", self.superctl(daemon, "upgrade"))
-        status = json.loads(self.superctl(daemon, "--json", "status"))["superd"]
+        status = daemon.ask("status")["superd"]
         self.assertEqual((status["pid"], status["started"], status["reloads"]["done"], status["upgrades"]["done"]),
                          (daemon.pid, before["started"], 1, 1))
         self.assertEqual(status["open_descriptors"], before["open_descriptors"])
@@ -346,12 +345,12 @@ class Refusals(UpgradeCase):
         for _ in range(20):
             session.goes_on(self, b"meanwhile")
             self.assertEqual(exchange(daemon.address("echo"), b"hello"), b"hello")
-        superd = json.loads(self.superctl(daemon, "--json", "status"))["superd"]
+        superd = daemon.ask("status")["superd"]
         self.assertTrue(superd["upgrades"]["under_way"])
         prover = next(pid for pid in hung if process.words(pid) == ["sleep", "1002"])
         self.assertIn("not one of superd's handlers", self.superctl(daemon, "kill", str(prover), status=1))
         self.assertTrue(process.alive(prover))
-        self.eventually(lambda: json.loads(self.superctl(daemon, "--json", "status"))["superd"]["processes"] == 1,
+        self.eventually(lambda: daemon.ask("status")["superd"]["processes"] == 1,
                         "only the session's handler is counted, not what proves the upgrade")
         self.assertIn("under way already", self.superctl(daemon, "upgrade", status=1))
         record = daemon.wait_for(message="upgrade refused, everything stays as it was", since=since)

@@ -3,17 +3,15 @@
 
 import concurrent.futures
 import contextlib
-import json
 import os
-import subprocess
 import threading
 import time
 
 from harness import Reader, connect
-from harness.daemon import PATIENCE
 from upgrading import UpgradeCase
 
 PYTHON = "/usr/bin/python3"
+PAUSE = 0.03  # of one of several clients of a load, so that it leaves something of the processors
 ECHO = """import os, sys
 line = sys.stdin.readline()
 sys.stdout.write("{} {} {}".format(WORD, os.getpid(), line))
@@ -48,9 +46,7 @@ class WarmCase(UpgradeCase):  # has no tests itself
         return daemon.start()
 
     def status(self, daemon):
-        done = subprocess.run([self.SUPERCTL, "--control", daemon.control, "status", "warm", "--json"], text=True,
-                              capture_output=True, check=True, timeout=PATIENCE, env=daemon.environment)
-        return json.loads(done.stdout)
+        return daemon.ask("status", service="warm")
 
     def warmth(self, daemon):
         return self.status(daemon)["services"][0]["warm"]
@@ -99,11 +95,11 @@ class WarmCase(UpgradeCase):  # has no tests itself
 
     @contextlib.contextmanager
     def load(self, uri, clients=4):
-        """Clients one after the other, until the end of the block. Gives a list of (time, words)."""
+        """Clients one after the other, with little pauses, until the end of the block. Gives a list of (time, words)."""
         answers, over = [], threading.Event()
 
         def one():
-            while not over.is_set():
+            while not over.wait(PAUSE):
                 answers.append((time.monotonic(), self.ask(uri)))
 
         with concurrent.futures.ThreadPoolExecutor(clients) as pool:

@@ -4,7 +4,6 @@ over /usr, and /etc, /var, /run and /srv may be written to. So a recipe is serve
 
 import ctypes
 import glob
-import json
 import os
 import re
 import shutil
@@ -176,9 +175,7 @@ class RecipeCase(SuperdCase):  # has no tests itself
         self.home = folder("/srv/client-" + self.recipe, mode=0o755)
 
     def status(self):
-        done = subprocess.run([SUPERCTL, "--control", self.daemon.control, "--json", "status", self.recipe],
-                              capture_output=True, check=True, timeout=PATIENCE)
-        return json.loads(done.stdout)["services"][0]
+        return self.daemon.ask("status", service=self.recipe)["services"][0]
 
     def tearDown(self):
         """superd has seen the client, or a worker of the recipe is there to have seen it. What is to be warm is."""

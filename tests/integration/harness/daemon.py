@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -13,6 +14,7 @@ import time
 from . import process
 from .installation import installation, python
 from .place import new_folder
+from .wire import Reader
 
 PATIENCE = 30.0 * float(os.environ.get("SUPERD_TEST_PATIENCE", "1"))
 SANITIZER_REPORT = re.compile(r"ERROR: \w+Sanitizer|WARNING: ThreadSanitizer|runtime error:|LeakSanitizer:")
@@ -227,6 +229,14 @@ class Superd:
             return "\n".join(self.lines + [json.dumps(record)[:2000] for record in self.records[-last:]])
 
     # -- its own reports -------------------------------------------------------------------------
+
+    def ask(self, verb, **words):
+        """The answer of the control socket. superctl, which tests of its own show, would be a process each time."""
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.settimeout(PATIENCE)
+            sock.connect(self.control)
+            sock.sendall(json.dumps({"version": 1, "verb": verb, **words}).encode() + b"\n")
+            return json.loads(Reader(sock).line())
 
     def addresses(self, service, since=0):
         return [record["address"] for record in

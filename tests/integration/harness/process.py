@@ -39,8 +39,35 @@ def processes():
     return found
 
 
+def children_listed(pid):
+    """The pids that the kernel lists. A child that ends meanwhile can take another one's place in the list."""
+    found = []
+    for thread in os.listdir(f"/proc/{pid}/task"):
+        try:
+            with open(f"/proc/{pid}/task/{thread}/children", encoding="ascii") as listed:
+                found += map(int, listed.read().split())
+        except (FileNotFoundError, ProcessLookupError):
+            pass  # it has ended, and its children are another thread's
+    return sorted(found)
+
+
 def children(pid):
-    return [process for process in processes() if process.parent == pid]
+    """Without a look at every process of the machine, where the kernel has lists."""
+    if not os.path.exists("/proc/thread-self/children"):
+        return [process for process in processes() if process.parent == pid]
+    try:
+        before, now = None, children_listed(pid)
+        while before != now:  # one that was left out is not left out twice, since the one before it is then gone
+            before, now = now, children_listed(pid)
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+    found = []
+    for child in now:
+        try:
+            found.append(Process(child))
+        except (FileNotFoundError, ProcessLookupError):
+            pass
+    return [process for process in found if process.parent == pid]
 
 
 def status(pid):
