@@ -66,12 +66,12 @@ class Load {
         const auto begin = Clock::now();
         const auto end = begin + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds));
         for (Client& client : clients_) fill(client);
-        while (Clock::now() < end && failures_ == 0) {
+        do {
             for (Client& client : clients_) {
                 take(client);
                 fill(client);
             }
-        }
+        } while (Clock::now() < end && failures_ == 0);
         report(std::chrono::duration<double>(Clock::now() - begin).count());
     }
 

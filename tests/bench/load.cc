@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// load ADDRESS PORT CLIENTS SECONDS [TEXT [PAUSE]]: keeps CLIENTS connections in flight for SECONDS. Each connects,
-// sends TEXT if there is any and closes its side, reads to the end of the stream and closes; the next begins at once,
-// or after PAUSE milliseconds, for which a single client waits. Prints one line:
+// load ADDRESS PORT CLIENTS SECONDS [TEXT [PAUSE]]: keeps CLIENTS connections in flight for SECONDS, and until one has
+// been served. Each connects, sends TEXT if there is any and closes its side, reads to the end of the stream and closes;
+// the next begins at once, or after PAUSE milliseconds, for which a single client waits. Prints one line:
 //   rate R p50 US p99 US first US connections N failures F
 // "first" is the median time to the first byte.
 // The server closes first, so TIME_WAIT is on its side. Sources go through 127.0.1.1 to 127.0.1.32, so there are enough
@@ -52,7 +52,7 @@ class Load {
         const auto end = begin + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds));
         for (std::size_t i = 0; i < connections_.size(); ++i) start(i);
         struct epoll_event events[64];
-        while (Clock::now() < end) {
+        while (Clock::now() < end || (times_.empty() && failures_ == 0)) {
             const int count = epoll_wait(epoll_, events, 64, 100);
             for (int i = 0; i < count; ++i) read_some(static_cast<std::size_t>(events[i].data.u64));
         }

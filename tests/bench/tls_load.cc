@@ -88,7 +88,7 @@ class Client {
 
 void handshakes(SSL_CTX* context, int port, int number, bool resume, Clock::time_point end, Figures& figures) {
     Client client(context, port, number);
-    while (Clock::now() < end) {
+    do {
         SSL* const ssl = client.open(resume);
         if (ssl == nullptr || !Client::answered(ssl)) {
             ++figures.failures;
@@ -98,7 +98,7 @@ void handshakes(SSL_CTX* context, int port, int number, bool resume, Clock::time
         if (resume) client.keep_session(ssl);  // a ticket of TLS 1.3 is for one use
         client.close(ssl);
         ++figures.done;
-    }
+    } while (Clock::now() < end);
 }
 
 void stream(SSL_CTX* context, int port, int number, Clock::time_point end, Figures& figures) {
@@ -109,7 +109,7 @@ void stream(SSL_CTX* context, int port, int number, Clock::time_point end, Figur
         return;
     }
     std::vector<char> block(65536, 'x');
-    while (Clock::now() < end) {
+    do {
         int got = 0;
         if (SSL_write(ssl, block.data(), static_cast<int>(block.size())) <= 0) break;
         while (got < static_cast<int>(block.size())) {
@@ -121,7 +121,7 @@ void stream(SSL_CTX* context, int port, int number, Clock::time_point end, Figur
             got += n;
         }
         figures.done += got;
-    }
+    } while (Clock::now() < end);
     client.close(ssl);
 }
 
