@@ -35,39 +35,45 @@ class Sockets:
     TYPES = {"0001": "stream", "0002": "datagram", "0005": "seqpacket"}
 
     def __init__(self, pid):
-        names = self.of_unix(pid)
-        for kind in ("tcp", "tcp6", "udp", "udp6"):
-            names.update(self.of_inet(pid, kind))
+        tables = {kind: self.table(pid, kind) for kind in ("unix", "tcp", "tcp6", "udp", "udp6")}
+        inodes = [target[8:-1] for target in process.descriptors(pid).values() if target.startswith("socket:[")]
+        names = {}
+        for kind, lines in tables.items():
+            names.update((self.of_unix if kind == "unix" else self.of_inet)(kind, lines, set(inodes)))
         self.pairs, self.others = -self.OWN, []
-        for target in process.descriptors(pid).values():
-            if not target.startswith("socket:["):
-                continue
-            name = names.get(target[8:-1], "a socket of no known kind")
+        for inode in inodes:
+            name = names.get(inode, "a socket of no known kind")
             if self.PAIR.fullmatch(name):
                 self.pairs += 1
             else:
                 self.others.append(name)
 
+    @staticmethod
+    def table(pid, kind):
+        with open(f"/proc/{pid}/net/{kind}", encoding="utf-8", errors="replace") as table:
+            return list(table)[1:]
+
     @classmethod
-    def of_unix(cls, pid):
+    def of_unix(cls, _, lines, wanted):
         found = {}
-        with open(f"/proc/{pid}/net/unix", encoding="utf-8", errors="replace") as table:
-            for line in list(table)[1:]:
-                _, _, _, _, kind, _, inode, *path = line.split(maxsplit=7)
+        for line in lines:
+            _, _, _, _, kind, _, inode, *path = line.split(maxsplit=7)
+            if inode in wanted:
                 found[inode] = " ".join(["unix", cls.TYPES.get(kind, kind), *(part.strip() for part in path)])
         return found
 
     @classmethod
-    def of_inet(cls, pid, kind):
+    def of_inet(cls, kind, lines, wanted):
+        """Thousands of others are there: what clients of all tests have closed waits for a minute."""
         def address(text):
             host, port = text.split(":")
             words = [bytes.fromhex(host[at:at + 8])[::-1] for at in range(0, len(host), 8)]
             family = socket.AF_INET if len(words) == 1 else socket.AF_INET6
             return f"{socket.inet_ntop(family, b''.join(words))}:{int(port, 16)}"
         found = {}
-        with open(f"/proc/{pid}/net/{kind}", encoding="ascii") as table:
-            for line in list(table)[1:]:
-                _, local, remote, state, *rest = line.split()
+        for line in lines:
+            _, local, remote, state, *rest = line.split(maxsplit=10)
+            if rest[5] in wanted:
                 peer = f" {address(remote)}" if state == "01" else ""
                 found[rest[5]] = f"{kind} {address(local)} {cls.STATES.get(state, 'state ' + state)}{peer}"
         return found
