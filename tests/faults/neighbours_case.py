@@ -61,8 +61,8 @@ class Asker:
     """A running witness of one address."""
 
     def __init__(self, host, port):
-        self.process = subprocess.Popen([python(), os.path.join(HERE, "neighbours_witness.py"), host, str(port)],
-                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen([python(), "-IS", os.path.join(HERE, "neighbours_witness.py"), host,
+                                         str(port)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.process.stdout.readline()
 
     def end(self):
@@ -169,8 +169,8 @@ class NeighbourCase(FaultCase):  # has no tests itself
     def attacker(self, daemon, program, *words, user=NOBODY, **options):
         """A running program of this folder, of another user; it has been copied into the daemon's."""
         options.setdefault("stdin", subprocess.PIPE)
-        process = subprocess.Popen([python(), daemon.path(program), *map(str, words)], stdout=subprocess.PIPE,
-                                   stderr=subprocess.PIPE, text=True, cwd="/", **user, **options)
+        process = subprocess.Popen([python(), "-S", daemon.path(program), *map(str, words)],
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd="/", **user, **options)
         self.addCleanup(self.end, process)
         return process
 
