@@ -17,15 +17,18 @@ class TestCase(unittest.TestCase):
     maxDiff = None
 
     def eventually(self, question, what, timeout=PATIENCE):
-        """Asks until the answer is true and returns it; fails at the deadline."""
+        """Asks until the answer is true and returns it; fails at the deadline. The longer it takes to answer, the longer
+        the pause."""
         deadline = time.monotonic() + timeout
         while True:
+            begun = time.monotonic()
             answer = question()
             if answer:
                 return answer
-            if time.monotonic() >= deadline:
+            now = time.monotonic()
+            if now >= deadline:
                 self.fail(f"{what}: not in {timeout:.0f} s")
-            time.sleep(0.01)
+            time.sleep(min(max(0.01, 2 * (now - begun)), 1.0))
 
 
 class SuperdCase(TestCase):
