@@ -19,7 +19,7 @@ SETTINGS = {
     "/etc/containers/storage.conf": "[storage]\ndriver = \"vfs\"\nrunroot = \"/run/containers/storage\"\n"
                                     "graphroot = \"/var/lib/containers/storage\"\n",
 }
-# The machine's own root, which debootstrap has made, without what superd does not need and with empty folders for apt.
+# The machine's own root, which mmdebstrap has made, without what superd does not need and with empty folders for apt.
 BASE = """tar --create --directory / --exclude=./usr/bin/podman --exclude=./usr/lib/podman --exclude=./usr/libexec \\
 --exclude=./usr/lib/cni --exclude=./usr/lib/systemd --exclude=./var/lib/containers --exclude=./var/lib/portables \\
 --exclude=./var/lib/kubelet --exclude=./var/lib/apt/lists --exclude=./var/tmp/* ./usr ./etc ./var ./bin ./sbin ./lib ./lib64"""
@@ -150,7 +150,7 @@ class Pods(TestCase):
         self.assertEqual(self.vm.run(f"podman inspect --format '{{{{.State.ExitCode}}}}' {name}").strip(), "0")
 
     def test_a_portable_service(self):
-        """contrib/portable/build makes one of a debootstrap root; it serves the host's definitions, as root and as nobody."""
+        """contrib/portable/build makes one of a minimal root; it serves the host's definitions, as root and as nobody."""
         self.vm.run(f"mkdir -p /var/lib/portables/superd && {BASE} | tar --extract --directory /var/lib/portables/superd && "
                     "bash /contrib/portable/build /built/superd.deb /var/lib/portables/superd", 900)
         self.vm.write("/etc/superd/conf.d/echo.toml", ECHO % 7011)
