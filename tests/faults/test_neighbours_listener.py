@@ -208,7 +208,11 @@ class SpoiltListeners(NeighbourCase):
         uri = daemon.address("nonblock")
         with self.nobody_waits(daemon):
             self.act(daemon, "nonblock")
+            with open(daemon.path("theirs/nonblock.ready"), encoding="ascii") as ready:
+                pid = int(ready.read())
             self.exits(daemon, "nonblock")
+            # Who holds the socket keeps it as it is. A client that waits meanwhile would have another worker started.
+            self.eventually(lambda: not process.alive(pid), "the attacker has ended")
             since = time.monotonic()
             with connect(uri) as sock:
                 lines = []
