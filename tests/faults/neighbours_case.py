@@ -57,12 +57,13 @@ def attack(test):
     return rounds
 
 
-class Asker:
-    """A running witness of one address."""
+class Witnesses:
+    """A running witness of each address."""
 
-    def __init__(self, host, port):
-        self.process = subprocess.Popen([python(), "-IS", os.path.join(HERE, "neighbours_witness.py"), host,
-                                         str(port)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    def __init__(self, *addresses):
+        words = [str(word) for address in addresses for word in address]
+        self.process = subprocess.Popen([python(), "-IS", os.path.join(HERE, "neighbours_witness.py"), *words],
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.process.stdout.readline()
 
     def end(self):
@@ -118,12 +119,12 @@ class NeighbourCase(FaultCase):  # has no tests itself
         bare = Bare(self.answer)
         self.addCleanup(bare.end)
         _, host, port = uri_parts(uri or daemon.address("other"))
-        askers = [Asker(host, port), Asker("127.0.0.1", bare.port)]
+        witnesses = Witnesses((host, port), ("127.0.0.1", bare.port))
         try:
             yield
             time.sleep(0.2)  # still on its way
         finally:
-            ours, control = [asker.end() for asker in askers]
+            ours, control = witnesses.end()
             bare.end()
             what = f"{self.name()}{', ' + what if what else ''}"
             figure(f"{what}: clients of another service waited {ours['most'] * 1000:.0f} ms at most, {ours['asked']} "
