@@ -17,7 +17,7 @@ STRICT = {"preset": "strict"}
 class LifeCase(SandboxCase):  # has no tests itself
     @contextlib.contextmanager
     def load(self, uri):
-        """Clients of superd-echo, one after the other, until the end of the block: each is answered."""
+        """Clients of superd-echo, one after the other, until the end of the block: each is answered. Gives their answers."""
         answers, over = [], threading.Event()
 
         def one():
@@ -31,7 +31,7 @@ class LifeCase(SandboxCase):  # has no tests itself
         for thread in threads:
             thread.start()
         try:
-            yield
+            yield answers
         finally:
             over.set()
             for thread in threads:
@@ -86,10 +86,12 @@ class Holders(LifeCase):
         for model in "fork", "iterative":
             daemon = self.sandboxed({"preset": "none", "private_tmp": True}, exec_=["superd-echo"], model=model)
             last = self.holder(daemon)
-            with self.load(daemon.address("box")):
+            with self.load(daemon.address("box")) as answers:
                 for _ in range(4):
                     os.kill(last, signal.SIGKILL)
                     last = self.holder(daemon, but=last)
+                    before = len(answers)
+                    self.eventually(lambda: len(answers) > before + 4, "clients meanwhile")  # pylint: disable=W0640
             daemon.stop()
 
     def test_what_cannot_be_made_is_told(self):
