@@ -105,7 +105,7 @@ class Subject:
     def __init__(self, test, prefix=(), leaks=True, exact=False):
         self.manager = Manager()
         test.addCleanup(self.manager.stop)
-        options = {} if leaks else {"ASAN_OPTIONS": "detect_leaks=0"}
+        options = {} if leaks else {"ASAN_OPTIONS": "detect_leaks=0:malloc_context_size=10"}
         self.daemon = test.prepare(prefix=prefix, environment={**self.manager.environment, **options},
                                    log_level="info")
         self.daemon.arguments += ["--pid-file", self.daemon.path("pid")]
