@@ -23,9 +23,8 @@ ASKER = "127.0.7.1"
 # Words: port, "hold" or "leave", sources. Begins handshakes as fast as it can, 100 at once from
 # each source, and says how many. It is nice, since strangers have processors of their own.
 FLOOD = r"""
-import os, select, signal, socket, ssl, sys
+import select, signal, socket, ssl, sys
 port, how, sources = int(sys.argv[1]), sys.argv[2], sys.argv[3:]
-os.nice(19)
 over = []
 signal.signal(signal.SIGTERM, lambda *_: over.append(1))
 incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -93,7 +92,9 @@ class Handshakes(TlsCase):
         self.says(self.secure(daemon, source=(ASKER, 0)), b"warm")
         calm = self.ask(daemon)
         before = self.service_status(daemon)
-        flood = subprocess.Popen([sys.executable, "-c", FLOOD, str(port), how, "127.0.8.1", "127.0.8.2"],
+        # On a busy machine a flood that gives way to everybody would be none.
+        flood = subprocess.Popen([*(["nice", "-n19"] if STRICT else []), sys.executable, "-c", FLOOD, str(port), how,
+                                  "127.0.8.1", "127.0.8.2"],
                                  stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
         self.addCleanup(flood.wait)
         self.addCleanup(flood.kill)
