@@ -42,10 +42,10 @@ PATIENCE = 120
 
 
 # Units that have nothing to do there.
-MASKED = ("apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer", "e2scrub_all.timer", "e2scrub_reap.service",
-          "fstrim.timer", "getty.target", "systemd-binfmt.service", "systemd-firstboot.service", "systemd-logind.service",
-          "systemd-modules-load.service", "systemd-pstore.service", "systemd-random-seed.service",
-          "systemd-update-utmp.service", "systemd-update-utmp-runlevel.service")
+MASKED = ("apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer", "e2scrub_all.timer",
+          "e2scrub_reap.service", "fstrim.timer", "getty.target", "systemd-binfmt.service", "systemd-firstboot.service",
+          "systemd-logind.service", "systemd-modules-load.service", "systemd-pstore.service",
+          "systemd-random-seed.service", "systemd-update-utmp.service", "systemd-update-utmp-runlevel.service")
 
 
 def kernel():
