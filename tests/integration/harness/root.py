@@ -74,6 +74,8 @@ def make(kept, source, needed, kind, more):
         old.unlink()
     new = kept.with_suffix(".new.tar")
     run("mmdebstrap", "--mode=root", "--variant=minbase", "--skip=cleanup/reproducible",  # it would lose its identity
+        # Without it apt takes usrmerge, and all of Perl for that.
+        "--include=usr-is-merged", "--hook-dir=/usr/share/mmdebstrap/hooks/maybe-merged-usr",
         f"--include={','.join([*needed, *more])}", f"--customize-hook={UNREAD}", source[1], new, source[0])
     new.rename(kept)
 
