@@ -250,7 +250,10 @@ class Soak(SuperdCase):
         self.write()
         self.subject.names = {**self.subject.names, **FLOODED, "threads": THREADS}
         self.subject.start()
-        self.go_on_for(max(SECONDS / 5, 2))  # allocate what is allocated once before the count
+        # What is allocated once is there before the count: a service's pipe for stderr, say, with its first handler.
+        self.go_on_for(max(SECONDS / 5, 2))
+        while not self.all_have_started():
+            self.go_on_for(1)
         self.come_to_rest()
         self.subject.note_rest()
         before = (self.children(), process.resident(self.subject.daemon.pid))
@@ -265,6 +268,10 @@ class Soak(SuperdCase):
             self.assertLess(after[1] - before[1], MEMORY, "KiB more than before")
         for wanted in ("served", "refused", "bursts", "reloads", "kills", "never_reads"):
             self.assertGreater(self.ends[wanted], 0, wanted)
+
+    def all_have_started(self):
+        """Has each service had a handler, but the one that comes and goes?"""
+        return all(service["started"] for service in self.control("status")["services"] if service["name"] != "extra")
 
     def tell(self, before, after):
         services = self.control("status")["services"]
