@@ -25,7 +25,7 @@ exec </dev/ttyS1 >/dev/ttyS1 2>/dev/null
 printf 'ready\0'
 while IFS= read -r line; do
     printf -v command %b "$line"
-    (eval "$command") </dev/null >/run/said 2>&1
+    (unset line said status; eval "$command") </dev/null >/run/said 2>&1
     status=$?
     IFS= read -r -d '' said </run/said
     printf '%s %s\0' $status "$said"
