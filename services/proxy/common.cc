@@ -33,6 +33,11 @@ bool connected_to_itself(int fd) {
     return true;
 }
 
+void reset_at_close(int fd) {
+    const linger cut{.l_onoff = 1, .l_linger = 0};
+    setsockopt(fd, SOL_SOCKET, SO_LINGER, &cut, sizeof cut);
+}
+
 void say(std::string_view line) {
     const std::string text = "superd-proxy: " + std::string(line) + "\n";
     (void)!write(STDERR_FILENO, text.data(), text.size());

@@ -34,6 +34,9 @@ Address unmapped(const Address& address);
 /// connected to itself (RFC 9293, 3.5: both ends open). errno is then ECONNREFUSED.
 bool connected_to_itself(int fd);
 
+/// SO_LINGER of nothing: the peer gets a reset (RFC 9293, 3.10.5), and no TIME_WAIT keeps the port.
+void reset_at_close(int fd);
+
 /// A line on stderr, in one write.
 void say(std::string_view line);
 std::string error_text(int code);

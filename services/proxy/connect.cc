@@ -30,8 +30,7 @@ bool is_backends(int code) {
 /// A reset leaves the port to the backend.
 bool cut_from_itself(int fd) {
     if (!connected_to_itself(fd)) return false;
-    const linger cut{.l_onoff = 1, .l_linger = 0};
-    setsockopt(fd, SOL_SOCKET, SO_LINGER, &cut, sizeof cut);
+    reset_at_close(fd);
     return true;
 }
 

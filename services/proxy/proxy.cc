@@ -259,8 +259,7 @@ void Proxy::close_with(Connection& connection, bool reset_client, bool reset_ser
     if (connection.served) --served_;
     if (connection.moving) std::erase(moving_, &connection);
     const auto end = [](End& one, bool reset) {
-        const linger cut{.l_onoff = 1, .l_linger = 0};
-        if (reset && one.fd) setsockopt(one.fd.get(), SOL_SOCKET, SO_LINGER, &cut, sizeof cut);
+        if (reset && one.fd) reset_at_close(one.fd.get());
         one.fd.reset();
     };
     end(connection.client, reset_client);

@@ -44,6 +44,10 @@ while True:
     client.close()
 """
 
+# A network whose clients get port 40000 or 40001.
+TWO_PORTS = ('exec unshare --net sh -ec \'ip link set lo up; echo 40000 40001 >/proc/sys/net/ipv4/ip_local_port_range; '
+             'exec "$0" "$@"\' "$0" "$@"')
+
 
 def free_udp_port():
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
@@ -226,9 +230,7 @@ class Streams(ProxyTest):
     @unittest.skipUnless(os.geteuid() == 0, "needs root for a network of its own")
     def test_not_with_itself(self):
         """Where nobody listens on a port that the kernel gives to clients as well, nobody is served their own bytes."""
-        network = ('exec unshare --net sh -ec \'ip link set lo up; echo 40000 40001 >/proc/sys/net/ipv4/ip_local_port_range; '
-                   'exec "$0" "$@"\' "$0" "$@"')
-        handler, listener = self.proxy("tcp://127.0.0.1:40000", shell=network)
+        handler, listener = self.proxy("tcp://127.0.0.1:40000", shell=TWO_PORTS)
         for _ in range(3):
             self.expect_no_service(listener)
         self.assertIn("a client is not served: tcp://127.0.0.1:40000: Connection refused", handler.errors())
@@ -609,6 +611,18 @@ class Datagrams(ProxyTest):
         data, sender = backend.recvfrom(10)
         backend.sendto(data + b"?", sender)
         self.assertEqual(peer.recvfrom(10)[0], b"who?")
+
+    @unittest.skipUnless(os.geteuid() == 0, "needs root for a network of its own")
+    def test_not_with_itself(self):
+        """Where nobody listens on a port that the kernel gives to clients as well, no peer gets its own datagrams."""
+        sock = self.udp()
+        handler = self.start("proxy", "udp://127.0.0.1:40000", stdin=blocking(sock), shell=TWO_PORTS,
+                             env={"SUPERD_MAX_REQUESTS": "1000"})
+        peers = [self.peer(sock) for _ in range(12)]
+        for peer in peers:
+            peer.send(b"mine")
+        until(lambda: "udp://127.0.0.1:40000: Connection refused" in handler.errors())
+        self.assertEqual(select.select(peers, [], [], 0.5)[0], [])
 
     def test_started_backend_ends(self):
         """A peer whose backend has ended has it started again by its next datagram, and in the end it is stopped."""
