@@ -29,15 +29,6 @@ def cpu_seconds(pid):
     return (int(fields[11]) + int(fields[12])) * TICK
 
 
-def wake_ups(pid):
-    """Times that any thread of a process has waited for something."""
-    count = 0
-    for thread in os.listdir(f"/proc/{pid}/task"):
-        with open(f"/proc/{pid}/task/{thread}/status", encoding="utf-8") as lines:
-            count += sum(int(line.split()[1]) for line in lines if line.startswith("voluntary_ctxt_switches"))
-    return count
-
-
 class Load:
     """A running load program; `options` are described at the top of load.cc."""
 

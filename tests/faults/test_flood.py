@@ -6,7 +6,8 @@ import os
 import socket
 import unittest
 
-from faults import FaultCase, figure, wake_ups
+from faults import FaultCase, figure
+from harness import process
 from harness.wire import uri_parts
 
 RATE = 50
@@ -120,21 +121,10 @@ class Dropped(FaultCase):
                     with contextlib.suppress(BlockingIOError):
                         sender.connect((address, port))
 
-    def quiet(self, daemon):
-        """superd's wake-ups, once it has nothing left to do."""
-        before = [None]
-
-        def same():
-            now = wake_ups(daemon.pid)
-            was, before[0] = before[0], now
-            return now == was
-        self.eventually(same, "superd has nothing left to do", timeout=30)
-        return before[0]
-
     def measure(self, daemon, uri, kind, name):
-        quiet = self.quiet(daemon)
+        quiet, = self.at_rest(daemon.pid)
         self.packets(uri, kind, PACKETS)
-        woken = wake_ups(daemon.pid) - quiet
+        woken = process.wake_ups(daemon.pid) - quiet
         figure(f"{PACKETS} dropped {name}: superd woke up {woken} times")
         self.assertLessEqual(woken, 2)
         self.assertEqual(self.count(daemon, "accepted"), 0)

@@ -12,8 +12,8 @@ import threading
 import time
 import unittest
 
-from faults import FaultCase, figure, wake_ups
-from harness import Reader, connect
+from faults import FaultCase, figure
+from harness import Reader, connect, process
 
 REQUESTS = int(os.environ.get("SUPERD_FAULTS_REQUESTS", "2000"))
 SECONDS = float(os.environ.get("SUPERD_FAULTS_RELOADING", "4"))
@@ -164,16 +164,9 @@ class Quiet(PoolCase):
         self.eventually(lambda: len(self.workers(daemon)) >= 2 + 1 + 2 + 2 + 1, "all are there")
         for name in ("reporting", "threads", "silent", "later", "parked"):
             self.answered(self.many(daemon.address(name), 1))
-        last = [None, 0.0]
-
-        def at_rest():
-            now = wake_ups(daemon.pid)
-            if now != last[0]:
-                last[:] = now, time.monotonic()
-            return time.monotonic() - last[1] > 2
-        self.eventually(at_rest, "superd is idle", timeout=30)
+        quiet, = self.at_rest(daemon.pid)
         time.sleep(10)  # this shows that nothing happens
-        woken = wake_ups(daemon.pid) - last[0]
+        woken = process.wake_ups(daemon.pid) - quiet
         figure(f"six idle pools: superd woke up {woken} times in 10 s")
         self.assertEqual(woken, 0)
 

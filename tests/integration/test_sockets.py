@@ -336,18 +336,12 @@ class Paths(Control):
     def test_idle(self):
         """superd does not wake up if nothing changes: other files next to the path come and go."""
         daemon, path, _ = self.lost(lambda path: None)
-        time.sleep(0.5)  # what it does after its start
-
-        def switches():
-            with open(f"/proc/{daemon.pid}/status", encoding="ascii") as status:
-                return [line for line in status if line.startswith("voluntary")]
-        before = switches()
+        before = self.at_rest(daemon.pid)
         for number in range(100):
             with open(f"{path}.{number}", "w", encoding="ascii"):
                 pass
             os.unlink(f"{path}.{number}")
-        time.sleep(0.3)
-        self.assertEqual(switches(), before)
+        self.assertEqual(self.at_rest(daemon.pid), before)
 
 
 class PathsAsUser(Paths):

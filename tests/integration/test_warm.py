@@ -108,16 +108,7 @@ class Clones(WarmCase):
     def test_an_idle_warm_service_wakes_nobody(self):
         """clone: without clients neither superd nor template nor copies run."""
         daemon = self.start(lambda d: [PYTHON, self.python(d)])
-        pids = [daemon.pid, self.template(daemon), *self.parked(daemon)]
-
-        def switches():
-            return [int(process.status(pid)["voluntary_ctxt_switches"]) for pid in pids]
-
-        def is_quiet():
-            before = switches()
-            time.sleep(1)
-            return switches() == before
-        self.eventually(is_quiet, "a second in which nobody ran")
+        self.at_rest(daemon.pid, self.template(daemon), *self.parked(daemon))
 
     def test_waiting_copies_share_their_memory(self):
         """clone: 20 waiting copies take, by their proportional share, a quarter of what 20 handlers that have made their

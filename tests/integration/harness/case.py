@@ -30,6 +30,20 @@ class TestCase(unittest.TestCase):
                 self.fail(f"{what}: not in {timeout:.0f} s")
             time.sleep(min(max(0.01, 2 * (now - begun)), 1.0))
 
+    def at_rest(self, *pids):
+        """How often each of these processes has woken up, once none has for two seconds: superd sets timers of one second
+        when it starts a handler, and lets them ring."""
+        last, since = None, 0.0
+
+        def rest():
+            nonlocal last, since
+            now = [process.wake_ups(pid) for pid in pids]
+            if now != last:
+                last, since = now, time.monotonic()
+            return time.monotonic() - since > 2
+        self.eventually(rest, "a rest of two seconds")
+        return last
+
 
 class SuperdCase(TestCase):
     """`as_user`: superd itself runs as that user; the tests of the class are skipped unless root may switch."""

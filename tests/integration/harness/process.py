@@ -79,6 +79,15 @@ def status(pid):
         return {}
 
 
+def wake_ups(pid):
+    """Times that any thread of a process has waited for something; it has not ended."""
+    count = 0
+    for thread in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{thread}/status", encoding="utf-8") as lines:
+            count += sum(int(line.split()[1]) for line in lines if line.startswith("voluntary_ctxt_switches"))
+    return count
+
+
 def executable(pid):
     """Base name of a process's program, "" if it may not be seen."""
     try:
