@@ -7,8 +7,8 @@
 #include <array>
 #include <ctime>
 #include <new>
-#include <nlohmann/json.hpp>
 
+#include "base/json.h"
 #include "base/text.h"
 
 namespace superd {
@@ -24,10 +24,8 @@ std::string key_of(std::string_view name) {
     return out;
 }
 
-/// A text alone, and no object: nlohmann::json needs memory to end one, and ends the program where there is none. Bytes
-/// that are not UTF-8 become U+FFFD, so that a handler cannot break a log reader.
 std::string as_json(std::string_view value) {
-    return nlohmann::json(value).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+    return JsonText(value).text();
 }
 
 std::string as_logfmt(std::string_view value) {
@@ -112,7 +110,8 @@ void QueuedSink::write(Level level, std::string_view message, std::span<const Fi
     flush();
     if (lost_.untold > 0 && bytes_ < kMostPending / 2) {
         const std::array note = {Field("LOST", lost_.untold)};
-        const auto text = fmt::format("{} log lines lost: the log's reader did not keep up", lost_.untold);
+        const auto text = fmt::format("{} lost: the log's reader did not keep up, or there was no memory",
+                                      counted(lost_.untold, "log line"));
         push({encode(Level::warning, text, note), lost_.untold});
         lost_.untold = 0;
     }

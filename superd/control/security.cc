@@ -12,7 +12,7 @@ double rated(int tenths) {
     return tenths / 10.0;
 }
 
-Json summary(const conf::Service& service, const conf::Exposure& exposure) {
+JsonText summary(const conf::Service& service, const conf::Exposure& exposure) {
     return {{"name", service.name},
             {"preset", conf::name_of(service.sandbox->preset)},
             {"exposure", rated(exposure.tenths)},
@@ -21,28 +21,30 @@ Json summary(const conf::Service& service, const conf::Exposure& exposure) {
             {"left_out", to_json(conf::left_out(service))}};
 }
 
-Json details(const conf::Service& service) {
+JsonText details(const conf::Service& service) {
     const conf::Exposure exposure = conf::exposure(service);
-    Json out = summary(service, exposure);
-    Json& lines = out["lines"] = Json::array();
+    JsonText out = summary(service, exposure);
+    JsonText lines = JsonText::array();
     for (const conf::ExposureLine& one : exposure.lines)
         lines.push_back(
             {{"setting", one.setting}, {"text", one.says}, {"exposure", rated(one.tenths)}, {"mend", one.mend}});
-    out["unit"] = conf::equivalent_unit(service);
+    out.add("lines", lines);
+    out.add("unit", conf::equivalent_unit(service));
     return out;
 }
 
 }  // namespace
 
-std::optional<Json> security(const conf::Catalog& catalog, const std::string& service) {
+std::optional<JsonText> security(const conf::Catalog& catalog, const std::string& service) {
+    JsonText all = JsonText::array();
     if (!service.empty()) {
         const auto found = catalog.services.find(service);
         if (found == catalog.services.end()) return std::nullopt;
-        return Json{{"services", Json::array({details(found->second)})}};
+        all.push_back(details(found->second));
+        return JsonText{{"services", std::move(all)}};
     }
-    Json all = Json::array();
     for (const auto& [name, one] : catalog.services) all.push_back(summary(one, conf::exposure(one)));
-    return Json{{"services", std::move(all)}};
+    return JsonText{{"services", std::move(all)}};
 }
 
 }  // namespace superd::control

@@ -11,6 +11,6 @@
 namespace superd::control {
 
 /// All services, each in one line; or one of them with every line of its rating, and its unit. nullopt: no such one.
-std::optional<Json> security(const conf::Catalog& catalog, const std::string& service);
+std::optional<JsonText> security(const conf::Catalog& catalog, const std::string& service);
 
 }  // namespace superd::control

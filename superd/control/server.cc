@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <cstdlib>
 #include <filesystem>
+#include <new>
 
 #include "control/peer.h"
 
@@ -222,8 +223,10 @@ void Server::serve(Position client) {
             return close(client);
         }
         if (end != std::string::npos) {
-            auto [line, verb, command] = answer(superd_, std::string_view(client->in).substr(0, end), client->rights);
+            const std::string request = client->in.substr(0, end);
             client->in.erase(0, end + 1);
+            auto [line, verb, command] = try_answer(*client, request);
+            if (line.empty()) return close(client);
             client->out = std::move(line);
             if (*verb != 0)
                 log_.write(command ? Level::notice : Level::debug,
@@ -236,6 +239,17 @@ void Server::serve(Position client) {
     if (client->ended && client->out.empty() && !more) return close(client);
     if (!client->source.watch(client->out.empty() && !more ? EPOLLIN : EPOLLOUT)) return close(client);
     if (!client->out.empty()) drop_longest_idle(true);
+}
+
+/// Where memory lacks, it says so at once and returns no line: what was asked for may be done, and is not done again.
+Answer Server::try_answer(const Client& client, std::string_view request) try {
+    return answer(superd_, request, client.rights);
+} catch (const std::bad_alloc&) {
+    constexpr std::string_view kNoMemory =
+        "{\"version\":1,\"ok\":false,\"error\":\"superd has no memory for an answer; it may have done what was "
+        "asked\"}\n";
+    (void)!send(client.fd.get(), kNoMemory.data(), kNoMemory.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+    return {};
 }
 
 /// False: the connection is broken.

@@ -64,6 +64,7 @@ class Server {
     void give_up_spare();
     Rights rights_of(Client& client);
     void serve(Position client);
+    Answer try_answer(const Client& client, std::string_view request);
     bool receive(Client& client);
     bool flush(Client& client);
     void close(Position client);

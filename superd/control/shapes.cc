@@ -8,10 +8,10 @@ double seconds(Duration value) {
     return std::chrono::duration<double>(value).count();
 }
 
-Json to_json(const Histogram& histogram) {
+JsonText to_json(const Histogram& histogram) {
     const auto quantile = [&](double part) {
         const auto value = histogram.quantile(part);
-        return value ? Json(seconds(*value)) : Json();
+        return value ? JsonText(seconds(*value)) : JsonText();
     };
     return {{"count", histogram.count()},
             {"sum", seconds(histogram.sum())},
@@ -21,13 +21,13 @@ Json to_json(const Histogram& histogram) {
 
 /// By names_of(Enum), from an array of counts.
 template <class Enum, class Counts>
-Json by_name(const Counts& counts) {
-    Json all = Json::object();
-    for (std::size_t i = 0; i < counts.size(); ++i) all[name_of(static_cast<Enum>(i))] = counts[i];
+JsonText by_name(const Counts& counts) {
+    JsonText all = JsonText::object();
+    for (std::size_t i = 0; i < counts.size(); ++i) all.add(name_of(static_cast<Enum>(i)), counts[i]);
     return all;
 }
 
-Json to_json(const core::Usage& usage) {
+JsonText to_json(const core::Usage& usage) {
     return {{"user_seconds", seconds(usage.user)},
             {"system_seconds", seconds(usage.system)},
             {"memory_peak", usage.memory},
@@ -36,13 +36,13 @@ Json to_json(const core::Usage& usage) {
             {"retransmits", usage.retransmits}};
 }
 
-Json to_json(const core::WarmReport& warm) {
-    Json facts;
+JsonText to_json(const core::WarmReport& warm) {
+    JsonText facts;
     if (warm.parked)
         facts = {{"asked_pid", warm.asked_pid},         {"drew_random", warm.drew_random}, {"files", warm.files},
                  {"unwatched_files", warm.unwatched},   {"left_out_files", warm.left_out}, {"threads", warm.threads},
                  {"start_seconds", seconds(warm.start)}};
-    Json copied;
+    JsonText copied;
     if (warm.pid != 0) copied = {{"pid", warm.pid}, {"age_seconds", seconds(warm.age)}, {"served", warm.served}};
     return {{"wanted", warm.wanted},
             {"in_force", warm.in_force},
@@ -55,7 +55,7 @@ Json to_json(const core::WarmReport& warm) {
             {"renewals", by_name<core::WarmRenewal>(warm.counts.renewals)}};
 }
 
-Json to_json(const core::SessionReport& sessions) {
+JsonText to_json(const core::SessionReport& sessions) {
     const core::SessionCounts& counts = sessions.counts;
     return {{"open", sessions.open},
             {"waiting", sessions.waiting},
@@ -71,14 +71,13 @@ Json to_json(const core::SessionReport& sessions) {
               {"too_long", counts.too_long}}}};
 }
 
-Json to_json(const core::CgroupReport& group) {
-    const auto number = [](const std::optional<std::uint64_t>& value) { return value ? Json(*value) : Json(); };
+JsonText to_json(const core::CgroupReport& group) {
     return {{"present", group.present},
-            {"memory", number(group.memory)},
-            {"memory_peak", number(group.memory_peak)},
-            {"memory_max", number(group.memory_max)},
-            {"pids", number(group.pids)},
-            {"pids_max", number(group.pids_max)},
+            {"memory", group.memory},
+            {"memory_peak", group.memory_peak},
+            {"memory_max", group.memory_max},
+            {"pids", group.pids},
+            {"pids_max", group.pids_max},
             {"cpu_seconds", group.cpu_seconds},
             {"throttled_seconds", group.throttled_seconds},
             {"throttled_periods", group.throttled},
@@ -89,7 +88,7 @@ Json to_json(const core::CgroupReport& group) {
 
 }  // namespace
 
-Json to_json(const core::DaemonReport& report) {
+JsonText to_json(const core::DaemonReport& report) {
     return {{"version", SUPERD_VERSION},
             {"pid", report.pid},
             {"started", report.started},
@@ -104,24 +103,21 @@ Json to_json(const core::DaemonReport& report) {
              {{"done", report.reloads},
               {"refused", report.reloads_refused},
               {"refused_because", report.reload_refused_because},
-              {"watching", *report.watching != 0 ? Json(report.watching) : Json()}}},
+              {"watching", *report.watching != 0 ? JsonText(report.watching) : JsonText()}}},
             {"upgrades",
              {{"done", report.upgrades},
               {"refused", report.upgrades_refused},
               {"under_way", report.upgrading},
               {"refused_because", report.upgrade_refused_because}}},
             {"log_lines_lost", report.log_lines_lost},
-            {"open_descriptors", report.open_descriptors ? Json(*report.open_descriptors) : Json()},
+            {"open_descriptors", report.open_descriptors},
             {"descriptor_limit", report.descriptor_limit}};
 }
 
-Json to_json(const core::ServiceReport& report) {
-    Json listeners = Json::array();
+JsonText to_json(const core::ServiceReport& report) {
+    JsonText listeners = JsonText::array();
     for (const auto& listener : report.listeners)
         listeners.push_back({{"address", listener.uri}, {"open", listener.open}, {"awaited", listener.awaited}});
-    Json refused = Json::object();
-    for (std::size_t i = 0; i < admit::kRefusals; ++i)
-        refused[admit::name_of(static_cast<admit::Refusal>(i))] = report.refused[i];
     const core::Stats& stats = report.stats;
     return {{"name", report.name},
             {"description", report.description},
@@ -146,13 +142,13 @@ Json to_json(const core::ServiceReport& report) {
             {"reply_failures", stats.reply_failures},
             {"stderr_dropped", stats.stderr_dropped},
             {"sockets_mended", stats.sockets_mended},
-            {"refused", std::move(refused)},
+            {"refused", by_name<admit::Refusal>(report.refused)},
             {"penalised", report.penalised},
             {"penalties", by_name<admit::Offence>(report.offences)},
-            {"usage", report.tells_usage ? to_json(stats.usage) : Json()},
-            {"warm", report.warm ? to_json(*report.warm) : Json()},
-            {"sessions", report.sessions ? to_json(*report.sessions) : Json()},
-            {"cgroup", report.cgroup ? to_json(*report.cgroup) : Json()},
+            {"usage", report.tells_usage ? to_json(stats.usage) : JsonText()},
+            {"warm", report.warm ? to_json(*report.warm) : JsonText()},
+            {"sessions", report.sessions ? to_json(*report.sessions) : JsonText()},
+            {"cgroup", report.cgroup ? to_json(*report.cgroup) : JsonText()},
             {"exits",
              {{"ok", stats.exits.ok},
               {"failed", stats.exits.failed},
@@ -162,19 +158,19 @@ Json to_json(const core::ServiceReport& report) {
             {"accept_to_exec_seconds", to_json(stats.accept_to_exec)}};
 }
 
-Json to_json(const core::ProcessReport& report) {
+JsonText to_json(const core::ProcessReport& report) {
     return {{"service", report.service},
             {"pid", report.pid},
             {"kind", report.kind},
             {"peer", report.peer},
             {"age_seconds", seconds(report.age)},
-            {"busy", report.busy ? Json(*report.busy) : Json()},
+            {"busy", report.busy},
             {"stopping", report.stopping},
             {"former", report.former}};
 }
 
-Json to_json(const intake::Explanation& explanation) {
-    Json steps = Json::array();
+JsonText to_json(const intake::Explanation& explanation) {
+    JsonText steps = JsonText::array();
     for (const auto& step : explanation.steps)
         steps.push_back({{"step", step.what}, {"outcome", intake::name_of(step.outcome)}, {"text", step.text}});
     return {{"outcome", intake::name_of(explanation.outcome())},
@@ -182,15 +178,15 @@ Json to_json(const intake::Explanation& explanation) {
             {"steps", std::move(steps)}};
 }
 
-Json to_json(const std::vector<conf::PlanItem>& items) {
-    Json all = Json::array();
+JsonText to_json(const std::vector<conf::PlanItem>& items) {
+    JsonText all = JsonText::array();
     for (const auto& item : items)
         all.push_back({{"service", item.service}, {"change", conf::name_of(item.change)}, {"keys", item.keys}});
     return all;
 }
 
-Json to_json(const std::vector<core::Complaint>& complaints) {
-    Json all = Json::array();
+JsonText to_json(const std::vector<core::Complaint>& complaints) {
+    JsonText all = JsonText::array();
     for (const auto& complaint : complaints) {
         const conf::Place& place = complaint.diagnostic.place;
         all.push_back({{"file", place.file},
@@ -203,8 +199,8 @@ Json to_json(const std::vector<core::Complaint>& complaints) {
     return all;
 }
 
-Json to_json(const std::vector<conf::LeftOut>& left_out) {
-    Json all = Json::array();
+JsonText to_json(const std::vector<conf::LeftOut>& left_out) {
+    JsonText all = JsonText::array();
     for (const conf::LeftOut& one : left_out) all.push_back({{"key", one.key}, {"why", one.why}});
     return all;
 }

@@ -38,7 +38,7 @@ Json refusal_of(const conf::Diagnostics& errors) {
     return {{"version", control::kVersion},
             {"ok", false},
             {"error", counted(complaints.size(), "error")},
-            {"errors", control::to_json(complaints)}};
+            {"errors", Json::parse(control::to_json(complaints).text())}};
 }
 
 void show_answer(Command& command, const Json& answer, const Show& show) {

@@ -161,7 +161,7 @@ void plan_offline(Command& command, const std::string& config, bool config_given
     }
     const Json answer{{"version", control::kVersion},
                       {"ok", true},
-                      {"changes", control::to_json(conf::plan(*old_catalog, *new_catalog))}};
+                      {"changes", Json::parse(control::to_json(conf::plan(*old_catalog, *new_catalog)).text())}};
     show_answer(command, answer, [](const Json& plan) { return show_changes(plan, Terminal::of_stdout()); });
 }
 

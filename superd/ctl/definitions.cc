@@ -12,7 +12,7 @@
 namespace superd::ctl {
 namespace {
 
-control::Json complaints_of(const conf::Diagnostics& diagnostics) {
+JsonText complaints_of(const conf::Diagnostics& diagnostics) {
     std::vector<core::Complaint> complaints;
     for (const conf::Diagnostic& one : diagnostics) complaints.push_back({{}, one});
     return control::to_json(complaints);
@@ -29,15 +29,15 @@ int check(const conf::Places& places, bool json, bool portable) {
             std::erase_if(*all, [](const conf::Diagnostic& one) { return one.local; });
     const bool ok = errors.empty();
     if (json) {
-        control::Json answer{{"version", control::kVersion}, {"ok", ok}};
+        JsonText answer{{"version", control::kVersion}, {"ok", ok}};
         if (ok) {
-            answer["services"] = catalog ? control::Json(catalog->services.size()) : control::Json();
-            answer["warnings"] = complaints_of(warnings);
+            answer.add("services", catalog ? JsonText(catalog->services.size()) : JsonText());
+            answer.add("warnings", complaints_of(warnings));
         } else {
-            answer["error"] = counted(errors.size(), "error");
-            answer["errors"] = complaints_of(errors);
+            answer.add("error", counted(errors.size(), "error"));
+            answer.add("errors", complaints_of(errors));
         }
-        fmt::print("{}\n", answer.dump(-1, ' ', false, control::Json::error_handler_t::replace));
+        fmt::print("{}\n", answer.text());
         return ok ? 0 : 1;
     }
     fmt::print(stderr, "{}", conf::format(warnings));

@@ -92,7 +92,7 @@ void show_ratings(Command& command, const SecurityWords& words, bool config_give
     const auto rated = control::security(*catalog, words.service);
     if (!rated) return failed(command, fmt::format("no service \"{}\"", escape(words.service)));
     Json answer{{"version", control::kVersion}, {"ok", true}};
-    answer.update(*rated);
+    answer.update(Json::parse(rated->text()));
     show_answer(command, answer, show);
 }
 

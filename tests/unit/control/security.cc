@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: MIT
 #include "control/security.h"
 
+#include <nlohmann/json.hpp>
+
 #include "catch.h"
 
 namespace superd::control::security_tests {
+
+using nlohmann::json;
 
 namespace {
 
@@ -20,34 +24,38 @@ conf::Catalog two() {
     return catalog;
 }
 
+json rated(const std::string& service) {
+    const auto rating = control::security(two(), service);
+    REQUIRE(rating);
+    return json::parse(rating->text());
+}
+
 }  // namespace
 
 TEST_CASE("all services are rated in a line each, and one of them line by line") {
-    const auto all = control::security(two(), "");
-    REQUIRE(all);
-    REQUIRE((*all)["services"].size() == 2);
-    CHECK((*all)["services"][0]["name"] == "open");
-    CHECK_FALSE((*all)["services"][0].contains("lines"));
-    const auto one = control::security(two(), "tight");
-    REQUIRE(one);
-    const control::Json& tight = (*one)["services"][0];
-    CHECK(tight["exposure"] == (*all)["services"][1]["exposure"]);
+    const json all = rated("");
+    REQUIRE(all["services"].size() == 2);
+    CHECK(all["services"][0]["name"] == "open");
+    CHECK_FALSE(all["services"][0].contains("lines"));
+    const json one = rated("tight");
+    const json& tight = one["services"][0];
+    CHECK(tight["exposure"] == all["services"][1]["exposure"]);
     CHECK(tight["lines"].size() > 60);
     CHECK(tight["unit"].get<std::string>().find("ExecStart=\"/bin/cat\"") != std::string::npos);
     CHECK_FALSE(control::security(two(), "none"));
 }
 
 TEST_CASE("what a machine lacks, and that Landlock stands in for mounts, is said") {
-    const auto all = control::security(two(), "");
-    const control::Json &open = (*all)["services"][0], &tight = (*all)["services"][1];
+    const json all = rated("");
+    const json &open = all["services"][0], &tight = all["services"][1];
     CHECK(open["landlock"] == false);
     CHECK(open["left_out"].empty());
     CHECK(tight["landlock"] == true);
     CHECK(tight["left_out"][0]["key"] == "sandbox.private_network");
     CHECK(tight["left_out"][0]["why"] == "it can make no network namespace");
     // Without mounts of its own, and with the machine's network, it is rated so.
-    const auto one = control::security(two(), "tight");
-    for (const control::Json& line : (*one)["services"][0]["lines"]) {
+    const json one = rated("tight");
+    for (const json& line : one["services"][0]["lines"]) {
         if (line["setting"] == "PrivateNetwork=") CHECK(line["mend"] == "sandbox.private_network = true");
         if (line["setting"] == "PrivateMounts=") CHECK(line["exposure"].get<double>() > 0);
     }
