@@ -1,21 +1,26 @@
 # SPDX-License-Identifier: MIT
 """The kernel has no more processes, descriptors or memory: everyone waits, and everyone is served."""
 
+import contextlib
+import json
 import os
 import resource
 import time
 import unittest
 
 from faults import SANITIZED, FaultCase, Use, figure
-from harness import process
+from harness import exchange, process
 
 UID = 64123  # belongs to nobody, so that no other process counts
 AT_ONCE = 100
 IN_ALL = 1000
 WAIT = 2.0  # seconds for which everyone waits
+VERBS = [{"verb": verb} for verb in ("status", "metrics", "list", "processes", "security", "plan", "reload")] + [
+    {"verb": verb, "service": "fault"} for verb in ("status", "security", "pause", "drain", "resume")] + [
+    {"verb": "explain", "service": "fault", "client": "127.0.0.1"}, {"verb": "kill", "target": "fault"}]
 
 
-class Scarcity(FaultCase):
+class ScarcityCase(FaultCase):
     def of_log(self, daemon, since=0):
         """(how often the log says that clients cannot be taken, how often that they can again)."""
         return tuple(len(daemon.find(lambda r, text=text: r["message"].startswith(text), since))
@@ -59,12 +64,13 @@ class Scarcity(FaultCase):
         if os.path.isdir(daemon.directory):
             daemon.write("go", "")
 
-    def none_lost(self, daemon, uri, what, **sources):
-        """1,000 clients, 100 at once: everyone is served in the end."""
+    def none_lost(self, daemon, uri, what, then=lambda: None, **sources):
+        """1,000 clients, 100 at once: everyone is served in the end; `then` comes before superd is asked about it."""
         since = daemon.mark()
         with Use(daemon) as use:
             load = self.load(uri, parallel=AT_ONCE, total=IN_ALL, **sources).finish()
         self.all_served(load, IN_ALL)
+        then()
         said, again = self.of_log(daemon, since)
         state = daemon.status()["fault"]
         figure(f"{what}: {IN_ALL} clients, {AT_ONCE} at once, none lost, in {use.wall:.1f} s, superd's own "
@@ -80,6 +86,8 @@ class Scarcity(FaultCase):
             self.skipTest("needs root: a process limit counts everything that the user runs")
         return ["prlimit", *words, "--", "setpriv", f"--reuid={UID}", f"--regid={UID}", "--clear-groups", "--"]
 
+
+class Scarcity(ScarcityCase):
     def test_processes_all_taken(self):
         """30 processes, all taken by handlers that stay: superd waits, and uses nothing while it does."""
         daemon, uri = self.serving("until", "DIR/go", prefix=self.limited("--nproc=30:30"))
@@ -127,16 +135,26 @@ class Scarcity(FaultCase):
         self.assertEqual(self.load(uri, total=1, patience=10).finish()["ends"], {"served": 1}, "the first client")
         self.none_lost(daemon, uri, "40 descriptors, a pool that wants 60")
 
+
+@unittest.skipIf(SANITIZED, "AddressSanitizer takes terabytes of address space: for a build without it")
+class Memory(ScarcityCase):
     def test_memory(self):
-        """No address space beyond the present: clients are held or wait, none is lost, and superd continues."""
-        if SANITIZED:
-            self.skipTest("AddressSanitizer takes terabytes of address space: for a build without it")
+        """No address space beyond the present: clients are held or wait, none is lost, requests to superd itself fail at
+        most, and superd continues."""
         daemon, uri = self.serving("wait", "20", limits={"per_source": 2, "wait_timeout": "5m"},
                                    rlimits={"as": "unlimited"} if os.geteuid() == 0 else {})
         self.assertEqual(self.converse(uri), b"answer")
         size = int(process.status(daemon.pid)["VmSize"].split()[0]) * 1024
-        resource.prlimit(daemon.pid, resource.RLIMIT_AS, (size, resource.getrlimit(resource.RLIMIT_AS)[1]))
-        self.none_lost(daemon, uri, f"memory of {size >> 20} MiB", source="127.0.9.1", sources=10)
+        most = resource.getrlimit(resource.RLIMIT_AS)[1]
+        resource.prlimit(daemon.pid, resource.RLIMIT_AS, (size, most))
+
+        def asked():
+            for number in range(500):
+                verb = VERBS[number % len(VERBS)]
+                with contextlib.suppress(OSError):  # no memory for this client
+                    exchange(f"unix://{daemon.control}", json.dumps({"version": 1, **verb}).encode() + b"\n")
+            resource.prlimit(daemon.pid, resource.RLIMIT_AS, (most, most))
+        self.none_lost(daemon, uri, f"memory of {size >> 20} MiB", asked, source="127.0.9.1", sources=10)
 
 
 if __name__ == "__main__":
