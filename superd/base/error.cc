@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "base/error.h"
 
+#include <cerrno>
+
 #include <cstring>
 #include <utility>
 
@@ -8,6 +10,10 @@ namespace superd {
 
 std::unexpected<Error> fail(std::string text) {
     return std::unexpected(Error{std::move(text), 0});
+}
+
+std::unexpected<Error> no_memory() {
+    return std::unexpected(Error{"no memory", ENOMEM});
 }
 
 std::unexpected<Error> fail_errno(std::string_view what, int code) {

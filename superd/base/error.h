@@ -24,6 +24,9 @@ std::unexpected<Error> fail(std::string text);
 /// "WHAT: strerror(code)".
 std::unexpected<Error> fail_errno(std::string_view what, int code);
 
+/// After std::bad_alloc: it needs no memory itself.
+std::unexpected<Error> no_memory();
+
 /// The text of an errno; thread-safe and independent of the locale.
 std::string_view errno_text(int code);
 

@@ -122,7 +122,8 @@ void Server::readers_changed() {
 
 /// All descriptors are in use, or the kernel has no memory: the timer tries again.
 void Server::rest() {
-    if (again_.set(now() + kRest)) (void)source_.enable(false);
+    again_.set(now() + kRest);
+    (void)source_.enable(false);
 }
 
 sys::Fd Server::accept_one() {
@@ -166,7 +167,7 @@ void Server::accept() {
             return rest();
         }
         entry->source = std::move(*source);
-        if (!idle_.is_set()) (void)idle_.set(now() + kIdle);
+        if (!idle_.is_set()) idle_.set(now() + kIdle);
     }
 }
 
@@ -309,7 +310,7 @@ void Server::expire() {
         else
             next = std::min(next, here->last + kIdle);
     }
-    if (!clients_.empty()) (void)idle_.set(next);
+    if (!clients_.empty()) idle_.set(next);
 }
 
 }  // namespace superd::control

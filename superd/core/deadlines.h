@@ -36,7 +36,7 @@ class Deadlines {
         }
         waiting_.push_back({time + length_, pid, serial});
         // A set timer fires, perhaps too early, and is then set again.
-        if (!timer_.is_set()) (void)timer_.set(waiting_.front().when);
+        if (!timer_.is_set()) timer_.set(waiting_.front().when);
     }
 
     struct Entry {
@@ -47,9 +47,9 @@ class Deadlines {
     /// The pending deadlines, in order.
     std::vector<Entry> entries() const { return {waiting_.begin(), waiting_.end()}; }
     /// Continues with the entries of an earlier superd.
-    Result<void> go_on(const std::vector<Entry>& entries) {
+    void go_on(const std::vector<Entry>& entries) {
         waiting_.assign(entries.begin(), entries.end());
-        return waiting_.empty() ? Result<void>() : timer_.set(waiting_.front().when);
+        if (!waiting_.empty()) timer_.set(waiting_.front().when);
     }
 
     bool awaits(std::uint64_t serial) const {
@@ -65,7 +65,7 @@ class Deadlines {
             waiting_.pop_front();
             if (alive_(entry.pid, entry.serial)) handler_(entry.pid, entry.serial);
         }
-        if (!waiting_.empty()) (void)timer_.set(waiting_.front().when);
+        if (!waiting_.empty()) timer_.set(waiting_.front().when);
     }
 
   private:

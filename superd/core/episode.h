@@ -25,7 +25,7 @@ class Episode {
         memory_.count += times;
         if (first) memory_.begun = time;
         memory_.last = time;
-        if (!timer_.is_set()) (void)timer_.set(ends());  // if this fails, the next fault tries again
+        if (!timer_.is_set()) timer_.set(ends());
         return first;
     }
     /// Ends the current episode, if any.
@@ -41,9 +41,9 @@ class Episode {
     };
     const Memory& memory() const { return memory_; }
     /// Continues an earlier superd's episode.
-    Result<void> go_on(const Memory& memory) {
+    void go_on(const Memory& memory) {
         memory_ = memory;
-        return memory_.count == 0 ? Result<void>{} : timer_.set(ends());
+        if (memory_.count > 0) timer_.set(ends());
     }
 
     static constexpr Duration kLongest = std::chrono::minutes(1);
@@ -51,7 +51,7 @@ class Episode {
   private:
     Instant ends() const { return std::min(memory_.last + quiet_, memory_.begun + kLongest); }
     void look() {
-        if (memory_.count > 0 && now() < ends()) return (void)timer_.set(ends());
+        if (memory_.count > 0 && now() < ends()) return timer_.set(ends());
         end();
     }
 

@@ -76,14 +76,14 @@ ErrorStreamState ErrorStream::write_down(sys::Descriptors& descriptors) const {
 
 Result<void> ErrorStream::go_on(const ErrorStreamState& state, sys::Descriptors& descriptors) {
     bucket_.set_full_at(state.full_at);
-    if (auto done = dropped_.go_on(state.dropped); !done) return done;
+    dropped_.go_on(state.dropped);
     if (state.read < 0) return {};
     sys::Fd read = descriptors.claim(state.read);
     sys::Fd write = descriptors.claim(state.write);
     if (!read || !write) return fail(service_ + ": the pipe of its handlers' stderr is missing");
     if (auto watched = watch(std::move(read), std::move(write)); !watched) return watched;
     partial_ = state.partial.substr(0, kLongestLine);
-    if (!partial_.empty()) return patience_.set(now() + kPatience);
+    if (!partial_.empty()) patience_.set(now() + kPatience);
     return {};
 }
 
@@ -121,7 +121,7 @@ void ErrorStream::take_lines(std::string_view bytes, Instant time) {
             bytes.remove_prefix(room);
         } else {
             partial_ += bytes;
-            (void)patience_.set(time + kPatience);
+            patience_.set(time + kPatience);
             return;
         }
     }

@@ -58,7 +58,7 @@ class Onlooker final : public intake::Host {
     void accepted() override {}
     void changed() override {}
     void scarce(const Error&) override {}
-    Result<void> wake_at(Instant) override { return {}; }
+    void wake_at(Instant) override {}
     Instant now() const override { return service_.now(); }
     std::time_t time_of_day() const override { return service_.time_of_day(); }
     double load_average() const override { return service_.load_average(); }

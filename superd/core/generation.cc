@@ -44,6 +44,7 @@ Generation::Generation(Engine& engine, GenerationHost& host, const conf::Service
       listeners_(static_cast<std::uint32_t>(listeners)),
       wake_(engine.loop,
             [this] {
+                if (std::exchange(refills_by_alarm_, false)) model_->refill();
                 model_->woken();
                 host_.reconcile();
             }),
@@ -194,16 +195,15 @@ std::size_t Generation::waiting(std::size_t listener) const {
 }
 
 void Generation::wake_at(Instant when) {
-    if (auto set = wake_.set(when); !set) host_.back_off(set.error());
+    refills_by_alarm_ ? wake_.set_by(when) : wake_.set(when);
 }
 
 void Generation::when_idle() {
-    if (!idle_) {
-        auto source = engine_.loop.idle([this] { model_->refill(); });
-        if (!source) return host_.back_off(source.error());
-        idle_ = std::move(*source);
-    }
-    (void)idle_.enable_once();
+    if (!idle_)
+        if (auto source = engine_.loop.idle([this] { model_->refill(); })) idle_ = std::move(*source);
+    if (idle_ && idle_.enable_once()) return;
+    refills_by_alarm_ = true;  // there is no memory for it
+    wake_.set_by(now() + sys::Loop::kTryAgain);
 }
 
 void Generation::exited(pid_t pid, int status, const rusage& used) {
@@ -287,8 +287,8 @@ void Generation::take_back(Child& child, Exit& end) {
     client.charge = std::move(child.charge);
     if (!end.is_scarcity()) return host_.refuse(std::move(client));
     // Neither the handler nor the client is to blame: the client keeps waiting.
-    host_.back_off(fail_errno(fmt::format("start {}", definition_.handler.path), failure->code).error());
     host_.stall(std::move(client));
+    host_.back_off(fail_errno(fmt::format("start {}", definition_.handler.path), failure->code).error());
 }
 
 void Generation::log_failure(pid_t pid, const Child& child, const proc::SpawnFailure& failure) {

@@ -87,9 +87,8 @@ class Generation final : public model::Host, public ChildOwner {
     void stop_holders();
 
     /// Continues as if it were in force, on a replaced socket, until no client waits there, or stop_timeout is over;
-    /// then calls GenerationHost::lingered(). drain() does nothing until then. False: no memory for a timer, and
-    /// `socket` is unchanged.
-    bool linger(std::size_t listener, net::Listener& socket);
+    /// then calls GenerationHost::lingered(). drain() does nothing until then.
+    void linger(std::size_t listener, net::Listener& socket);
     bool lingers() const { return lingering_ != nullptr; }
     bool lingers_at(const sys::Address& address) const { return lingering_ && lingering_->socket.address() == address; }
     net::Listener end_linger();
@@ -219,7 +218,7 @@ class Generation final : public model::Host, public ChildOwner {
     std::unique_ptr<proc::ExecPlan> plan_, parked_plan_;  ///< once they are needed
     std::unordered_map<pid_t, Child> children_;
     std::uint64_t serial_ = 0;
-    bool drained_ = false;
+    bool drained_ = false, refills_by_alarm_ = false;
     int unread_ = 0;                      ///< owners in a row that read nothing
     std::unique_ptr<Ends> ends_;          ///< once there are children
     std::unique_ptr<Hold> hold_;          ///< if its sandbox has namespaces

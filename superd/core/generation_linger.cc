@@ -22,14 +22,13 @@ constexpr Duration kMost = std::chrono::seconds(10);
 
 }  // namespace
 
-bool Generation::linger(std::size_t listener, net::Listener& socket) {
+void Generation::linger(std::size_t listener, net::Listener& socket) {
     const int family = socket.address().family();
     const bool local = family != AF_INET && family != AF_INET6;
     const Instant time = now();
-    if (!linger_.set(time + kLook)) return false;
+    linger_.set(time + kLook);
     lingering_.reset(new Lingering{listener, std::move(socket), time + (local ? kLook : kHandshake),
                                    time + std::min(definition_.stop_timeout, kMost), Counted(engine_.unsettled)});
-    return true;
 }
 
 net::Listener Generation::end_linger() {
@@ -53,7 +52,7 @@ void Generation::linger_on() {
     }
     // Nothing else reports them.
     if (left > 0) model_->ready(lingering_->listener);
-    if (!linger_.set(time + kLook)) host_.lingered(*this);
+    linger_.set(time + kLook);
 }
 
 net::Listener* Generation::socket(std::size_t listener) const {

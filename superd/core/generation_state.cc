@@ -110,7 +110,7 @@ Result<void> Generation::go_on(const GenerationState& state, sys::Descriptors& d
         if (state.wake_at) wake_at(*state.wake_at);
         return {};
     }
-    if (auto set = ladder().go_on({state.lifetimes, state.kills, state.retired}); !set) return set;
+    ladder().go_on({state.lifetimes, state.kills, state.retired});
     for (const auto& [pid, child] : children_) ladder().go_on_with(pid, child);
     ladder().rest();
     if (state.wake_at) wake_at(*state.wake_at);

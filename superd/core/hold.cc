@@ -45,7 +45,7 @@ Hold::~Hold() {
 
 void Hold::begin() {
     if (is_ready() || is_coming() || alarm_.is_set()) return;  // a try that has failed is repeated by the alarm
-    if (hangs()) return (void)alarm_.set(now() + backoff_.next());
+    if (hangs()) return alarm_.set(now() + backoff_.next());
     if (auto started = start(); !started) fail_by(started.error().text);
 }
 
@@ -82,10 +82,10 @@ Result<void> Hold::start() try {
     starter_ = *pid;
     pids_.push_back(starter_);
     unsettled_ = Counted(engine_.unsettled);
-    (void)alarm_.set(now() + kPatience);
+    alarm_.set(now() + kPatience);
     return {};
 } catch (const std::bad_alloc&) {
-    return fail_errno("start superd-hold", ENOMEM);
+    return no_memory();
 }
 
 bool Hold::know(pid_t pid) try {
@@ -130,7 +130,7 @@ Result<void> Hold::adopt(pid_t holder) try {
     trouble_.clear();
     return {};
 } catch (const std::bad_alloc&) {
-    return fail_errno("superd-hold", ENOMEM);
+    return no_memory();
 }
 
 /// Told once, until it is there or something else is the matter.
@@ -144,7 +144,7 @@ void Hold::fail_by(const std::string& why) {
     trouble_ = fmt::format("its sandbox cannot be made: {}", escape(why));
     if (std::exchange(told_, trouble_) != trouble_)
         engine_.log.write(Level::error, fmt::format("{}; clients wait", trouble_), {{"SERVICE", definition_.name}});
-    (void)alarm_.set(now() + backoff_.next());
+    alarm_.set(now() + backoff_.next());
 }
 
 void Hold::ring() {
@@ -177,7 +177,7 @@ void Hold::lost(pid_t pid, int status) {
                                   how_it_ended(status)),
                       {{"SERVICE", definition_.name}, {"CHILD_PID", pid}});
     if (now() - since_ >= kLasted) backoff_.reset();
-    (void)alarm_.set(now() + backoff_.next());
+    alarm_.set(now() + backoff_.next());
 }
 
 void Hold::after_exit() {

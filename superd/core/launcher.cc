@@ -100,7 +100,7 @@ void Launcher::listen() {
         gone_ = pid_;
         close();
     }
-    if (!cold_.empty()) (void)alarm_.set_by(now());
+    if (!cold_.empty()) alarm_.set_by(now());
 }
 
 void Launcher::take(proc::LaunchWord word) {
@@ -202,7 +202,7 @@ void Launcher::overdue(pid_t pid) {
 
 void Launcher::set_alarm() {
     if (asked_.empty()) return alarm_.clear();
-    (void)alarm_.set_by(asked_.front().since + kPatience);
+    alarm_.set_by(asked_.front().since + kPatience);
 }
 
 void Launcher::ring() {

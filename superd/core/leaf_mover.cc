@@ -25,7 +25,7 @@ Result<void> LeafMover::move(pid_t pid, sys::Fd members) try {
     if (!started) next_.clear();
     return started;
 } catch (const std::bad_alloc&) {
-    return fail_errno("move into a cgroup", ENOMEM);
+    return no_memory();
 }
 
 Result<void> LeafMover::start() try {
@@ -42,7 +42,7 @@ Result<void> LeafMover::start() try {
     unsettled_ = Counted(engine_.unsettled);
     return {};
 } catch (const std::bad_alloc&) {  // before there is a child
-    return fail_errno("move into a cgroup", ENOMEM);
+    return no_memory();
 }
 
 void LeafMover::before_reaping(pid_t pid) {

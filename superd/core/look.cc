@@ -20,7 +20,7 @@ constexpr Duration kCoarse = std::chrono::seconds(5);
 
 void Supervisor::look_soon(Duration pause, bool all) {
     look_at_all_ = look_at_all_ || all;
-    (void)look_.set_by(now() + pause);
+    look_.set_by(now() + pause);
 }
 
 void Supervisor::look_soon(bool all) {

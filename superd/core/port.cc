@@ -39,7 +39,7 @@ Port::Hitch& Port::hitch() {
 }
 
 void Port::try_later(Instant earliest) {
-    (void)hitch().retry.set(std::max(now() + hitch().backoff.next(), earliest));
+    hitch().retry.set(std::max(now() + hitch().backoff.next(), earliest));
 }
 
 void Port::note_given() {
@@ -92,11 +92,11 @@ Port::Waiting Port::waiting() const {
     return {hitch_->retry.when().value_or(Instant{}), hitch_->backoff.place()};
 }
 
-Result<void> Port::go_on(const Waiting& waiting, std::function<Result<net::Listener>()> attempt) {
+void Port::go_on(const Waiting& waiting, std::function<Result<net::Listener>()> attempt) {
     hitch().attempt = std::move(attempt);
     update();
     hitch_->backoff.go_on(waiting.backoff);
-    return hitch_->retry.set(waiting.next);
+    hitch_->retry.set(waiting.next);
 }
 
 Port::Condition Port::condition() const {
@@ -106,14 +106,14 @@ Port::Condition Port::condition() const {
     return condition;
 }
 
-Result<void> Port::go_on(const Waiting& waiting, const Condition& condition) {
+void Port::go_on(const Waiting& waiting, const Condition& condition) {
     const bool well = !condition.trouble && condition.renewed_at == Instant{} && waiting.backoff.tries == 0;
-    if (well) return {};
+    if (well) return;
     hitch().now = condition;
     update();
     hitch_->renewals.go_on(condition.renewals);
     hitch_->backoff.go_on(waiting.backoff);
-    return trouble() != nullptr ? hitch_->retry.set(waiting.next) : Result<void>();
+    if (trouble() != nullptr) hitch_->retry.set(waiting.next);
 }
 
 void Port::forget_trouble() {

@@ -47,7 +47,7 @@ class Port {
         Backoff::Place backoff;
     };
     Waiting waiting() const;
-    Result<void> go_on(const Waiting& waiting, std::function<Result<net::Listener>()> attempt);
+    void go_on(const Waiting& waiting, std::function<Result<net::Listener>()> attempt);
 
     /// The same for an existing socket: what is wrong with it, and when a new one may be made.
     struct Condition {
@@ -58,7 +58,7 @@ class Port {
         Instant renewed_at{}, renew_at{};
     };
     Condition condition() const;
-    Result<void> go_on(const Waiting& waiting, const Condition& condition);
+    void go_on(const Waiting& waiting, const Condition& condition);
 
     /// The present socket is not as it should be, and this cannot be helped now; superd looks again with back-off.
     /// True: this is news. well(): it was so, and is over.

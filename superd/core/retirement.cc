@@ -42,8 +42,7 @@ std::optional<Instant> Retirement::due() const {
 }
 
 void Retirement::arm() {
-    // Without memory for a timer the next worker that is added tries again.
-    if (const auto when = due()) (void)timer_.set(*when);
+    if (const auto when = due()) timer_.set(*when);
 }
 
 void Retirement::step() {

@@ -255,7 +255,7 @@ void Service::set_gates() {
     }
     if (!shut_) return;
     if (!gates_timer_) gates_timer_ = std::make_unique<sys::Alarm>(engine_.loop, [this] { try_gates_again(); });
-    (void)gates_timer_->set(now() + kGatesAgain);
+    gates_timer_->set(now() + kGatesAgain);
 }
 
 void Service::try_gates_again() {

@@ -113,9 +113,9 @@ class Service final : public intake::Host, public GenerationHost, public Session
     bool continues(model::Client& client) override { return peers().sessions.receive(client); }
     bool begin_session(const model::Client& client) override;
     void cancel_session(const model::Client& client) override { peers().sessions.cancel(client); }
-    Result<void> wake_at(Instant when) override { return traffic().wake.set(when); }
+    void wake_at(Instant when) override { traffic().wake.set(when); }
     Instant now() const override { return superd::now(); }
-    Result<void> wake_sessions_at(Instant when) override { return peers().alarm.set(when); }
+    void wake_sessions_at(Instant when) override { peers().alarm.set(when); }
     void stop_handler(pid_t pid) override;
     void drop_waiting(const sys::Address& peer, const sys::Address& local) override {
         traffic().intake.drop_waiting(peer, local);

@@ -250,7 +250,7 @@ void ServiceCgroup::try_leaves() {
         return false;
     });
     if (ending_.empty()) return leaf_backoff_.reset();
-    (void)leaves_.set(now() + leaf_backoff_.next());
+    leaves_.set(now() + leaf_backoff_.next());
 }
 
 bool ServiceCgroup::explains_kill() {
@@ -280,7 +280,7 @@ void ServiceCgroup::end() {
                        fmt::format("what handlers have left is ended by {}: {}", signal_name(stop_signal_),
                                    counted(told, "process")),
                        {{"SERVICE", service_}, {"COUNT", told}});
-    if (!kill_.set(now() + stop_timeout_)) kill();
+    kill_.set(now() + stop_timeout_);
 }
 
 void ServiceCgroup::kill() {
@@ -288,7 +288,7 @@ void ServiceCgroup::kill() {
     if (!killed_at_) killed_at_ = now();
     ending_all_ = true;
     (void)group_.kill();
-    if (!kill_.set(now() + kKillAgain)) gave_up_ = true;
+    kill_.set(now() + kKillAgain);
 }
 
 void ServiceCgroup::kill_on() {
@@ -341,7 +341,7 @@ void ServiceCgroup::look() {
          fmt::format("memory_high ({}) is reached: handlers are slowed down",
                      format_size(resources_.memory_high.value_or(0))));
     if (group_.is_populated()) return idle_.clear();
-    if (!idle_.is_set()) (void)idle_.set(now() + kIdle);
+    if (!idle_.is_set()) idle_.set(now() + kIdle);
     if (ending_all_) emptied_();
 }
 
@@ -405,7 +405,7 @@ void ServiceCgroup::go_on(const CgroupState& state) {
     excused_ = state.excused;
     ending_ = state.ending;
     ending_all_ = state.kill_at.has_value();
-    if (state.kill_at) (void)kill_.set(*state.kill_at);
+    if (state.kill_at) kill_.set(*state.kill_at);
     (void)kills_.go_on(state.kills);
     (void)refusals_.go_on(state.refusals);
     (void)slow_.go_on(state.slow);

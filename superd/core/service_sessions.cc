@@ -24,10 +24,9 @@ bool Service::begin_session(const model::Client& client) {
 }
 
 void Service::scarce(const Error& why) {
+    if (has_sessions()) peers().scarce = true;
     back_off(why);
-    if (!has_sessions()) return;
-    peers().scarce = backing_off();  // otherwise nothing would try again
-    reconcile();
+    if (has_sessions()) reconcile();
 }
 
 void Service::stop_handler(pid_t pid) {

@@ -24,10 +24,11 @@ admit::Refusal refusal_for(int code) {
 }  // namespace
 
 void Service::back_off(const Error& why) {
-    note_scarcity(why);
-    if (backing_off()) return;
-    // Without memory for a timer the next client tries again.
-    if (traffic_->retry.set(now() + traffic_->backoff.next())) reconcile();
+    if (!backing_off()) {
+        traffic().retry.set(now() + traffic_->backoff.next());
+        reconcile();
+    }
+    note_scarcity(why);  // last: where there is no memory for the line, all else is done
 }
 
 void Service::could_not_add(const Error& why) {
@@ -44,12 +45,12 @@ void Service::note_scarcity(const Error& why) {
         Level::warning,
         fmt::format("cannot start as many handlers as clients need: {}; clients wait, none is lost", why.text),
         {{"SERVICE", name_}, {"ERRNO", why.code}});
-    (void)of_it.episode.set(now() + kEpisodeEnds);
+    of_it.episode.set(now() + kEpisodeEnds);
 }
 
 void Service::end_episode() {
     const Instant ends = traffic_->last_scarce + kEpisodeEnds;
-    if (now() < ends) return (void)traffic_->episode.set(ends);
+    if (now() < ends) return traffic_->episode.set(ends);
     const unsigned tries = std::exchange(traffic_->episode_tries, 0);
     engine_.log.write(Level::notice,
                       fmt::format("starting handlers as clients need them again; {} tries had failed", tries),
@@ -98,9 +99,8 @@ void Service::started_badly(const std::optional<admit::SourceKey>& client) {
         engine_.log.write(Level::warning,
                           "handlers fail as soon as they start; clients are slowed down until one works",
                           {{"SERVICE", name_}});
-    const Instant until = now() + of_it.throttle.next();
-    if (!of_it.throttle_timer.set(until)) return;
-    of_it.throttled_until = until;
+    of_it.throttled_until = now() + of_it.throttle.next();
+    of_it.throttle_timer.set(of_it.throttled_until);
     reconcile();
 }
 

@@ -55,13 +55,12 @@ Result<void> Traffic::go_on(const ServiceState& state, sys::Descriptors& descrip
     throttle.go_on(state.throttle);
     stats = state.stats;
     if (auto done = errors.go_on(state.errors, descriptors); !done) return done;
-    if (auto done = replies.failures().go_on(state.reply_failures); !done) return done;
+    replies.failures().go_on(state.reply_failures);
     if (auto done = intake.go_on(state.intake, descriptors); !done) return done;
-    Result<void> set;
-    if (state.backing_off) set = retry.set(state.retry_at);
-    if (set && throttled_until > now()) set = throttle_timer.set(throttled_until);
-    if (set && state.in_episode) set = episode.set(now());
-    return set;
+    if (state.backing_off) retry.set(state.retry_at);
+    if (throttled_until > now()) throttle_timer.set(throttled_until);
+    if (state.in_episode) episode.set(now());
+    return {};
 }
 
 Result<void> Service::go_on(const ServiceState& state, const conf::Service* defined, std::vector<Port*> ports,

@@ -218,7 +218,8 @@ void Sessions::set_due(Session& session, std::optional<Instant> when) {
 void Sessions::wake() {
     if (due_.empty() || (wake_at_ && *wake_at_ <= due_.begin()->first)) return;
     const Instant first = due_.begin()->first;
-    if (host_.wake_sessions_at(first)) wake_at_ = first;  // otherwise the next session tries again
+    host_.wake_sessions_at(first);
+    wake_at_ = first;
 }
 
 void Sessions::woken() {
@@ -292,7 +293,8 @@ Result<void> Sessions::go_on(const SessionsState& state) {
         enter(*session);
         by_peer_.find(key_of(record.peer, record.local))->second.waiting = std::move(session);
     }
-    return episode_.go_on(state.dropped);
+    episode_.go_on(state.dropped);
+    return {};
 }
 
 }  // namespace superd::core

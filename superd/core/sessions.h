@@ -30,7 +30,7 @@ class SessionHost {
     virtual ~SessionHost() = default;
     virtual Instant now() const = 0;
     /// Calls Sessions::woken() at that time; a later call replaces an earlier one.
-    virtual Result<void> wake_sessions_at(Instant when) = 0;
+    virtual void wake_sessions_at(Instant when) = 0;
     /// Makes a handler leave, by the stop ladder.
     virtual void stop_handler(pid_t pid) = 0;
     /// Forgets the first datagram of a peer that waits for a place.

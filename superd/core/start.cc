@@ -81,7 +81,7 @@ Result<pid_t> Generation::start(proc::Launch& launch, Child&& child) try {
     if (kept.kind != Kind::parked) host_.started();
     return *pid;
 } catch (const std::bad_alloc&) {  // before there is one
-    return fail_errno("start a handler", ENOMEM);
+    return no_memory();
 }
 
 Result<pid_t> Generation::spawn(proc::Launch& launch, std::uint64_t* leaf) {
@@ -125,7 +125,7 @@ std::optional<pid_t> Generation::serve(model::Client client) {
         try {
             return try_serve(client);
         } catch (const std::bad_alloc&) {
-            return fail_errno("start a handler", ENOMEM);
+            return no_memory();
         }
     };
     auto pid = attempt();
@@ -136,13 +136,9 @@ std::optional<pid_t> Generation::serve(model::Client client) {
         engine_.reserve.fill(engine_.null);
     }
     if (pid) return *pid;
-    if (connection && !client.connection) {  // it was lost for lack of memory
-        host_.back_off(pid.error());
-        return std::nullopt;
-    }
     if (!client.connection && client.datagram.empty() && client.peer.family() == AF_UNSPEC) return std::nullopt;
+    host_.stall(std::move(client));  // first: where there is no memory, the rest may not be done
     host_.back_off(pid.error());
-    host_.stall(std::move(client));
     return std::nullopt;
 }
 
@@ -187,7 +183,7 @@ Result<pid_t> Generation::try_serve(model::Client& client) {
     launch.environment = client_environment(client);
     launch.asked = client.accepted;
     launch.until_exec = &host_.stats().accept_to_exec;
-    launch.descriptors.reserve(4);  // from here on lack of memory no longer loses the client
+    launch.descriptors.reserve(4);
     launch.number.reserve(4);
     Child child;
     child.peer = client.peer;
@@ -207,10 +203,18 @@ Result<pid_t> Generation::try_serve(model::Client& client) {
             return std::unexpected(added.error());
     } else {
         child.connection = copy_for_usage(client);
-        launch.descriptors.push_back(std::move(client.connection));
         launch.number = {0, 0};
+        launch.descriptors.push_back(std::move(client.connection));
     }
-    Result<pid_t> pid = 0;
+    Result<pid_t> pid = no_memory();
+    struct Back {  // to the client, if no child has it
+        const Result<pid_t>& pid;
+        sys::Fd* const from;
+        sys::GuardedFd& to;
+        ~Back() {
+            if (!pid && from != nullptr) to = std::move(*from);
+        }
+    } const back{pid, datagram ? nullptr : &launch.descriptors[0], client.connection};
     if (auto added = add_errors(launch); !added) {
         pid = std::unexpected(added.error());
     } else {
@@ -218,7 +222,6 @@ Result<pid_t> Generation::try_serve(model::Client& client) {
         pid = start(launch, std::move(child));
         if (!pid) client.charge = std::move(child.charge);  // with its tokens, which go back when the client waits
     }
-    if (!pid && !datagram) client.connection = std::move(launch.descriptors[0]);
     if (Session* const session = pid ? children_.at(*pid).session.get() : nullptr)
         session->began(*pid, std::move(client.datagram));
     else if (child.session)
@@ -320,9 +323,16 @@ bool Generation::hand_over(pid_t pid, model::Client& client) {
     Child& child = at->second;
     const bool to_client = definition_.handler.error_output == conf::Stderr::socket;
     allow_rights(client);
+    const auto sent = [&]() -> Result<void> {
+        try {
+            return proc::send_client(child.pair.get(), client.connection.get(), client_environment(client), to_client);
+        } catch (const std::bad_alloc&) {
+            return no_memory();
+        }
+    };
     if (child.warm) {
         if (!hand_over_warm(pid, child, client)) return false;
-    } else if (!proc::send_client(child.pair.get(), client.connection.get(), client_environment(client), to_client)) {
+    } else if (!sent()) {
         retire(pid);  // gone, or unreachable: useless either way
         return false;
     }

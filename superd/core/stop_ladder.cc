@@ -131,10 +131,10 @@ StopLadder::Memory StopLadder::write_down() {
     return {lifetimes_.entries(), kills_.entries(), retired_.entries()};
 }
 
-Result<void> StopLadder::go_on(const Memory& memory) {
-    if (auto set = lifetimes_.go_on(memory.lifetimes); !set) return set;
-    if (auto set = kills_.go_on(memory.kills); !set) return set;
-    return retired_.go_on(memory.retired);
+void StopLadder::go_on(const Memory& memory) {
+    lifetimes_.go_on(memory.lifetimes);
+    kills_.go_on(memory.kills);
+    retired_.go_on(memory.retired);
 }
 
 void StopLadder::go_on_with(pid_t pid, const Child& child) {

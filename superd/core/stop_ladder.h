@@ -53,7 +53,7 @@ class StopLadder {
     /// Lets workers that are stopped for a look continue first.
     Memory write_down();
     /// Call it once the host knows the children again; go_on_with() for each of them, and rest() follow.
-    Result<void> go_on(const Memory& memory);
+    void go_on(const Memory& memory);
     void go_on_with(pid_t pid, const Child& child);
     void rest() { retirement_.rest(); }
 

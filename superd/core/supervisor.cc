@@ -183,7 +183,8 @@ void Supervisor::end() {
 void Supervisor::drain_all() {
     if (stops_ > 0 || drained_.is_set()) return;
     const Duration time = catalog_.shutdown.drain;
-    if (time == Duration::zero() || !drained_.set(now() + time)) return stop();
+    if (time == Duration::zero()) return stop();
+    drained_.set(now() + time);
     if (successor_ != nullptr) successor_->give_up("superd is draining");
     log_.write(Level::notice,
                fmt::format("draining: not ready any more, clients are served for another {}", format_duration(time)));

@@ -80,7 +80,7 @@ Result<void> Supervisor::take_over(const State& state, sys::Descriptors& descrip
             sys::Fd fd = descriptors.claim(kept.socket->fd);
             if (!fd) return fail(fmt::format("the socket of {} is missing", kept.where.uri()));
             (void)port->install(net::Listener::go_on(std::move(fd), *kept.socket));
-            if (auto set = port->go_on(kept.waiting, kept.condition); !set) return set;
+            port->go_on(kept.waiting, kept.condition);
         }
         auto& ports = ports_of[kept.owner];
         if (kept.index >= state.ports.size()) return fail(fmt::format("{} has no place", kept.where.uri()));
@@ -108,7 +108,7 @@ Result<void> Supervisor::take_over(const State& state, sys::Descriptors& descrip
         const auto at = catalog_.services.find(kept.owner);
         if (at == catalog_.services.end()) return fail(fmt::format("no service waits for {}", kept.where.uri()));
         const auto attempt = [this, service = kept.owner, where = kept.where] { return open_again(service, where); };
-        if (auto waits = ports_.at(kept.key)->go_on(kept.waiting, attempt); !waits) return waits;
+        ports_.at(kept.key)->go_on(kept.waiting, attempt);
     }
     return {};
 }

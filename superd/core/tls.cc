@@ -103,10 +103,10 @@ Result<void> Tls::start() try {
     alive_ = true;
     pids_.push_back(pid_);
     unsettled_ = Counted(engine_.unsettled);
-    (void)alarm_.set(now() + kPatience);
+    alarm_.set(now() + kPatience);
     return {};
 } catch (const std::bad_alloc&) {
-    return fail_errno("start superd-tls", ENOMEM);
+    return no_memory();
 }
 
 Result<void> Tls::watch() {
@@ -219,8 +219,7 @@ bool Tls::give(intake::Entrant& entrant) {
 void Tls::try_again(const Error& why) {
     host_.scarce(why);
     want_room(false);
-    // Without memory for a timer there is room soon, or the next word of it is the next try.
-    if (!alarm_.set_by(now() + kTlsTryAgain)) want_room(true);
+    alarm_.set_by(now() + kTlsTryAgain);
 }
 
 void Tls::give_waiting() {
@@ -261,7 +260,7 @@ void Tls::drain() {
 
 void Tls::stop() {
     drain();
-    if (!pids_.empty()) (void)late_.set(now() + definition_.stop_timeout);
+    if (!pids_.empty()) late_.set(now() + definition_.stop_timeout);
 }
 
 /// A client that takes nothing in, or whoever has taken it over, would keep superd from its end.
@@ -279,7 +278,8 @@ void Tls::kill_late() {
 
 /// Whoever hears of a lost client may end this, which a caller of drain() does not expect.
 void Tls::lose_waiting_soon() {
-    losing_ = !(waiting_.empty() && given_.empty()) && alarm_.set(now());
+    losing_ = !(waiting_.empty() && given_.empty());
+    if (losing_) alarm_.set(now());
 }
 
 void Tls::kill_all() {
@@ -307,7 +307,7 @@ void Tls::fail_by(const std::string& why) {
                           fmt::format("{}; {}clients wait", trouble_,
                                       lost > 0 ? counted(lost, "connection") + " lost, " : std::string()),
                           {{"SERVICE", definition_.name}});
-    if (!drained_) (void)alarm_.set(now() + backoff_.next());
+    if (!drained_) alarm_.set(now() + backoff_.next());
     lose_clients("superd-tls is not there");
 }
 
@@ -347,7 +347,7 @@ void Tls::exited(pid_t pid, int status, const rusage&) {
     trouble_ = fmt::format("superd-tls ended ({})", how);
     tell_end(pid, how);
     if (now() - since_ >= kTlsLasted) backoff_.reset();
-    if (!drained_) (void)alarm_.set(now() + backoff_.next());
+    if (!drained_) alarm_.set(now() + backoff_.next());
     lose_clients("superd-tls has ended");
 }
 

@@ -117,9 +117,9 @@ Result<Warm::Process*> Warm::start(bool trial) try {
     Process& kept = *place.take(*pid, std::move(process));
     if (watch(kept)) return &kept;
     put_to_death(kept);
-    return fail_errno("watch a process", ENOMEM);
+    return no_memory();
 } catch (const std::bad_alloc&) {
-    return fail_errno("start a handler", ENOMEM);
+    return no_memory();
 }
 
 bool Warm::watch(Process& process) try {

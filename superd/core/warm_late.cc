@@ -20,7 +20,7 @@ void Warm::set_alarm() {
     for (const auto& [pid, process] : processes_) by(process->closes_by ? process->closes_by : late_at(*process));
     if (!coming_.empty()) by(coming_.front().since + kPatience);
     if (!next) return alarm_.clear();
-    if (alarm_.when() != next) (void)alarm_.set(*next);
+    if (alarm_.when() != next) alarm_.set(*next);
 }
 
 std::optional<Instant> Warm::late_at(const Process& process) const {

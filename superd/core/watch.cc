@@ -29,11 +29,11 @@ bool Watch::matters(std::string_view name) const {
 void Watch::heard() {
     const Instant time = now();
     if (!first_) first_ = time;
-    (void)alarm_.set(std::max(std::min(time + pace_.quiet, *first_ + pace_.latest), not_before_));
+    alarm_.set(std::max(std::min(time + pace_.quiet, *first_ + pace_.latest), not_before_));
 }
 
 void Watch::ring() {
-    (void)alarm_.set(now() + pace_.poll);  // in case this does not get to its end
+    alarm_.set(now() + pace_.poll);  // in case this does not get to its end
     Picture seen = owner_.look(files_);
     if (!seen.sound) return;
     first_.reset();
@@ -52,7 +52,7 @@ void Watch::poll() {
 
 void Watch::set_poll() {
     if (!deaf_) return poll_.clear();
-    (void)poll_.set(now() + pace_.poll);
+    poll_.set(now() + pace_.poll);
 }
 
 void Watch::about_to_load(std::chrono::nanoseconds since) {

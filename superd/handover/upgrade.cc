@@ -174,7 +174,7 @@ Result<void> Upgrade::start_proof() try {
     auto source = engine_.loop.io(ours.get(), EPOLLIN, [this](std::uint32_t) { hear(); });
     if (!source) return std::unexpected(source.error());
     if (auto limited = source->limit(std::chrono::milliseconds(100), 100); !limited) return limited;
-    if (auto set = timer_.set(now() + kProofTime); !set) return set;
+    timer_.set(now() + kProofTime);
     Place<decltype(engine_.children)> place(engine_.children);
     const pid_t pid = fork();
     if (pid < 0) return fail_errno("fork", errno);
@@ -227,7 +227,7 @@ void Upgrade::exited(pid_t pid, int status, const rusage&) {
     stage_ = Stage::settling;
     deadline_ = now() + kSettleTime;
     log_deadline_ = now() + kLogTime;
-    (void)timer_.set(now());  // not from here, in the middle of reaping
+    timer_.set(now());  // not from here, in the middle of reaping
 }
 
 void Upgrade::after_exit() {
@@ -256,7 +256,7 @@ void Upgrade::tick() {
         // A child on its way copies the table of descriptors, and shares this memory, which the exec takes away.
         const bool settled = engine_.spawner.settle(std::chrono::milliseconds(20)) && owner_.settled();
         if (settled && (engine_.log.flush() || now() >= log_deadline_)) return execute();
-        if (now() < deadline_ || settled) return (void)timer_.set(now() + kTick);
+        if (now() < deadline_ || settled) return timer_.set(now() + kTick);
         refuse("handlers do not reach their programs");
     }
 }

@@ -32,7 +32,7 @@ class Host {
     virtual Stage* stage(Stage::Id) { return nullptr; }
 
     /// Calls Intake::woken() at that time; a later call replaces an earlier one.
-    virtual Result<void> wake_at(Instant when) = 0;
+    virtual void wake_at(Instant when) = 0;
     virtual Instant now() const = 0;
     /// The time for [access] times.
     virtual std::time_t time_of_day() const = 0;

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <new>
 
 #include "admit/times.h"
 #include "net/datagram.h"
@@ -129,22 +130,19 @@ void Intake::rest() {
 
 void Intake::pace(Instant when) {
     if (pace_at_ && *pace_at_ <= when) return;
-    if (auto set = wake_by(when); !set) return host_.scarce(set.error());
+    wake_by(when);
     pace_at_ = when;
 }
 
-Result<void> Intake::wake_by(Instant when) {
-    if (wake_at_ && *wake_at_ <= when) return {};
-    if (auto set = host_.wake_at(when); !set) return set;
+void Intake::wake_by(Instant when) {
+    if (wake_at_ && *wake_at_ <= when) return;
+    host_.wake_at(when);
     wake_at_ = when;
-    return {};
 }
 
-Result<void> Intake::wake_for_all() {
+void Intake::wake_for_all() {
     for (const auto& when : {pace_at_, held_.ends_at(), entrance_.ends_at(), farewell_.ends_at(), refusals_.ends_at()})
-        if (when)
-            if (auto set = wake_by(*when); !set) return set;
-    return {};
+        if (when) wake_by(*when);
 }
 
 void Intake::woken() {
@@ -160,10 +158,7 @@ void Intake::woken() {
         pace_at_.reset();
         look_at_held_ = true;
     }
-    if (auto set = wake_for_all(); !set) {
-        pace_at_.reset();  // the host's next try sets it again
-        host_.scarce(set.error());
-    }
+    wake_for_all();
     if (paced || held_.size() + entrance_.size() != before) host_.changed();
 }
 
@@ -176,6 +171,10 @@ std::optional<model::Client> Intake::take(const net::Listener* socket, std::size
         } else if (stalled_.empty() && socket != nullptr) {
             if (auto can = host_.can_accept(); !can) {
                 host_.scarce(can.error());
+                return std::nullopt;
+            }
+            if (!has_place()) {
+                host_.scarce(no_memory().error());
                 return std::nullopt;
             }
             auto client = fetch(*socket, listener);
@@ -203,13 +202,29 @@ void Intake::arrive(model::Client client) {
     }
     const auto full = overload();
     if (full && !queues()) return let_go(std::move(client), *full, false);
-    stalled_.push_back(std::move(client));
+    line_up(std::move(client), stalled_.end());
+}
+
+/// Who comes now finds memory for a place in line.
+bool Intake::has_place() try {
+    if (place_.empty()) place_.emplace_back();
+    return true;
+} catch (const std::bad_alloc&) {
+    return false;
+}
+
+void Intake::line_up(model::Client client, std::list<model::Client>::iterator before) {
+    if (place_.empty()) place_.emplace_back();
+    place_.front() = std::move(client);
+    stalled_.splice(before, place_);
 }
 
 model::Client Intake::leave_line() {
-    model::Client client = std::move(stalled_.front());
-    stalled_.pop_front();
-    client.charge = admission_.charge(source_of(client), host_.now());
+    model::Client& first = stalled_.front();
+    first.charge = admission_.charge(source_of(first), host_.now());
+    model::Client client = std::move(first);
+    place_.clear();
+    place_.splice(place_.begin(), stalled_, stalled_.begin());
     return client;
 }
 
@@ -252,7 +267,7 @@ void Intake::take_all(const net::Listener& socket, std::size_t listener, const c
 
 void Intake::stall(model::Client client) {
     std::move(client.charge).undo();
-    stalled_.push_front(std::move(client));
+    line_up(std::move(client), stalled_.begin());
 }
 
 void Intake::clear() {
@@ -374,7 +389,8 @@ void Intake::turn_away(model::Client client, const admit::SourceKey& source, con
 
 bool Intake::hold(model::Client& client, const admit::SourceKey& source) {
     const Instant until = host_.now() + admission_.limits().wait_timeout;
-    if (!wake_by(until) || !held_.add(client, source, until)) return false;
+    if (!held_.add(client, source, until)) return false;
+    wake_by(until);
     look_at_held_ = true;  // when a token comes, or when one of its own handlers ends
     return true;
 }
@@ -386,15 +402,14 @@ void Intake::refuse(model::Client client, admit::Refusal why) {
 void Intake::let_go(model::Client client, admit::Refusal why, bool denied, std::string_view more, bool silent) {
     const Instant time = host_.now();
     logged_ ? refusals_.note(why, client.peer, time, more) : refusals_.count(why);
-    // If it cannot be woken, a window ends with the next refusal, and a farewell with the next wake.
-    if (const auto ends = refusals_.ends_at()) (void)wake_by(*ends);
+    if (const auto ends = refusals_.ends_at()) wake_by(*ends);
     if (!client.connection || why == admit::Refusal::gone) return;
     const conf::Limits& limits = admission_.limits();
     const bool reset = denied ? on_deny_ != conf::Denial::close : limits.on_excess == conf::Excess::reset;
     if (reset) return Farewell::reset(std::move(client.connection));
     const bool with_text = !denied && !silent && limits.on_excess == conf::Excess::reject;
     farewell_.close(std::move(client.connection), with_text ? limits.reject_text : std::string_view{}, time);
-    if (const auto ends = farewell_.ends_at()) (void)wake_by(*ends);
+    if (const auto ends = farewell_.ends_at()) wake_by(*ends);
 }
 
 }  // namespace superd::intake

@@ -172,9 +172,11 @@ class Intake final : EntranceHost {
     bool load_allows() const;
     /// The host hears `changed` by then.
     void pace(Instant when);
-    Result<void> wake_by(Instant when);
+    void wake_by(Instant when);
+    bool has_place();
+    void line_up(model::Client client, std::list<model::Client>::iterator before);
     /// Asks for the next wake-up that anything here waits for.
-    Result<void> wake_for_all();
+    void wake_for_all();
 
     Host& host_;
     admit::Admission admission_;
@@ -193,6 +195,8 @@ class Intake final : EntranceHost {
     Entrance entrance_;
     std::list<model::Client> introduced_;
     std::list<model::Client> stalled_;
+    std::list<model::Client>
+        place_;  ///< at most one, for who waits again where there is no memory
     bool look_at_held_ = false;
     bool rate_tripped_ = false;
     std::optional<Instant> pace_at_, wake_at_;

@@ -70,7 +70,8 @@ Result<void> Intake::go_on(const IntakeState& state, sys::Descriptors& descripto
     for (const ClientState& client : state.introduced) introduced_.push_back(client_of(client, descriptors));
     if (auto done = entrance_.go_on(state.entrants, state.next_ticket, descriptors); !done) return done;
     refusals_.go_on(state.refused);
-    return wake_for_all();
+    wake_for_all();
+    return {};
 }
 
 }  // namespace superd::intake

@@ -20,8 +20,7 @@ void Intake::come(model::Client client, const conf::ProxyProtocol& rules, bool d
 
 void Intake::enter(model::Client client, const Entrance::Entry& entry) {
     const Instant time = host_.now();
-    // First, since memory may run out on its way.
-    if (auto set = wake_by(time + entry.stage.timeout()); !set) host_.scarce(set.error());
+    wake_by(time + entry.stage.timeout());  // first, since memory may run out on its way
     entrance_.enter(std::move(client), entry, time);
 }
 

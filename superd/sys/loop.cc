@@ -8,11 +8,9 @@
 #include <exception>
 #include <utility>
 
-namespace superd::sys {
+#include "sys/alarm.h"
 
-namespace {
-constexpr Duration kAgain = std::chrono::milliseconds(100);
-}
+namespace superd::sys {
 
 struct Loop::Exceptions {
     std::function<void(const char*)> told;
@@ -39,7 +37,7 @@ struct Loop::Exceptions {
         // What is ready stays ready. If one exception follows another, give the processor to those that may free
         // memory.
         const Instant time = now();
-        if (time - std::exchange(last, time) < kAgain) usleep(10'000);
+        if (time - std::exchange(last, time) < Loop::kTryAgain) usleep(10'000);
     }
 };
 
@@ -71,7 +69,7 @@ struct Source::State {
     /// The single call did not succeed: ask for it again.
     void again() const noexcept {
         if (timed) {
-            const auto when = (now() + kAgain).time_since_epoch().count();
+            const auto when = (now() + Loop::kTryAgain).time_since_epoch().count();
             sd_event_source_set_time(source, static_cast<std::uint64_t>(when));
         }
         sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
@@ -140,12 +138,19 @@ Result<void> Source::arm(Instant when) {
 Result<Loop> Loop::create() {
     sd_event* event = nullptr;
     if (int r = sd_event_new(&event); r < 0) return fail_errno("event loop", -r);
-    return Loop(event);
+    Loop loop(event);
+    auto timer = loop.timer([&shared = *loop.shared_] { Alarm::ring_shared(shared); });
+    if (!timer) return std::unexpected(timer.error());
+    loop.shared_->timer = std::move(*timer);
+    return loop;
 }
 
-Loop::Loop(sd_event* event) : event_(event), exceptions_(std::make_unique<Exceptions>()) {}
+Loop::Loop(sd_event* event)
+    : event_(event), exceptions_(std::make_unique<Exceptions>()), shared_(std::make_unique<Shared>()) {}
 Loop::Loop(Loop&& other) noexcept
-    : event_(std::exchange(other.event_, nullptr)), exceptions_(std::move(other.exceptions_)) {}
+    : event_(std::exchange(other.event_, nullptr)),
+      exceptions_(std::move(other.exceptions_)),
+      shared_(std::move(other.shared_)) {}
 Loop::~Loop() {
     sd_event_unref(event_);
 }

@@ -44,11 +44,15 @@ class Source {
     std::unique_ptr<State> state_;
 };
 
+class Alarm;
+
 /// No exception escapes a handler into sd-event(3), which is C: they go to on_exception().
 class Loop {
   public:
     using Handler = std::function<void()>;
     using IoHandler = std::function<void(std::uint32_t events)>;
+    /// After an exception, or where there is no memory.
+    static constexpr Duration kTryAgain = std::chrono::milliseconds(100);
 
     static Result<Loop> create();
     Loop(Loop&&) noexcept;
@@ -79,11 +83,19 @@ class Loop {
 
   private:
     struct Exceptions;
+    /// Alarms without a timer of their own share this one.
+    struct Shared {
+        Source timer;
+        Alarm* first = nullptr;
+        Alarm* rings = nullptr;  ///< now; nullptr: it has been destroyed
+    };
 
     explicit Loop(sd_event* event);
     sd_event* event_;
     std::unique_ptr<Exceptions> exceptions_;
+    std::unique_ptr<Shared> shared_;
     friend struct Source::State;
+    friend class Alarm;
 };
 
 }  // namespace superd::sys

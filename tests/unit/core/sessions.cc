@@ -41,10 +41,7 @@ struct World final : core::SessionHost {
     }
 
     Instant now() const override { return time; }
-    Result<void> wake_sessions_at(Instant when) override {
-        wake = when;
-        return {};
-    }
+    void wake_sessions_at(Instant when) override { wake = when; }
     void stop_handler(pid_t pid) override { stopped.push_back(pid); }
     void drop_waiting(const sys::Address& peer, const sys::Address&) override { dropped.push_back(peer.port()); }
 

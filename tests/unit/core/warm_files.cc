@@ -55,7 +55,7 @@ struct World {
             steps[at++]();
             (void)tick.set(now() + 150ms);  // longer than what it hears is held back for
         });
-        REQUIRE(tick.set(now()));
+        tick.set(now());
         REQUIRE(loop.run());
     }
     sys::Loop loop = *sys::Loop::create();
@@ -166,7 +166,7 @@ TEST_CASE(
         CHECK_FALSE(files.look(Instant{1002s}));
         CHECK(files.changed() == (folder.path / "start/app").string());
         sys::Alarm tick(loop, [&] { loop.exit(0); });
-        REQUIRE(tick.set(now() + 300ms));
+        tick.set(now() + 300ms);
         REQUIRE(loop.run());
         CHECK(changes >= 1);
         files.clear();

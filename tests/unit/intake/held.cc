@@ -173,16 +173,6 @@ TEST_CASE("a held client that leaves without a word is noticed; one that has spo
     CHECK(world.serves(spoken));
 }
 
-TEST_CASE("where the host cannot wake it in time, a client is refused and not held without an end") {
-    World world(one_of_each_source());
-    const auto first = world.client(), second = world.client();
-    world.cannot_wake = true;
-    CHECK(world.serve() == 1);
-    CHECK(world.intake.held() == 0);
-    CHECK(world.count(Refusal::per_source) == 1);
-    CHECK(seen_by(second) == "FIN");
-}
-
 TEST_CASE("a lifted limit lets the held ones in after a reload") {
     World world(one_of_each_source());
     const auto first = world.client(), second = world.client(), third = world.client();

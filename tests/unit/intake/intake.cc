@@ -296,19 +296,6 @@ TEST_CASE("nobody is taken while the host has not what a start needs; who is in 
     CHECK(world.intake.take(&world.socket, 0));
 }
 
-TEST_CASE("where the host cannot wake it after a pause, it is told that something is short") {
-    auto all = limits();
-    all.rate = conf::Rate{1s, 1};
-    World world(all);
-    const auto first = world.client(), second = world.client();
-    world.cannot_wake = true;
-    CHECK(world.serve() == 1);
-    CHECK(world.lacks == std::vector<int>{ENOMEM});
-    world.cannot_wake = false;
-    CHECK(world.serve() == 0);
-    CHECK(world.wake == world.time + 1s);
-}
-
 TEST_CASE("a datagram is a client of its own kind: its bytes and both addresses; one too many is dropped") {
     auto all = limits();
     all.per_source = 1;

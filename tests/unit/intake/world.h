@@ -49,11 +49,7 @@ class World final : public Host {
         if (on_change) on_change();
     }
     void scarce(const Error& why) override { lacks.push_back(why.code); }
-    Result<void> wake_at(Instant when) override {
-        if (cannot_wake) return fail_errno("timer", ENOMEM);
-        wake = when;
-        return {};
-    }
+    void wake_at(Instant when) override { wake = when; }
     Instant now() const override { return time; }
     std::time_t time_of_day() const override { return 0; }
     double load_average() const override { return load; }
@@ -128,7 +124,6 @@ class World final : public Host {
     Instant time{1000s};
     double load = 0;
     bool cannot_accept = false;
-    bool cannot_wake = false;
     std::optional<Instant> wake;
     int accepts = 0, changes = 0;
     std::function<void()> on_change;
