@@ -20,7 +20,7 @@ VERBS = [{"verb": verb} for verb in ("status", "metrics", "list", "processes", "
     {"verb": "explain", "service": "fault", "client": "127.0.0.1"}, {"verb": "kill", "target": "fault"}]
 
 
-class ScarcityCase(FaultCase):
+class ScarcityCase(FaultCase):  # has no tests itself
     def of_log(self, daemon, since=0):
         """(how often the log says that clients cannot be taken, how often that they can again)."""
         return tuple(len(daemon.find(lambda r, text=text: r["message"].startswith(text), since))
