@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 // JSON (RFC 8259) as text, without a tree: nlohmann::json needs memory to end an array or an object, and ends the
-// program where there is none. Texts and numbers are that library's work, here only commas and brackets are.
+// program where there is none. Texts and fractions are that library's work; here are commas and brackets.
 
 #include <concepts>
 #include <cstddef>

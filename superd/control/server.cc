@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <cstdlib>
 #include <filesystem>
+#include <functional>
 #include <new>
 
 #include "control/peer.h"
@@ -224,15 +225,16 @@ void Server::serve(Position client) {
             return close(client);
         }
         if (end != std::string::npos) {
-            const std::string request = client->in.substr(0, end);
+            Answer got = try_answer(*client, std::string_view(client->in).substr(0, end));
+            if (got.line.empty()) return close(client);
             client->in.erase(0, end + 1);
-            auto [line, verb, command] = try_answer(*client, request);
-            if (line.empty()) return close(client);
-            client->out = std::move(line);
-            if (*verb != 0)
-                log_.write(command ? Level::notice : Level::debug,
-                           fmt::format("control: {} for uid {}", verb, client->uid),
-                           {{"VERB", verb}, {"UID", client->uid}, {"PEER_PID", client->pid}});
+            client->out = std::move(got.line);
+            const auto log = [&] {
+                log_.write(got.command ? Level::notice : Level::debug,
+                           fmt::format("control: {} for uid {}", got.verb, client->uid),
+                           {{"VERB", got.verb}, {"UID", client->uid}, {"PEER_PID", client->pid}});
+            };
+            if (*got.verb != 0) loop_.attempt(std::ref(log));
             if (!flush(*client)) return close(client);
         }
     }
@@ -242,7 +244,8 @@ void Server::serve(Position client) {
     if (!client->out.empty()) drop_longest_idle(true);
 }
 
-/// Where memory lacks, it says so at once and returns no line: what was asked for may be done, and is not done again.
+/// Where there is no memory, it says so at once and returns no line: what was asked for may be done, and is not done
+/// again.
 Answer Server::try_answer(const Client& client, std::string_view request) try {
     return answer(superd_, request, client.rights);
 } catch (const std::bad_alloc&) {

@@ -44,7 +44,7 @@ Generation::Generation(Engine& engine, GenerationHost& host, const conf::Service
       listeners_(static_cast<std::uint32_t>(listeners)),
       wake_(engine.loop,
             [this] {
-                if (std::exchange(refills_by_alarm_, false)) model_->refill();
+                if (refills_by_alarm_) refill_by_alarm();
                 model_->woken();
                 host_.reconcile();
             }),
@@ -196,6 +196,15 @@ std::size_t Generation::waiting(std::size_t listener) const {
 
 void Generation::wake_at(Instant when) {
     refills_by_alarm_ ? wake_.set_by(when) : wake_.set(when);
+}
+
+/// If it throws, the alarm rings again.
+void Generation::refill_by_alarm() try {
+    refills_by_alarm_ = false;
+    model_->refill();
+} catch (...) {
+    refills_by_alarm_ = true;
+    throw;
 }
 
 void Generation::when_idle() {

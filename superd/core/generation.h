@@ -87,8 +87,9 @@ class Generation final : public model::Host, public ChildOwner {
     void stop_holders();
 
     /// Continues as if it were in force, on a replaced socket, until no client waits there, or stop_timeout is over;
-    /// then calls GenerationHost::lingered(). drain() does nothing until then.
-    void linger(std::size_t listener, net::Listener& socket);
+    /// then calls GenerationHost::lingered(). drain() does nothing until then. False: no memory for it, and `socket` is
+    /// unchanged.
+    bool linger(std::size_t listener, net::Listener& socket);
     bool lingers() const { return lingering_ != nullptr; }
     bool lingers_at(const sys::Address& address) const { return lingering_ && lingering_->socket.address() == address; }
     net::Listener end_linger();
@@ -177,6 +178,7 @@ class Generation final : public model::Host, public ChildOwner {
     bool copy_serves(model::Client& client);
     bool hand_over_warm(pid_t pid, Child& child, const model::Client& client);
     /// A child that was there before it has its client.
+    void refill_by_alarm();
     void began(pid_t pid, Child& child, model::Client& client);
     void hear_warm(Child& child);
     /// Enters a child that began by itself. nullptr: no memory for it, and it has been killed.

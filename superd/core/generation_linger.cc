@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <new>
 #include <utility>
 
 #include "base/text.h"
@@ -22,13 +23,16 @@ constexpr Duration kMost = std::chrono::seconds(10);
 
 }  // namespace
 
-void Generation::linger(std::size_t listener, net::Listener& socket) {
+bool Generation::linger(std::size_t listener, net::Listener& socket) try {
     const int family = socket.address().family();
     const bool local = family != AF_INET && family != AF_INET6;
     const Instant time = now();
-    linger_.set(time + kLook);
     lingering_.reset(new Lingering{listener, std::move(socket), time + (local ? kLook : kHandshake),
                                    time + std::min(definition_.stop_timeout, kMost), Counted(engine_.unsettled)});
+    linger_.set(time + kLook);
+    return true;
+} catch (const std::bad_alloc&) {
+    return false;
 }
 
 net::Listener Generation::end_linger() {

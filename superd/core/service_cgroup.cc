@@ -406,9 +406,9 @@ void ServiceCgroup::go_on(const CgroupState& state) {
     ending_ = state.ending;
     ending_all_ = state.kill_at.has_value();
     if (state.kill_at) kill_.set(*state.kill_at);
-    (void)kills_.go_on(state.kills);
-    (void)refusals_.go_on(state.refusals);
-    (void)slow_.go_on(state.slow);
+    kills_.go_on(state.kills);
+    refusals_.go_on(state.refusals);
+    slow_.go_on(state.slow);
 }
 
 void ServiceCgroup::take_up() {

@@ -24,9 +24,11 @@ bool Service::begin_session(const model::Client& client) {
 }
 
 void Service::scarce(const Error& why) {
-    if (has_sessions()) peers().scarce = true;
+    if (has_sessions()) {
+        peers().scarce = true;
+        if (backing_off()) reconcile();
+    }
     back_off(why);
-    if (has_sessions()) reconcile();
 }
 
 void Service::stop_handler(pid_t pid) {

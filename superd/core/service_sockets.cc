@@ -93,8 +93,7 @@ void Service::renew(Port& port) {
     set_gates();
     const bool moves = before.lead_to(*port.listener());
     // The holders serve clients that wait there. A pool on its way out serves nobody any more.
-    const bool lingers = given && !moves && !current_->drained();
-    if (lingers) current_->linger(port.index(), before);
+    const bool lingers = given && !moves && !current_->drained() && current_->linger(port.index(), before);
     if (given)
         replace_holders();
     else

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <functional>
 #include <new>
 
 #include "base/place.h"
@@ -209,12 +210,12 @@ Result<pid_t> Generation::try_serve(model::Client& client) {
     Result<pid_t> pid = no_memory();
     struct Back {  // to the client, if no child has it
         const Result<pid_t>& pid;
-        sys::Fd* const from;
-        sys::GuardedFd& to;
+        proc::Launch& launch;
+        sys::GuardedFd* const to;
         ~Back() {
-            if (!pid && from != nullptr) to = std::move(*from);
+            if (!pid && to != nullptr) *to = std::move(launch.descriptors.front());
         }
-    } const back{pid, datagram ? nullptr : &launch.descriptors[0], client.connection};
+    } const back{pid, launch, datagram ? nullptr : &client.connection};
     if (auto added = add_errors(launch); !added) {
         pid = std::unexpected(added.error());
     } else {
@@ -226,7 +227,9 @@ Result<pid_t> Generation::try_serve(model::Client& client) {
         session->began(*pid, std::move(client.datagram));
     else if (child.session)
         host_.sessions()->put_back(std::move(child.session));
-    if (pid) log_start(*pid, children_.at(*pid));
+    // It has its client, whether there is memory for a line or not.
+    const auto log = [&] { log_start(*pid, children_.at(*pid)); };
+    if (pid) engine_.loop.attempt(std::ref(log));
     return pid;
 }
 
@@ -333,7 +336,7 @@ bool Generation::hand_over(pid_t pid, model::Client& client) {
     if (child.warm) {
         if (!hand_over_warm(pid, child, client)) return false;
     } else if (!sent()) {
-        retire(pid);  // gone, or unreachable: useless either way
+        retire(pid);  // gone, unreachable, or there is no memory to tell it of its client
         return false;
     }
     --parked_;

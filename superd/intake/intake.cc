@@ -103,7 +103,7 @@ bool Intake::advance() {
     while (auto client = held_.next(admission_, host_.now())) {
         const admit::Debt* owes = debt_of(client->peer, source_of(*client));
         if (owes == nullptr || !owes->is_refused(host_.now())) {
-            stalled_.push_back(std::move(*client));
+            line_up(std::move(*client), stalled_.end());
             return true;
         }
         refuse_for_penalty(std::move(*client), *owes);
@@ -164,6 +164,10 @@ void Intake::woken() {
 
 std::optional<model::Client> Intake::take(const net::Listener* socket, std::size_t listener) {
     for (int i = 0; i < kMostRefused && is_open(); ++i) {
+        if (stalled_.empty() && !has_place()) {
+            host_.scarce(no_memory().error());
+            return std::nullopt;
+        }
         if (stalled_.empty() && !introduced_.empty()) {
             model::Client client = std::move(introduced_.front());
             introduced_.pop_front();
@@ -171,10 +175,6 @@ std::optional<model::Client> Intake::take(const net::Listener* socket, std::size
         } else if (stalled_.empty() && socket != nullptr) {
             if (auto can = host_.can_accept(); !can) {
                 host_.scarce(can.error());
-                return std::nullopt;
-            }
-            if (!has_place()) {
-                host_.scarce(no_memory().error());
                 return std::nullopt;
             }
             auto client = fetch(*socket, listener);
@@ -232,12 +232,12 @@ std::optional<model::Client> Intake::take_here() {
     while (stalled_.empty() && !introduced_.empty()) {
         model::Client client = std::move(introduced_.front());
         introduced_.pop_front();
-        if (judge(client)) stalled_.push_back(std::move(client));
+        if (judge(client)) line_up(std::move(client), stalled_.end());
     }
     if (stalled_.empty()) {
         auto client = held_.first();
         if (!client) return std::nullopt;
-        stalled_.push_back(std::move(*client));
+        line_up(std::move(*client), stalled_.end());
     }
     return leave_line();
 }
@@ -261,7 +261,7 @@ void Intake::take_all(const net::Listener& socket, std::size_t listener, const c
         if ((rules.on || host_.handshake() != nullptr) && !datagrams)
             come(std::move(*client), rules, true);
         else if (judge(*client))
-            stalled_.push_back(std::move(*client));
+            line_up(std::move(*client), stalled_.end());
     }
 }
 

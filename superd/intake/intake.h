@@ -195,8 +195,7 @@ class Intake final : EntranceHost {
     Entrance entrance_;
     std::list<model::Client> introduced_;
     std::list<model::Client> stalled_;
-    std::list<model::Client>
-        place_;  ///< at most one, for who waits again where there is no memory
+    std::list<model::Client> place_;  ///< at most one, for who waits again where there is no memory
     bool look_at_held_ = false;
     bool rate_tripped_ = false;
     std::optional<Instant> pace_at_, wake_at_;

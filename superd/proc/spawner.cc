@@ -122,7 +122,7 @@ Spawner::~Spawner() {
     }
 }
 
-Result<pid_t> Spawner::spawn(Launch& launch) {
+Result<pid_t> Spawner::spawn(Launch& launch) try {
     in_flight_.reserve(in_flight_.size() + 1);  // once the child runs, nothing may fail
     if (free_.empty() && !in_flight_.empty()) sweep();
     arm_deadline();
@@ -137,6 +137,18 @@ Result<pid_t> Spawner::spawn(Launch& launch) {
     Slot& s = *slot;
     s.launch = std::move(launch);
     Launch& l = s.launch;
+    struct Back {  // without a child, the launch is the caller's again
+        Slot& slot;
+        Launch& to;
+        const std::size_t given;
+        bool started = false;
+        ~Back() {
+            if (started) return;
+            slot.cgroup.reset();
+            slot.launch.descriptors.resize(given);
+            to = std::move(slot.launch);
+        }
+    } back{s, launch, l.descriptors.size()};
     s.environment = l.plan->environment();
     for (std::size_t i = 0; i < l.environment.size(); ++i) s.environment.push_back(l.environment.at(i));
     s.view = l.plan->view();
@@ -157,15 +169,12 @@ Result<pid_t> Spawner::spawn(Launch& launch) {
         s.view.highest = std::max(s.view.highest, s.sources.back());
     }
     s.view.number = ++number_;
-    const std::size_t given = l.descriptors.size();
     for (int* const number : {&s.view.holder, &s.view.ruleset}) {
         if (*number < 0) continue;
         // A low number of its own, which goes with the others once the child has left the table.
         sys::Fd low(fcntl(*number, F_DUPFD_CLOEXEC, 3));
         if (!low) {
             const int code = errno;
-            l.descriptors.resize(given);
-            launch = std::move(s.launch);
             free_.push_back(std::move(slot));
             return fail_errno("sandbox of a child", code);
         }
@@ -182,16 +191,16 @@ Result<pid_t> Spawner::spawn(Launch& launch) {
 
     const auto pid = clone_child(s);
     if (!pid) {
-        s.cgroup.reset();
-        l.descriptors.resize(given);
-        launch = std::move(s.launch);
         free_.push_back(std::move(slot));
         return pid;
     }
+    back.started = true;
     s.pid = *pid;
     if (copies_table_) release(s);
     in_flight_.push_back(std::move(slot));
     return s.pid;
+} catch (const std::bad_alloc&) {  // before there is a child
+    return no_memory();
 }
 
 void Spawner::release(Slot& slot) {

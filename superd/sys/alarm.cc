@@ -60,7 +60,7 @@ void Alarm::ring_shared(Loop::Shared& shared) {
         one.unlink();
         if (one.when_ <= time)
             one.ring();
-        else
+        else if (!one.arm())
             one.link();
     }
 }

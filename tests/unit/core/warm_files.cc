@@ -53,7 +53,7 @@ struct World {
         sys::Alarm tick(loop, [&] {
             if (at == steps.size()) return loop.exit(0);
             steps[at++]();
-            (void)tick.set(now() + 150ms);  // longer than what it hears is held back for
+            tick.set(now() + 150ms);  // longer than what it hears is held back for
         });
         tick.set(now());
         REQUIRE(loop.run());
