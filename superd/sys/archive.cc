@@ -40,6 +40,24 @@ void append_quoted(std::string& out, std::string_view bytes) {
     out += '"';
 }
 
+/// Asked before the text is read, since a parser that asks for each value looks at all that an object has by then.
+bool is_deep(std::string_view text) {
+    int depth = 0;
+    bool quoted = false;
+    for (std::size_t i = 0; i < text.size(); ++i) {
+        const char c = text[i];
+        if (quoted && c == '\\')
+            ++i;
+        else if (c == '"')
+            quoted = !quoted;
+        else if (!quoted && (c == '{' || c == '[') && ++depth > kDeepest)
+            return true;
+        else if (!quoted && (c == '}' || c == ']'))
+            --depth;
+    }
+    return false;
+}
+
 /// nullopt: a code point that is no byte.
 std::optional<std::string> narrow(const std::string& text) {
     std::string out;
@@ -90,13 +108,8 @@ Archive::Archive(Archive&&) noexcept = default;
 Archive::~Archive() = default;
 
 Archive::Archive(std::string_view text) : Archive(Mode::read) {
-    bool deep = false;
-    const auto look = [&](int depth, Json::parse_event_t, const Json&) {
-        deep = deep || depth > kDeepest;
-        return !deep;
-    };
-    text_->root = Json::parse(text, look, false);
-    if (text_->root.is_discarded() || deep) refuse("not the text of an archive");
+    if (!is_deep(text)) text_->root = Json::parse(text, nullptr, false);
+    if (text_->root.is_discarded() || text_->root.is_null()) refuse("not the text of an archive");
 }
 
 void Archive::read_by(const Positions& positions) {
