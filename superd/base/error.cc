@@ -2,7 +2,6 @@
 #include "base/error.h"
 
 #include <cerrno>
-
 #include <cstring>
 #include <utility>
 

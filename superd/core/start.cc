@@ -38,7 +38,7 @@ std::vector<ino_t> sockets_among(const std::vector<sys::Fd>& descriptors) {
 
 }  // namespace
 
-Result<void> Generation::add_errors(proc::Launch& launch) {
+Result<void> Generation::add_errors(proc::Launch& launch) try {
     Result<sys::Fd> fd = sys::Fd();
     switch (definition_.handler.error_output) {
         case conf::Stderr::socket:
@@ -59,6 +59,8 @@ Result<void> Generation::add_errors(proc::Launch& launch) {
     launch.number.push_back(static_cast<int>(launch.descriptors.size()));
     launch.descriptors.push_back(std::move(*fd));
     return {};
+} catch (const std::bad_alloc&) {
+    return no_memory();
 }
 
 Result<pid_t> Generation::start(proc::Launch& launch, Child&& child) try {
@@ -184,7 +186,7 @@ Result<pid_t> Generation::try_serve(model::Client& client) {
     launch.environment = client_environment(client);
     launch.asked = client.accepted;
     launch.until_exec = &host_.stats().accept_to_exec;
-    launch.descriptors.reserve(4);
+    launch.descriptors.reserve(4);  // from here on lack of memory is an error, and the client is given back
     launch.number.reserve(4);
     Child child;
     child.peer = client.peer;
@@ -207,15 +209,7 @@ Result<pid_t> Generation::try_serve(model::Client& client) {
         launch.number = {0, 0};
         launch.descriptors.push_back(std::move(client.connection));
     }
-    Result<pid_t> pid = no_memory();
-    struct Back {  // to the client, if no child has it
-        const Result<pid_t>& pid;
-        proc::Launch& launch;
-        sys::GuardedFd* const to;
-        ~Back() {
-            if (!pid && to != nullptr) *to = std::move(launch.descriptors.front());
-        }
-    } const back{pid, launch, datagram ? nullptr : &client.connection};
+    Result<pid_t> pid = 0;
     if (auto added = add_errors(launch); !added) {
         pid = std::unexpected(added.error());
     } else {
@@ -223,6 +217,7 @@ Result<pid_t> Generation::try_serve(model::Client& client) {
         pid = start(launch, std::move(child));
         if (!pid) client.charge = std::move(child.charge);  // with its tokens, which go back when the client waits
     }
+    if (!pid && !datagram) client.connection = std::move(launch.descriptors[0]);
     if (Session* const session = pid ? children_.at(*pid).session.get() : nullptr)
         session->began(*pid, std::move(client.datagram));
     else if (child.session)

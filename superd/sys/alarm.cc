@@ -50,7 +50,7 @@ void Alarm::ring() {
     if (!done && !is_set()) set(now() + Loop::kTryAgain);
 }
 
-/// Those that are not due yet wait for the next round.
+/// Those that are not due yet get a timer of their own, if there is memory by now.
 void Alarm::ring_shared(Loop::Shared& shared) {
     const Instant time = now();
     Alarm* all = std::exchange(shared.first, nullptr);
